@@ -1,0 +1,1 @@
+"""Triune: deep metric learning."""

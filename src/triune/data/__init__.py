@@ -1,0 +1,1 @@
+"""From a table, a folder or a name to batches."""

@@ -1,0 +1,1 @@
+"""From a model or a file of embeddings to metrics, thresholds and the report."""

@@ -1,0 +1,1 @@
+"""Pure functions on tensors: distances, triplets, losses, verification and retrieval."""

@@ -1,0 +1,1 @@
+"""Hot loops: cpu.py (Numba), gpu.py (Triton)."""

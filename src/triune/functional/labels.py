@@ -1,0 +1,64 @@
+"""Labels of any kind (integers, strings, tensors, arrays) to exact 64-bit integer codes."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Labels: TypeAlias = "Tensor | np.ndarray[Any, Any] | Sequence[int] | Sequence[str]"
+
+
+def encode_labels(
+    labels: Labels,
+    *,
+    count: int | None = None,
+    device: torch.device | str | None = None,
+    name: str = "labels",
+    against: str = "embeddings",
+) -> Tensor:
+    """Map labels to an int64 tensor in which equal labels, and only equal labels, have equal codes.
+
+    Integers are kept as they are; they never pass through floating point, so 2**24 and 2**24 + 1 stay two classes.
+    Strings become their rank among the sorted distinct strings.
+
+    Args:
+        labels: N integers, booleans or strings, as a tensor, NumPy array or sequence; shape ``(N,)``.
+        count: the number of labels there should be.
+        device: where the codes are put.
+        name: how errors call the labels.
+        against: how errors call the thing there is one label a row of.
+
+    Returns:
+        int64 codes, shape ``(N,)``.
+
+    Raises:
+        ValueError: the labels are not one-dimensional, not ``count`` many, or a float.
+    """
+    if isinstance(labels, Tensor):
+        if labels.dtype.is_floating_point or labels.dtype.is_complex:
+            raise ValueError(
+                f"{name} has dtype {labels.dtype}: class labels are integers or strings "
+                f"(floats would merge large labels); convert them with .long() if they hold whole numbers"
+            )
+        codes = labels.detach().to(device=device, dtype=torch.int64)
+    else:
+        array = np.asarray(labels)
+        if array.size == 0:
+            array = array.astype(np.int64)
+        if array.dtype.kind in "UOS":
+            array = np.unique(array.astype(str), return_inverse=True)[1].reshape(array.shape)
+        elif array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+            array = np.unique(array, return_inverse=True)[1].reshape(array.shape)
+        elif array.dtype.kind not in "iub":
+            raise ValueError(
+                f"{name} has dtype {array.dtype}: class labels are integers or strings; "
+                f"convert them with .astype('int64') if they hold whole numbers"
+            )
+        codes = torch.as_tensor(array.astype(np.int64), device=device)
+    if codes.ndim != 1:
+        raise ValueError(f"{name} has shape {tuple(codes.shape)}; one label a row, shape (N,), is needed")
+    if count is not None and codes.shape[0] != count:
+        raise ValueError(f"{name} has {codes.shape[0]} entries but {against} has {count} rows")
+    return codes

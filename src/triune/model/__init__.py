@@ -1,0 +1,1 @@
+"""One network: image to class logits, mask logits and embedding."""

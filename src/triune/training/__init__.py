@@ -1,0 +1,1 @@
+"""Config, training loop and run folder."""
