@@ -1,0 +1,185 @@
+"""Each part of ``metrics.json`` from embeddings, classes and mask counts, as plain numbers and lists."""
+
+from typing import Any
+
+import numpy as np
+
+from triune.functional.neighbours import retrieval_metrics
+from triune.functional.pairs import score_histograms, verify_embeddings
+from triune.functional.roc import Verification
+
+Array = np.ndarray[Any, Any]
+
+FPRS = (0.05, 0.01, 0.001)
+CURVE_POINTS = 1000
+HISTOGRAM_BINS = 80
+
+
+def verification_summary(embeddings: Array, identities: Array, metric: str) -> dict[str, Any]:
+    """ROC, AUC, EER and the operating points over every pair of N items.
+
+    Args:
+        embeddings: ``(N, D)``.
+        identities: ``(N,)``.
+
+    Returns:
+        Plain numbers; ``{"unavailable": reason}`` where the items make no matching or no non-matching pair.
+    """
+    reason = why_not_verifiable(identities)
+    if reason is not None:
+        return {"unavailable": reason}
+    verification = verify_embeddings(embeddings, identities, metric=metric)
+    edges, matches, impostors = score_histograms(embeddings, identities, metric=metric, bins=HISTOGRAM_BINS)
+    return {
+        "auc": verification.auc,
+        "eer": verification.eer,
+        "matches": int(verification.matches),
+        "impostors": int(verification.impostors),
+        "tpr_at_fpr": {str(fpr): operating_point(verification, fpr) for fpr in FPRS},
+        "roc": thinned_curve(verification),
+        "histogram": {"edges": _list(edges), "matches": _list(matches), "impostors": _list(impostors)},
+    }
+
+
+def operating_point(verification: Verification, fpr: float) -> dict[str, Any]:
+    """TPR@FPR, the threshold that achieves it and the FPR it really has."""
+    threshold = verification.threshold_at_fpr(fpr)
+    confusion = verification.confusion_at(threshold)
+    reliable = bool(verification.reliable_at(fpr))
+    expected = fpr * verification.impostors
+    return {
+        "tpr": verification.tpr_at_fpr(fpr),
+        "fpr": confusion.fpr,
+        "threshold": threshold,
+        "reliable": reliable,
+        "reason": None if reliable else f"only {expected:.1f} false positives are expected; 30 are needed",
+    }
+
+
+def thinned_curve(verification: Verification) -> dict[str, list[float]]:
+    """The ROC at about a thousand of its own points, spread evenly over FPR and over its logarithm."""
+    fpr, tpr, thresholds = (np.asarray(part, dtype=np.float64) for part in verification.roc())
+    half = CURVE_POINTS // 2
+    low = 1.0 / max(1, int(verification.impostors))
+    grid = np.concatenate([np.linspace(0, 1, half), np.geomspace(low, 1, half)])
+    # The last point at or below each FPR: thinning then never shows a TPR the curve does not have.
+    keep = np.unique(np.concatenate([[0, len(fpr) - 1], np.searchsorted(fpr, grid, side="right") - 1]).clip(0))
+    return {"fpr": _list(fpr[keep]), "tpr": _list(tpr[keep]), "threshold": _list(thresholds[keep])}
+
+
+def retrieval_summary(embeddings: Array, identities: Array, metric: str) -> dict[str, Any]:
+    """Recall@1/5/10, MAP@R, R-precision and MRR, every item a query against all others."""
+    if len(identities) < 2 or np.unique(identities, return_counts=True)[1].max() < 2:
+        return {"unavailable": "no identity has two images"}
+    found = retrieval_metrics(embeddings, identities, ks=(1, 5, 10), metric=metric)
+    return {
+        "recall_at": {str(k): float(value) for k, value in found.recall_at.items()},
+        "map_at_r": float(found.map_at_r),
+        "r_precision": float(found.r_precision),
+        "mrr": float(found.mrr),
+        "queries": int(found.queries),
+        "left_out": int(found.left_out),
+    }
+
+
+def fitted_threshold(
+    validation: tuple[Array, Array] | None, test: tuple[Array, Array] | None, metric: str, fpr: float
+) -> dict[str, Any]:
+    """The threshold chosen on validation pairs, and what it does on them and on test pairs.
+
+    Args:
+        validation: embeddings and identities the threshold is chosen on.
+        test: embeddings and identities it is then applied to.
+    """
+    if validation is None:
+        return {"unavailable": "there is no validation split to choose a threshold on"}
+    reason = why_not_verifiable(validation[1])
+    if reason is not None:
+        return {"unavailable": f"validation split: {reason}"}
+    on_validation = verify_embeddings(*validation, metric=metric)
+    points = {}
+    for target in sorted({fpr, *FPRS}, reverse=True):
+        point = operating_point(on_validation, target)
+        points[str(target)] = {**point, "distance": score_to_distance(point["threshold"], metric)}
+    threshold = points[str(fpr)]["threshold"]
+    result = {
+        "metric": metric,
+        "target_fpr": fpr,
+        "threshold": threshold,
+        "distance": score_to_distance(threshold, metric),
+        "fitted_on": "val",
+        "val": counts_at(on_validation, threshold),
+        "test": None,
+        "all": points,
+    }
+    if test is not None and why_not_verifiable(test[1]) is None:
+        result["test"] = counts_at(verify_embeddings(*test, metric=metric), threshold)
+    return result
+
+
+def counts_at(verification: Verification, threshold: float) -> dict[str, float]:
+    """The confusion table at a threshold."""
+    confusion = verification.confusion_at(threshold)
+    names = ("tp", "fp", "tn", "fn", "tpr", "fpr", "precision", "accuracy")
+    return {name: getattr(confusion, name) for name in names}
+
+
+def class_measures(truth: Array, predicted: Array, classes: list[str], split: str) -> dict[str, Any]:
+    """Accuracy and confusion matrix of the items whose class the network knows.
+
+    Args:
+        truth: ``(N,)`` class indices, −1 where an item's class is missing or was never trained.
+        predicted: ``(N,)`` class indices.
+    """
+    known = truth >= 0
+    confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(confusion, (truth[known], predicted[known]), 1)
+    return {
+        "split": split,
+        "items": int(known.sum()),
+        "accuracy": float(np.trace(confusion) / max(1, known.sum())),
+        "classes": classes,
+        "confusion": confusion.tolist(),
+    }
+
+
+def mask_measures(confusion: Array, masked: int, split: str) -> dict[str, Any]:
+    """Intersection over union and Dice from pixel counts; of the foreground alone, or the mean over several ids.
+
+    Args:
+        confusion: ``(M, M)`` pixel counts, true id by predicted id.
+        masked: how many items were counted.
+    """
+    hits = np.diag(confusion).astype(np.float64)
+    either = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
+    sizes = confusion.sum(axis=0) + confusion.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        iou, dice = hits / either, 2 * hits / sizes
+    first = 1 if len(confusion) == 2 else 0
+    return {
+        "split": split,
+        "items": masked,
+        "iou": float(np.nanmean(iou[first:])),
+        "dice": float(np.nanmean(dice[first:])),
+        "per_channel": _list(iou[first:]),
+    }
+
+
+def why_not_verifiable(identities: Array) -> str | None:
+    """Why these items make no verification task, or ``None`` where they do."""
+    counts = np.unique(identities, return_counts=True)[1]
+    if len(counts) < 2:
+        return f"{len(counts)} identities: at least two are needed for a non-matching pair"
+    if counts.max() < 2:
+        return "every identity has a single image: a matching pair needs two"
+    return None
+
+
+def score_to_distance(score: float, metric: str) -> float:
+    """The distance that a score stands for: 1 − similarity for cosine, −score for the others."""
+    return 1.0 - score if metric == "cosine" else -score
+
+
+def _list(values: Any) -> list[float]:
+    converted: list[float] = np.asarray(values).tolist()
+    return converted

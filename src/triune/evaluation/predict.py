@@ -1,0 +1,77 @@
+"""Run a network over images: embeddings, predicted classes, and masks counted against the true ones."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.classification import BinaryConfusionMatrix, MulticlassConfusionMatrix
+
+from triune.data.images import Batch
+from triune.model.network import MultiTaskModel
+
+
+class Predictions(NamedTuple):
+    """What a network says of N items, in the data set's order.
+
+    Args:
+        embeddings: ``(N, D)`` float32, or ``None`` without an embedding head.
+        classes: ``(N,)`` int64 predicted class, or ``None`` without a class head.
+        mask_confusion: ``(M, M)`` int64 pixel counts, true id by predicted id, or ``None`` without a mask head.
+        masked: how many items had a mask to be counted.
+    """
+
+    embeddings: np.ndarray[Any, np.dtype[np.float32]] | None
+    classes: np.ndarray[Any, np.dtype[np.int64]] | None
+    mask_confusion: np.ndarray[Any, np.dtype[np.int64]] | None
+    masked: int
+
+
+@torch.inference_mode()
+def predict(
+    model: MultiTaskModel,
+    batches: Iterable[Batch],
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> Predictions:
+    """Run ``model`` in evaluation mode over ``batches``; ``progress`` is told how many items are done."""
+    was_training = model.training
+    model.eval()
+    embeddings: list[Tensor] = []
+    classes: list[Tensor] = []
+    counts: BinaryConfusionMatrix | MulticlassConfusionMatrix | None = None
+    masked = done = 0
+    for batch in batches:
+        output = model(batch.images.to(device))
+        if output.embedding is not None:
+            embeddings.append(output.embedding.float().cpu())
+        if output.class_logits is not None:
+            classes.append(output.class_logits.argmax(dim=1).cpu())
+        if output.mask_logits is not None:
+            counts = counts or _mask_counter(output.mask_logits.shape[1])
+            known = (batch.masks != 255).flatten(1).any(dim=1)
+            masked += int(known.sum())
+            if known.any():
+                counts.update(predicted_masks(output.mask_logits).cpu()[known], batch.masks[known].cpu())
+        done += len(batch.images)
+        if progress is not None:
+            progress(done)
+    model.train(was_training)
+    return Predictions(
+        embeddings=torch.cat(embeddings).numpy() if embeddings else None,
+        classes=torch.cat(classes).numpy() if classes else None,
+        mask_confusion=counts.compute().long().numpy() if counts is not None and masked else None,
+        masked=masked,
+    )
+
+
+def predicted_masks(logits: Tensor) -> Tensor:
+    """Mask ids ``(B, H, W)`` int64 of logits ``(B, M, H, W)``: one channel is cut at 0, several take the largest."""
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
+
+
+def _mask_counter(channels: int) -> BinaryConfusionMatrix | MulticlassConfusionMatrix:
+    if channels == 1:
+        return BinaryConfusionMatrix(ignore_index=255)
+    return MulticlassConfusionMatrix(num_classes=channels, ignore_index=255)

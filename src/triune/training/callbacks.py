@@ -1,0 +1,137 @@
+"""What is written down while training goes on: history.csv, one line an epoch, and whole checkpoints."""
+
+import csv
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from triune.files import write_text, written_whole
+
+COLUMNS = (
+    "epoch",
+    "step",
+    "lr",
+    "train_total",
+    "train_classification",
+    "train_segmentation",
+    "train_triplet",
+    "train_active_share",
+    "train_positive_distance",
+    "train_negative_distance",
+    "train_collapse",
+    "val_tpr",
+    "val_auc",
+    "val_classification",
+    "val_segmentation",
+)
+
+
+class History(pl.Callback):
+    """Every step's figures, and every validation's, as rows of ``history.csv``.
+
+    Figures stay on their device until the epoch ends, so that logging never makes the processor wait for a GPU.
+    The rows travel in the checkpoint: a resumed run goes on where it stopped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self._pending: list[dict[str, float | Tensor]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Remember the step's figures."""
+        figures = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train_")}
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._pending.append({"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate, **figures})
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Add the validation's figures to the last step's row and write the file."""
+        if trainer.sanity_checking:
+            return
+        self._settle()
+        if self.rows:
+            figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val_")}
+            self.rows[-1].update(figures)
+        self._write(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write what is not yet written."""
+        self._settle()
+        self._write(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All rows so far."""
+        self._settle()
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the rows of a checkpoint."""
+        self.rows = list(state["rows"])
+
+    def _settle(self) -> None:
+        self.rows += [{name: float(value) for name, value in row.items()} for row in self._pending]
+        self._pending = []
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            known = {name: f"{value:.7g}" for name, value in row.items() if value == value}
+            known |= {name: str(int(row[name])) for name in ("epoch", "step")}
+            writer.writerow(known)
+        write_text(self.path, text.getvalue())
+
+
+class EpochLines(pl.Callback):
+    """One plain line an epoch on standard error: what the losses and the validation came to."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Print the line."""
+        if not trainer.is_global_zero:
+            return
+        figures = trainer.callback_metrics
+        shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        names = {
+            "train_total": "loss",
+            "train_classification": "class",
+            "train_segmentation": "mask",
+            "train_triplet": "triplet",
+            "train_active_share": "active",
+            "val_tpr": "val TPR",
+            "val_auc": "val AUC",
+        }
+        shown += [
+            f"{label} {float(figures[name]):.3f}"
+            for name, label in names.items()
+            if name in figures and torch.isfinite(figures[name])
+        ]
+        shown.append(f"{time.monotonic() - self._started:.1f} s")
+        print("  ".join(shown), file=sys.stderr, flush=True)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints written whole or not at all, and read without running code in them."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write beside, then move into place."""
+        with written_whole(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return checkpoint

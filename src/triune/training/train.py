@@ -1,0 +1,215 @@
+"""From settings to a trained run folder: data, network, loop; evaluation and report follow."""
+
+import logging
+import sys
+import time
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from triune.data.sources import load_source
+from triune.data.table import DataError, ItemTable, check_table
+from triune.errors import InputError
+from triune.losses import TripletLoss
+from triune.model.network import MultiTaskModel
+from triune.model.objective import MultiTaskObjective
+from triune.training.callbacks import EpochLines, History, WholeCheckpoints
+from triune.training.config import TrainConfig
+from triune.training.datamodule import ItemData
+from triune.training.module import TrainingModule
+from triune.training.run import ModelCard, new_run_folder, save_config, save_model
+
+
+def train(config: TrainConfig) -> Path:
+    """Train as ``config`` says and return the run folder, with the best network in ``model.safetensors``.
+
+    Raises:
+        InputError: the data or the settings cannot be used; a :class:`DataError` lists every problem of the table.
+    """
+    quiet_lightning()
+    table = load_items(config)
+    run = config.resume or config.run or new_run_folder(run_name(config))
+    run.mkdir(parents=True, exist_ok=True)
+    save_config(run, replace(config, run=run, resume=None))
+    pl.seed_everything(config.seed, verbose=False)
+
+    data = ItemData(table, config, class_names(table))
+    card = model_card(config, data)
+    model = MultiTaskModel(**card.model, pretrained=config.model.pretrained, weights=config.model.weights)
+    steps = len(data.train_dataloader()) * config.epochs
+    module = TrainingModule(
+        model,
+        objective(config),
+        config.optimizer,
+        config.metric,
+        config.target_fpr,
+        steps,
+        config.trainer.on_nonfinite,
+    )
+    trainer = build_trainer(config, run, monitored=monitored(data, config))
+    last = run / "checkpoints" / "last.ckpt"
+    if config.resume is not None and not last.is_file():
+        raise InputError(f"{last} does not exist: there is nothing to resume; start again without --resume")
+    started = time.monotonic()
+    with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
+        trainer.fit(module, data, ckpt_path=str(last) if config.resume else None, weights_only=True)
+    best = best_weights(run)
+    model.load_state_dict(best)
+    save_model(run / "model.safetensors", model, card)
+    return run
+
+
+def load_items(config: TrainConfig) -> ItemTable:
+    """Read the table and check all of it; every problem is reported at once.
+
+    Raises:
+        DataError: the table has problems.
+    """
+    table = load_source(config.data, root=config.root, split=config.split, seed=config.seed)
+    problems = check_table(table)
+    if problems:
+        raise DataError(problems)
+    return table
+
+
+def class_names(table: ItemTable) -> list[str]:
+    """The classes that training items have, sorted: the outputs of the classification head."""
+    training = table.frame.filter(table.frame["split"] == "train")
+    names: list[str] = training["label"].drop_nulls().unique().sort().to_list()
+    return names
+
+
+def model_card(config: TrainConfig, data: ItemData) -> ModelCard:
+    """The network that the settings and the data ask for: heads without data to learn from are left out."""
+    settings = config.model
+    has_masks = data.table.frame["mask"].null_count() < len(data.table.frame)
+    channels = mask_channels(data) if settings.mask_channels == "auto" else settings.mask_channels
+    return ModelCard(
+        model={
+            "backbone": settings.backbone,
+            "num_classes": len(data.classes) if len(data.classes) > 1 else 0,
+            "mask_channels": channels if has_masks else 0,
+            "embedding_dim": settings.embedding_dim,
+            "in_channels": config.images.channels,
+            "decoder": settings.decoder,
+            "decoder_channels": list(settings.decoder_channels),
+            "embedding_stage": settings.embedding_stage,
+            "pooling": settings.pooling,
+            "mask_pooling": settings.mask_pooling,
+            "dropout": settings.dropout,
+        },
+        classes=data.classes,
+        size=config.images.size,
+        channels=config.images.channels,
+        metric=config.metric,
+    )
+
+
+def mask_channels(data: ItemData) -> int:
+    """1 where the training masks hold ids 0 and 1 only, else as many channels as the largest id asks for."""
+    largest = data.dataset("train").largest_mask_id()
+    return 1 if largest <= 1 else largest + 1
+
+
+def objective(config: TrainConfig) -> MultiTaskObjective:
+    """The run's loss."""
+    triplet = TripletLoss(
+        margin=config.margin, metric=config.metric, mining=config.mining, reduction=config.loss.reduction
+    )
+    return MultiTaskObjective(
+        alpha=config.alpha,
+        beta=config.beta,
+        gamma=config.gamma,
+        triplet=triplet,
+        weighting=config.loss.weighting,
+        dice=config.loss.dice,
+        label_smoothing=config.loss.label_smoothing,
+    )
+
+
+def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> pl.Trainer:
+    """The Lightning trainer of a run.
+
+    Args:
+        monitored: the validation figure that the best checkpoint is chosen by; ``None`` keeps the last one only.
+    """
+    mode = "max" if monitored in ("val_tpr", "val_auc") else "min"
+    checkpoints = run / "checkpoints"
+    callbacks: list[Callback] = [
+        History(run / "history.csv"),
+        EpochLines(),
+        ModelCheckpoint(checkpoints, filename="last", save_top_k=1, enable_version_counter=False),
+    ]
+    if monitored is not None:
+        callbacks.append(
+            ModelCheckpoint(
+                checkpoints,
+                filename="best",
+                monitor=monitored,
+                mode=mode,
+                save_weights_only=True,
+                enable_version_counter=False,
+            )
+        )
+        if config.trainer.patience > 0:
+            callbacks.append(EarlyStopping(monitored, mode=mode, patience=config.trainer.patience))
+    if config.optimizer.average > 0:
+        callbacks.append(EMAWeightAveraging(decay=config.optimizer.average))
+    interactive = sys.stderr.isatty()
+    if interactive:
+        callbacks.append(TQDMProgressBar(refresh_rate=1))
+    return pl.Trainer(
+        max_epochs=config.epochs,
+        accelerator=config.trainer.accelerator,
+        devices=config.trainer.devices,
+        precision=config.trainer.precision,
+        gradient_clip_val=config.optimizer.clip or None,
+        deterministic=config.trainer.deterministic,
+        check_val_every_n_epoch=config.trainer.validate_every,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
+        logger=TensorBoardLogger(run, name="tensorboard", version=""),
+        enable_progress_bar=interactive,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+        use_distributed_sampler=False,
+    )
+
+
+def monitored(data: ItemData, config: TrainConfig) -> str | None:
+    """The figure the best checkpoint is chosen by: validation TPR@FPR where it can be measured."""
+    items = data.table.frame.filter(data.table.frame["split"] == "val")
+    if len(items) == 0:
+        return None
+    counts = items["identity"].drop_nulls().value_counts()["count"]
+    if config.model.embedding_dim > 0 and len(counts) > 1 and int(counts.max() or 0) > 1:  # type: ignore[call-overload]
+        return "val_tpr"
+    return "val_classification" if config.alpha > 0 else "val_segmentation"
+
+
+def best_weights(run: Path) -> dict[str, Any]:
+    """The network's weights of the best checkpoint, or of the last where none was chosen."""
+    folder = run / "checkpoints"
+    path = folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / "last.ckpt"
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "model."
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def run_name(config: TrainConfig) -> str:
+    """A run's folder is called after its data."""
+    return Path(config.data).stem or "run"
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's hints about hardware and loaders off the terminal; our own lines say what matters."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
