@@ -1,0 +1,384 @@
+"""What triplets cost: hinge and soft margin, over listed triplets or over all of a batch unlisted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import logsigmoid
+
+from triune.functional.distances import (
+    Embeddings,
+    Metric,
+    as_embeddings,
+    check_metric,
+    paired_distance,
+    pairwise_distance,
+)
+from triune.functional.labels import Labels
+from triune.functional.triplets import (
+    BLOCK_CELLS,
+    Gap,
+    Margin,
+    Strategy,
+    Triplets,
+    check_gap,
+    check_margin,
+    check_strategy,
+    choose,
+    inside_gap,
+    masks,
+    resolve_reference,
+    row_blocks,
+)
+
+Reduction: TypeAlias = Literal["mean_active", "mean", "sum"]
+
+
+class TripletOutcome(NamedTuple):
+    """A triplet loss and what it was made of: scalar tensors, of which only ``loss`` has a gradient."""
+
+    loss: Tensor
+    """The reduced loss."""
+    triplets: Tensor
+    """How many triplets were mined, int64."""
+    active: Tensor
+    """How many of them cost something, int64; with a soft margin that is every one."""
+    positive_distance: Tensor
+    """Mean d(a,p) over the mined triplets; NaN if there are none."""
+    negative_distance: Tensor
+    """Mean d(a,n) over the mined triplets; NaN if there are none."""
+
+
+def triplet_margin_loss(
+    anchor: Embeddings,
+    positive: Embeddings,
+    negative: Embeddings,
+    margin: Margin = 0.2,
+    metric: Metric = "euclidean",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """The loss of T given triplets: max(0, d(a,p) − d(a,n) + margin), or softplus(d(a,p) − d(a,n)).
+
+    >>> anchor, positive, negative = torch.tensor([[0.0]]), torch.tensor([[0.5]]), torch.tensor([[0.6]])
+    >>> triplet_margin_loss(anchor, positive, negative, margin=0.2)
+    tensor(0.1000)
+
+    Args:
+        anchor: shape (T, D); all three carry gradients.
+        positive: shape (T, D).
+        negative: shape (T, D).
+        margin: a number ≥ 0, or ``"soft"``.
+        metric: the distance, as in :func:`triune.functional.distances.pairwise_distance`.
+        reduction: ``"mean"`` over all triplets, ``"mean_active"`` over those with a loss above 0, or
+            ``"sum"``.
+
+    Returns:
+        A scalar; 0 with a graph if there are no (active) triplets. Memory: O(T·D).
+
+    Raises:
+        ValueError: the shapes differ or an option is unknown.
+    """
+    check_margin(margin)
+    check_reduction(reduction)
+    d_ap, d_an = paired_distance(anchor, positive, metric), paired_distance(anchor, negative, metric)
+    return reduce(_listed(d_ap, d_an, margin), reduction).loss.to(torch.promote_types(d_ap.dtype, d_an.dtype))
+
+
+def triplet_loss(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    margin: Margin = 0.2,
+    metric: Metric = "euclidean",
+    mining: Strategy = "all",
+    reduction: Reduction = "mean_active",
+    gap: Gap | None = None,
+    indices: Sequence[Tensor] | None = None,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> TripletOutcome:
+    """The triplet loss of a batch: mine, then reduce max(0, d(a,p) − d(a,n) + margin) over them.
+
+    ``mining="all"`` costs O(N·M·log M) time, never the cubic list: for one anchor the loss of a negative
+    depends only on its rank among the sorted thresholds d(a,p) + margin. Its soft margin costs O(N·M·K), K
+    positives an anchor. A NaN or infinite embedding makes the loss NaN, whatever was mined
+    (:func:`triune.functional.distances.check_finite` names the row).
+
+    >>> x = torch.tensor([[0.0], [0.5], [0.6], [5.0]])
+    >>> triplet_loss(x, [0, 0, 1, 1], mining="semihard").loss
+    tensor(0.1000)
+
+    Args:
+        embeddings: shape (N, D); float16 and bfloat16 are computed, and the loss returned, in float32.
+        labels: the identity of each embedding, N integers or strings.
+        margin: a number ≥ 0, or ``"soft"`` for softplus(d(a,p) − d(a,n)).
+        metric: the distance, as in :func:`triune.functional.distances.pairwise_distance`.
+        mining: which triplets, as in :func:`triune.functional.triplets.mine_triplets`.
+        reduction: ``"mean_active"`` over triplets with a loss above 0, ``"mean"`` over all mined, or
+            ``"sum"``.
+        gap: keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high. ``mining="all"`` with
+            gap=(0, margin) takes every semi-hard triplet, with (−inf, 0) every hard one.
+        indices: triplets (anchor, positive, negative) of any miner, used instead of mining; or its pairs
+            (anchor, positive, anchor, negative), which are joined on their anchors.
+        reference: where positives and negatives are taken from, shape (M, D); gradients flow to it too.
+        reference_labels: the identity of each reference row.
+        own_rows: which reference row is embedding i, see :func:`triune.functional.triplets.mine_triplets`.
+        generator: source of the random strategy's draws.
+
+    Returns:
+        The loss and its statistics. No valid triplet, or no active one: the loss is 0 and its gradients are
+        0.
+
+    Memory: O(D·(N + M)) and a block of 4 Mi distances. Larger problems are differentiated block by block,
+        once:
+    asking for their second derivative raises an error that says so.
+
+    Raises:
+        ValueError: shapes or label counts disagree, or an option is unknown.
+    """
+    check_strategy(mining)
+    check_metric(metric)
+    check_margin(margin)
+    check_reduction(reduction)
+    check_gap(gap)
+    x = as_embeddings(embeddings)
+    y, codes, reference_codes, own = resolve_reference(
+        x, labels, embeddings, reference, reference_labels, own_rows
+    )
+    if indices is not None:
+        sums = _indexed(x, y, as_triplets(indices), margin, metric, gap)
+    else:
+        measure = partial(
+            _block, codes=codes, reference_codes=reference_codes, own=own, margin=margin, metric=metric,
+            mining=mining, gap=gap, generator=generator,
+        )  # fmt: skip
+        if torch.compiler.is_compiling() or x.shape[0] * y.shape[0] <= BLOCK_CELLS:
+            sums = measure(x, y, slice(0, x.shape[0]))
+        else:
+            sums = Sums(*_Blocked.apply(x, y, measure))
+    outcome = reduce(sums, reduction)
+    poison = (x.detach() * 0).sum() + (y.detach() * 0).sum()
+    return outcome._replace(loss=(outcome.loss + poison).to(torch.promote_types(x.dtype, y.dtype)))
+
+
+def as_triplets(indices: Sequence[Tensor]) -> Triplets:
+    """Triplets from a miner's index tuple: (a, p, n), or pairs (a, p, a', n) joined where a = a'.
+
+    Raises:
+        ValueError: there are not 3 or 4 index tensors, or their lengths disagree.
+    """
+    columns = [torch.as_tensor(column).long() for column in indices]
+    sizes = [column.shape[0] if column.ndim == 1 else -1 for column in columns]
+    if len(columns) == 3 and len(set(sizes)) == 1 and sizes[0] >= 0:
+        return Triplets(*columns)
+    if len(columns) == 4 and sizes[0] == sizes[1] >= 0 and sizes[2] == sizes[3] >= 0:
+        anchor, positive, other, negative = columns
+        ordered, order = other.sort(stable=True)
+        start = torch.searchsorted(ordered, anchor.contiguous())
+        counts = torch.searchsorted(ordered, anchor.contiguous(), right=True) - start
+        pair = torch.repeat_interleave(counts)
+        within = torch.arange(pair.shape[0], device=pair.device) - (counts.cumsum(0) - counts)[pair]
+        return Triplets(anchor[pair], positive[pair], negative[order[start[pair] + within]])
+    raise ValueError(
+        f"indices hold {len(columns)} tensors of shapes {[tuple(column.shape) for column in columns]}; "
+        f"triplets are three of one length (anchor, positive, negative), "
+        f"pairs are four (anchor, positive, anchor, negative), equal in twos"
+    )
+
+
+class Sums(NamedTuple):
+    """Additive parts of an outcome: float64 scalars, so that blocks, processes and paths can be added up."""
+
+    loss: Tensor
+    triplets: Tensor
+    active: Tensor
+    positive_distance: Tensor
+    negative_distance: Tensor
+
+
+def reduce(sums: Sums, reduction: Reduction) -> TripletOutcome:
+    """Sums over triplets to an outcome, with the loss in float64. Does not wait for the device."""
+    triplets, active = sums.triplets.detach(), sums.active.detach()
+    if reduction == "sum":
+        loss = sums.loss
+    else:
+        loss = sums.loss / (active if reduction == "mean_active" else triplets).clamp_min(1)
+    return TripletOutcome(
+        loss,
+        triplets.long(),
+        active.long(),
+        (sums.positive_distance.detach() / triplets).float(),
+        (sums.negative_distance.detach() / triplets).float(),
+    )
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise ValueError, listing the known ones, if the reduction is none of them."""
+    if reduction not in get_args(Reduction):
+        known = ", ".join(map(repr, get_args(Reduction)))
+        raise ValueError(f"reduction is {reduction!r}; known are {known}")
+
+
+def _cost(positive_distance: Tensor, negative_distance: Tensor, margin: Margin) -> Tensor:
+    """Loss of each triplet; the soft margin neither overflows nor rounds large gaps away."""
+    if margin == "soft":
+        return -logsigmoid(negative_distance - positive_distance)
+    return (positive_distance + margin - negative_distance).relu()
+
+
+def _listed(
+    positive_distance: Tensor, negative_distance: Tensor, margin: Margin, kept: Tensor | None = None
+) -> Sums:
+    """Sums over triplets given by their two distances, of any shape; those not kept are left out."""
+    if kept is None:
+        kept = torch.ones_like(positive_distance, dtype=torch.bool)
+    cost = torch.where(kept, _cost(positive_distance, negative_distance, margin), 0.0)
+    triplets = kept.sum(dtype=torch.float64)
+    active = triplets if margin == "soft" else (cost.detach() > 0).sum(dtype=torch.float64)
+    return Sums(
+        cost.sum(dtype=torch.float64),
+        triplets,
+        active,
+        torch.where(kept, positive_distance.detach(), 0.0).sum(dtype=torch.float64),
+        torch.where(kept, negative_distance.detach(), 0.0).sum(dtype=torch.float64),
+    )
+
+
+def _indexed(
+    x: Tensor, y: Tensor, triplets: Triplets, margin: Margin, metric: Metric, gap: Gap | None
+) -> Sums:
+    """Sums over listed triplets, from paired distances or, for long lists, from the distance matrix."""
+    anchor, positive, negative = (column.to(x.device) for column in triplets)
+    if anchor.shape[0] * x.shape[1] > x.shape[0] * y.shape[0]:
+        distances = pairwise_distance(x, None if y is x else y, metric)
+        d_ap, d_an = distances[anchor, positive], distances[anchor, negative]
+    else:
+        d_ap = paired_distance(x[anchor], y[positive], metric)
+        d_an = paired_distance(x[anchor], y[negative], metric)
+    kept = None if gap is None else inside_gap(d_ap.detach(), d_an.detach(), gap)
+    return _listed(d_ap, d_an, margin, kept)
+
+
+def _block(
+    x: Tensor,
+    y: Tensor,
+    rows: slice,
+    *,
+    codes: Tensor,
+    reference_codes: Tensor,
+    own: Tensor,
+    margin: Margin,
+    metric: Metric,
+    mining: Strategy,
+    gap: Gap | None,
+    generator: torch.Generator | None,
+) -> Sums:
+    """Sums over the triplets of a block of anchors, differentiable; ``x`` is the rows of the block."""
+    distances = pairwise_distance(x, None if y is x else y, metric)
+    positive, negative = masks(codes[rows], reference_codes, own[rows])
+    if distances.numel() == 0:
+        return Sums(
+            distances.sum(dtype=torch.float64), *(torch.zeros(4, dtype=torch.float64, device=x.device))
+        )
+    if mining == "all":
+        if margin == "soft":
+            return _all_soft(distances, positive, negative, gap)
+        return _all_hinge(distances, positive, negative, margin, gap)
+    choice = choose(distances, positive, negative, mining, margin, gap, generator=generator)
+    d_ap, d_an = distances.gather(1, choice.positive), distances.gather(1, choice.negative)
+    return _listed(d_ap, d_an, margin, choice.kept)
+
+
+def _all_hinge(distances: Tensor, positive: Tensor, negative: Tensor, margin: float, gap: Gap | None) -> Sums:
+    """Every triplet's hinge loss as Σ W·d + margin·active, from ranks among sorted positives.
+
+    The loss is piecewise linear in the distances: W[a,n] = −(active triplets of n), W[a,p] = active triplets
+    of p. For a negative the positives that keep the triplet active, and inside the gap, are a range of the
+    sorted positives, found by binary search. Counting how many ranges cover a positive is a cumulative sum.
+    W is constant almost everywhere, so first and second derivatives are right.
+    """
+    d = distances.detach()
+    rows, columns = d.shape
+    ordered, order = torch.where(positive, d, torch.inf).sort(dim=1)
+    d = d.contiguous()
+    size = positive.sum(1, keepdim=True)
+    low, high = torch.zeros_like(order), size.expand(rows, columns)
+    if gap is not None and gap[1] < torch.inf:
+        low = torch.searchsorted(ordered + gap[1], d)
+    if gap is not None and gap[0] > -torch.inf:
+        high = torch.searchsorted(ordered + gap[0], d).minimum(size)
+    first_active = torch.maximum(low, torch.searchsorted(ordered + margin, d, right=True))
+
+    def weights(first: Tensor) -> tuple[Tensor, Tensor]:
+        """How many triplets each positive, and each negative, is in, if they begin at rank ``first``."""
+        begin, end = torch.minimum(first, high), high
+        covering = torch.zeros(rows, columns + 1, dtype=torch.float64, device=d.device)
+        once = negative.to(torch.float64)
+        covering = covering.scatter_add(1, begin, once).scatter_add(1, end, -once).cumsum(1)[:, :columns]
+        of_positive = torch.zeros_like(covering).scatter(1, order, covering) * positive
+        return of_positive, (end - begin) * negative
+
+    with torch.no_grad():
+        active_positive, active_negative = weights(first_active)
+        mined_positive, mined_negative = weights(low)
+        wide = torch.where(positive | negative, d, 0.0).double()
+        triplets, active = mined_positive.sum(), active_positive.sum()
+        sum_positive, sum_negative = (mined_positive * wide).sum(), (mined_negative * wide).sum()
+        weight = active_positive - active_negative
+    loss = (weight * torch.where(weight != 0, distances, 0.0)).sum() + margin * active
+    return Sums(loss, triplets, active, sum_positive, sum_negative)
+
+
+def _all_soft(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap | None) -> Sums:
+    """Every triplet's soft-margin loss: one pass over the block for each of the K positives of an anchor."""
+    order = torch.where(positive, distances.detach(), torch.inf).argsort(dim=1)
+    size = positive.sum(1, keepdim=True)
+    sums = Sums(
+        distances.sum(dtype=torch.float64) * 0, *torch.zeros(4, dtype=torch.float64, device=distances.device)
+    )
+    for k in range(int(size.max())):
+        d_ap = distances.gather(1, order[:, k : k + 1]).expand(distances.shape)
+        kept = negative & (k < size)
+        if gap is not None:
+            kept = kept & inside_gap(d_ap.detach(), distances.detach(), gap)
+        sums = Sums(*(total + term for total, term in zip(sums, _listed(d_ap, distances, "soft", kept))))
+    return sums
+
+
+class _Blocked(torch.autograd.Function):
+    """Sums over all anchors, differentiated block by block in the forward pass: no block outlives it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, measure: Any) -> tuple[Tensor, ...]:
+        gradients = [torch.zeros_like(each) if each.requires_grad else None for each in (x, y)]
+        totals = torch.zeros(5, dtype=torch.float64, device=x.device)
+        for rows in row_blocks(x.shape[0], y.shape[0]):
+            with torch.enable_grad():
+                leaves = [
+                    each.detach().requires_grad_(gradient is not None)
+                    for each, gradient in zip((x[rows], y), gradients)
+                ]
+                sums = measure(*leaves, rows)
+                wanted = [leaf for leaf in leaves if leaf.requires_grad]
+                computed = iter(torch.autograd.grad(sums.loss, wanted) if wanted else ())
+            if gradients[0] is not None:
+                gradients[0][rows] = next(computed)
+            if gradients[1] is not None:
+                gradients[1] += next(computed)
+            totals += torch.stack([term.detach() for term in sums])
+        ctx.gradients = gradients
+        ctx.mark_non_differentiable(*(parts := totals.unbind())[1:])
+        return parts
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        first, second = (None if each is None else each * grad.to(each.dtype) for each in ctx.gradients)
+        return first, second, None

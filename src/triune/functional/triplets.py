@@ -1,0 +1,391 @@
+"""Which triplets to learn from: all, hard, batch-hard, semi-hard and random mining, in blocks of anchors."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triune.functional.distances import (
+    Embeddings,
+    Metric,
+    as_embeddings,
+    check_finite,
+    check_metric,
+    paired_distance,
+    pairwise_distance,
+)
+from triune.functional.labels import Labels, encode_labels
+
+Strategy: TypeAlias = Literal["all", "hard", "batch_hard", "semihard", "random"]
+Margin: TypeAlias = float | Literal["soft"]
+Gap: TypeAlias = tuple[float, float]
+
+# Cells of the distance matrix held at a time: 4 Mi cells are 32 MiB in float64.
+BLOCK_CELLS = 1 << 22
+
+
+class Triplets(NamedTuple):
+    """Row indices, int64, each of shape (T,): ``anchor`` into the embeddings, ``positive`` and ``negative``
+    into the reference set (the embeddings themselves where there is none).
+    """  # noqa: D205
+
+    anchor: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+class Choice(NamedTuple):
+    """Up to Q triplets for each of R anchors: columns of a distance matrix (R, M), each of shape (R, Q)."""
+
+    positive: Tensor
+    negative: Tensor
+    kept: Tensor
+
+
+def mine_triplets(
+    embeddings: Embeddings,
+    labels: Labels,
+    strategy: Strategy = "semihard",
+    *,
+    metric: Metric = "euclidean",
+    margin: Margin = 0.2,
+    gap: Gap | None = None,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Triplets:
+    """Choose triplets (anchor, positive, negative): a ≠ p, label(a) = label(p) ≠ label(n).
+
+    - ``"all"``: every triplet.
+    - ``"hard"``: for each (a, p), the negative closest to a.
+    - ``"batch_hard"``: for each a, its farthest positive and its closest negative (Hermans et al. 2017).
+    - ``"semihard"``: for each (a, p), the closest negative with d(a,p) < d(a,n) < d(a,p) + margin; a pair
+      that has none gives no triplet (Schroff et al. 2015). With ``margin="soft"`` there is no upper bound.
+    - ``"random"``: for each (a, p), one negative drawn uniformly.
+
+    Ties go to the lowest index; triplets come sorted by (anchor, positive, negative).
+
+    >>> x = torch.tensor([[0.0], [0.5], [0.6], [5.0]])
+    >>> mine_triplets(x, [0, 0, 1, 1], "semihard", margin=0.2)
+    Triplets(anchor=tensor([0, 3]), positive=tensor([1, 2]), negative=tensor([2, 1]))
+
+    Args:
+        embeddings: the anchors, and without a reference set also positives and negatives; shape (N, D).
+        labels: the identity of each embedding, N integers or strings.
+        strategy: which triplets, see above.
+        metric: the distance, as in :func:`triune.functional.distances.pairwise_distance`.
+        margin: upper bound of the semi-hard band; the other strategies do not use it.
+        gap: keep, of the triplets the strategy chose, those with low < d(a,n) − d(a,p) ≤ high.
+        reference: where positives and negatives are taken from instead: a gallery or a memory bank, shape
+            (M, D).
+        reference_labels: the identity of each reference row.
+        own_rows: which reference row *is* embedding i, and so never its positive; int64 (N,), −1 where there
+            is none. Left out, a reference that is the same tensor object as embeddings holds each item at
+            its own row, and any other reference holds none of them.
+        generator: source of the random strategy's draws.
+
+    Returns:
+        The chosen triplets, on the device of the embeddings. No gradient flows through them.
+
+    Memory: O(D·(N + M)) plus a block of at most max(4 Mi, M) distances plus the result; only ``"all"`` has a
+        result
+    that is cubic, and :func:`triune.functional.losses.triplet_loss` does not need it. On a GPU the size of
+    the result is waited for.
+
+    Raises:
+        ValueError: shapes or label counts disagree, an option is unknown, or an embedding is not finite (the
+            row is named).
+    """
+    check_strategy(strategy)
+    check_metric(metric)
+    check_margin(margin)
+    check_gap(gap)
+    x = as_embeddings(embeddings).detach()
+    y, codes, reference_codes, own = resolve_reference(
+        x, labels, embeddings, reference, reference_labels, own_rows
+    )
+    y = y.detach()
+    check_finite(x)
+    if y is not x:
+        check_finite(y, "reference")
+    if strategy == "random" or (strategy == "all" and gap is None):
+        groups = group_by_label(codes, reference_codes)
+        if strategy == "all":
+            return _list_all(groups, own)
+        mined = _draw_random(groups, own, generator)
+        return mined if gap is None else _filter_gap(mined, x, y, metric, gap)
+    parts = []
+    for rows in row_blocks(x.shape[0], y.shape[0]):
+        distances = pairwise_distance(x[rows], y, metric)
+        positive, negative = masks(codes[rows], reference_codes, own[rows])
+        if strategy == "all":
+            part = _list_gap(distances, positive, negative, gap or (-torch.inf, torch.inf))
+        else:
+            choice = choose(distances, positive, negative, strategy, margin, gap)
+            anchor, slot = choice.kept.nonzero(as_tuple=True)
+            part = Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
+        parts.append(part._replace(anchor=part.anchor + rows.start))
+    if not parts:
+        return Triplets(*(torch.empty(0, dtype=torch.int64, device=x.device) for _ in range(3)))
+    return Triplets(*(torch.cat(column) for column in zip(*parts)))
+
+
+def choose(
+    distances: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    strategy: Strategy,
+    margin: Margin,
+    gap: Gap | None = None,
+    *,
+    generator: torch.Generator | None = None,
+) -> Choice:
+    """Choose among columns of a distance matrix, with fixed shapes and without waiting for the device.
+
+    Args:
+        distances: shape (R, M); no gradient is needed.
+        positive: which columns are positives of each row, bool (R, M).
+        negative: which are negatives, bool (R, M).
+        strategy: any but ``"all"``.
+        margin: as in :func:`mine_triplets`.
+        gap: as in :func:`mine_triplets`.
+        generator: source of the random strategy's draws.
+
+    Returns:
+        Q = 1 choice a row for ``"batch_hard"``, else Q = M: slot q is the pair (anchor, column q).
+    """
+    distances = distances.detach()
+    columns = torch.arange(distances.shape[1], device=distances.device).expand(distances.shape)
+    if distances.shape[1] == 0:
+        return Choice(columns, columns, positive)
+    if strategy == "batch_hard":
+        farthest = torch.where(positive, distances, -torch.inf).argmax(1, keepdim=True)
+        closest = torch.where(negative, distances, torch.inf).argmin(1, keepdim=True)
+        kept = positive.any(1, keepdim=True) & negative.any(1, keepdim=True)
+        choice = Choice(farthest, closest, kept)
+    elif strategy == "hard":
+        closest = torch.where(negative, distances, torch.inf).argmin(1, keepdim=True)
+        kept = positive & negative.any(1, keepdim=True)
+        choice = Choice(columns, closest.expand(distances.shape), kept)
+    elif strategy == "semihard":
+        # The closest negative beyond d(a,p) is d(a,p)'s successor among the sorted negatives. A stable sort
+        # keeps equal distances in index order, so the first of them is the lowest.
+        ordered, order = torch.where(negative, distances, torch.inf).sort(dim=1, stable=True)
+        rank = torch.searchsorted(ordered, distances.contiguous(), right=True)
+        closest = order.gather(1, rank.clamp_max(distances.shape[1] - 1))
+        kept = positive & (rank < negative.sum(1, keepdim=True))
+        if margin != "soft":
+            kept = kept & (distances.gather(1, closest) < distances + margin)
+        choice = Choice(columns, closest, kept)
+    elif strategy == "random":
+        counts = negative.sum(1, keepdim=True)
+        draws = torch.rand(
+            distances.shape, dtype=torch.float64, device=generator.device if generator else distances.device,
+            generator=generator,
+        ).to(distances.device)  # fmt: skip
+        nth = (draws * counts).long().clamp_max((counts - 1).clamp_min(0))
+        drawn = torch.searchsorted(negative.cumsum(1), nth + 1).clamp_max(distances.shape[1] - 1)
+        choice = Choice(columns, drawn, positive & (counts > 0))
+    else:
+        raise ValueError(f"no single negative is chosen for strategy {strategy!r}")
+    if gap is None:
+        return choice
+    return choice._replace(
+        kept=choice.kept
+        & inside_gap(distances.gather(1, choice.positive), distances.gather(1, choice.negative), gap)
+    )
+
+
+def inside_gap(positive_distance: Tensor, negative_distance: Tensor, gap: Gap) -> Tensor:
+    """Whether low < d(a,n) − d(a,p) ≤ high, as d(a,p) + low < d(a,n) ≤ d(a,p) + high; any shape."""
+    return (positive_distance + gap[0] < negative_distance) & (
+        negative_distance <= positive_distance + gap[1]
+    )
+
+
+def masks(codes: Tensor, reference_codes: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of M reference rows are positives and which negatives of R anchors, bool (R, M) each."""
+    same = codes[:, None] == reference_codes[None, :]
+    itself = own[:, None] == torch.arange(reference_codes.shape[0], device=own.device)[None, :]
+    return same & ~itself, ~same
+
+
+def resolve_reference(
+    x: Tensor,
+    labels: Labels,
+    embeddings: Embeddings,
+    reference: Embeddings | None,
+    reference_labels: Labels | None,
+    own_rows: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The set positives and negatives come from, both label codes, and each anchor's own row in that set.
+
+    Returns:
+        reference (M, D), codes (N,), reference codes (M,), own rows (N,) with −1 for none.
+    """
+    count, device = x.shape[0], x.device
+    if (reference is None) != (reference_labels is None):
+        given, missing = (
+            ("reference_labels", "reference") if reference is None else ("reference", "reference_labels")
+        )
+        raise ValueError(f"{given} is given without {missing}: pass both or neither")
+    if reference is None or reference_labels is None:
+        codes = encode_labels(labels, count=count, device=device)
+        y, reference_codes, same = x, codes, True
+    else:
+        same = reference is embeddings
+        y = x if same else as_embeddings(reference, "reference").to(device)
+        if y.shape[1] != x.shape[1]:
+            raise ValueError(f"embeddings are {x.shape[1]} wide but the reference is {y.shape[1]} wide")
+        if isinstance(labels, Tensor) and isinstance(reference_labels, Tensor):
+            codes = encode_labels(labels, count=count, device=device)
+            reference_codes = encode_labels(
+                reference_labels,
+                count=y.shape[0],
+                device=device,
+                name="reference_labels",
+                against="reference",
+            )
+        else:  # strings get codes by rank, so both lists must be ranked together
+            encode_labels(labels, count=count)
+            encode_labels(reference_labels, count=y.shape[0], name="reference_labels", against="reference")
+            first, second = (np.asarray(each.cpu() if isinstance(each, Tensor) else each)
+                             for each in (labels, reference_labels))  # fmt: skip
+            if first.size and second.size and (first.dtype.kind in "iub") != (second.dtype.kind in "iub"):
+                raise ValueError(
+                    f"labels hold {first.dtype} but reference_labels {second.dtype}: use one kind of label"
+                )
+            both = encode_labels(np.concatenate([each for each in (first, second) if each.size] or [first]))
+            both = both.to(device)
+            codes, reference_codes = both[:count], both[count:]
+    if own_rows is not None:
+        own = torch.as_tensor(own_rows, device=device, dtype=torch.int64)
+        if own.shape != (count,):
+            raise ValueError(f"own_rows has shape {tuple(own.shape)} but there are {count} embeddings")
+    elif same:
+        own = torch.arange(count, device=device)
+    else:
+        own = torch.full((count,), -1, device=device)
+    return y, codes, reference_codes, own
+
+
+class Groups(NamedTuple):
+    """Reference rows sorted by label, ``order`` (M,), and each anchor's class in it, ``[start, stop)`` (N,)."""
+
+    order: Tensor
+    start: Tensor
+    stop: Tensor
+
+
+def group_by_label(codes: Tensor, reference_codes: Tensor) -> Groups:
+    """Sort the reference by label, stably: an anchor's positives become one contiguous range. O(N + M)."""
+    ordered, order = reference_codes.sort(stable=True)
+    codes = codes.contiguous()
+    return Groups(order, torch.searchsorted(ordered, codes), torch.searchsorted(ordered, codes, right=True))
+
+
+def row_blocks(rows: int, columns: int) -> list[slice]:
+    """Consecutive slices of the rows whose blocks have at most BLOCK_CELLS cells (at least one row each)."""
+    step = max(1, BLOCK_CELLS // max(1, columns))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def check_strategy(strategy: str) -> None:
+    """Raise ValueError, listing the known ones, if the strategy is none of them."""
+    if strategy not in get_args(Strategy):
+        raise ValueError(
+            f"mining strategy is {strategy!r}; known are {', '.join(map(repr, get_args(Strategy)))}"
+        )
+
+
+def check_margin(margin: Margin) -> None:
+    """Raise ValueError unless the margin is a finite number ≥ 0 or ``"soft"``."""
+    if isinstance(margin, str):
+        if margin != "soft":
+            raise ValueError(f"margin is {margin!r}; give a number or 'soft'")
+    elif not 0 <= margin < float("inf"):
+        raise ValueError(f"margin is {margin}; give a finite number that is 0 or more, or 'soft'")
+
+
+def check_gap(gap: Gap | None) -> None:
+    """Raise ValueError unless the gap is None or a pair (low, high) with low < high."""
+    if gap is not None and not (len(gap) == 2 and gap[0] < gap[1]):
+        raise ValueError(
+            f"gap is {gap!r}; give (low, high), low < high, to keep triplets with low < d(a,n) − d(a,p) ≤ high"
+        )
+
+
+def _list_pairs(groups: Groups, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Every (anchor, positive), sorted: two int64 tensors (P,)."""
+    sizes = groups.stop - groups.start
+    anchor = torch.repeat_interleave(sizes)
+    within = torch.arange(anchor.shape[0], device=anchor.device) - (sizes.cumsum(0) - sizes)[anchor]
+    positive = groups.order[groups.start[anchor] + within]
+    distinct = positive != own[anchor]
+    return anchor[distinct], positive[distinct]
+
+
+def _nth_negative(groups: Groups, anchor: Tensor, nth: Tensor) -> Tensor:
+    """The nth reference row, in label order, of another class than the anchor's."""
+    start, stop = groups.start[anchor], groups.stop[anchor]
+    return groups.order[torch.where(nth < start, nth, nth + stop - start)]
+
+
+def _list_all(groups: Groups, own: Tensor) -> Triplets:
+    anchor, positive = _list_pairs(groups, own)
+    counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
+    pair = torch.repeat_interleave(counts)
+    nth = torch.arange(pair.shape[0], device=pair.device) - (counts.cumsum(0) - counts)[pair]
+    anchor, positive = anchor[pair], positive[pair]
+    negative = _nth_negative(groups, anchor, nth)
+    # Label order is not index order: sort the negatives of each pair.
+    ranked = (pair * groups.order.shape[0] + negative).argsort()
+    return Triplets(anchor[ranked], positive[ranked], negative[ranked])
+
+
+def _draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None) -> Triplets:
+    anchor, positive = _list_pairs(groups, own)
+    counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
+    anchor, positive, counts = anchor[counts > 0], positive[counts > 0], counts[counts > 0]
+    device = generator.device if generator is not None else anchor.device
+    draws = torch.rand(anchor.shape[0], dtype=torch.float64, device=device, generator=generator).to(
+        anchor.device
+    )
+    nth = torch.minimum((draws * counts).long(), counts - 1)
+    return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))
+
+
+def _list_gap(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap) -> Triplets:
+    """Triplets of a block inside the gap, pairs in sub-blocks: P·M cells are never held at once."""
+    anchor, column = positive.nonzero(as_tuple=True)
+    parts = []
+    for rows in row_blocks(anchor.shape[0], distances.shape[1]):
+        a, p = anchor[rows], column[rows]
+        kept = negative[a] & inside_gap(distances[a, p][:, None], distances[a], gap)
+        pair, n = kept.nonzero(as_tuple=True)
+        parts.append(Triplets(a[pair], p[pair], n))
+    if not parts:
+        return Triplets(anchor, column, column)
+    return Triplets(*(torch.cat(part) for part in zip(*parts)))
+
+
+def _filter_gap(mined: Triplets, x: Tensor, y: Tensor, metric: Metric, gap: Gap) -> Triplets:
+    """Keep listed triplets inside the gap; distances are computed for blocks of the list."""
+    kept = []
+    for part in row_blocks(mined.anchor.shape[0], x.shape[1]):
+        anchor = x[mined.anchor[part]]
+        kept.append(
+            inside_gap(
+                paired_distance(anchor, y[mined.positive[part]], metric),
+                paired_distance(anchor, y[mined.negative[part]], metric),
+                gap,
+            )
+        )
+    if not kept:
+        return mined
+    mask = torch.cat(kept)
+    return Triplets(*(column[mask] for column in mined))
