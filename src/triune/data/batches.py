@@ -1,0 +1,311 @@
+"""The P x K batch sampler: P classes with K images each, every class covered evenly, resumable to the batch."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from triune.errors import InputError
+from triune.functional.labels import Labels, encode_labels
+
+
+class ClassBalancedBatchSampler(Sampler[list[int]]):
+    """Batches of ``classes_per_batch`` (P) classes with ``samples_per_class`` (K) items each, as indices.
+
+    The order is a pure function of the seed and the epoch:
+
+    - Within an epoch the classes of a batch are distinct, and the numbers of times that any two classes come
+    up
+      differ by at most one. Over all epochs together they differ by at most one, too.
+    - A class goes through all its items before one comes up again, over the ends of epochs too, and never
+    shows an
+      item twice in one batch, as long as it has K items. A class with fewer repeats them evenly
+      (``small="repeat"``) or is left out (``small="skip"``). A class with a single item can give no positive
+      pair and is left out always.
+    - Label -1 means: no class. Such items come in only with ``unlabelled_per_batch``, which adds that many of
+    them
+      to each batch, so that other heads learn from them.
+
+    With several processes, ``classes_per_batch`` and ``unlabelled_per_batch`` are those of one process. All
+    ranks follow one plan of global batches of ``P * world_size`` distinct classes, and each takes its own
+    share of each.
+
+    Use it as a loader's ``batch_sampler``. Iterating to the end moves on to the next epoch; ``set_epoch``
+    sets it.
+
+    Args:
+        labels: N integers, -1 for none; or N strings.
+        classes_per_batch: P.
+        samples_per_class: K, at least 2.
+        seed: of the order.
+        batches: how many batches an epoch has. Where not given: as many as show about as many items as there
+            are, and at least so many that every class comes up.
+        small: what becomes of classes with 2 to K - 1 items.
+        unlabelled_per_batch: how many items without a class are added to each batch.
+        rank: which process this is.
+        world_size: how many there are.
+
+    Raises:
+        InputError: fewer classes than a global batch needs, or numbers out of range.
+
+    Example:
+        >>> sampler = ClassBalancedBatchSampler([0, 0, 1, 1, 2, 2], classes_per_batch=2, samples_per_class=2)
+        >>> [len(batch) for batch in sampler]
+        [4, 4]
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        classes_per_batch: int = 8,
+        samples_per_class: int = 4,
+        seed: int = 0,
+        *,
+        batches: int | None = None,
+        small: Literal["repeat", "skip"] = "repeat",
+        unlabelled_per_batch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        _require(classes_per_batch >= 1, f"classes_per_batch is {classes_per_batch}: at least 1 is needed")
+        _require(
+            samples_per_class >= 2,
+            f"samples_per_class is {samples_per_class}: at least 2 are needed for a positive pair",
+        )
+        _require(
+            0 <= rank < world_size, f"rank is {rank}: with world_size={world_size} it lies from 0 below that"
+        )
+        _require(batches is None or batches >= 1, f"batches is {batches}: at least 1 is needed")
+        _require(
+            unlabelled_per_batch >= 0,
+            f"unlabelled_per_batch is {unlabelled_per_batch}: it cannot be negative",
+        )
+        _require(small in ("repeat", "skip"), f"small is {small!r}: it is 'repeat' or 'skip'")
+        _require(seed >= 0, f"seed is {seed}: it cannot be negative")
+        codes = encode_labels(labels, against="the data set").cpu().numpy()
+        order = np.argsort(codes, kind="stable")
+        names, starts = np.unique(codes[order], return_index=True)
+        groups = np.split(order, starts[1:]) if len(names) else []
+        least = samples_per_class if small == "skip" else 2
+        items = [group for name, group in zip(names, groups) if name != -1 and len(group) >= least]
+
+        self.classes_per_batch = classes_per_batch
+        self.samples_per_class = samples_per_class
+        self.seed = seed
+        self.unlabelled_per_batch = unlabelled_per_batch
+        self.rank = rank
+        self.world_size = world_size
+        self.classes = len(items)
+        self.left_out = int((names != -1).sum()) - len(items)
+        """How many classes have too few items to take part."""
+
+        width = classes_per_batch * world_size
+        if self.classes < width:
+            left_out = f", {self.left_out} more have too few items" if self.left_out else ""
+            across = f" over {world_size} processes" if world_size > 1 else ""
+            most = self.classes // world_size
+            way_out = (
+                f"use classes_per_batch={most} with a larger samples_per_class"
+                if most
+                else "add items: a class needs two"
+            )
+            raise InputError(
+                f"a batch of {width} classes{across} was asked for, but there are {self.classes} "
+                f"classes with at least {least} items{left_out}: {way_out}"
+            )
+        unlabelled = np.flatnonzero(codes == -1)
+        if unlabelled_per_batch and not len(unlabelled):
+            raise InputError(
+                f"unlabelled_per_batch is {unlabelled_per_batch}, but every item has a label: set it to 0"
+            )
+        shown = sum(len(group) for group in items)
+        about = round(shown / (width * samples_per_class))
+        self.batches = batches or max(1, about, -(-self.classes // width))
+        self._streams = [
+            _Stream(group, samples_per_class, (seed, 1, place)) for place, group in enumerate(items)
+        ]
+        self._unlabelled = _Stream(unlabelled, unlabelled_per_batch * world_size, (seed, 2))
+        self._epoch = 0
+        self._start = 0
+        self._next = 0
+
+    def __len__(self) -> int:
+        """Batches an epoch, of this process; the same for every rank."""
+        return self.batches
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is going on, or comes next."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; the position inside it is kept if it is the one that is going on."""
+        if epoch != self._epoch:
+            self._epoch, self._start, self._next = epoch, 0, 0
+
+    def state_dict(self, *, batch: int | None = None, epoch: int | None = None) -> dict[str, int]:
+        """Where the order stands: the epoch, the next batch in it, and the settings it depends on.
+
+        Args:
+            batch: how many batches of the epoch were really used. A loader with workers draws some ahead of
+                use, so that this sampler is further on than the training is.
+            epoch: the epoch that ``batch`` belongs to.
+        """
+        return {
+            **self._settings(),
+            "epoch": self._epoch if epoch is None else epoch,
+            "batch": self._next if batch is None else batch,
+        }
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where :meth:`state_dict` was taken: the next iteration gives the rest of that epoch.
+
+        Raises:
+            InputError: the state is of a sampler with other settings or data.
+        """
+        for name, value in self._settings().items():
+            if state.get(name) != value:
+                raise InputError(
+                    f"the state's {name} is {state.get(name)}, but this sampler's is {value}: "
+                    "resume with the settings and the data it was saved with"
+                )
+        whole, part = divmod(state["batch"], self.batches)
+        self._epoch = state["epoch"] + whole
+        self._start = self._next = part
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The batches of the epoch, from where it stands."""
+        epoch, start = self._epoch, self._start
+        self._start = 0
+        plan, occurrence = self._plan(epoch)
+        for batch in range(start, self.batches):
+            self._next = batch + 1
+            yield self._batch(epoch, batch, plan, occurrence)
+        if self._epoch == epoch:
+            self._epoch, self._next = epoch + 1, 0
+
+    def _batch(self, epoch: int, batch: int, plan: Any, occurrence: Any) -> list[int]:
+        mine = slice(self.rank * self.classes_per_batch, (self.rank + 1) * self.classes_per_batch)
+        indices: list[int] = []
+        for place, count in zip(plan[batch, mine].tolist(), occurrence[batch, mine].tolist()):
+            indices += self._streams[place].group(count).tolist()
+        if self.unlabelled_per_batch:
+            group = self._unlabelled.group(epoch * self.batches + batch)
+            mine = slice(self.rank * self.unlabelled_per_batch, (self.rank + 1) * self.unlabelled_per_batch)
+            indices += group[mine].tolist()
+        return indices
+
+    def _plan(self, epoch: int) -> tuple[Any, Any]:
+        """The classes of every batch of an epoch, and how often each had come up before: both ``(batches, P *
+        W)``.
+
+        An epoch is a number of permutations of all classes, after ``extra`` classes that come up once more.
+        The extra ones are a window that moves on, epoch by epoch, over one fixed circle of the classes: so
+        the total of a class before any epoch is known without going through the epochs, and the totals stay
+        even.
+        """
+        width = self.classes_per_batch * self.world_size
+        rounds, extra = divmod(self.batches * width, self.classes)
+        circle = np.random.default_rng((self.seed, 3)).permutation(self.classes)
+        place_on_circle = np.argsort(circle)
+        first = epoch * extra
+        extras = circle[(first + np.arange(extra)) % self.classes]
+        before = epoch * rounds + (first - place_on_circle + self.classes - 1) // self.classes
+
+        generator = np.random.default_rng((self.seed, 4, epoch))
+        line = np.empty(self.batches * width, dtype=np.int64)
+        line[:extra] = generator.permutation(extras)
+        end = extra
+        for _ in range(rounds):
+            fresh = generator.permutation(self.classes)
+            begun = end % width
+            if begun:
+                # The batch begun by the last permutation must be completed with classes it does not hold yet.
+                held = np.isin(fresh, line[end - begun : end])
+                ahead = np.flatnonzero(~held)[: width - begun]
+                rest = np.delete(fresh, ahead)
+                fresh = np.concatenate([fresh[ahead], rest])
+            line[end : end + self.classes] = fresh
+            end += self.classes
+        return line.reshape(-1, width), (before[line] + _earlier(line)).reshape(-1, width)
+
+    def _settings(self) -> dict[str, int]:
+        return {
+            "seed": self.seed,
+            "classes_per_batch": self.classes_per_batch,
+            "samples_per_class": self.samples_per_class,
+            "unlabelled_per_batch": self.unlabelled_per_batch,
+            "world_size": self.world_size,
+            "classes": self.classes,
+            "batches": self.batches,
+        }
+
+
+class _Stream:
+    """An endless stream of items in groups of K, without one twice in a group, all before any comes again.
+
+    Group g is positions gK to gK + K - 1 of a line of permutations of the n items. Where a group runs over
+    the end of a permutation, the next one must not begin with an item of the group. It is mended by swaps
+    that leave its own end as it is, so that no permutation depends on more than the one before; that takes n
+    >= 2K. Fewer items go round in a fixed circle.
+    """
+
+    def __init__(self, items: Any, size: int, seed: tuple[int, ...]) -> None:
+        self.items = items
+        self.size = size
+        self.seed = seed
+        self._kept: dict[int, Any] = {}
+
+    def group(self, number: int) -> Any:
+        """The K items of a group."""
+        count = len(self.items)
+        positions = number * self.size + np.arange(self.size)
+        if count < 2 * self.size:
+            return self.items[self._raw(0)[positions % count]]
+        rounds = positions // count
+        first, last = int(rounds[0]), int(rounds[-1])
+        if first == last:
+            return self.items[self._order(first)[positions % count]]
+        split = int((rounds == first).sum())
+        places = positions % count
+        return self.items[
+            np.concatenate([self._order(first)[places[:split]], self._order(last)[places[split:]]])
+        ]
+
+    def _order(self, number: int) -> Any:
+        """Permutation ``number``, mended."""
+        if number not in self._kept:
+            order = self._raw(number)
+            count = len(order)
+            tail = number * count % self.size
+            if number and tail:
+                head = self.size - tail
+                before = self._raw(number - 1)[count - tail :]
+                clash = np.flatnonzero(np.isin(order[:head], before))
+                free = head + np.flatnonzero(
+                    ~np.isin(order[head : count - (number + 1) * count % self.size], before)
+                )
+                swap = free[: len(clash)]
+                order[clash], order[swap] = order[swap], order[clash]
+            self._kept = {n: kept for n, kept in self._kept.items() if n >= number - 1} | {number: order}
+        return self._kept[number]
+
+    def _raw(self, number: int) -> Any:
+        return np.random.default_rng((*self.seed, number)).permutation(len(self.items))
+
+
+def _earlier(line: Any) -> Any:
+    """For every entry, how often its value stands before it."""
+    order = np.argsort(line, kind="stable")
+    ordered = line[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(line) else np.array([], int)
+    lengths = np.diff(np.r_[starts, len(line)])
+    earlier = np.empty(len(line), dtype=np.int64)
+    earlier[order] = np.arange(len(line)) - np.repeat(starts, lengths)
+    return earlier
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise InputError(message)
