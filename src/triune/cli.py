@@ -1,45 +1,179 @@
 """The command line: one function a command; heavy imports stay inside the functions, so that --help answers at once."""
 
+import argparse
+import json
+import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 from triune._version import __version__
+from triune.errors import InputError
 
-Command = Callable[[list[str]], int]
+DEMO_FLAGS = ("--config", str(Path(__file__).parent / "training" / "demo.yaml"))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 a defect or an interrupted run, 2 bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code: 0 done, 1 stopped (interrupted, disk full), 2 bad input.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(overview())
         return 0
-    if arguments[0] == "--version":
+    if given[0] == "--version":
         print(f"triune {__version__}")
         return 0
-    name, rest = arguments[0], arguments[1:]
+    name, rest = given[0], given[1:]
     if name not in COMMANDS:
-        close = ", ".join(COMMANDS)
-        print(f"triune: no command {name!r}; the commands are {close}", file=sys.stderr)
-        return 2
-    return _guarded(COMMANDS[name], rest)
+        return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}", 2)
+    try:
+        return COMMANDS[name](rest)
+    except InputError as error:
+        return _fail(str(error), 2)
+    except BrokenPipeError:
+        # The reader of our output went away (`triune … | head`): nothing is wrong; keep Python from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}", 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was finished is kept, go on with `triune train --resume RUN`", 130)
 
 
 def demo(arguments: list[str]) -> int:
     """Train on real digits and write a report to look at."""
-    return train(["--data", "digits", "--run_name", "demo", *DEMO_FLAGS, *arguments])
+    return train([*DEMO_FLAGS, *arguments])
 
 
 def train(arguments: list[str]) -> int:
-    """Train on a table, a folder or a named data set; then evaluate and report."""
+    """Train on a table, a folder or a named data set; evaluate and report."""
     from triune.training.settings import parse_train
 
     config = parse_train(arguments)
-    from triune.training.train import train as run_training
+    from triune.evaluation.report import write_report
+    from triune.evaluation.summary import summary
+    from triune.training.train import train_and_evaluate
 
-    run = run_training(config)
-    from triune.evaluation.summary import print_summary
-
-    print_summary(run)
+    run, metrics = train_and_evaluate(config)
+    report = write_report(run)
+    print(summary(metrics))
+    print(f"\nrun     {run}\nreport  {report}")
     return 0
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Judge a run again, or a file of embeddings, or a file of scores."""
+    parser = _parser("evaluate", evaluate.__doc__)
+    parser.add_argument("run", nargs="?", type=Path, help="a run folder")
+    parser.add_argument("--data", help="judge the run on this table's test split instead of the run's own data")
+    parser.add_argument("--embeddings", type=Path, help="N embeddings, one a row (.npy)")
+    parser.add_argument("--labels", type=Path, help="N labels (.npy, or one a line)")
+    parser.add_argument("--scores", type=Path, help="a CSV of pairs with the columns score (or distance) and match")
+    parser.add_argument("--metric", default="cosine", choices=["cosine", "euclidean", "squared_euclidean"])
+    parser.add_argument("--output", type=Path, help="folder for metrics.json and report.html")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    asked = [options.run is not None, options.embeddings is not None, options.scores is not None]
+    if sum(asked) != 1:
+        raise InputError("name one thing to evaluate: a RUN, or --embeddings with --labels, or --scores")
+    if options.embeddings is not None and options.labels is None:
+        raise InputError("--embeddings needs --labels: one label for each row")
+    from triune.evaluation import evaluate as judge
+    from triune.evaluation.summary import summary
+
+    if options.run is not None:
+        metrics = judge.evaluate_again(options.run, options.data)
+        output = options.run
+    elif options.embeddings is not None:
+        metrics = judge.evaluate_embeddings(options.embeddings, options.labels, options.metric)
+        output = options.output
+    else:
+        metrics = judge.evaluate_scores(options.scores)
+        output = options.output
+    if output is not None:
+        from triune.evaluation.report import write_report
+        from triune.files import write_json
+
+        write_json(output / "metrics.json", metrics)
+        print(f"report  {write_report(output)}", file=sys.stderr)
+    _print(metrics if options.json else summary(metrics))
+    return 0
+
+
+def verify(arguments: list[str]) -> int:
+    """Say whether two images show the same thing."""
+    parser = _parser("verify", verify.__doc__)
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("first", type=Path, help="an image")
+    parser.add_argument("second", type=Path, help="another image")
+    parser.add_argument("--fpr", type=float, help="false-positive rate of the threshold (default: the run's own)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    from triune.serving.verify import verify as compare
+
+    verdict = compare(options.run, options.first, options.second, options.fpr)
+    if options.json:
+        _print(verdict._asdict())
+        return 0
+    _print(
+        f"{'same' if verdict.same else 'different'}  {verdict.metric} distance {verdict.distance:.4f}, "
+        f"threshold {verdict.threshold:.4f} set at FPR {verdict.target_fpr:.3%} "
+        f"({verdict.validation_fpr:.3%} on the validation pairs)"
+    )
+    return 0
+
+
+def report(arguments: list[str]) -> int:
+    """Write a run's report again."""
+    parser = _parser("report", report.__doc__)
+    parser.add_argument("run", type=Path, help="a run folder")
+    options = parser.parse_args(arguments)
+    from triune.evaluation.report import write_report
+
+    print(write_report(options.run))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "demo": demo,
+    "train": train,
+    "evaluate": evaluate,
+    "verify": verify,
+    "report": report,
+}
+
+
+def overview() -> str:
+    """What `triune --help` prints."""
+    lines = ["usage: triune COMMAND …", "", "Deep metric learning: classify, segment, embed, verify.", ""]
+    lines += [f"  {name:<9} {str(command.__doc__).splitlines()[0]}" for name, command in COMMANDS.items()]
+    lines += ["", "triune COMMAND --help shows a command's settings; triune --version the version."]
+    return "\n".join(lines)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} ({self.prog} --help shows what it takes)")
+
+
+def _parser(command: str, description: str | None) -> _Parser:
+    return _Parser(prog=f"triune {command}", description=description)
+
+
+def _print(result: Any) -> None:
+    if isinstance(result, str):
+        print(result)
+    else:
+        from triune.files import without_nan
+
+        print(json.dumps(without_nan(result), indent=1))
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"triune: {message}", file=sys.stderr)
+    return code

@@ -31,13 +31,20 @@ def verification_summary(embeddings: Array, identities: Array, metric: str) -> d
     verification = verify_embeddings(embeddings, identities, metric=metric)
     edges, matches, impostors = score_histograms(embeddings, identities, metric=metric, bins=HISTOGRAM_BINS)
     return {
+        **curve_summary(verification),
+        "histogram": {"edges": _list(edges), "matches": _list(matches), "impostors": _list(impostors)},
+    }
+
+
+def curve_summary(verification: Verification) -> dict[str, Any]:
+    """AUC, EER, the operating points and the thinned ROC."""
+    return {
         "auc": verification.auc,
         "eer": verification.eer,
         "matches": int(verification.matches),
         "impostors": int(verification.impostors),
         "tpr_at_fpr": {str(fpr): operating_point(verification, fpr) for fpr in FPRS},
         "roc": thinned_curve(verification),
-        "histogram": {"edges": _list(edges), "matches": _list(matches), "impostors": _list(impostors)},
     }
 
 

@@ -1,15 +1,19 @@
-"""A table of items as Lightning loaders: class-balanced training batches, plain batches for everything else."""
+"""A table of items as Lightning loaders: class-balanced batches to train on, plain ones for everything else."""
 
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
-import polars
+import torch
 from torch.utils.data import DataLoader
 
 from triune.data.batches import ClassBalancedBatchSampler
 from triune.data.images import Batch, ItemDataset, collate, eval_transform, train_transform
 from triune.data.table import ItemTable
+from triune.errors import InputError
 from triune.training.config import TrainConfig
+
+Loader = DataLoader[Any]
 
 
 class ItemData(pl.LightningDataModule):
@@ -26,43 +30,85 @@ class ItemData(pl.LightningDataModule):
         self.table = table
         self.config = config
         self.classes = classes
-        self.identities = table.frame["identity"].drop_nulls().unique().sort().to_list()
+        self.identities: list[str] = table.frame["identity"].drop_nulls().unique().sort().to_list()
+        self._datasets: dict[str, ItemDataset] = {}
 
-    def dataset(self, split: str, *, augmented: bool = False) -> ItemDataset:
-        """The items of one split, as they are or augmented."""
-        images = self.config.images
-        transform = train_transform(images.size, images.augment) if augmented else eval_transform(images.size)
-        return ItemDataset(
-            self.table.frame.filter(polars.col("split") == split),
-            size=images.size,
-            channels=images.channels,
-            classes=self.classes,
-            identities=self.identities,
-            transform=transform,
-        )
+    def dataset(self, split: str) -> ItemDataset:
+        """The items of one split; made once, so that decoded images stay in memory. Training items are augmented."""
+        if split not in self._datasets:
+            images = self.config.images
+            transform = (
+                train_transform(images.size, images.augment) if split == "train" else eval_transform(images.size)
+            )
+            self._datasets[split] = ItemDataset(
+                self.table.part(split),
+                size=images.size,
+                channels=images.channels,
+                classes=self.classes,
+                identities=self.identities,
+                transform=transform,
+                cache_bytes=images.cache_mib << 20,
+                seed=self.config.seed,
+            )
+        return self._datasets[split]
 
-    def loader(self, split: str) -> DataLoader[Batch]:
+    def count(self, split: str) -> int:
+        """How many items a split has."""
+        return len(self.table.part(split))
+
+    def loader(self, split: str) -> Loader:
         """Every item of a split once, in the table's order."""
         return self._loader(self.dataset(split), batch_size=self.config.batch_size)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of P identities with K images each; plain shuffled batches where no item has an identity."""
-        dataset = self.dataset("train", augmented=True)
-        config = self.config
-        sampler = ClassBalancedBatchSampler(
+    def sampler(self) -> ClassBalancedBatchSampler | None:
+        """P identities with K images a batch, or ``None`` where too few items have an identity for that.
+
+        Where there are fewer than P identities, all of them are in every batch, with more images each.
+        """
+        dataset, config = self.dataset("train"), self.config
+        counts = dataset.identity_codes[dataset.identity_codes >= 0].unique(return_counts=True)[1]
+        usable = int((counts >= 2).sum())
+        if usable < 2 or config.model.embedding_dim == 0:
+            return None
+        per_batch = min(config.batch_size // config.samples_per_class, usable // self._world_size)
+        if per_batch < 1:
+            raise InputError(
+                f"batch_size {config.batch_size} holds no group of samples_per_class {config.samples_per_class} images, "
+                f"or {usable} identities are too few for {self._world_size} processes"
+            )
+        nameless = int((dataset.identity_codes < 0).sum())
+        unlabelled = round(config.batch_size * nameless / len(dataset))
+        return ClassBalancedBatchSampler(
             dataset.identity_codes,
-            classes_per_batch=config.batch_size // config.samples_per_class,
-            samples_per_class=config.samples_per_class,
+            classes_per_batch=per_batch,
+            samples_per_class=max(2, (config.batch_size - unlabelled) // per_batch),
             seed=config.seed,
+            unlabelled_per_batch=unlabelled,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self._world_size,
         )
-        return self._loader(dataset, batch_sampler=sampler)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation items."""
-        return self.loader("val")
+    def train_dataloader(self) -> Loader:
+        """Class-balanced batches; plain shuffled ones where items have no identities."""
+        sampler = self.sampler()
+        dataset = self.dataset("train")
+        if sampler is not None:
+            return self._loader(dataset, batch_sampler=sampler)
+        return self._loader(dataset, batch_size=self.config.batch_size, shuffle=True, drop_last=len(dataset) > 64)
 
-    def _loader(self, dataset: ItemDataset, **options: Any) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Loader | list[Loader]:
+        """The validation items; nothing where there are none."""
+        return self.loader("val") if self.count("val") else []
+
+    def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
+        """Move a batch; its images then lie channels-last, the layout in which convolutions are fastest."""
+        moved = batch.to(device, non_blocking=True)
+        return replace(moved, images=moved.images.contiguous(memory_format=torch.channels_last))
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _loader(self, dataset: ItemDataset, **options: Any) -> Loader:
         workers = self.config.images.workers
-        return DataLoader(
-            dataset, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0, **options
-        )
+        return DataLoader(dataset, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0, **options)

@@ -62,6 +62,23 @@ def save_model(path: Path, model: MultiTaskModel, card: ModelCard) -> None:
         safetensors.torch.save_file(tensors, temporary, metadata=metadata)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of a run's JSON files.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: name a run folder that `triune train` finished") from error
+    except ValueError as error:
+        raise InputError(
+            f"{path} is damaged ({error}): run `triune evaluate {path.parent}` to write it again"
+        ) from error
+    return value
+
+
 def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTaskModel, ModelCard]:
     """Read a run's network, ready to use (evaluation mode), and its card.
 
@@ -79,7 +96,9 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTask
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is not a dict
     except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}): it is cut short or damaged, train or copy it again") from error
+        raise InputError(
+            f"{path} cannot be read ({error}): it is cut short or damaged, train or copy it again"
+        ) from error
     try:
         stored = json.loads(metadata["card"])
         card = ModelCard(**{field.name: stored[field.name] for field in fields(ModelCard)})

@@ -11,12 +11,19 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from triune.data.sources import load_source
 from triune.data.table import DataError, ItemTable, check_table
 from triune.errors import InputError
+from triune.evaluation.evaluate import evaluate_run
 from triune.losses import TripletLoss
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
@@ -27,43 +34,82 @@ from triune.training.module import TrainingModule
 from triune.training.run import ModelCard, new_run_folder, save_config, save_model
 
 
-def train(config: TrainConfig) -> Path:
-    """Train as ``config`` says and return the run folder, with the best network in ``model.safetensors``.
+def train_and_evaluate(config: TrainConfig) -> tuple[Path, dict[str, Any]]:
+    """Train, then judge the best network on the held-out items.
+
+    Returns:
+        The run folder and the content of its ``metrics.json``.
 
     Raises:
         InputError: the data or the settings cannot be used; a :class:`DataError` lists every problem of the table.
     """
-    quiet_lightning()
     table = load_items(config)
-    run = config.resume or config.run or new_run_folder(run_name(config))
-    run.mkdir(parents=True, exist_ok=True)
-    save_config(run, replace(config, run=run, resume=None))
-    pl.seed_everything(config.seed, verbose=False)
-
     data = ItemData(table, config, class_names(table))
+    run = run_folder(config)
+    facts = fit(config, data, run)
+    print("evaluating …", file=sys.stderr, flush=True)
+    return run, evaluate_run(run, config, data, facts)
+
+
+def fit(config: TrainConfig, data: ItemData, run: Path) -> dict[str, Any]:
+    """Train a network into ``run``; the best one ends in ``model.safetensors``.
+
+    Returns:
+        Facts of the training for ``metrics.json``: epochs, steps, seconds, seed.
+    """
+    quiet_lightning()
+    pl.seed_everything(config.seed, verbose=False)
     card = model_card(config, data)
-    model = MultiTaskModel(**card.model, pretrained=config.model.pretrained, weights=config.model.weights)
-    steps = len(data.train_dataloader()) * config.epochs
+    weights = config.model.weights
+    model = MultiTaskModel(**card.model, pretrained=config.model.pretrained and weights is None, weights=weights)
     module = TrainingModule(
-        model,
+        model.to(memory_format=torch.channels_last),
         objective(config),
         config.optimizer,
         config.metric,
         config.target_fpr,
-        steps,
-        config.trainer.on_nonfinite,
+        total_steps=len(data.train_dataloader()) * config.epochs,
+        on_nonfinite=config.trainer.on_nonfinite,
     )
-    trainer = build_trainer(config, run, monitored=monitored(data, config))
     last = run / "checkpoints" / "last.ckpt"
     if config.resume is not None and not last.is_file():
         raise InputError(f"{last} does not exist: there is nothing to resume; start again without --resume")
+    save_config(run, replace(config, run=run, resume=None))
+    trainer = build_trainer(config, run, monitored=monitored(data, config))
     started = time.monotonic()
     with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
         trainer.fit(module, data, ckpt_path=str(last) if config.resume else None, weights_only=True)
-    best = best_weights(run)
-    model.load_state_dict(best)
+    seconds = time.monotonic() - started
+    best = best_checkpoint(run)
+    prefix = "model."
+    kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
+    model.load_state_dict(kept)
     save_model(run / "model.safetensors", model, card)
-    return run
+    return {
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "seconds": seconds,
+        "seed": config.seed,
+        "best_epoch": int(best["epoch"]) + 1,
+    }
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """The folder that is asked for, or a new one called after the data.
+
+    Raises:
+        InputError: the folder asked for already holds a run.
+    """
+    if config.resume is not None:
+        return config.resume
+    if config.run is None:
+        return new_run_folder(Path(config.data).stem or "run")
+    if (config.run / "config.yaml").exists():
+        raise InputError(
+            f"{config.run} already holds a run: continue it with --resume {config.run}, or choose another folder"
+        )
+    config.run.mkdir(parents=True, exist_ok=True)
+    return config.run
 
 
 def load_items(config: TrainConfig) -> ItemTable:
@@ -138,7 +184,7 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
     """The Lightning trainer of a run.
 
     Args:
-        monitored: the validation figure that the best checkpoint is chosen by; ``None`` keeps the last one only.
+        monitored: the validation figure that chooses the best checkpoint; ``None`` keeps the last only.
     """
     mode = "max" if monitored in ("val_tpr", "val_auc") else "min"
     checkpoints = run / "checkpoints"
@@ -195,18 +241,12 @@ def monitored(data: ItemData, config: TrainConfig) -> str | None:
     return "val_classification" if config.alpha > 0 else "val_segmentation"
 
 
-def best_weights(run: Path) -> dict[str, Any]:
-    """The network's weights of the best checkpoint, or of the last where none was chosen."""
+def best_checkpoint(run: Path) -> dict[str, Any]:
+    """The best checkpoint of a run, or the last where none was chosen."""
     folder = run / "checkpoints"
     path = folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / "last.ckpt"
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    prefix = "model."
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def run_name(config: TrainConfig) -> str:
-    """A run's folder is called after its data."""
-    return Path(config.data).stem or "run"
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return checkpoint
 
 
 def quiet_lightning() -> None:
