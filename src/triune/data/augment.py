@@ -39,13 +39,9 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for name in ("flip", "grayscale", "erase"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"augment.{name} is {getattr(self, name)}: a probability lies between 0 and 1"
-                )
+                raise ValueError(f"augment.{name} is {getattr(self, name)}: a probability lies between 0 and 1")
         if not 0 < self.crop <= 1:
-            raise ValueError(
-                f"augment.crop is {self.crop}: a share of the area lies above 0 and at most at 1"
-            )
+            raise ValueError(f"augment.crop is {self.crop}: a share of the area lies above 0 and at most at 1")
         if not self.aspect >= 1:
             raise ValueError(f"augment.aspect is {self.aspect}: a factor of at least 1 is needed")
         if not 0 <= self.hue <= 0.5:
@@ -57,6 +53,4 @@ class AugmentConfig:
                 raise ValueError(f"augment.{name} is {getattr(self, name)}: it cannot be negative")
 
 
-NO_AUGMENT = AugmentConfig(
-    crop=1.0, aspect=1.0, flip=0.0, degrees=0.0, brightness=0.0, contrast=0.0, saturation=0.0
-)
+NO_AUGMENT = AugmentConfig(crop=1.0, aspect=1.0, flip=0.0, degrees=0.0, brightness=0.0, contrast=0.0, saturation=0.0)

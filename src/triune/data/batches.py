@@ -1,4 +1,4 @@
-"""The P x K batch sampler: P classes with K images each, every class covered evenly, resumable to the batch."""
+"""The P x K batch sampler: P classes with K images each, classes covered evenly, resumable to the batch."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -31,7 +31,7 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
     ranks follow one plan of global batches of ``P * world_size`` distinct classes, and each takes its own
     share of each.
 
-    Use it as a loader's ``batch_sampler``. Iterating to the end moves on to the next epoch; ``set_epoch``
+    Use it as a loader's ``batch_sampler``. Its last batch moves it on to the next epoch; ``set_epoch``
     sets it.
 
     Args:
@@ -73,13 +73,11 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
             samples_per_class >= 2,
             f"samples_per_class is {samples_per_class}: at least 2 are needed for a positive pair",
         )
-        _require(
-            0 <= rank < world_size, f"rank is {rank}: with world_size={world_size} it lies from 0 below that"
-        )
+        _require(0 <= rank < world_size, f"rank is {rank}: it lies from 0 to below world_size={world_size}")
         _require(batches is None or batches >= 1, f"batches is {batches}: at least 1 is needed")
         _require(
             unlabelled_per_batch >= 0,
-            f"unlabelled_per_batch is {unlabelled_per_batch}: it cannot be negative",
+            f"unlabelled_per_batch is {unlabelled_per_batch}: 0 or more are needed",
         )
         _require(small in ("repeat", "skip"), f"small is {small!r}: it is 'repeat' or 'skip'")
         _require(seed >= 0, f"seed is {seed}: it cannot be negative")
@@ -116,15 +114,11 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
             )
         unlabelled = np.flatnonzero(codes == -1)
         if unlabelled_per_batch and not len(unlabelled):
-            raise InputError(
-                f"unlabelled_per_batch is {unlabelled_per_batch}, but every item has a label: set it to 0"
-            )
+            raise InputError(f"unlabelled_per_batch is {unlabelled_per_batch}, but every item has a label: set it to 0")
         shown = sum(len(group) for group in items)
         about = round(shown / (width * samples_per_class))
         self.batches = batches or max(1, about, -(-self.classes // width))
-        self._streams = [
-            _Stream(group, samples_per_class, (seed, 1, place)) for place, group in enumerate(items)
-        ]
+        self._streams = [_Stream(group, samples_per_class, (seed, 1, place)) for place, group in enumerate(items)]
         self._unlabelled = _Stream(unlabelled, unlabelled_per_batch * world_size, (seed, 2))
         self._epoch = 0
         self._start = 0
@@ -180,10 +174,11 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
         self._start = 0
         plan, occurrence = self._plan(epoch)
         for batch in range(start, self.batches):
+            # Before the batch is handed out, since whoever counts batches may never ask for one more.
             self._next = batch + 1
+            if self._next == self.batches:
+                self._epoch, self._next = epoch + 1, 0
             yield self._batch(epoch, batch, plan, occurrence)
-        if self._epoch == epoch:
-            self._epoch, self._next = epoch + 1, 0
 
     def _batch(self, epoch: int, batch: int, plan: Any, occurrence: Any) -> list[int]:
         mine = slice(self.rank * self.classes_per_batch, (self.rank + 1) * self.classes_per_batch)
@@ -197,8 +192,7 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
         return indices
 
     def _plan(self, epoch: int) -> tuple[Any, Any]:
-        """The classes of every batch of an epoch, and how often each had come up before: both ``(batches, P *
-        W)``.
+        """The classes of every batch of an epoch, ``(batches, P * W)``, and how often each had come up before.
 
         An epoch is a number of permutations of all classes, after ``extra`` classes that come up once more.
         The extra ones are a window that moves on, epoch by epoch, over one fixed circle of the classes: so
@@ -269,9 +263,7 @@ class _Stream:
             return self.items[self._order(first)[positions % count]]
         split = int((rounds == first).sum())
         places = positions % count
-        return self.items[
-            np.concatenate([self._order(first)[places[:split]], self._order(last)[places[split:]]])
-        ]
+        return self.items[np.concatenate([self._order(first)[places[:split]], self._order(last)[places[split:]]])]
 
     def _order(self, number: int) -> Any:
         """Permutation ``number``, mended."""
@@ -283,9 +275,7 @@ class _Stream:
                 head = self.size - tail
                 before = self._raw(number - 1)[count - tail :]
                 clash = np.flatnonzero(np.isin(order[:head], before))
-                free = head + np.flatnonzero(
-                    ~np.isin(order[head : count - (number + 1) * count % self.size], before)
-                )
+                free = head + np.flatnonzero(~np.isin(order[head : count - (number + 1) * count % self.size], before))
                 swap = free[: len(clash)]
                 order[clash], order[swap] = order[swap], order[clash]
             self._kept = {n: kept for n, kept in self._kept.items() if n >= number - 1} | {number: order}

@@ -9,9 +9,7 @@ from PIL import Image, ImageOps
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 IGNORE = 255
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"}
-)
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
@@ -62,9 +60,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Array:
     if upright.mode in _DEEP:
         ids = np.asarray(upright).astype(np.int64)
         if ids.size and (ids.min() < 0 or ids.max() > IGNORE):
-            raise ValueError(
-                f"its pixels go up to {ids.max()}, but mask ids lie between 0 and 254 (255: ignore)"
-            )
+            raise ValueError(f"its pixels go up to {ids.max()}, but mask ids lie between 0 and 254 (255: ignore)")
         image = Image.fromarray(ids.astype(np.uint8))
     elif upright.mode == "1":
         image = Image.fromarray(np.asarray(upright).astype(np.uint8))
@@ -77,14 +73,10 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Array:
     elif upright.mode in ("RGB", "RGBA"):
         colours = np.asarray(upright)[:, :, :3]
         if (colours != colours[:, :, :1]).any():
-            raise ValueError(
-                "it is a colour picture, but each pixel of a mask is one id: save it as a grey image"
-            )
+            raise ValueError("it is a colour picture, but each pixel of a mask is one id: save it as a grey image")
         image = Image.fromarray(np.ascontiguousarray(colours[:, :, 0]))
     else:
-        raise ValueError(
-            f"its pixels are of the kind {upright.mode!r}, but mask ids are whole numbers of 8 bits"
-        )
+        raise ValueError(f"its pixels are of the kind {upright.mode!r}, but mask ids are whole numbers of 8 bits")
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
     return np.asarray(image)

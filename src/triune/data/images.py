@@ -94,7 +94,7 @@ class ItemTransform:
     steps: v2.Transform | None = None
 
     def __call__(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Change ``image (C, h, w)`` and ``mask (h, w)``, both uint8, alike; draws from torch's CPU generator."""
+        """Change ``image (C, h, w)`` and ``mask (h, w)``, uint8, alike; draws from torch's CPU generator."""
         if self.steps is None:
             return image, mask
         if mask is None:
@@ -127,7 +127,7 @@ def train_transform(size: Size, config: AugmentConfig | None = None) -> ItemTran
     if config.flip:
         steps.append(v2.RandomHorizontalFlip(config.flip))
     if config.brightness or config.contrast or config.saturation or config.hue:
-        steps.append(_Colour(config.brightness, config.contrast, config.saturation, config.hue))
+        steps.append(v2.ColorJitter(config.brightness, config.contrast, config.saturation, config.hue))
     if config.grayscale:
         steps.append(v2.RandomGrayscale(config.grayscale))
     if config.erase:
@@ -177,9 +177,7 @@ class ItemDataset(Dataset[Item]):
             raise InputError(f"channels is {channels}: images are grey (1) or RGB (3)")
         self.transform = transform or eval_transform(size)
         if self.transform.size != _pair(size):
-            raise InputError(
-                f"the transform makes images of {self.transform.size}, but size is {_pair(size)}"
-            )
+            raise InputError(f"the transform makes {self.transform.size} images, but size is {_pair(size)}")
         self.frame = frame
         self.channels = channels
         self.seed = seed
@@ -187,9 +185,7 @@ class ItemDataset(Dataset[Item]):
         self.class_codes = _codes(frame, "label", classes)
         self.identity_codes = _codes(frame, "identity", identities)
         self._images: list[str] = frame["image"].to_list()
-        self._masks: list[str | None] = (
-            frame["mask"].to_list() if "mask" in frame.columns else [None] * len(frame)
-        )
+        self._masks: list[str | None] = frame["mask"].to_list() if "mask" in frame.columns else [None] * len(frame)
         self._labels = self.class_codes.tolist()
         self._identities = self.identity_codes.tolist()
         self._cache: _Cache | None = None
@@ -255,9 +251,7 @@ class ItemDataset(Dataset[Item]):
         return torch.cat([image, torch.tensor(_readable(read_mask, path, size))[None]])
 
 
-def collate(
-    items: Sequence[Item], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
-) -> Batch:
+def collate(items: Sequence[Item], mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Batch:
     """Stack examples to a :class:`Batch` and normalise the images.
 
     Args:
@@ -280,10 +274,8 @@ def collate(
     )
 
 
-def normalise(
-    images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
-) -> Tensor:
-    """``images (..., C, H, W)`` uint8 as float32: scaled to [0, 1], less the mean, over the standard deviation."""
+def normalise(images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Tensor:
+    """``images (..., C, H, W)`` uint8 as float32: scaled to [0, 1], less ``mean``, over ``std``."""
     channels = images.shape[-3]
     centre = torch.tensor(mean or MEAN[channels], device=images.device)[:, None, None] * 255
     spread = torch.tensor(std or STD[channels], device=images.device)[:, None, None] * 255
@@ -291,7 +283,7 @@ def normalise(
 
 
 def as_input(image: Array) -> Tensor:
-    """A decoded image ``(H, W, C)`` uint8 as one network input ``(C, H, W)`` float32, as :func:`collate` has it."""
+    """A decoded image ``(H, W, C)`` uint8 as a normalised network input ``(C, H, W)`` float32."""
     return normalise(torch.tensor(image).permute(2, 0, 1))
 
 
@@ -306,7 +298,7 @@ def decode_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor
 
 
 class _Cache:
-    """A block of memory for the first rows that fit; anonymous and shared, so that forked workers fill it together."""
+    """Memory for the first rows that fit; anonymous and shared, so that forked workers fill it together."""
 
     def __init__(self, count: int, shape: tuple[int, int, int], limit: int) -> None:
         self.room = min(count, limit // max(1, int(np.prod(shape))))
@@ -326,7 +318,7 @@ class _Cache:
         return planes
 
 
-class _Tilt(v2.Transform):
+class _Tilt(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     """Rotate, shift and zoom; what comes into view has the colour of the image's corners, 255 in the mask."""
 
     def __init__(self, degrees: float, shift: float, zoom: float) -> None:
@@ -356,13 +348,6 @@ class _Tilt(v2.Transform):
             interpolation=v2.InterpolationMode.NEAREST if masked else v2.InterpolationMode.BILINEAR,
             fill=IGNORE if masked else params["corners"],
         )
-
-
-class _Colour(v2.ColorJitter):
-    """Colour jitter that leaves out what a grey image has not."""
-
-    def __init__(self, brightness: float, contrast: float, saturation: float, hue: float) -> None:
-        super().__init__(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
 
 
 @contextmanager

@@ -189,14 +189,10 @@ def from_frame(frame: pl.DataFrame, *, source: str, folder: Path | None = None) 
 
     for row, image in zip(rows, columns["image"].to_list()):
         if image is None:
-            problems.append(
-                Problem(source, row, "image", "the image is empty", "name a file or remove the row")
-            )
+            problems.append(Problem(source, row, "image", "the image is empty", "name a file or remove the row"))
     if "split" in frame.columns:
         wrong = {problem.row for problem in problems if problem.column == "split"}
-        empty = [
-            row for row, split in zip(rows, columns["split"].to_list()) if split is None and row not in wrong
-        ]
+        empty = [row for row, split in zip(rows, columns["split"].to_list()) if split is None and row not in wrong]
         if len(empty) + len(wrong) < len(rows):
             remedy = "write train, val, test or holdout, as in the other rows"
             problems += [Problem(source, row, "split", "the split is empty", remedy) for row in empty]
@@ -259,23 +255,15 @@ def check_table(
             found |= outcome.ids
             beyond = sorted(i for i in outcome.ids if mask_ids is not None and mask_ids <= i < IGNORE)
             if beyond:
-                problem = (
-                    f"the mask holds the id {beyond[0]}, but ids go from 0 to {mask_ids - 1}"
-                    if mask_ids
-                    else ""
-                )
+                problem = f"the mask holds the id {beyond[0]}, but ids go from 0 to {mask_ids - 1}" if mask_ids else ""
                 remedy = "correct the mask, or train with more mask channels"
                 problems.append(Problem(table.source, row, "mask", problem, remedy))
         if progress is not None and (done % 64 == 0 or done == len(rows)):
             progress(done, len(rows))
     if IGNORE in found and found <= {0, IGNORE}:
-        problem = (
-            "the masks hold nothing but 0 and 255, and 255 means ignore, so no foreground is left to learn"
-        )
+        problem = "the masks hold nothing but 0 and 255, and 255 means ignore, so no foreground is left to learn"
         problems.append(Problem(table.source, first_mask, "mask", problem, "write the foreground as 1"))
-    return sorted(
-        problems, key=lambda p: (-1 if p.row is None else p.row, COLUMNS.index(p.column) if p.column else -1)
-    )
+    return sorted(problems, key=lambda p: (-1 if p.row is None else p.row, COLUMNS.index(p.column) if p.column else -1))
 
 
 def mask_ids(table: ItemTable, *, workers: int | None = None) -> tuple[int, ...]:
@@ -326,10 +314,7 @@ def assign_splits(
     labels = frame["label"].to_list()
     members = _members(frame["identity"].to_list())
     nameless = _members(
-        [
-            label or "" if identity is None else None
-            for label, identity in zip(labels, frame["identity"].to_list())
-        ]
+        [label or "" if identity is None else None for label, identity in zip(labels, frame["identity"].to_list())]
     )
     if kind == "open-set":
         classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
@@ -364,9 +349,7 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2) -> Item
     here = set(frame["split"].drop_nulls().to_list())
     if "train" not in here:
         problem = f"no row has the split train (there are: {', '.join(sorted(here))})"
-        raise DataError(
-            [Problem(table.source, None, "split", problem, "mark the rows to train on with train")]
-        )
+        raise DataError([Problem(table.source, None, "split", problem, "mark the rows to train on with train")])
     generator = np.random.default_rng(seed)
     notes = list(table.notes)
     splits = np.array(frame["split"].to_list(), dtype=object)
@@ -379,17 +362,13 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2) -> Item
         paired = [name for name, places in members.items() if len(places) >= 2]
         count = max(2, round(part * len(members)))
         if len(members) - count < 2 or len(paired) < 2:
-            problem = (
-                f"the split {lacking} is missing, and {giver} has {len(members)} identities, too few to share"
-            )
+            problem = f"the split {lacking} is missing, and {giver} has {len(members)} identities, too few to share"
             remedy = f"mark the rows of at least two identities as {lacking}"
             raise DataError([Problem(table.source, None, "split", problem, remedy)])
         classes = {name: _commonest(frame["label"][i] for i in places) for name, places in members.items()}
         for name in _stratified(sorted(members), classes, count, generator):
             splits[members[name]] = lacking
-        notes.append(
-            f"{table.source} has no {lacking} split: {count} identities of {giver} were taken for it"
-        )
+        notes.append(f"{table.source} has no {lacking} split: {count} identities of {giver} were taken for it")
     divided = frame.with_columns(pl.Series("split", splits.tolist(), pl.String))
     return replace(table, frame=divided, notes=tuple(notes))
 
@@ -397,9 +376,7 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2) -> Item
 def _read_columns(path: Path) -> tuple[pl.DataFrame, int]:
     """The raw columns of a file, and the number of its first row."""
     if not path.is_file():
-        raise InputError(
-            f"{path} does not exist: name a table (.csv or .parquet), a folder of images, or a data set"
-        )
+        raise InputError(f"{path} does not exist: name a table (.csv or .parquet), a folder of images, or a data set")
     try:
         if path.suffix.lower() == ".parquet":
             return pl.read_parquet(path), 1
@@ -415,9 +392,7 @@ def _read_columns(path: Path) -> tuple[pl.DataFrame, int]:
         raise InputError(f"{path} is empty: a table needs a header and one row an image") from error
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} cannot be read as a table ({reason}): mend the file or save it again"
-        ) from error
+        raise InputError(f"{path} cannot be read as a table ({reason}): mend the file or save it again") from error
     twice = [name for name in frame.columns if "_duplicated_" in name]
     if twice:
         name = twice[0].split("_duplicated_")[0]
@@ -432,7 +407,7 @@ def _is_blank(frame: pl.DataFrame, name: str) -> pl.Expr:
 
 
 def _as_text(series: pl.Series) -> pl.Series:
-    """A column as strings without blanks around, null where empty, whole floats as integers ("7", not "7.0")."""
+    """A column as trimmed strings, null where empty, whole floats as integers ("7", not "7.0")."""
     if series.dtype.is_float():
         whole = (series.drop_nulls() == series.drop_nulls().floor()).all()
         series = series.fill_nan(None)
@@ -584,9 +559,7 @@ def _share_identities(
     """The split of every identity."""
     total = len(members)
     if total < 6:
-        problem = (
-            f"there are {total} identities, but an open-set split needs 6: two for each of train, val, test"
-        )
+        problem = f"there are {total} identities, but an open-set split needs 6: two for each of train, val, test"
         column = table.identity_column
         remedy = f"add identities in the column {column}, give a split column, or split closed-set (by image)"
         raise DataError([Problem(table.source, None, column, problem, remedy)])
@@ -606,9 +579,7 @@ def _share_identities(
     return shares
 
 
-def _stratified(
-    names: list[str], classes: dict[str, str], count: int, generator: np.random.Generator
-) -> list[str]:
+def _stratified(names: list[str], classes: dict[str, str], count: int, generator: np.random.Generator) -> list[str]:
     """``count`` of the names at equal steps through the names, shuffled within classes: even over classes."""
     shuffled = [names[i] for i in generator.permutation(len(names))]
     order = generator.permutation(sorted({classes[name] for name in names})).tolist()
