@@ -103,7 +103,7 @@ def digits(cache: Path) -> ItemTable:
     Class and identity are the digit; the mask is the ink. Trained on 0 to 4, with 5 and 6 for the threshold
     and 7, 8 and 9 to be judged on; some images of 0 to 4 are held out, since the class head knows no others.
     """
-    folder = _written_once(cache / "digits-1", _write_digits)
+    folder = _written_once(cache / "digits-2", _write_digits)
     table = replace(read_table(folder / "items.csv"), source="digits")
     given = pl.col("label")
     split = pl.when(given.is_in(DIGITS_TEST)).then(pl.lit("test")).when(given.is_in(DIGITS_VAL)).then(pl.lit("val"))
@@ -315,11 +315,11 @@ def _write_digits(folder: Path) -> None:
 
 
 def _enlarge(pixels: Array) -> tuple[Array, Array]:
-    """An 8 x 8 digit of values 0 to 16 at 32 x 32: bytes, and where its ink is."""
+    """An 8 x 8 digit of values 0 to 16 at 32 x 32: bytes, and its ink: what is at least half as dark as can be."""
     small = Image.fromarray(np.asarray(pixels, dtype=np.float32) * (255 / 16))
     large = np.asarray(small.resize((32, 32), Image.Resampling.BICUBIC)).clip(0, 255)
     image = np.rint(large).astype(np.uint8)
-    return image, (image > 96).astype(np.uint8)
+    return image, (image >= 128).astype(np.uint8)
 
 
 class _Drawing(NamedTuple):
