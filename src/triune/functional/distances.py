@@ -115,13 +115,9 @@ def as_embeddings(x: Embeddings, name: str = "embeddings") -> Tensor:
     """
     tensor = torch.as_tensor(x)
     if tensor.ndim != 2:
-        raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}; one embedding a row, shape (N, D), is needed"
-        )
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; one embedding a row, shape (N, D), is needed")
     if tensor.dtype.is_complex:
-        raise ValueError(
-            f"{name} has dtype {tensor.dtype}: distances are defined here for real embeddings only"
-        )
+        raise ValueError(f"{name} has dtype {tensor.dtype}: distances are defined here for real embeddings only")
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
 from triune.functional.distances import (
@@ -149,9 +148,7 @@ def triplet_loss(
     check_reduction(reduction)
     check_gap(gap)
     x = as_embeddings(embeddings)
-    y, codes, reference_codes, own = resolve_reference(
-        x, labels, embeddings, reference, reference_labels, own_rows
-    )
+    y, codes, reference_codes, own = resolve_reference(x, labels, embeddings, reference, reference_labels, own_rows)
     if indices is not None:
         sums = _indexed(x, y, as_triplets(indices), margin, metric, gap)
     else:
@@ -233,9 +230,7 @@ def _cost(positive_distance: Tensor, negative_distance: Tensor, margin: Margin) 
     return (positive_distance + margin - negative_distance).relu()
 
 
-def _listed(
-    positive_distance: Tensor, negative_distance: Tensor, margin: Margin, kept: Tensor | None = None
-) -> Sums:
+def _listed(positive_distance: Tensor, negative_distance: Tensor, margin: Margin, kept: Tensor | None = None) -> Sums:
     """Sums over triplets given by their two distances, of any shape; those not kept are left out."""
     if kept is None:
         kept = torch.ones_like(positive_distance, dtype=torch.bool)
@@ -251,9 +246,7 @@ def _listed(
     )
 
 
-def _indexed(
-    x: Tensor, y: Tensor, triplets: Triplets, margin: Margin, metric: Metric, gap: Gap | None
-) -> Sums:
+def _indexed(x: Tensor, y: Tensor, triplets: Triplets, margin: Margin, metric: Metric, gap: Gap | None) -> Sums:
     """Sums over listed triplets, from paired distances or, for long lists, from the distance matrix."""
     anchor, positive, negative = (column.to(x.device) for column in triplets)
     if anchor.shape[0] * x.shape[1] > x.shape[0] * y.shape[0]:
@@ -284,9 +277,7 @@ def _block(
     distances = pairwise_distance(x, None if y is x else y, metric)
     positive, negative = masks(codes[rows], reference_codes, own[rows])
     if distances.numel() == 0:
-        return Sums(
-            distances.sum(dtype=torch.float64), *(torch.zeros(4, dtype=torch.float64, device=x.device))
-        )
+        return _no_triplets(distances)
     if mining == "all":
         if margin == "soft":
             return _all_soft(distances, positive, negative, gap)
@@ -338,11 +329,11 @@ def _all_hinge(distances: Tensor, positive: Tensor, negative: Tensor, margin: fl
 
 def _all_soft(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap | None) -> Sums:
     """Every triplet's soft-margin loss: one pass over the block for each of the K positives of an anchor."""
-    order = torch.where(positive, distances.detach(), torch.inf).argsort(dim=1)
-    size = positive.sum(1, keepdim=True)
-    sums = Sums(
-        distances.sum(dtype=torch.float64) * 0, *torch.zeros(4, dtype=torch.float64, device=distances.device)
-    )
+    if torch.compiler.is_compiling():  # K is not known to the compiler: it sees one opaque operation
+        totals, _ = _all_soft_opaque(distances, positive, negative, *(gap or (-torch.inf, torch.inf)))
+        return Sums(*totals.unbind())
+    size, order = _sorted_positives(distances, positive)
+    sums = _no_triplets(distances)
     for k in range(int(size.max())):
         d_ap = distances.gather(1, order[:, k : k + 1]).expand(distances.shape)
         kept = negative & (k < size)
@@ -350,6 +341,53 @@ def _all_soft(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap | 
             kept = kept & inside_gap(d_ap.detach(), distances.detach(), gap)
         sums = Sums(*(total + term for total, term in zip(sums, _listed(d_ap, distances, "soft", kept))))
     return sums
+
+
+@torch.library.custom_op("triune::all_soft", mutates_args=())
+def _all_soft_opaque(
+    distances: Tensor, positive: Tensor, negative: Tensor, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """The sums of _all_soft, shape (5,), and the gradient of their loss, shape (R, M)."""
+    size, order = _sorted_positives(distances, positive)
+    totals = torch.stack(list(_no_triplets(distances)))
+    weight = torch.zeros_like(distances)
+    for k in range(int(size.max())):
+        column = order[:, k : k + 1]
+        d_ap = distances.gather(1, column).expand(distances.shape)
+        kept = negative & (k < size) & inside_gap(d_ap, distances, (low, high))
+        totals = totals + torch.stack(list(_listed(d_ap, distances, "soft", kept)))
+        share = torch.where(kept, (d_ap - distances).sigmoid(), 0.0)
+        weight = (weight - share).scatter_add(1, column, share.sum(1, keepdim=True))
+    return totals, weight
+
+
+@_all_soft_opaque.register_fake
+def _(distances: Tensor, positive: Tensor, negative: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    return distances.new_empty(5, dtype=torch.float64), torch.empty_like(distances)
+
+
+def _keep_weight(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1])
+
+
+def _scale_weight(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    (weight,) = ctx.saved_tensors
+    return grad[0].to(weight.dtype) * weight, None, None, None, None
+
+
+_all_soft_opaque.register_autograd(_scale_weight, setup_context=_keep_weight)
+
+
+def _sorted_positives(distances: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """How many positives each anchor has (R, 1), and their columns first in each row, closest first (R, M)."""
+    order = torch.where(positive, distances.detach(), torch.inf).argsort(dim=1)
+    return positive.sum(1, keepdim=True), order
+
+
+def _no_triplets(distances: Tensor) -> Sums:
+    """Zero of everything, with a graph."""
+    zero = torch.zeros((), dtype=torch.float64, device=distances.device)
+    return Sums((distances * 0).sum(dtype=torch.float64), zero, zero, zero, zero)
 
 
 class _Blocked(torch.autograd.Function):
@@ -373,12 +411,31 @@ class _Blocked(torch.autograd.Function):
             if gradients[1] is not None:
                 gradients[1] += next(computed)
             totals += torch.stack([term.detach() for term in sums])
+        ctx.save_for_backward(x, y)
         ctx.gradients = gradients
         ctx.mark_non_differentiable(*(parts := totals.unbind())[1:])
         return parts
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         first, second = (None if each is None else each * grad.to(each.dtype) for each in ctx.gradients)
+        if torch.is_grad_enabled():  # backward(create_graph=True)
+            x, y = ctx.saved_tensors
+            first = None if first is None else _OnceOnly.apply(first, x)
+            second = None if second is None else _OnceOnly.apply(second, y)
         return first, second, None
+
+
+class _OnceOnly(torch.autograd.Function):
+    """A gradient that refuses to be differentiated, instead of passing for a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, of: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise RuntimeError(
+            "triplet_loss has no second derivative here, because its gradient was computed in blocks; "
+            "list the triplets with mine_triplets and use triplet_margin_loss(x[a], x[p], x[n]) instead"
+        )

@@ -105,9 +105,7 @@ def mine_triplets(
     check_margin(margin)
     check_gap(gap)
     x = as_embeddings(embeddings).detach()
-    y, codes, reference_codes, own = resolve_reference(
-        x, labels, embeddings, reference, reference_labels, own_rows
-    )
+    y, codes, reference_codes, own = resolve_reference(x, labels, embeddings, reference, reference_labels, own_rows)
     y = y.detach()
     check_finite(x)
     if y is not x:
@@ -195,16 +193,13 @@ def choose(
     if gap is None:
         return choice
     return choice._replace(
-        kept=choice.kept
-        & inside_gap(distances.gather(1, choice.positive), distances.gather(1, choice.negative), gap)
+        kept=choice.kept & inside_gap(distances.gather(1, choice.positive), distances.gather(1, choice.negative), gap)
     )
 
 
 def inside_gap(positive_distance: Tensor, negative_distance: Tensor, gap: Gap) -> Tensor:
     """Whether low < d(a,n) − d(a,p) ≤ high, as d(a,p) + low < d(a,n) ≤ d(a,p) + high; any shape."""
-    return (positive_distance + gap[0] < negative_distance) & (
-        negative_distance <= positive_distance + gap[1]
-    )
+    return (positive_distance + gap[0] < negative_distance) & (negative_distance <= positive_distance + gap[1])
 
 
 def masks(codes: Tensor, reference_codes: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,9 +224,7 @@ def resolve_reference(
     """
     count, device = x.shape[0], x.device
     if (reference is None) != (reference_labels is None):
-        given, missing = (
-            ("reference_labels", "reference") if reference is None else ("reference", "reference_labels")
-        )
+        given, missing = ("reference_labels", "reference") if reference is None else ("reference", "reference_labels")
         raise ValueError(f"{given} is given without {missing}: pass both or neither")
     if reference is None or reference_labels is None:
         codes = encode_labels(labels, count=count, device=device)
@@ -297,9 +290,7 @@ def row_blocks(rows: int, columns: int) -> list[slice]:
 def check_strategy(strategy: str) -> None:
     """Raise ValueError, listing the known ones, if the strategy is none of them."""
     if strategy not in get_args(Strategy):
-        raise ValueError(
-            f"mining strategy is {strategy!r}; known are {', '.join(map(repr, get_args(Strategy)))}"
-        )
+        raise ValueError(f"mining strategy is {strategy!r}; known are {', '.join(map(repr, get_args(Strategy)))}")
 
 
 def check_margin(margin: Margin) -> None:
@@ -352,9 +343,7 @@ def _draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None)
     counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
     anchor, positive, counts = anchor[counts > 0], positive[counts > 0], counts[counts > 0]
     device = generator.device if generator is not None else anchor.device
-    draws = torch.rand(anchor.shape[0], dtype=torch.float64, device=device, generator=generator).to(
-        anchor.device
-    )
+    draws = torch.rand(anchor.shape[0], dtype=torch.float64, device=device, generator=generator).to(anchor.device)
     nth = torch.minimum((draws * counts).long(), counts - 1)
     return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))
 
