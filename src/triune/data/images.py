@@ -1,6 +1,7 @@
 """From table rows to batches of tensors: decode, change image and mask together, collate."""
 
 import hashlib
+import math
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -106,9 +108,9 @@ class ItemTransform:
 def train_transform(size: Size, config: AugmentConfig | None = None) -> ItemTransform:
     """Random changes for training: rotation, shift, zoom, crop, mirroring, colour, erasing.
 
-    Geometry moves image and mask together; masks are resampled by nearest neighbour and what comes into view
-    from outside is 255 (ignore) in the mask and the colour of the image's corners in the image. Images are
-    stored a little larger than ``size``, so that a crop need not be enlarged.
+    Geometry moves image and mask together; masks are resampled by nearest neighbour, and what comes into view
+    from outside repeats the image's border and is 255 (ignore) in the mask. Images are stored a little larger
+    than ``size``, so that a crop need not be enlarged.
 
     Args:
         size: side of the square, or height and width.
@@ -116,14 +118,9 @@ def train_transform(size: Size, config: AugmentConfig | None = None) -> ItemTran
     """
     config = config or AugmentConfig()
     height, width = _pair(size)
-    cropped = config.crop < 1 or config.aspect > 1
-    scale = config.crop**-0.5 if cropped else 1.0
     steps: list[v2.Transform] = []
-    if config.degrees or config.shift or config.zoom:
-        steps.append(_Tilt(config.degrees, config.shift, config.zoom))
-    if cropped:
-        ratio = (width / height / config.aspect, width / height * config.aspect)
-        steps.append(v2.RandomResizedCrop((height, width), (config.crop, 1.0), ratio, antialias=True))
+    if config.crop < 1 or config.aspect > 1 or config.degrees or config.shift or config.zoom:
+        steps.append(_View((height, width), config))
     if config.flip:
         steps.append(v2.RandomHorizontalFlip(config.flip))
     if config.brightness or config.contrast or config.saturation or config.hue:
@@ -131,7 +128,8 @@ def train_transform(size: Size, config: AugmentConfig | None = None) -> ItemTran
     if config.grayscale:
         steps.append(v2.RandomGrayscale(config.grayscale))
     if config.erase:
-        steps.append(v2.RandomErasing(config.erase, value="random"))
+        steps.append(_Erase(config.erase))
+    scale = config.crop**-0.5
     stored = (round(height * scale), round(width * scale))
     return ItemTransform((height, width), stored, v2.Compose(steps) if steps else None)
 
@@ -318,36 +316,72 @@ class _Cache:
         return planes
 
 
-class _Tilt(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """Rotate, shift and zoom; what comes into view has the colour of the image's corners, 255 in the mask."""
+class _View(v2.Transform):  # type: ignore[misc]  # torchvision has no types
+    """Another view of the picture: crop, stretch, rotate, shift and zoom in one resampling.
 
-    def __init__(self, degrees: float, shift: float, zoom: float) -> None:
+    One resampling instead of one a change keeps the picture sharp and takes a quarter of the time. What comes into
+    view from outside repeats the picture's border; in the mask it is 255.
+    """
+
+    def __init__(self, size: tuple[int, int], config: AugmentConfig) -> None:
         super().__init__()
-        self.degrees, self.shift, self.zoom = degrees, shift, zoom
+        self.size = size
+        self.config = config
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        image = flat_inputs[0]
-        height, width = image.shape[-2:]
-        turn, down, right, zoom = (2 * torch.rand(4) - 1).tolist()
-        corners = image[:, [0, 0, -1, -1], [0, -1, 0, -1]].float().mean(dim=1).tolist()
-        return {
-            "angle": turn * self.degrees,
-            "translate": [right * self.shift * width, down * self.shift * height],
-            "scale": 1 + zoom * self.zoom,
-            "corners": corners,
-        }
+        """Draw the grid ``(1, H, W, 2)`` that says from where in the picture each pixel is taken."""
+        config = self.config
+        height, width = flat_inputs[0].shape[-2:]
+        area, stretch, across, down, turn, right, below, zoom = torch.rand(8).tolist()
+        share = config.crop + (1 - config.crop) * area
+        ratio = config.aspect ** (2 * stretch - 1)
+        wide, high = min(1.0, (share * ratio) ** 0.5), min(1.0, (share / ratio) ** 0.5)
+        # In torch's coordinates the picture runs from -1 to 1: a crop that keeps a share has as much room to move.
+        x = (2 * across - 1) * (1 - wide) + (2 * right - 1) * 2 * config.shift
+        y = (2 * down - 1) * (1 - high) + (2 * below - 1) * 2 * config.shift
+        factor = 1 + (2 * zoom - 1) * config.zoom
+        angle = math.radians((2 * turn - 1) * config.degrees)
+        cos, sin = math.cos(angle) / factor, math.sin(angle) / factor
+        theta = [[cos * wide, -sin * high * height / width, x], [sin * wide * width / height, cos * high, y]]
+        return {"grid": affine_grid(torch.tensor([theta]), [1, 1, *self.size], align_corners=False)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        masked = isinstance(inpt, tv_tensors.Mask)
-        return v2.functional.affine(
-            inpt,
-            angle=params["angle"],
-            translate=params["translate"],
-            scale=params["scale"],
-            shear=[0.0, 0.0],
-            interpolation=v2.InterpolationMode.NEAREST if masked else v2.InterpolationMode.BILINEAR,
-            fill=IGNORE if masked else params["corners"],
-        )
+        """Resample an image smoothly, a mask by nearest neighbour."""
+        if isinstance(inpt, tv_tensors.Mask):
+            # Zero comes from outside, so ids are moved up by one on the way.
+            ids = inpt.as_subclass(Tensor)[None, None].float() + 1
+            seen = grid_sample(ids, params["grid"], "nearest", "zeros", align_corners=False)[0, 0]
+            return tv_tensors.Mask(torch.where(seen == 0, IGNORE, seen - 1).to(torch.uint8))
+        pixels = inpt.as_subclass(Tensor)[None].float()
+        seen = grid_sample(pixels, params["grid"], "bilinear", "border", align_corners=False)[0]
+        return tv_tensors.Image(seen.round_().to(torch.uint8))
+
+
+class _Erase(v2.Transform):  # type: ignore[misc]
+    """Blank a random rectangle of the image, 2 to 33 % of it, with its mean colour (Zhong and others, AAAI 2020)."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the rectangle; one without pixels where nothing is to be erased."""
+        height, width = flat_inputs[0].shape[-2:]
+        chance, area, stretch, down, right = torch.rand(5).tolist()
+        share = 0.02 + 0.31 * area if chance < self.probability else 0.0
+        ratio = 3.3 ** (2 * stretch - 1)
+        high, wide = (min(1.0, (share * r) ** 0.5) for r in (ratio, 1 / ratio))
+        top, left = round(down * (1 - high) * height), round(right * (1 - wide) * width)
+        return {"rows": slice(top, top + round(high * height)), "columns": slice(left, left + round(wide * width))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Blank the image; leave the mask."""
+        if isinstance(inpt, tv_tensors.Mask):
+            return inpt
+        changed = inpt.as_subclass(Tensor).clone()
+        mean = changed.float().mean(dim=(1, 2), keepdim=True).to(torch.uint8)
+        changed[:, params["rows"], params["columns"]] = mean
+        return tv_tensors.Image(changed)
 
 
 @contextmanager
