@@ -186,7 +186,9 @@ class ItemDataset(Dataset[Item]):
         self._masks: list[str | None] = frame["mask"].to_list() if "mask" in frame.columns else [None] * len(frame)
         self._labels = self.class_codes.tolist()
         self._identities = self.identity_codes.tolist()
-        self._cache: _Cache | None = None
+        self._has_masks = any(mask is not None for mask in self._masks)
+        # Made before loader processes are forked, so that they share it.
+        self._cache: _Cache | None = self._new_cache()
 
     def __len__(self) -> int:
         return len(self._images)
@@ -214,9 +216,7 @@ class ItemDataset(Dataset[Item]):
             InputError: a file cannot be read.
         """
         if self._cache is None:
-            height, width = self.transform.stored
-            layers = self.channels + any(mask is not None for mask in self._masks)
-            self._cache = _Cache(len(self), (layers, height, width), self.cache_bytes)
+            self._cache = self._new_cache()
         planes = self._cache.get(index)
         if planes is None:
             planes = self._cache.put(index, self._decode(index))
@@ -235,13 +235,16 @@ class ItemDataset(Dataset[Item]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": None}
 
+    def _new_cache(self) -> "_Cache":
+        return _Cache(len(self), (self.channels + self._has_masks, *self.transform.stored), self.cache_bytes)
+
     def _item(self, index: int, image: Tensor, mask: Tensor | None) -> Item:
         return Item(image, mask, self._labels[index], self._identities[index], index)
 
     def _decode(self, index: int) -> Tensor:
         size = self.transform.stored
         image = torch.tensor(_readable(read_image, self._images[index], self.channels, size)).permute(2, 0, 1)
-        if all(mask is None for mask in self._masks):
+        if not self._has_masks:
             return image
         path = self._masks[index]
         if path is None:
@@ -299,10 +302,11 @@ class _Cache:
     """Memory for the first rows that fit; anonymous and shared, so that forked workers fill it together."""
 
     def __init__(self, count: int, shape: tuple[int, int, int], limit: int) -> None:
-        self.room = min(count, limit // max(1, int(np.prod(shape))))
+        size = math.prod(shape)
+        self.room = min(count, limit // size)
         if not self.room:
             return
-        memory = mmap.mmap(-1, self.room * int(np.prod(shape)))
+        memory = mmap.mmap(-1, self.room * size)
         self.planes = torch.frombuffer(memory, dtype=torch.uint8).view(self.room, *shape)
         self.known = torch.frombuffer(mmap.mmap(-1, self.room), dtype=torch.bool)
 

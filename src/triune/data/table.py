@@ -318,7 +318,8 @@ def assign_splits(
     )
     if kind == "open-set":
         classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
-        for name, split in _share_identities(table, members, classes, fractions, generator).items():
+        shares = _share_identities(table, members, classes, fractions, generator) if members else {}
+        for name, split in shares.items():
             splits[members[name]] = split
         _share_images(splits, nameless, fractions, generator)
         trained = {labels[i] for i in np.flatnonzero(splits == "train")} - {None}
@@ -595,14 +596,19 @@ def _share_images(
     fractions: tuple[float, float, float],
     generator: np.random.Generator,
 ) -> None:
-    """Share each group's images out by the fractions, so that the totals come out; two stay in train."""
+    """Share each group's images out by the fractions, so that the totals come out; two stay in train.
+
+    A split rather takes two images of every other identity than one of each, since one gives no matching pair.
+    """
     owed_val = owed_test = 0.0
     for places in groups.values():
         owed_val += fractions[1] * len(places)
         owed_test += fractions[2] * len(places)
         spare = max(len(places) - 2, 0)
         tests = min(round(owed_test), spare)
+        tests = 0 if tests == 1 < spare else tests
         vals = min(round(owed_val), spare - tests)
+        vals = 0 if vals == 1 < spare else vals
         owed_val -= vals
         owed_test -= tests
         order = generator.permutation(places)
