@@ -5,20 +5,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from triune.data.images import Batch
+from triune.data.images import Batch, ItemDataset
 from triune.model.network import MultiTaskModel
 
 PIXEL_SIDE = 32
 
 
-@torch.inference_mode()
-def pixel_embeddings(batches: Iterable[Batch]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def pixel_embeddings(dataset: ItemDataset) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Each image shrunk to 32 x 32, less its own mean, at unit length: ``(N, C * 1024)`` float32."""
-    rows = [normalize(_centred(batch.images), dim=1) for batch in batches]
-    return torch.cat(rows).numpy()
+    rows = [adaptive_avg_pool2d(dataset.stored(i)[0].float(), PIXEL_SIDE).flatten() for i in range(len(dataset))]
+    pixels = torch.stack(rows)
+    return normalize(pixels - pixels.mean(dim=1, keepdim=True), dim=1).numpy()
 
 
 @torch.inference_mode()
@@ -32,9 +31,3 @@ def backbone_embeddings(
         deepest = model.features(batch.images.to(device))[-1]
         rows.append(normalize(deepest.float().mean(dim=(2, 3)), dim=1).cpu())
     return torch.cat(rows).numpy()
-
-
-def _centred(images: Tensor) -> Tensor:
-    small = adaptive_avg_pool2d(images.float(), PIXEL_SIDE) if min(images.shape[-2:]) >= PIXEL_SIDE else images.float()
-    flat = small.flatten(1)
-    return flat - flat.mean(dim=1, keepdim=True)

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from triune import __version__
-from triune.data.images import ItemDataset
+from triune._version import __version__
+from triune.data.images import ItemDataset, normalise
 from triune.data.sources import load_source
 from triune.errors import InputError
 from triune.evaluation import measures
@@ -170,7 +170,7 @@ def embeddings_by_source(
         return sources
     sources["trained"] = (config.metric, trained)
     splits = [split for split in ("val", "test") if split in judged]
-    sources["pixels"] = ("cosine", {split: pixel_embeddings(data.loader(split)) for split in splits})
+    sources["pixels"] = ("cosine", {split: pixel_embeddings(data.dataset(split)) for split in splits})
     settings = config.model
     pretrained = settings.pretrained or settings.weights is not None
     torch.manual_seed(config.seed)
@@ -191,11 +191,12 @@ def embeddings_by_source(
 def judge_classes(judged: dict[str, Judged], classes: list[str]) -> dict[str, Any] | None:
     """Class accuracy on the test split; where none of its classes was trained, on the images kept from training."""
     for split in ("test", "holdout", "val"):
-        if split not in judged or judged[split].predictions.classes is None:
+        predicted = judged[split].predictions.classes if split in judged else None
+        if predicted is None:
             continue
         truth = judged[split].dataset.class_codes.numpy()
         if (truth >= 0).any():
-            return measures.class_measures(truth, judged[split].predictions.classes, classes, split)
+            return measures.class_measures(truth, predicted, classes, split)
     if any(j.predictions.classes is not None for j in judged.values()):
         return {"unavailable": "no held-out image belongs to a class that was trained"}
     return None
@@ -204,9 +205,9 @@ def judge_classes(judged: dict[str, Judged], classes: list[str]) -> dict[str, An
 def judge_masks(judged: dict[str, Judged]) -> dict[str, Any] | None:
     """Mask overlap on the test split, or on another where test items have no masks."""
     for split in ("test", "holdout", "val"):
-        if split in judged and judged[split].predictions.mask_confusion is not None:
-            predictions = judged[split].predictions
-            return measures.mask_measures(predictions.mask_confusion, predictions.masked, split)
+        confusion = judged[split].predictions.mask_confusion if split in judged else None
+        if confusion is not None:
+            return measures.mask_measures(confusion, judged[split].predictions.masked, split)
     return None
 
 
@@ -256,7 +257,7 @@ def write_sample_masks(folder: Path, model: MultiTaskModel, dataset: ItemDataset
         row = dataset.frame.row(int(index), named=True)
         with Image.open(row["image"]) as file:
             width, height = file.size
-        logits = model(dataset[int(index)].images[None].to(device)).mask_logits
+        logits = model(normalise(dataset.stored(int(index))[0])[None].to(device)).mask_logits
         sized = interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
         ids = predicted_masks(sized)[0].to(torch.uint8).cpu().numpy()
         with written_whole(folder / f"{row['row']}.png") as temporary:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Labels: TypeAlias = "Tensor | np.ndarray[Any, Any] | Sequence[int] | Sequence[str]"
+Labels: TypeAlias = Tensor | np.ndarray[Any, Any] | Sequence[int] | Sequence[str]
 
 
 def encode_labels(

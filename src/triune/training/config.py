@@ -43,7 +43,7 @@ class ModelConfig:
         embedding_stage: the backbone stage the embedding is read from; -1 is the deepest.
         pooling: how the feature map becomes a vector.
         mask_pooling: pool the embedding over the predicted foreground only.
-        mask_channels: 'auto' counts the ids in the masks: two ids make one channel, more make one each; 0 for no mask head.
+        mask_channels: 'auto' counts the ids in the masks: up to two make one channel, more make one each; 0: no head.
         dropout: before the class head.
     """
 

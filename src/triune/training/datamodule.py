@@ -66,14 +66,14 @@ class ItemData(pl.LightningDataModule):
         Where there are fewer than P identities, all of them are in every batch, with more images each.
         """
         dataset, config = self.dataset("train"), self.config
-        counts = dataset.identity_codes[dataset.identity_codes >= 0].unique(return_counts=True)[1]
+        counts = torch.unique(dataset.identity_codes[dataset.identity_codes >= 0], return_counts=True)[1]
         usable = int((counts >= 2).sum())
         if usable < 2 or config.model.embedding_dim == 0:
             return None
         per_batch = min(config.batch_size // config.samples_per_class, usable // self._world_size)
         if per_batch < 1:
             raise InputError(
-                f"batch_size {config.batch_size} holds no group of samples_per_class {config.samples_per_class} images, "
+                f"batch_size {config.batch_size} is below samples_per_class {config.samples_per_class}, "
                 f"or {usable} identities are too few for {self._world_size} processes"
             )
         nameless = int((dataset.identity_codes < 0).sum())

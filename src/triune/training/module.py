@@ -136,12 +136,12 @@ def collapse(embeddings: Tensor) -> Tensor:
 
     It is the mean resultant length of directional statistics (Mardia and Jupp, Directional Statistics, 2000).
     """
-    return embeddings.mean(dim=0).norm()
+    return torch.linalg.vector_norm(embeddings.mean(dim=0))
 
 
 def validation_figures(embeddings: Tensor, identities: Tensor, metric: Metric, fpr: float) -> tuple[float, float]:
     """TPR@FPR and AUC over all pairs; NaN where the items make no matching or no non-matching pair."""
-    _, counts = identities.unique(return_counts=True)
+    counts = torch.unique(identities, return_counts=True)[1]
     if len(counts) < 2 or int(counts.max()) < 2:
         return float("nan"), float("nan")
     verification = verify_embeddings(embeddings, identities, metric=metric)

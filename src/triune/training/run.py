@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 import yaml
 
-from triune import __version__
+from triune._version import __version__
 from triune.errors import InputError
 from triune.files import write_text, written_whole
 from triune.model.network import MultiTaskModel

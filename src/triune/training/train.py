@@ -24,6 +24,7 @@ from triune.data.sources import load_source
 from triune.data.table import DataError, ItemTable, check_table
 from triune.errors import InputError
 from triune.evaluation.evaluate import evaluate_run
+from triune.evaluation.measures import why_not_verifiable
 from triune.losses import TripletLoss
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
@@ -235,8 +236,7 @@ def monitored(data: ItemData, config: TrainConfig) -> str | None:
     items = data.table.frame.filter(data.table.frame["split"] == "val")
     if len(items) == 0:
         return None
-    counts = items["identity"].drop_nulls().value_counts()["count"]
-    if config.model.embedding_dim > 0 and len(counts) > 1 and int(counts.max() or 0) > 1:  # type: ignore[call-overload]
+    if config.model.embedding_dim > 0 and why_not_verifiable(items["identity"].drop_nulls().to_numpy()) is None:
         return "val_tpr"
     return "val_classification" if config.alpha > 0 else "val_segmentation"
 

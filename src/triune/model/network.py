@@ -1,0 +1,242 @@
+"""The network: a timm backbone, an smp decoder, and three heads (class logits, mask logits, unit embedding)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import safetensors.torch
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, dropout, linear, pad
+
+from triune.errors import InputError
+
+Pooling = Literal["avg", "gem", "grid"]
+
+
+class Prediction(NamedTuple):
+    """What the network says of B images; a head that is left out gives ``None``.
+
+    Args:
+        class_logits: ``(B, C)``.
+        mask_logits: ``(B, M, H, W)``, as large as the images.
+        embedding: ``(B, D)`` float32, of unit length.
+    """
+
+    class_logits: Tensor | None
+    mask_logits: Tensor | None
+    embedding: Tensor | None
+
+
+class MultiTaskModel(nn.Module):
+    r"""One backbone, three answers.
+
+    The backbone turns an image into feature maps that get coarser and richer stage by stage. The deepest map says
+    *what* is there: its average feeds the class head. The decoder walks back up, and at every step joins the map of
+    the same size that the backbone made on its way down (a skip connection), so that the mask knows *where* to the
+    pixel. The embedding is read from any stage, pooled to a vector, projected to D numbers and scaled to unit
+    length: images of one identity shall lie close together on that sphere. What one head learns shapes the features
+    that all of them share::
+
+        image ─ stage 1 ─ stage 2 ─ stage 3 ─ stage 4 ─ stage 5 ─┬─ pool ─ linear ─→ class logits
+                  │         │         │         │         │      └─ pool ─ linear ─ ‖·‖ ─→ embedding
+                  └─────────┴────┬────┴─────────┴─────────┘         (from the stage you name)
+                              decoder ─→ mask logits
+
+    Args:
+        backbone: any timm model that gives feature maps.
+        num_classes: outputs C of the class head; 0 for no such head.
+        mask_channels: outputs M of the mask head; 0 for no such head and no decoder.
+        embedding_dim: length D of the embedding; 0 for no such head.
+        pretrained: start from timm's published weights.
+        weights: start the backbone from this local file instead (safetensors, or a state dict that
+            ``torch.load(weights_only=True)`` reads).
+        in_channels: 3 for RGB, 1 for grey.
+        decoder: any architecture of segmentation-models-pytorch (Ronneberger et al. 2015 for ``unet``).
+        decoder_channels: width of each decoder stage, deepest first; only decoders built of such stages use it.
+        embedding_stage: which feature map the embedding is read from; -1 the deepest, -2 the one before, …
+        pooling: ``avg`` averages the map; ``gem`` takes the generalised mean with a learnt exponent (Radenović et al.
+            2018); ``grid`` averages within 4 x 4 cells and keeps all of them: for aligned images such as faces and
+            characters, where it matters what is where.
+        mask_pooling: weigh the pooled map by the predicted foreground probability, so that the background does not
+            reach the embedding; needs a mask head and ``avg`` pooling.
+        dropout: before the class head.
+
+    Raises:
+        InputError: an unknown backbone or decoder, heads that do not fit together, weights that cannot be had.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        num_classes: int = 37,
+        mask_channels: int = 1,
+        embedding_dim: int = 128,
+        pretrained: bool = True,
+        *,
+        weights: str | Path | None = None,
+        in_channels: int = 3,
+        decoder: str = "unet",
+        decoder_channels: Sequence[int] = (128, 64, 32, 16, 16),
+        embedding_stage: int = -1,
+        pooling: Pooling = "avg",
+        mask_pooling: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not (num_classes or mask_channels or embedding_dim):
+            raise InputError("every head is left out: give num_classes, mask_channels or embedding_dim")
+        if mask_pooling and (not mask_channels or pooling != "avg"):
+            raise InputError("mask_pooling needs a mask head (mask_channels > 0) and pooling 'avg'")
+        self.num_classes, self.mask_channels, self.embedding_dim = num_classes, mask_channels, embedding_dim
+        self.embedding_stage, self.pooling, self.mask_pooling = embedding_stage, pooling, mask_pooling
+        self.dropout = dropout
+
+        network = _segmenter(decoder, backbone, in_channels, max(1, mask_channels), decoder_channels)
+        self.backbone: Any = network.encoder
+        self.decoder: Any = network.decoder if mask_channels else None
+        self.mask_head: Any = network.segmentation_head if mask_channels else None
+        self.stride = int(self.backbone.output_stride)
+        widths = [width for width in self.backbone.out_channels[1:] if width]
+        if not -len(widths) <= embedding_stage < 0:
+            raise InputError(f"embedding_stage is {embedding_stage}: {backbone} has the stages -1 to -{len(widths)}")
+        self.class_head = nn.Linear(widths[-1], num_classes) if num_classes else None
+        cells = GRID * GRID if pooling == "grid" else 1
+        self.embedding_head = nn.Linear(widths[embedding_stage] * cells, embedding_dim) if embedding_dim else None
+        self.exponent = nn.Parameter(torch.tensor(3.0)) if embedding_dim and pooling == "gem" else None
+        if weights is not None:
+            _load_backbone(self.backbone.model, Path(weights))
+        elif pretrained:
+            _fetch_backbone(self.backbone.model, backbone, in_channels)
+
+    def forward(self, images: Tensor) -> Prediction:
+        """All heads: ``images (B, C, H, W)``, normalised, of any size."""
+        return self._heads(images, classes=True, masks=True)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The embedding alone, ``(B, D)``; the decoder runs only where the embedding needs the mask."""
+        embedding = self._heads(images, classes=False, masks=self.mask_pooling).embedding
+        if embedding is None:
+            raise InputError("this model has no embedding head (embedding_dim is 0)")
+        return embedding
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The backbone's feature maps, finest first."""
+        maps: list[Tensor] = self.backbone(_padded(images, self.stride))[1:]
+        return [m for m in maps if m.shape[1]]
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The backbone's parameters: those that every head's loss reaches."""
+        return list(self.backbone.parameters())
+
+    def _heads(self, images: Tensor, *, classes: bool, masks: bool) -> Prediction:
+        height, width = images.shape[-2:]
+        maps = self.backbone(_padded(images, self.stride))
+        deepest = maps[-1]
+        class_logits = mask_logits = embedding = None
+        if classes and self.class_head is not None:
+            class_logits = self.class_head(dropout(deepest.mean(dim=(2, 3)), self.dropout, self.training))
+        if masks and self.decoder is not None:
+            mask_logits = self.mask_head(self.decoder(maps))
+        if self.embedding_head is not None:
+            pooled = self._pool([m for m in maps[1:] if m.shape[1]][self.embedding_stage], mask_logits)
+            # In float32 whatever the precision: eight bits of mantissa would leave lengths off by half a percent.
+            with torch.autocast(images.device.type, enabled=False):
+                head = self.embedding_head
+                embedding = unit_length(linear(pooled.float(), head.weight.float(), head.bias.float()))
+        if mask_logits is not None:
+            mask_logits = mask_logits[..., :height, :width]
+        return Prediction(class_logits, mask_logits, embedding)
+
+    def _pool(self, features: Tensor, mask_logits: Tensor | None) -> Tensor:
+        if self.pooling == "grid":
+            return adaptive_avg_pool2d(features, GRID).flatten(1)
+        if self.exponent is not None:
+            return features.float().clamp(min=1e-6).pow(self.exponent).mean(dim=(2, 3)).pow(1 / self.exponent)
+        if self.mask_pooling and mask_logits is not None:
+            weight = adaptive_avg_pool2d(_foreground(mask_logits), list(features.shape[-2:])) + 1e-3
+            return (features * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
+        return features.mean(dim=(2, 3))
+
+
+GRID = 4
+"""Cells a side of ``grid`` pooling."""
+
+
+def unit_length(x: Tensor, least: float = 1e-12) -> Tensor:
+    """Rows of ``x (B, D)`` at unit length; a row of zeros stays zero, with a finite gradient."""
+    return x * x.square().sum(dim=1, keepdim=True).clamp(min=least**2).rsqrt()
+
+
+def _foreground(mask_logits: Tensor) -> Tensor:
+    """Probability ``(B, 1, H, W)`` of not being background; no gradient, or the embedding would bend the masks."""
+    logits = mask_logits.detach().float()
+    return logits.sigmoid() if logits.shape[1] == 1 else 1 - logits.softmax(dim=1)[:, :1]
+
+
+def _padded(images: Tensor, stride: int) -> Tensor:
+    """Images extended on the right and below, by repeating the border, to a multiple of the backbone's stride."""
+    height, width = images.shape[-2:]
+    below, right = -height % stride, -width % stride
+    return pad(images, (0, right, 0, below), mode="replicate") if below or right else images
+
+
+def _segmenter(decoder: str, backbone: str, in_channels: int, classes: int, widths: Sequence[int]) -> nn.Module:
+    options: dict[str, Any] = {}
+    if decoder in ("unet", "unetplusplus", "manet"):
+        options["decoder_channels"] = tuple(widths)
+    try:
+        segmenter: nn.Module = smp.create_model(
+            decoder,
+            encoder_name=f"tu-{backbone}",
+            encoder_weights=None,
+            in_channels=in_channels,
+            classes=classes,
+            **options,
+        )
+        return segmenter
+    except (KeyError, ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
+        if backbone not in timm.list_models(backbone.split(".")[0]):
+            raise InputError(f"there is no timm backbone {backbone!r}; timm.list_models() lists them") from error
+        raise InputError(f"backbone {backbone!r} and decoder {decoder!r} do not go together: {error}") from error
+
+
+def _fetch_backbone(model: Any, backbone: str, in_channels: int) -> None:
+    try:
+        fetched = timm.create_model(
+            backbone,
+            pretrained=True,
+            features_only=True,
+            in_chans=in_channels,
+            out_indices=model.feature_info.out_indices,
+        )
+    except Exception as error:  # the hub raises many kinds; each means that the weights are not there
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"the pretrained weights of {backbone} cannot be fetched ({reason}): train from scratch with "
+            "--model.pretrained false, or name a local weights file with --model.weights FILE"
+        ) from error
+    model.load_state_dict(fetched.state_dict())
+
+
+def _load_backbone(model: Any, path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: --model.weights takes a local file of backbone weights")
+    try:
+        if path.suffix == ".safetensors":
+            state: dict[str, Any] = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path} cannot be read as weights: {error}") from error
+    state = state.get("state_dict", state)
+    wanted = model.state_dict()
+    missing = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
+    if missing:
+        raise InputError(
+            f"{path} does not fit the backbone: {len(missing)} of {len(wanted)} tensors are missing or misshapen, "
+            f"{missing[0]} for one"
+        )
+    model.load_state_dict({name: state[name] for name in wanted})
