@@ -1,0 +1,124 @@
+"""Files to bytes: every colour mode, depth and orientation comes out as what a person sees."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from triune.data.decode import probe_image, read_image, read_mask
+
+
+def ramp(height=6, width=4):
+    return np.arange(height * width, dtype=np.uint8).reshape(height, width) * 10
+
+
+def test_grey_and_colour_come_out_with_the_channels_asked_for(tmp_path):
+    Image.fromarray(ramp()).save(tmp_path / "grey.png")
+    assert (read_image(tmp_path / "grey.png", 1)[:, :, 0] == ramp()).all()
+    assert (read_image(tmp_path / "grey.png", 3) == ramp()[:, :, None]).all()
+    colour = np.stack([ramp(), ramp() // 2, ramp() // 3], axis=-1)
+    Image.fromarray(colour).save(tmp_path / "colour.png")
+    assert (read_image(tmp_path / "colour.png", 3) == colour).all()
+    luma = colour @ [0.299, 0.587, 0.114]  # ITU-R 601
+    assert np.abs(read_image(tmp_path / "colour.png", 1)[:, :, 0] - luma).max() <= 1
+
+
+def test_sixteen_bits_keep_their_upper_eight(tmp_path):
+    values = np.array([[0, 255, 256], [32768, 65280, 65535]], dtype=np.uint16)
+    for name in ("deep.png", "deep.tif"):
+        Image.fromarray(values).save(tmp_path / name)
+        assert read_image(tmp_path / name, 1)[:, :, 0].tolist() == [[0, 0, 1], [128, 255, 255]]
+
+
+def test_one_bit_images_are_black_and_white(tmp_path):
+    Image.fromarray(ramp() > 100).save(tmp_path / "bits.png")
+    assert (read_image(tmp_path / "bits.png", 1)[:, :, 0] == 255 * (ramp() > 100)).all()
+
+
+def test_palettes_are_resolved_to_their_colours(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putdata([0, 1])
+    image.save(tmp_path / "palette.png")
+    assert read_image(tmp_path / "palette.png", 3).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pixels_are_laid_on_white(tmp_path, mode):
+    pixels = np.zeros((1, 2, len(mode)), dtype=np.uint8)
+    pixels[0, 1, -1] = 255
+    Image.fromarray(pixels, mode).save(tmp_path / "clear.png")
+    assert read_image(tmp_path / "clear.png", 3).tolist() == [[[255] * 3, [0] * 3]]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_photographs_stand_upright_whatever_the_camera_noted(tmp_path, turn):
+    upright = np.zeros((8, 16), dtype=np.uint8)
+    upright[:, 8:] = 80
+    upright[4:] += 120
+    back = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(np.ascontiguousarray(back[turn])).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    seen = read_image(tmp_path / "turned.jpg", 1)[:, :, 0].astype(int)
+    assert seen.shape == (8, 16)
+    assert np.abs(seen - upright).max() < 12
+    assert probe_image(tmp_path / "turned.jpg") == (8, 16)
+
+
+def test_resizing_a_large_jpeg_gives_what_decoding_it_in_full_gives(tmp_path):
+    smooth = np.asarray(Image.fromarray(ramp(8, 3)).resize((640, 480), Image.Resampling.BICUBIC))
+    Image.fromarray(smooth).save(tmp_path / "large.jpg", quality=95)
+    fast = read_image(tmp_path / "large.jpg", 1, (32, 48))[:, :, 0].astype(int)
+    full = np.asarray(Image.fromarray(smooth).resize((48, 32), Image.Resampling.BICUBIC)).astype(int)
+    assert fast.shape == (32, 48)
+    assert np.abs(fast - full).max() <= 4
+
+
+def test_masks_are_ids_in_every_way_people_store_them(tmp_path):
+    ids = np.array([[0, 1, 2], [3, 254, 255]], dtype=np.uint8)
+    palette = Image.fromarray(ids)
+    coloured = Image.frombytes("P", palette.size, palette.tobytes())
+    coloured.putpalette(list(range(256)) * 3)
+    files = {
+        "grey.png": palette,
+        "palette.png": coloured,
+        "deep.png": Image.fromarray(ids.astype(np.uint16)),
+        "colour.png": Image.fromarray(np.repeat(ids[:, :, None], 3, axis=2)),
+    }
+    for name, image in files.items():
+        image.save(tmp_path / name)
+        assert (read_mask(tmp_path / name) == ids).all(), name
+    Image.fromarray(ids > 1).save(tmp_path / "bits.png")
+    assert (read_mask(tmp_path / "bits.png") == (ids > 1)).all()
+
+
+def test_resized_masks_hold_no_id_that_was_not_there(tmp_path):
+    ids = np.random.default_rng(0).choice([0, 7, 255], (40, 50)).astype(np.uint8)
+    Image.fromarray(ids).save(tmp_path / "mask.png")
+    small = read_mask(tmp_path / "mask.png", (20, 10))
+    assert small.shape == (20, 10)
+    assert set(np.unique(small)) == {0, 7, 255}
+
+
+def test_what_is_no_mask_is_refused_with_the_reason(tmp_path):
+    Image.fromarray(np.full((2, 2), 300, dtype=np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="go up to 300"):
+        read_mask(tmp_path / "deep.png")
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "red.png")
+    with pytest.raises(ValueError, match="colour picture"):
+        read_mask(tmp_path / "red.png")
+    Image.fromarray(np.zeros((2, 2), dtype=np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="'F'"):
+        read_mask(tmp_path / "float.tif")
+    for read in (probe_image, lambda path: read_image(path, 1)):
+        with pytest.raises(ValueError, match="floating-point"):
+            read(tmp_path / "float.tif")
