@@ -109,9 +109,9 @@ class ItemTable:
     @property
     def is_open_set(self) -> bool:
         """Whether no identity of val or test occurs in train or holdout."""
-        seen = self.frame.filter(pl.col("split").is_in(["train", "holdout"]))["identity"].drop_nulls()
+        trained = self.frame.filter(pl.col("split").is_in(["train", "holdout"]))["identity"].drop_nulls()
         judged = self.frame.filter(pl.col("split").is_in(["val", "test"]))["identity"].drop_nulls()
-        return not judged.is_in(seen.unique().implode()).any()
+        return set(trained).isdisjoint(judged)
 
     def part(self, split: str) -> pl.DataFrame:
         """The rows of one split."""
