@@ -1,5 +1,6 @@
 """The P x K batches: what is in them, how evenly, and that they can be stopped and gone on with anywhere."""
 
+import doctest
 from collections import Counter
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from triune.data import batches as batches_module
 from triune.data.batches import ClassBalancedBatchSampler
 from triune.errors import InputError
 
@@ -227,6 +229,10 @@ def test_what_cannot_be_met_is_refused_with_the_way_out(options, words):
     with pytest.raises(InputError) as caught:
         ClassBalancedBatchSampler([0, 0, 0, 1, 1, 2], **options)
     assert words in str(caught.value)
+
+
+def test_the_example_in_the_docstring_is_true():
+    assert doctest.testmod(batches_module) == doctest.TestResults(failed=0, attempted=2)
 
 
 def test_no_classes_at_all_is_said():

@@ -1,5 +1,7 @@
 """The table: columns as people write them, every problem in one list, splits that keep their word."""
 
+import pickle
+
 import numpy as np
 import polars as pl
 import pytest
@@ -208,6 +210,8 @@ def test_a_data_error_has_one_line_a_problem_and_sums_up_a_flood(broken):
     error = DataError(problems)
     assert isinstance(error, InputError)
     assert str(error).splitlines() == [str(p) for p in problems]
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.problems, str(copy)) == (problems, str(error))
     flood = str(DataError(problems * 100)).splitlines()
     assert len(flood) == 101
     assert flood[-1].startswith("and 500 more (")

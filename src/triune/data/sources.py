@@ -31,8 +31,8 @@ Split: TypeAlias = Literal["auto", "open-set", "closed-set"]
 
 NAMES = ("digits", "omniglot", "oxford-pets", "lfw")
 
-DIGITS_VAL = ("5", "6")
-DIGITS_TEST = ("7", "8", "9")
+DIGITS_VAL = ("6", "7")
+DIGITS_TEST = ("8", "9")
 
 _FOLDER_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 _FOLDER_SPLITS |= {"test": "test", "testing": "test", "holdout": "holdout"}
@@ -100,8 +100,8 @@ def default_cache() -> Path:
 def digits(cache: Path) -> ItemTable:
     """The 1,797 real handwritten digits that come with scikit-learn, enlarged from 8 x 8 to 32 x 32 pixels.
 
-    Class and identity are the digit; the mask is the ink. Trained on 0 to 4, with 5 and 6 for the threshold
-    and 7, 8 and 9 to be judged on; some images of 0 to 4 are held out, since the class head knows no others.
+    Class and identity are the digit; the mask is the ink. Trained on 0 to 5, with 6 and 7 for the threshold
+    and 8 and 9 to be judged on; some images of 0 to 5 are held out, since the class head knows no others.
     """
     folder = _written_once(cache / "digits-2", _write_digits)
     table = replace(read_table(folder / "items.csv"), source="digits")

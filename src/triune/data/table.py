@@ -75,6 +75,10 @@ class DataError(InputError):
             lines.append(f"and {len(self.problems) - _LISTED} more ({rest})")
         super().__init__("\n".join(lines))
 
+    def __reduce__(self) -> tuple[type["DataError"], tuple[list[Problem]]]:
+        # By default a copy, or one sent from another process, would be made from the message.
+        return DataError, (self.problems,)
+
 
 @dataclass(frozen=True)
 class ItemTable:
@@ -353,12 +357,12 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2) -> Item
         raise DataError([Problem(table.source, None, "split", problem, "mark the rows to train on with train")])
     generator = np.random.default_rng(seed)
     notes = list(table.notes)
+    names, labels = frame["identity"].to_list(), frame["label"].to_list()
     splits = np.array(frame["split"].to_list(), dtype=object)
     for lacking, giving, part in (("val", "train", share), ("test", "val", 0.5)):
         if (splits == lacking).any():
             continue
         giver = giving if lacking == "test" or "test" in here else "train"
-        names = frame["identity"].to_list()
         members = _members([n if s == giver else None for n, s in zip(names, splits)])
         paired = [name for name, places in members.items() if len(places) >= 2]
         count = max(2, round(part * len(members)))
@@ -366,7 +370,7 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2) -> Item
             problem = f"the split {lacking} is missing, and {giver} has {len(members)} identities, too few to share"
             remedy = f"mark the rows of at least two identities as {lacking}"
             raise DataError([Problem(table.source, None, "split", problem, remedy)])
-        classes = {name: _commonest(frame["label"][i] for i in places) for name, places in members.items()}
+        classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
         for name in _stratified(sorted(members), classes, count, generator):
             splits[members[name]] = lacking
         notes.append(f"{table.source} has no {lacking} split: {count} identities of {giver} were taken for it")
