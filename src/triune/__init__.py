@@ -1,1 +1,85 @@
-"""Triune: deep metric learning."""
+"""Triune: deep metric learning. The public names, each imported when it is first used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from triune._version import __version__
+
+if TYPE_CHECKING:
+    from triune.data.batches import ClassBalancedBatchSampler
+    from triune.errors import InputError
+    from triune.functional.distances import paired_distance, pairwise_distance
+    from triune.functional.losses import TripletOutcome, triplet_loss, triplet_margin_loss
+    from triune.functional.neighbours import RetrievalMetrics, retrieval_metrics, top_k
+    from triune.functional.pairs import verify_embeddings
+    from triune.functional.roc import Confusion, Verification, verify_scores
+    from triune.functional.triplets import Triplets, mine_triplets
+    from triune.losses import TripletLoss
+    from triune.miners import TripletMiner
+    from triune.model.network import MultiTaskModel, Prediction
+    from triune.model.objective import LossTerms, MultiTaskObjective, Targets
+
+_HOMES = {
+    "ClassBalancedBatchSampler": "triune.data.batches",
+    "Confusion": "triune.functional.roc",
+    "InputError": "triune.errors",
+    "LossTerms": "triune.model.objective",
+    "MultiTaskModel": "triune.model.network",
+    "MultiTaskObjective": "triune.model.objective",
+    "Prediction": "triune.model.network",
+    "RetrievalMetrics": "triune.functional.neighbours",
+    "Targets": "triune.model.objective",
+    "TripletLoss": "triune.losses",
+    "TripletMiner": "triune.miners",
+    "TripletOutcome": "triune.functional.losses",
+    "Triplets": "triune.functional.triplets",
+    "Verification": "triune.functional.roc",
+    "mine_triplets": "triune.functional.triplets",
+    "paired_distance": "triune.functional.distances",
+    "pairwise_distance": "triune.functional.distances",
+    "retrieval_metrics": "triune.functional.neighbours",
+    "top_k": "triune.functional.neighbours",
+    "triplet_loss": "triune.functional.losses",
+    "triplet_margin_loss": "triune.functional.losses",
+    "verify_embeddings": "triune.functional.pairs",
+    "verify_scores": "triune.functional.roc",
+}
+
+__all__ = [
+    "ClassBalancedBatchSampler",
+    "Confusion",
+    "InputError",
+    "LossTerms",
+    "MultiTaskModel",
+    "MultiTaskObjective",
+    "Prediction",
+    "RetrievalMetrics",
+    "Targets",
+    "TripletLoss",
+    "TripletMiner",
+    "TripletOutcome",
+    "Triplets",
+    "Verification",
+    "__version__",
+    "mine_triplets",
+    "paired_distance",
+    "pairwise_distance",
+    "retrieval_metrics",
+    "top_k",
+    "triplet_loss",
+    "triplet_margin_loss",
+    "verify_embeddings",
+    "verify_scores",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'triune' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -19,6 +19,8 @@ class ImageConfig:
         channels: 3 for RGB, 1 for grey.
         augment: random changes made to image and mask together while training.
         cache_mib: memory for decoded images, in MiB; what does not fit is decoded again each time.
+        collages: invented identities added to every training batch, each with samples_per_class images whose quarters
+            come from four real identities; for data with few identities.
         workers: loader processes; 0 loads in the training process, the fastest way while the cache holds the set.
     """
 
@@ -26,6 +28,7 @@ class ImageConfig:
     channels: Literal[1, 3] = 3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_mib: int = 1024
+    collages: int = 0
     workers: int = 0
 
 
@@ -41,7 +44,8 @@ class ModelConfig:
         decoder_channels: width of the decoder's stages, deepest first; as many as fit the backbone's depth are used.
         embedding_dim: length of the embedding; 0 for no embedding head.
         embedding_stage: the backbone stage the embedding is read from; -1 is the deepest.
-        pooling: how the feature map becomes a vector.
+        pooling: how the feature map becomes a vector: its average, its generalised mean, or a 4 x 4 grid of averages
+            side by side, which keeps what is where: for aligned images such as faces and characters.
         mask_pooling: pool the embedding over the predicted foreground only.
         mask_channels: 'auto' counts the ids in the masks: up to two make one channel, more make one each; 0: no head.
         dropout: before the class head.
@@ -54,7 +58,7 @@ class ModelConfig:
     decoder_channels: tuple[int, ...] = (128, 64, 32, 16, 16)
     embedding_dim: int = 128
     embedding_stage: int = -1
-    pooling: Literal["avg", "gem"] = "avg"
+    pooling: Literal["avg", "gem", "grid"] = "avg"
     mask_pooling: bool = False
     mask_channels: int | Literal["auto"] = "auto"
     dropout: float = 0.0

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from triune.data.batches import ClassBalancedBatchSampler
+from triune.data.collage import add_collages
 from triune.data.images import Batch, ItemDataset, collate, eval_transform, train_transform
 from triune.data.table import ItemTable
 from triune.errors import InputError
@@ -101,8 +102,10 @@ class ItemData(pl.LightningDataModule):
         return self.loader("val") if self.count("val") else []
 
     def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
-        """Move a batch; its images then lie channels-last, the layout in which convolutions are fastest."""
+        """Move a batch and add collages; images then lie channels-last, the layout in which convolutions are fastest."""
         moved = batch.to(device, non_blocking=True)
+        if self.trainer and self.trainer.training and self.config.images.collages:
+            moved = add_collages(moved, self.config.images.collages, self.config.samples_per_class, self.config.seed)
         return replace(moved, images=moved.images.contiguous(memory_format=torch.channels_last))
 
     @property

@@ -1,0 +1,169 @@
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+from triune.errors import InputError
+from triune.model.network import MultiTaskModel, unit_length
+
+SMALL = {"backbone": "resnet10t", "pretrained": False, "decoder_channels": (16, 16, 8, 8, 8)}
+
+
+def small(**changes):
+    torch.manual_seed(0)
+    return MultiTaskModel(**{**SMALL, "num_classes": 5, "mask_channels": 1, "embedding_dim": 16, **changes})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small().eval()
+
+
+def images(count=2, size=(64, 64), channels=3):
+    return torch.randn(count, channels, *size, generator=torch.Generator().manual_seed(1))
+
+
+def test_three_heads_have_the_shapes_they_promise(model):
+    out = model(images())
+    assert out.class_logits.shape == (2, 5)
+    assert out.mask_logits.shape == (2, 1, 64, 64)
+    assert out.embedding.shape == (2, 16)
+    torch.testing.assert_close(out.embedding.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("size", [(30, 50), (33, 33), (64, 96), (7, 200)])
+def test_any_size_goes_in_and_the_mask_comes_out_as_large(model, size):
+    out = model(images(size=size))
+    assert out.mask_logits.shape[-2:] == size
+    assert torch.isfinite(out.embedding).all()
+
+
+def test_grey_images_need_only_one_channel():
+    assert small(in_channels=1).eval()(images(channels=1)).class_logits.shape == (2, 5)
+
+
+@pytest.mark.parametrize("left_out", ["num_classes", "mask_channels", "embedding_dim"])
+def test_each_head_can_be_left_out(left_out):
+    model = small(**{left_out: 0}).eval()
+    out = model(images())
+    missing = {"num_classes": "class_logits", "mask_channels": "mask_logits", "embedding_dim": "embedding"}[left_out]
+    assert [name for name, value in out._asdict().items() if value is None] == [missing]
+    if left_out == "mask_channels":
+        assert model.decoder is None
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "convnext_atto", "regnetx_002"])
+def test_other_backbones_work_the_same(backbone):
+    out = small(backbone=backbone).eval()(images())
+    assert out.mask_logits.shape == (2, 1, 64, 64)
+    assert out.embedding.shape == (2, 16)
+
+
+@pytest.mark.parametrize("decoder", ["fpn", "linknet", "unetplusplus", "deeplabv3plus"])
+def test_other_decoders_work_the_same(decoder):
+    assert small(decoder=decoder).eval()(images()).mask_logits.shape == (2, 1, 64, 64)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "gem", "grid"])
+@pytest.mark.parametrize("stage", [-1, -3])
+def test_the_embedding_is_read_from_the_stage_and_pooled_as_told(pooling, stage):
+    model = small(pooling=pooling, embedding_stage=stage).eval()
+    width = [w for w in model.backbone.out_channels[1:] if w][stage]
+    assert model.embedding_head.in_features == width * (16 if pooling == "grid" else 1)
+    assert model.embed(images()).shape == (2, 16)
+
+
+def test_gem_with_exponent_one_is_the_average():
+    gem, average = small(pooling="gem").eval(), small(pooling="avg").eval()
+    state = gem.state_dict()
+    state.pop("exponent")
+    average.load_state_dict(state)
+    with torch.no_grad():
+        gem.exponent.fill_(1.0)
+    torch.testing.assert_close(gem.embed(images()), average.embed(images()), atol=1e-5, rtol=1e-4)
+
+
+def test_mask_pooling_leaves_the_background_out_of_the_embedding():
+    model = small(mask_pooling=True).eval()
+    features = torch.rand(1, 512, 2, 2)
+    logits = torch.full((1, 1, 64, 64), -40.0)
+    logits[..., :32, :32] = 40.0
+    pooled = model._pool(features, logits)
+    torch.testing.assert_close(pooled, features[..., 0, 0], atol=0.02, rtol=0)
+
+
+def test_embed_gives_the_embedding_of_the_full_pass(model):
+    x = images()
+    torch.testing.assert_close(model.embed(x), model(x).embedding)
+
+
+def test_an_image_has_the_same_answer_alone_as_in_a_batch(model):
+    x = images(3)
+    together, alone = model(x), model(x[1:2])
+    for whole, part in zip(together, alone, strict=True):
+        torch.testing.assert_close(whole[1:2], part, atol=1e-5, rtol=1e-4)
+
+
+def test_under_autocast_the_embedding_is_float32_of_unit_length(model):
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(images())
+    assert out.embedding.dtype == torch.float32
+    torch.testing.assert_close(out.embedding.norm(dim=1), torch.ones(2), atol=1e-6, rtol=0)
+
+
+def test_the_gradient_of_the_embedding_is_finite_at_zero():
+    x = torch.zeros(2, 4, requires_grad=True)
+    unit_length(x).sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_unit_length_keeps_very_small_and_very_large_rows():
+    x = torch.tensor([[3e-5, 4e-5], [3e12, 4e12]])
+    torch.testing.assert_close(unit_length(x), torch.tensor([[0.6, 0.8], [0.6, 0.8]]))
+
+
+def test_weights_from_a_local_file_reach_the_backbone(tmp_path):
+    source = small()
+    path = tmp_path / "backbone.safetensors"
+    safetensors.torch.save_file({k: v.contiguous() for k, v in source.backbone.model.state_dict().items()}, path)
+    torch.manual_seed(99)
+    loaded = MultiTaskModel(**SMALL, num_classes=3, weights=path)
+    for name, tensor in loaded.backbone.model.state_dict().items():
+        torch.testing.assert_close(tensor, source.backbone.model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"backbone": "resnet1008"}, "resnet1008"),
+        ({"decoder": "unot"}, "unot"),
+        ({"embedding_stage": -9}, "-9"),
+        ({"embedding_stage": 0}, "0"),
+        ({"mask_pooling": True, "mask_channels": 0}, "mask_pooling"),
+        ({"num_classes": 0, "mask_channels": 0, "embedding_dim": 0}, "every head"),
+        ({"weights": "no-such-file.pt"}, "no-such-file.pt"),
+    ],
+)
+def test_what_cannot_be_built_says_why(changes, words):
+    with pytest.raises(InputError, match=words):
+        small(**changes)
+
+
+def test_weights_that_do_not_fit_name_a_tensor(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save({"conv1.weight": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="does not fit"):
+        small(weights=path)
+
+
+def test_pretrained_weights_that_cannot_be_fetched_name_the_two_ways_out(monkeypatch):
+    create = timm.create_model
+
+    def refuse(*arguments, pretrained=False, **options):
+        if pretrained:
+            raise OSError("no network")
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(InputError, match=r"resnet10t.*no network.*--model.pretrained false.*--model.weights FILE"):
+        small(pretrained=True)

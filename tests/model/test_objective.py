@@ -1,0 +1,189 @@
+import math
+
+import pytest
+import torch
+
+from triune.losses import TripletLoss
+from triune.model.network import Prediction
+from triune.model.objective import MultiTaskObjective, Targets, gradient_norms
+
+
+def example(masks=1, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    embedding = torch.nn.functional.normalize(torch.randn(6, 8, generator=g, dtype=torch.float64), dim=1)
+    prediction = Prediction(
+        torch.randn(6, 3, generator=g, dtype=torch.float64),
+        torch.randn(6, masks, 4, 5, generator=g, dtype=torch.float64),
+        embedding,
+    )
+    for part in prediction:
+        part.requires_grad_()
+    targets = Targets(
+        torch.tensor([0, 1, 2, 0, 1, 2]),
+        torch.randint(0, 2 if masks == 1 else masks, (6, 4, 5), generator=g),
+        torch.tensor([0, 0, 1, 1, 2, 2]),
+    )
+    return prediction, targets
+
+
+def test_the_total_is_the_weighted_sum_of_its_terms():
+    prediction, targets = example()
+    terms = MultiTaskObjective(1.0, 2.0, 5.0)(prediction, targets)
+    expected = terms.classification + 2 * terms.segmentation + 5 * terms.triplet
+    torch.testing.assert_close(terms.total, expected)
+    assert terms.outcome is not None
+
+
+def test_classification_is_the_cross_entropy_over_items_that_have_a_class():
+    prediction, targets = example()
+    classes = torch.tensor([0, -1, 2, -1, 1, 2])
+    term = MultiTaskObjective()(prediction, targets._replace(classes=classes)).classification
+    expected = 0.0
+    for logits, c in zip(prediction.class_logits.tolist(), classes.tolist(), strict=True):
+        if c >= 0:
+            expected += -math.log(math.exp(logits[c]) / sum(map(math.exp, logits))) / 4
+    assert float(term) == pytest.approx(expected, rel=1e-6)
+
+
+def test_segmentation_with_one_channel_is_binary_cross_entropy_over_pixels_that_count():
+    prediction, targets = example()
+    masks = targets.masks.clone()
+    masks[0] = 255
+    masks[1, 0, :3] = 255
+    term = MultiTaskObjective()(prediction, targets._replace(masks=masks)).segmentation
+    total = count = 0.0
+    for logit, m in zip(prediction.mask_logits.flatten().tolist(), masks.flatten().tolist(), strict=True):
+        if m != 255:
+            p = 1 / (1 + math.exp(-logit))
+            total -= math.log(p if m else 1 - p)
+            count += 1
+    assert float(term) == pytest.approx(total / count, rel=1e-6)
+
+
+def test_segmentation_with_several_channels_is_cross_entropy_over_channels():
+    prediction, targets = example(masks=3)
+    masks = targets.masks.clone()
+    masks[2, 1] = 255
+    term = MultiTaskObjective()(prediction, targets._replace(masks=masks)).segmentation
+    log_p = prediction.mask_logits.log_softmax(dim=1)
+    picked = [
+        -float(log_p[b, masks[b, y, x], y, x])
+        for b in range(6)
+        for y in range(4)
+        for x in range(5)
+        if masks[b, y, x] != 255
+    ]
+    assert float(term) == pytest.approx(sum(picked) / len(picked), rel=1e-6)
+
+
+def test_dice_of_perfect_masks_adds_nothing_and_of_wrong_ones_adds_its_weight():
+    prediction, targets = example()
+    sure = (targets.masks[:, None].double() * 2 - 1) * 60
+    plain, with_dice = MultiTaskObjective(), MultiTaskObjective(dice=2.0)
+    right = prediction._replace(mask_logits=sure)
+    wrong = prediction._replace(mask_logits=-sure)
+    assert float(with_dice(right, targets).segmentation) == pytest.approx(0.0, abs=1e-6)
+    added = with_dice(wrong, targets).segmentation - plain(wrong, targets).segmentation
+    assert float(added) == pytest.approx(2.0, rel=1e-4)
+
+
+def test_items_without_identity_do_not_take_part_in_the_triplets():
+    prediction, targets = example()
+    identities = torch.tensor([0, 0, 1, 1, -1, -1])
+    term = MultiTaskObjective(triplet=TripletLoss(mining="all"))(prediction, targets._replace(identities=identities))
+    alone = TripletLoss(mining="all")(prediction.embedding[:4].float(), identities[:4])
+    torch.testing.assert_close(term.triplet, alone)
+
+
+@pytest.mark.parametrize("missing", ["classes", "masks", "identities", "all"])
+def test_missing_targets_add_nothing_and_backward_works(missing):
+    prediction, targets = example()
+    if missing in ("classes", "all"):
+        targets = targets._replace(classes=torch.full((6,), -1))
+    if missing in ("masks", "all"):
+        targets = targets._replace(masks=torch.full((6, 4, 5), 255))
+    if missing in ("identities", "all"):
+        targets = targets._replace(identities=torch.full((6,), -1))
+    terms = MultiTaskObjective()(prediction, targets)
+    names = {"classes": "classification", "masks": "segmentation", "identities": "triplet"}
+    for target, term in names.items():
+        assert (float(getattr(terms, term)) == 0.0) == (missing in (target, "all"))
+    terms.total.backward()
+    assert all(torch.isfinite(part.grad).all() for part in prediction)
+
+
+def test_targets_that_are_none_and_heads_that_are_none_are_left_out():
+    prediction, targets = example()
+    terms = MultiTaskObjective()(prediction._replace(mask_logits=None), targets._replace(classes=None))
+    assert float(terms.classification) == float(terms.segmentation) == 0.0
+    assert float(terms.triplet) > 0
+
+
+def test_a_weight_of_zero_keeps_even_nan_out():
+    prediction, targets = example()
+    broken = prediction._replace(class_logits=prediction.class_logits * float("nan"))
+    terms = MultiTaskObjective(alpha=0.0)(broken, targets)
+    assert torch.isfinite(terms.total)
+    terms.total.backward()
+    assert torch.isfinite(prediction.embedding.grad).all()
+
+
+def test_a_weight_of_zero_leaves_its_head_without_gradient():
+    prediction, targets = example()
+    MultiTaskObjective(gamma=0.0)(prediction, targets).total.backward()
+    assert prediction.embedding.grad is None or not prediction.embedding.grad.any()
+    assert prediction.class_logits.grad.any()
+
+
+def test_half_precision_logits_are_summed_in_float32():
+    prediction, targets = example()
+    halves = Prediction(*(part.detach().to(torch.bfloat16) for part in prediction))
+    terms = MultiTaskObjective()(halves, targets)
+    assert terms.total.dtype == torch.float32
+    exact = MultiTaskObjective()(Prediction(*(part.double() for part in halves)), targets)
+    torch.testing.assert_close(terms.segmentation, exact.segmentation.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_uncertainty_weighting_starts_at_the_fixed_total_and_learns():
+    prediction, targets = example()
+    fixed, learnt = MultiTaskObjective(), MultiTaskObjective(weighting="uncertainty")
+    terms = learnt(prediction, targets)
+    torch.testing.assert_close(terms.total, fixed(prediction, targets).total)
+    terms.total.backward()
+    expected = torch.tensor([1 - float(t) for t in terms[1:4]])
+    torch.testing.assert_close(learnt.log_variances.grad, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_pytorch_metric_learning_loss_is_a_metric_term():
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    prediction, targets = example()
+    criterion = losses.ContrastiveLoss()
+    terms = MultiTaskObjective(triplet=criterion)(prediction, targets)
+    torch.testing.assert_close(terms.triplet, criterion(prediction.embedding.float(), targets.identities))
+    assert terms.outcome is None
+
+
+def test_gradient_norms_are_those_of_each_weighted_term_alone():
+    torch.manual_seed(0)
+    shared = torch.nn.Linear(5, 8)
+    x = torch.randn(6, 5)
+    _, targets = example()
+    objective = MultiTaskObjective(1.0, 0.0, 3.0)
+
+    def predict():
+        h = shared(x)
+        return Prediction(h[:, :3], None, torch.nn.functional.normalize(h, dim=1))
+
+    norms = gradient_norms(objective, objective(predict(), targets), list(shared.parameters()))
+    for name, weight in (("classification", 1.0), ("triplet", 3.0)):
+        shared.zero_grad()
+        (weight * getattr(objective(predict(), targets), name)).backward()
+        expected = math.sqrt(sum(float(p.grad.square().sum()) for p in shared.parameters()))
+        assert norms[name] == pytest.approx(expected, rel=1e-5)
+    assert norms["segmentation"] == 0.0
+
+
+@pytest.mark.parametrize("settings", [{"alpha": -1.0}, {"beta": math.nan}, {"weighting": "magic"}])
+def test_wrong_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=str(next(iter(settings)))):
+        MultiTaskObjective(**settings)
