@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -17,11 +17,13 @@ from triune.functional.distances import (
     check_metric,
     paired_distance,
     pairwise_distance,
+    unit,
 )
+from triune.functional.kernels import choose_path
 from triune.functional.labels import Labels
 from triune.functional.triplets import (
-    BLOCK_CELLS,
     Gap,
+    Groups,
     Margin,
     Strategy,
     Triplets,
@@ -29,8 +31,11 @@ from triune.functional.triplets import (
     check_margin,
     check_strategy,
     choose,
+    draw_random,
+    group_by_label,
     inside_gap,
     masks,
+    mine_fast,
     resolve_reference,
     row_blocks,
 )
@@ -152,14 +157,7 @@ def triplet_loss(
     if indices is not None:
         sums = _indexed(x, y, as_triplets(indices), margin, metric, gap)
     else:
-        measure = partial(
-            _block, codes=codes, reference_codes=reference_codes, own=own, margin=margin, metric=metric,
-            mining=mining, gap=gap, generator=generator,
-        )  # fmt: skip
-        if torch.compiler.is_compiling() or x.shape[0] * y.shape[0] <= BLOCK_CELLS:
-            sums = measure(x, y, slice(0, x.shape[0]))
-        else:
-            sums = Sums(*_Blocked.apply(x, y, measure))
+        sums = _mined(x, y, codes, reference_codes, own, margin, metric, mining, gap, generator)
     outcome = reduce(sums, reduction)
     poison = (x.detach() * 0).sum() + (y.detach() * 0).sum()
     return outcome._replace(loss=(outcome.loss + poison).to(torch.promote_types(x.dtype, y.dtype)))
@@ -188,6 +186,10 @@ def as_triplets(indices: Sequence[Tensor]) -> Triplets:
         f"triplets are three of one length (anchor, positive, negative), "
         f"pairs are four (anchor, positive, anchor, negative), equal in twos"
     )
+
+
+Solution: TypeAlias = "tuple[Tensor, Tensor | None, Tensor | None]"
+Measure: TypeAlias = "Callable[[Tensor, Tensor, slice], Sums]"
 
 
 class Sums(NamedTuple):
@@ -246,17 +248,95 @@ def _listed(positive_distance: Tensor, negative_distance: Tensor, margin: Margin
     )
 
 
+def _mined(
+    x: Tensor,
+    y: Tensor,
+    codes: Tensor,
+    reference_codes: Tensor,
+    own: Tensor,
+    margin: Margin,
+    metric: Metric,
+    mining: Strategy,
+    gap: Gap | None,
+    generator: torch.Generator | None,
+) -> Sums:
+    """Sums over mined triplets by the path that fits the device, see kernels/README.md."""
+    path = choose_path(x, y)
+    if mining == "random" and not torch.compiler.is_compiling():
+        mined = draw_random(group_by_label(codes, reference_codes), own, generator)
+        return _indexed(x, y, mined, margin, metric, gap)
+    if path == "torch":
+        measure = partial(
+            _block, codes=codes, reference_codes=reference_codes, own=own, margin=margin, metric=metric,
+            mining=mining, gap=gap, generator=generator,
+        )  # fmt: skip
+        return _in_blocks(x, y, measure, row_blocks(x.shape[0], y.shape[0]))
+    if mining != "all":
+        mined = mine_fast(x, y, codes, reference_codes, own, mining, metric, margin, gap)
+        return _indexed(x, y, mined, margin, metric, None)
+    if metric == "cosine":
+        x, y = (u := unit(x)), u if y is x else unit(y)
+    groups = group_by_label(codes, reference_codes)
+    return Sums(
+        *_Solved.apply(x, y, partial(_all_on_cpu, groups=groups, own=own, margin=margin, metric=metric, gap=gap))
+    )
+
+
+def _all_on_cpu(
+    x: Tensor,
+    y: Tensor,
+    differentiate: bool,
+    *,
+    groups: Groups,
+    own: Tensor,
+    margin: Margin,
+    metric: Metric,
+    gap: Gap | None,
+) -> Solution:
+    """Sums over all triplets, and the gradients of their loss, by the Numba kernels."""
+    from triune.functional.kernels import cpu
+
+    totals, x_grad, sorted_grad = cpu.all_triplets(cpu.pose(x, y, *groups, own, metric), margin, gap, differentiate)
+    if sorted_grad is None:
+        return totals, None, None
+    y_grad = torch.empty_like(sorted_grad)
+    y_grad[groups.order] = sorted_grad
+    return totals, x_grad, y_grad
+
+
 def _indexed(x: Tensor, y: Tensor, triplets: Triplets, margin: Margin, metric: Metric, gap: Gap | None) -> Sums:
-    """Sums over listed triplets, from paired distances or, for long lists, from the distance matrix."""
+    """Sums over listed triplets, in blocks of the list."""
     anchor, positive, negative = (column.to(x.device) for column in triplets)
-    if anchor.shape[0] * x.shape[1] > x.shape[0] * y.shape[0]:
-        distances = pairwise_distance(x, None if y is x else y, metric)
-        d_ap, d_an = distances[anchor, positive], distances[anchor, negative]
-    else:
-        d_ap = paired_distance(x[anchor], y[positive], metric)
-        d_an = paired_distance(x[anchor], y[negative], metric)
-    kept = None if gap is None else inside_gap(d_ap.detach(), d_an.detach(), gap)
-    return _listed(d_ap, d_an, margin, kept)
+
+    def measure(x: Tensor, y: Tensor, part: slice) -> Sums:
+        rows = x[anchor[part]]
+        d_ap, d_an = paired_distance(rows, y[positive[part]], metric), paired_distance(rows, y[negative[part]], metric)
+        return _listed(d_ap, d_an, margin, None if gap is None else inside_gap(d_ap.detach(), d_an.detach(), gap))
+
+    return _in_blocks(x, y, measure, row_blocks(anchor.shape[0], x.shape[1]))
+
+
+def _in_blocks(x: Tensor, y: Tensor, measure: Measure, blocks: list[slice]) -> Sums:
+    """Add up blocks of triplets: a single block is left to autograd, several are differentiated one by one."""
+    if torch.compiler.is_compiling() and blocks:
+        blocks = [slice(blocks[0].start, blocks[-1].stop)]
+    if len(blocks) <= 1:
+        return measure(x, y, blocks[0] if blocks else slice(0, 0))
+
+    def solve(x: Tensor, y: Tensor, differentiate: bool) -> Solution:
+        totals = torch.zeros(5, dtype=torch.float64, device=x.device)
+        gradients = [torch.zeros_like(x), torch.zeros_like(y)] if differentiate else []
+        for block in blocks:
+            with torch.set_grad_enabled(differentiate):
+                leaves = [each.detach().requires_grad_(differentiate) for each in (x, y)]
+                sums = measure(leaves[0], leaves[1], block)
+                if differentiate:
+                    for total, part in zip(gradients, torch.autograd.grad(sums.loss, leaves)):
+                        total += part
+            totals += torch.stack([term.detach() for term in sums])
+        return totals, *(gradients or (None, None))
+
+    return Sums(*_Solved.apply(x, y, solve))
 
 
 def _block(
@@ -273,8 +353,8 @@ def _block(
     gap: Gap | None,
     generator: torch.Generator | None,
 ) -> Sums:
-    """Sums over the triplets of a block of anchors, differentiable; ``x`` is the rows of the block."""
-    distances = pairwise_distance(x, None if y is x else y, metric)
+    """Sums over the triplets of a block of anchors, differentiable."""
+    distances = pairwise_distance(x[rows], y, metric)
     positive, negative = masks(codes[rows], reference_codes, own[rows])
     if distances.numel() == 0:
         return _no_triplets(distances)
@@ -390,40 +470,30 @@ def _no_triplets(distances: Tensor) -> Sums:
     return Sums((distances * 0).sum(dtype=torch.float64), zero, zero, zero, zero)
 
 
-class _Blocked(torch.autograd.Function):
-    """Sums over all anchors, differentiated block by block in the forward pass: no block outlives it."""
+class _Solved(torch.autograd.Function):
+    """Sums whose gradient was computed along with them: ``solve(x, y, differentiate)`` → sums (5,), dx, dy."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, measure: Any) -> tuple[Tensor, ...]:
-        gradients = [torch.zeros_like(each) if each.requires_grad else None for each in (x, y)]
-        totals = torch.zeros(5, dtype=torch.float64, device=x.device)
-        for rows in row_blocks(x.shape[0], y.shape[0]):
-            with torch.enable_grad():
-                leaves = [
-                    each.detach().requires_grad_(gradient is not None)
-                    for each, gradient in zip((x[rows], y), gradients)
-                ]
-                sums = measure(*leaves, rows)
-                wanted = [leaf for leaf in leaves if leaf.requires_grad]
-                computed = iter(torch.autograd.grad(sums.loss, wanted) if wanted else ())
-            if gradients[0] is not None:
-                gradients[0][rows] = next(computed)
-            if gradients[1] is not None:
-                gradients[1] += next(computed)
-            totals += torch.stack([term.detach() for term in sums])
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, solve: Callable[[Tensor, Tensor, bool], Solution]
+    ) -> tuple[Tensor, ...]:
+        totals, *ctx.gradients = solve(x.detach(), y.detach(), any(ctx.needs_input_grad))
         ctx.save_for_backward(x, y)
-        ctx.gradients = gradients
-        ctx.mark_non_differentiable(*(parts := totals.unbind())[1:])
+        parts = totals.unbind()
+        ctx.mark_non_differentiable(*parts[1:])
         return parts
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        first, second = (None if each is None else each * grad.to(each.dtype) for each in ctx.gradients)
+        scaled = [
+            gradient * grad.to(gradient.dtype) if needed else None
+            for gradient, needed in zip(ctx.gradients, ctx.needs_input_grad)
+        ]
         if torch.is_grad_enabled():  # backward(create_graph=True)
-            x, y = ctx.saved_tensors
-            first = None if first is None else _OnceOnly.apply(first, x)
-            second = None if second is None else _OnceOnly.apply(second, y)
-        return first, second, None
+            scaled = [
+                part if part is None else _OnceOnly.apply(part, of) for part, of in zip(scaled, ctx.saved_tensors)
+            ]
+        return scaled[0], scaled[1], None
 
 
 class _OnceOnly(torch.autograd.Function):

@@ -16,7 +16,9 @@ from triune.functional.distances import (
     check_metric,
     paired_distance,
     pairwise_distance,
+    unit,
 )
+from triune.functional.kernels import choose_path
 from triune.functional.labels import Labels, encode_labels
 
 Strategy: TypeAlias = Literal["all", "hard", "batch_hard", "semihard", "random"]
@@ -114,8 +116,10 @@ def mine_triplets(
         groups = group_by_label(codes, reference_codes)
         if strategy == "all":
             return _list_all(groups, own)
-        mined = _draw_random(groups, own, generator)
+        mined = draw_random(groups, own, generator)
         return mined if gap is None else _filter_gap(mined, x, y, metric, gap)
+    if strategy != "all" and choose_path(x, y) == "numba":
+        return mine_fast(x, y, codes, reference_codes, own, strategy, metric, margin, gap)
     parts = []
     for rows in row_blocks(x.shape[0], y.shape[0]):
         distances = pairwise_distance(x[rows], y, metric)
@@ -281,6 +285,38 @@ def group_by_label(codes: Tensor, reference_codes: Tensor) -> Groups:
     return Groups(order, torch.searchsorted(ordered, codes), torch.searchsorted(ordered, codes, right=True))
 
 
+def draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None) -> Triplets:
+    """One negative a pair, uniformly, in O(N + M + P) for P pairs: no distance is needed."""
+    anchor, positive = _list_pairs(groups, own)
+    counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
+    anchor, positive, counts = anchor[counts > 0], positive[counts > 0], counts[counts > 0]
+    device = generator.device if generator is not None else anchor.device
+    draws = torch.rand(anchor.shape[0], dtype=torch.float64, device=device, generator=generator).to(anchor.device)
+    nth = torch.minimum((draws * counts).long(), counts - 1)
+    return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))
+
+
+def mine_fast(
+    x: Tensor,
+    y: Tensor,
+    codes: Tensor,
+    reference_codes: Tensor,
+    own: Tensor,
+    strategy: Strategy,
+    metric: Metric,
+    margin: Margin,
+    gap: Gap | None,
+) -> Triplets:
+    """Hard, batch-hard or semi-hard triplets by the Numba kernels; float32 on the CPU."""
+    from triune.functional.kernels import cpu
+
+    x, y = x.detach(), y.detach()
+    if metric == "cosine":
+        x, y = unit(x), unit(y)
+    problem = cpu.pose(x, y, *group_by_label(codes, reference_codes), own, metric)
+    return Triplets(*cpu.mine(problem, strategy, float("inf") if margin == "soft" else margin, gap))
+
+
 def row_blocks(rows: int, columns: int) -> list[slice]:
     """Consecutive slices of the rows whose blocks have at most BLOCK_CELLS cells (at least one row each)."""
     step = max(1, BLOCK_CELLS // max(1, columns))
@@ -336,16 +372,6 @@ def _list_all(groups: Groups, own: Tensor) -> Triplets:
     # Label order is not index order: sort the negatives of each pair.
     ranked = (pair * groups.order.shape[0] + negative).argsort()
     return Triplets(anchor[ranked], positive[ranked], negative[ranked])
-
-
-def _draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None) -> Triplets:
-    anchor, positive = _list_pairs(groups, own)
-    counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
-    anchor, positive, counts = anchor[counts > 0], positive[counts > 0], counts[counts > 0]
-    device = generator.device if generator is not None else anchor.device
-    draws = torch.rand(anchor.shape[0], dtype=torch.float64, device=device, generator=generator).to(anchor.device)
-    nth = torch.minimum((draws * counts).long(), counts - 1)
-    return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))
 
 
 def _list_gap(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap) -> Triplets:

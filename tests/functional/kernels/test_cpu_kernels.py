@@ -1,0 +1,189 @@
+"""The Numba kernels against the plain-torch path in float64: every branch of the algorithms, threads and forks."""
+
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from triune.functional.distances import unit
+from triune.functional.kernels import choose_path, cpu
+from triune.functional.losses import triplet_loss
+from triune.functional.triplets import mine_triplets
+
+INF = float("inf")
+metrics = pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean", "cosine"])
+margins = pytest.mark.parametrize("margin", [0.2, "soft"])
+# Few positives an anchor are compared one by one, many (over 16, over 100) are ranked by binary search.
+sizes = pytest.mark.parametrize(("count", "classes"), [(60, 20), (90, 4), (260, 2), (230, 7)])
+
+
+def batch(count, classes, width=9, seed=0, scale=1.0, lattice=False):
+    rng = np.random.default_rng(seed)
+    x = torch.tensor(rng.normal(size=(count, width)) * scale, dtype=torch.float32)
+    if lattice:  # squared distances are exact in float32: nothing falls on the other side of a bound
+        x = (8 * x).round() / 8
+    return x.requires_grad_(), torch.tensor(rng.integers(0, classes, count))
+
+
+def assert_equals_float64(x, labels, rtol=1e-5, **options):
+    """Loss, counts, mean distances and gradient of the kernels and of the torch path in float64."""
+    assert choose_path(x, x) == "numba"
+    wide = x.detach().double().requires_grad_()
+    ours, exact = (triplet_loss(each, labels, reduction="sum", **options) for each in (x, wide))
+    # Among very many triplets, or where ties are not exact, a float32 distance may fall on the other side of a bound.
+    flips = exact.triplets.item() // 100_000 + (options["metric"] == "cosine" and options.get("gap") is not None)
+    assert abs(ours.triplets.item() - exact.triplets.item()) <= flips
+    assert abs(ours.active.item() - exact.active.item()) <= flips
+    for a, b in zip((ours.loss, ours.positive_distance, ours.negative_distance), (exact.loss, *exact[3:])):
+        torch.testing.assert_close(
+            a.double(), b.double(), rtol=rtol * (1 + 10 * (flips > 0)), atol=1e-6, equal_nan=True
+        )
+    a, b = torch.autograd.grad(ours.loss, x)[0], torch.autograd.grad(exact.loss, wide)[0]
+    assert (a.double() - b).norm() <= (2 * rtol + (5e-4 if flips else 0)) * b.norm() + 1e-6
+
+
+@sizes
+@margins
+@metrics
+@pytest.mark.parametrize("gap", [None, (0.0, 0.3), (-INF, 0.0), (-0.2, INF)])
+def test_all_triplets(count, classes, margin, metric, gap):
+    x, labels = batch(count, classes, lattice=True)
+    assert_equals_float64(x, labels, margin=margin, metric=metric, gap=gap)
+    assert_equals_float64(unit(x).detach().requires_grad_(), labels, margin=margin, metric=metric)
+
+
+@sizes
+@metrics
+@pytest.mark.parametrize("strategy", ["hard", "batch_hard", "semihard"])
+@pytest.mark.parametrize("gap", [None, (0.0, 0.1), (-0.2, INF)])
+def test_mined_triplets(count, classes, metric, strategy, gap):
+    x, labels = batch(count, classes, lattice=metric != "cosine")
+    ours, exact = (
+        mine_triplets(each, labels, strategy, metric=metric, margin=0.3, gap=gap) for each in (x, x.double())
+    )
+    assert all(torch.equal(a, b) for a, b in zip(ours, exact))
+
+
+@pytest.mark.parametrize("strategy", ["hard", "batch_hard", "semihard"])
+@pytest.mark.parametrize("classes", [2, 6, 40])
+def test_ties_go_to_the_lowest_index_however_labels_are_ordered(strategy, classes):
+    rng = np.random.default_rng(1)
+    x, labels = torch.tensor(rng.integers(-1, 2, (120, 3)), dtype=torch.float32), rng.integers(0, classes, 120)
+    ours, exact = (mine_triplets(each, labels, strategy, margin=1.0) for each in (x, x.double()))
+    assert all(torch.equal(a, b) for a, b in zip(ours, exact))
+
+
+@margins
+def test_near_duplicates_are_measured_from_differences(margin):
+    """A collapsed batch: all within 1e-3 of each other, where the Gram matrix has no digits left."""
+    x, labels = batch(60, 5, width=64)
+    x = (unit(torch.ones(60, 64)) + 1e-3 * unit(x.detach())).requires_grad_()
+    for metric in ("euclidean", "squared_euclidean", "cosine"):
+        # 1e-4 of a gradient: sums of V (x − y) cancel where V = 1 / d is large
+        assert_equals_float64(x, labels, rtol=1e-3, margin=margin, metric=metric)
+    ours, exact = (mine_triplets(each, labels, "hard") for each in (x, x.double()))
+    assert sum((a != b).sum().item() for a, b in zip(ours, exact)) <= 0.02 * len(exact.anchor)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 30.0, 300.0])
+@metrics
+def test_a_soft_margin_over_any_spread_of_distances(scale, metric):
+    x, labels = batch(50, 5, scale=scale)
+    assert_equals_float64(x, labels, margin="soft", metric=metric)
+
+
+def test_tiny_soft_losses_keep_their_digits():
+    """Well separated classes: each loss is about exp(−25), far below the rounding of 1."""
+    x = torch.tensor([[0.0], [0.5], [25.0], [25.5]])
+    ours = triplet_loss(x, [0, 0, 1, 1], margin="soft", reduction="sum").loss.item()
+    exact = triplet_loss(x.double(), [0, 0, 1, 1], margin="soft", reduction="sum").loss.item()
+    assert ours == pytest.approx(exact, rel=1e-5, abs=0)
+
+
+def test_exponentials_are_exact_to_two_units_of_rounding():
+    d = torch.linspace(-79, 79, 20001)
+    e = np.empty(len(d), dtype=np.float32)
+    cpu._exponentials(np.float32(0), d.numpy(), e)
+    np.testing.assert_allclose(e, np.exp(-d.double().numpy()), rtol=2.5e-7)
+
+
+@pytest.mark.parametrize("mining", ["all", "hard", "batch_hard", "semihard"])
+@margins
+def test_a_reference_set_with_own_rows(mining, margin):
+    rng = np.random.default_rng(2)
+    x, y = (torch.tensor(rng.normal(size=(n, 4)), dtype=torch.float32, requires_grad=True) for n in (20, 150))
+    labels, others = rng.integers(0, 5, 20), rng.integers(0, 7, 150)
+    own = torch.tensor(np.where(rng.random(20) < 0.5, rng.permutation(150)[:20], -1))
+    options = {"margin": margin, "mining": mining, "reference_labels": others, "own_rows": own, "reduction": "sum"}
+    ours = triplet_loss(x, labels, reference=y, **options)
+    wide = [each.detach().double().requires_grad_() for each in (x, y)]
+    exact = triplet_loss(wide[0], labels, reference=wide[1], **options)
+    assert ours.triplets == exact.triplets
+    torch.testing.assert_close(ours.loss.double(), exact.loss, rtol=1e-5, atol=0)
+    for a, b in zip(torch.autograd.grad(ours.loss, (x, y)), torch.autograd.grad(exact.loss, wide)):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-3)
+
+
+def test_a_second_derivative_is_refused():
+    x, labels = batch(12, 3)
+    grad = torch.autograd.grad(triplet_loss(x, labels).loss, x, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad((grad.square() + x).sum(), x)
+
+
+@margins
+def test_small_blocks_and_threads_change_nothing(margin, monkeypatch):
+    x, labels = batch(300, 9)
+    whole = triplet_loss(x, labels, margin=margin)
+    mined = mine_triplets(x, labels, "semihard")
+    monkeypatch.setattr(cpu, "BLOCK_CELLS", 70 * 300)
+    monkeypatch.setattr(cpu, "PARALLEL_CELLS", 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        blocked = triplet_loss(x, labels, margin=margin)
+        assert all(torch.equal(a, b) for a, b in zip(mine_triplets(x, labels, "semihard"), mined))
+    finally:
+        torch.set_num_threads(threads)
+    for a, b in zip(blocked, whole):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(*(torch.autograd.grad(each.loss, x)[0] for each in (blocked, whole)))
+
+
+def _loss_in_child(queue):
+    x, labels = batch(400, 9)
+    queue.put(triplet_loss(x, labels).loss.item())
+
+
+def test_kernels_run_in_a_forked_child_and_in_several_threads_at_once():
+    x, labels = batch(400, 9)
+    expected = triplet_loss(x, labels).loss.item()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_forked, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == pytest.approx(expected, rel=1e-6)
+    child.join()
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(triplet_loss(x, labels).loss.item())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == pytest.approx([expected] * 4, rel=1e-6)
+
+
+def _forked(queue):
+    torch.set_num_threads(1)  # torch's own OpenMP does not survive a fork with more, as in its DataLoader workers
+    _loss_in_child(queue)
+
+
+def test_everything_else_takes_the_torch_path():
+    x = torch.randn(3, 2)
+    assert choose_path(x, x) == "numba"
+    assert choose_path(x.double(), x.double()) == "torch"
+    assert choose_path(x * torch.nan, x) == "torch"
+    assert choose_path(x * 1e30, x) == "torch"
+    assert choose_path(x.to("meta"), x.to("meta")) == "torch"
