@@ -27,4 +27,5 @@ def embedding_map(embeddings: Array, seed: int = 0) -> Array:
         perplexity = min(30.0, (count - 1) / 3)
         plane = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(narrow[:, :50])
     span = np.ptp(plane, axis=0)
-    return (plane - plane.min(axis=0)) / np.where(span > 0, span, 1)
+    scaled: Array = (plane - plane.min(axis=0)) / np.where(span > 0, span, 1)
+    return scaled

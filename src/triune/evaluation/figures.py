@@ -1,12 +1,13 @@
-"""The report's charts as inline SVG: lines, filled steps and points on linear or logarithmic axes."""
+"""The report's charts as inline SVG: lines, filled steps and marks on linear or logarithmic axes."""
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 16, 48
+WIDTH, HEIGHT = 560, 360
+LEFT, RIGHT, TOP, BOTTOM = 52, 18, 36, 50
 
 
 class Axis(NamedTuple):
@@ -37,25 +38,25 @@ class Axis(NamedTuple):
         if self.log:
             return [10.0**e for e in range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)]
         raw = (self.high - self.low) / 5
-        step = 10 ** math.floor(math.log10(raw))
+        step = 10.0 ** math.floor(math.log10(raw))
         step *= next(m for m in (1, 2, 5, 10) if m * step >= raw * 0.999)
-        first = math.ceil(self.low / step - 1e-9)
-        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [i * step for i in range(first, last + 1)]
 
     def label(self, value: float) -> str:
         """A tick's text."""
         if self.percent:
-            return f"{value * 100:.10g}%"
-        return f"{value:.6g}".replace("-", "−")
+            return f"{value * 100:.6g}%"
+        return f"{value:,.6g}".replace("-", "−")
 
 
 class Series(NamedTuple):
     """One line of a chart.
 
     Args:
-        name: for the legend.
+        name: for the legend; a line without a name is left out of it.
         x, y: its points.
-        style: a CSS class: ``s0`` … ``s4`` or ``quiet``.
+        style: CSS classes: ``s0`` … ``s4``, ``chance``, ``faint``.
         filled: fill the area under it.
     """
 
@@ -74,9 +75,15 @@ class Mark(NamedTuple):
     y: float | None
 
 
-def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequence[Mark] = ()) -> str:
-    """An SVG chart that scales with its place; ``title`` is read out to those who do not see it."""
+def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequence[Mark] = (), kind: str = "") -> str:
+    """An SVG chart that scales with its place.
+
+    Args:
+        title: read out to those who do not see the chart.
+        kind: a CSS class by which the page's script finds the chart; the x axis is given to it as ``data-axis``.
+    """
     inner_w, inner_h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    foot = HEIGHT - BOTTOM
 
     def px(value: float) -> float:
         return LEFT + x.share(value) * inner_w
@@ -84,42 +91,37 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequenc
     def py(value: float) -> float:
         return TOP + (1 - y.share(value)) * inner_h
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" class="chart">']
+    axis = {"left": LEFT, "width": inner_w, "low": x.low, "high": x.high, "log": x.log, "top": TOP, "height": inner_h}
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" class="chart {kind}"'
+        f" data-axis='{escape(json.dumps(axis))}'>"
+    ]
     for tick in y.ticks():
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py(tick):.1f}" y2="{py(tick):.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{LEFT - 8}" y="{py(tick) + 4:.1f}" text-anchor="end">{y.label(tick)}</text>'
-        )
+        place = f'x="{LEFT - 8}" y="{py(tick) + 4:.1f}"'
+        parts.append(f'<text class="tick" {place} text-anchor="end">{y.label(tick)}</text>')
     for tick in x.ticks():
-        parts.append(f'<line class="grid" y1="{TOP}" y2="{HEIGHT - BOTTOM}" x1="{px(tick):.1f}" x2="{px(tick):.1f}"/>')
-        place = f'x="{px(tick):.1f}" y="{HEIGHT - BOTTOM + 18}"'
-        parts.append(f'<text class="tick" {place} text-anchor="middle">{x.label(tick)}</text>')
-    middle_x, middle_y = LEFT + inner_w / 2, TOP + inner_h / 2
-    parts.append(f'<text class="axis" x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x.title)}</text>')
-    turned = f'transform="translate(14 {middle_y}) rotate(-90)"'
-    parts.append(f'<text class="axis" {turned} text-anchor="middle">{escape(y.title)}</text>')
+        at = f"{px(tick):.1f}"
+        parts.append(f'<line class="notch" x1="{at}" x2="{at}" y1="{foot}" y2="{foot + 5}"/>')
+        parts.append(f'<text class="tick" x="{at}" y="{foot + 20}" text-anchor="middle">{x.label(tick)}</text>')
+    parts.append(f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{foot}" y2="{foot}"/>')
+    parts.append(f'<text class="axis" x="{LEFT - 44}" y="16">{escape(y.title)}</text>')
+    parts.append(f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{escape(x.title)}</text>')
     for line in series:
-        points = " ".join(f"{px(a):.1f},{py(b):.1f}" for a, b in zip(line.x, line.y, strict=True))
+        points = " ".join(_distinct(f"{px(a):.1f},{py(b):.1f}" for a, b in zip(line.x, line.y, strict=True)))
         if line.filled and points:
-            foot = f"{HEIGHT - BOTTOM:.1f}"
             area = f"{px(line.x[0]):.1f},{foot} {points} {px(line.x[-1]):.1f},{foot}"
             parts.append(f'<polygon class="area {line.style}" points="{area}"/>')
         parts.append(f'<polyline class="line {line.style}" points="{points}"/>')
     for mark in marks:
-        text = escape(mark.text)
-        if mark.y is None:
-            at = f"{px(mark.x):.1f}"
-            parts.append(f'<line class="threshold" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-            parts.append(_beside(px(mark.x), TOP + 14, text))
-        else:
-            parts.append(f'<circle class="point" cx="{px(mark.x):.1f}" cy="{py(mark.y):.1f}" r="5"/>')
-            parts.append(_beside(px(mark.x), py(mark.y) + 20, text))
+        parts.append(_marked(mark, px(mark.x), None if mark.y is None else py(mark.y)))
     return "".join(parts) + "</svg>"
 
 
 def legend(series: Sequence[Series]) -> str:
     """The names of a chart's lines, each behind a sample of it."""
-    items = "".join(f'<li><span class="key {s.style}"></span>{escape(s.name)}</li>' for s in series if s.name)
+    sample = '<svg viewBox="0 0 28 8" aria-hidden="true"><line class="line {}" x1="1" x2="27" y1="4" y2="4"/></svg>'
+    items = "".join(f"<li>{sample.format(s.style)}{escape(s.name)}</li>" for s in series if s.name)
     return f'<ul class="legend">{items}</ul>'
 
 
@@ -133,8 +135,33 @@ def steps(edges: Sequence[float], counts: Sequence[float]) -> tuple[list[float],
     return xs, ys
 
 
-def _beside(at: float, height: float, text: str) -> str:
-    """Text to the right of a place, or to its left where there is no room."""
-    room = at < WIDTH - 220
-    anchor, shift = ("start", 10) if room else ("end", -10)
-    return f'<text class="note" x="{at + shift:.1f}" y="{height:.1f}" text-anchor="{anchor}">{text}</text>'
+def staircase(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The points of a curve as the steps it is made of: it rises only where the next point lies."""
+    xs, ys = [x[0]], [y[0]]
+    for a, b in zip(x[1:], y[1:], strict=True):
+        xs += [a, a]
+        ys += [ys[-1], b]
+    return xs, ys
+
+
+def _distinct(points: Iterable[str]) -> list[str]:
+    """The points less those that repeat the one before: on the page they are the same."""
+    kept: list[str] = []
+    for point in points:
+        if not kept or kept[-1] != point:
+            kept.append(point)
+    return kept
+
+
+def _marked(mark: Mark, at: float, height: float | None) -> str:
+    """A point or a vertical line, with its text to the right, or to the left where there is no room."""
+    room = at < WIDTH - 40 - 9 * len(mark.text)
+    anchor, shift = ("start", 9) if room else ("end", -9)
+    if height is None:
+        drawn = f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+        line = TOP + 13.0
+    else:
+        drawn = f'<circle class="point" cx="{at:.1f}" cy="{height:.1f}" r="5"/>'
+        line = min(height + 18, HEIGHT - BOTTOM - 8)
+    text = f'<text class="note" x="{at + shift:.1f}" y="{line:.1f}" text-anchor="{anchor}">{escape(mark.text)}</text>'
+    return drawn + text
