@@ -158,7 +158,7 @@ class TrainConfig:
     split: Literal["auto", "open-set", "closed-set"] = "auto"
     run: Path | None = None
     resume: Path | None = None
-    epochs: int = 10
+    epochs: int = 12
     batch_size: int = 64
     samples_per_class: int = 4
     alpha: float = 1.0

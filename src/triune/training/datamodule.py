@@ -102,7 +102,7 @@ class ItemData(pl.LightningDataModule):
         return self.loader("val") if self.count("val") else []
 
     def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
-        """Move a batch and add collages; images then lie channels-last, the layout in which convolutions are fastest."""
+        """Move a batch, add collages, and lay images out channels-last, in which convolutions are fastest."""
         moved = batch.to(device, non_blocking=True)
         if self.trainer and self.trainer.training and self.config.images.collages:
             moved = add_collages(moved, self.config.images.collages, self.config.samples_per_class, self.config.seed)

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 
 from triune.data.sources import load_source
 from triune.data.table import DataError, ItemTable, check_table
@@ -35,8 +36,13 @@ from triune.training.module import TrainingModule
 from triune.training.run import ModelCard, new_run_folder, save_config, save_model
 
 
-def train_and_evaluate(config: TrainConfig) -> tuple[Path, dict[str, Any]]:
+def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) -> tuple[Path, dict[str, Any]]:
     """Train, then judge the best network on the held-out items.
+
+    Args:
+        config: the settings.
+        criterion: a metric loss called as ``criterion(embeddings, labels)``, of any library, in place of the triplet
+            loss that the settings describe.
 
     Returns:
         The run folder and the content of its ``metrics.json``.
@@ -47,13 +53,13 @@ def train_and_evaluate(config: TrainConfig) -> tuple[Path, dict[str, Any]]:
     table = load_items(config)
     data = ItemData(table, config, class_names(table))
     run = run_folder(config)
-    facts = fit(config, data, run)
+    facts = fit(config, data, run, criterion)
     print("evaluating …", file=sys.stderr, flush=True)
     return run, evaluate_run(run, config, data, facts)
 
 
-def fit(config: TrainConfig, data: ItemData, run: Path) -> dict[str, Any]:
-    """Train a network into ``run``; the best one ends in ``model.safetensors``.
+def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | None = None) -> dict[str, Any]:
+    """Train a network into ``run``; the best one ends in ``model.safetensors``. For ``criterion`` see above.
 
     Returns:
         Facts of the training for ``metrics.json``: epochs, steps, seconds, seed.
@@ -65,7 +71,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path) -> dict[str, Any]:
     model = MultiTaskModel(**card.model, pretrained=config.model.pretrained and weights is None, weights=weights)
     module = TrainingModule(
         model.to(memory_format=torch.channels_last),
-        objective(config),
+        objective(config, criterion),
         config.optimizer,
         config.metric,
         config.target_fpr,
@@ -134,15 +140,19 @@ def class_names(table: ItemTable) -> list[str]:
 
 
 def model_card(config: TrainConfig, data: ItemData) -> ModelCard:
-    """The network that the settings and the data ask for: heads without data to learn from are left out."""
+    """The network that the settings and the data ask for.
+
+    A head without data to learn from, or whose weight is 0, is left out. The embedding stays even with weight 0:
+    verification is measured on it.
+    """
     settings = config.model
     has_masks = data.table.frame["mask"].null_count() < len(data.table.frame)
     channels = mask_channels(data) if settings.mask_channels == "auto" else settings.mask_channels
     return ModelCard(
         model={
             "backbone": settings.backbone,
-            "num_classes": len(data.classes) if len(data.classes) > 1 else 0,
-            "mask_channels": channels if has_masks else 0,
+            "num_classes": len(data.classes) if len(data.classes) > 1 and config.alpha > 0 else 0,
+            "mask_channels": channels if has_masks and config.beta > 0 else 0,
             "embedding_dim": settings.embedding_dim,
             "in_channels": config.images.channels,
             "decoder": settings.decoder,
@@ -165,9 +175,9 @@ def mask_channels(data: ItemData) -> int:
     return 1 if largest <= 1 else largest + 1
 
 
-def objective(config: TrainConfig) -> MultiTaskObjective:
-    """The run's loss."""
-    triplet = TripletLoss(
+def objective(config: TrainConfig, criterion: nn.Module | None = None) -> MultiTaskObjective:
+    """The run's loss; ``criterion`` takes the place of the triplet loss."""
+    triplet = criterion or TripletLoss(
         margin=config.margin, metric=config.metric, mining=config.mining, reduction=config.loss.reduction
     )
     return MultiTaskObjective(
