@@ -68,11 +68,12 @@ class Series(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A point with a text beside it, or, where ``y`` is ``None``, a vertical line."""
+    """A point with a text beside it, or, where ``y`` is ``None``, a vertical line; ``low``: its text at the foot."""
 
     text: str
     x: float
     y: float | None
+    low: bool = False
 
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequence[Mark] = (), kind: str = "") -> str:
@@ -159,7 +160,7 @@ def _marked(mark: Mark, at: float, height: float | None) -> str:
     anchor, shift = ("start", 9) if room else ("end", -9)
     if height is None:
         drawn = f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        line = TOP + 13.0
+        line = HEIGHT - BOTTOM - 12.0 if mark.low else TOP + 13.0
     else:
         drawn = f'<circle class="point" cx="{at:.1f}" cy="{height:.1f}" r="5"/>'
         line = min(height + 18, HEIGHT - BOTTOM - 8)

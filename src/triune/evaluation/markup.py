@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 
 class Section(NamedTuple):
-    """One part of the report: a key for links, a title, a sentence or two (HTML) and the rest (HTML)."""
+    """One part of the report: a one-word key for links, a title, a sentence or two (HTML) and the rest (HTML)."""
 
     key: str
     title: str

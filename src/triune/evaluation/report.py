@@ -52,7 +52,7 @@ def _page(metrics: dict[str, Any], sections: list[Section]) -> str:
         escape(str(metrics["data"]["source"])),
         f"{escape(str(metrics.get('created', ''))[:16].replace('T', ' '))} UTC",
     ]
-    links = "".join(f"<li><a href='#{section.key}'>{section.title}</a></li>" for section in sections)
+    links = "".join(f"<li><a href='#{section.key}'>{section.key.capitalize()}</a></li>" for section in sections)
     return Template(assets.joinpath("report.html").read_text(encoding="utf-8")).substitute(
         name=escape(str(metrics["name"])),
         version=escape(str(metrics["triune"])),
@@ -79,7 +79,7 @@ def _next_section(run: Path, metrics: dict[str, Any]) -> Section | None:
         ]
     lines += ["# judge it on other images", f"triune evaluate {where} --data items.csv"]
     shown = "\n".join(f"<i>{line}</i>" if line.startswith("#") else line for line in lines)
-    return Section("next", "Use it", "", f"<pre tabindex='0'>{shown}</pre>")
+    return Section("use", "Use it", "", f"<pre tabindex='0'>{shown}</pre>")
 
 
 def _configuration_section(run: Path) -> Section | None:

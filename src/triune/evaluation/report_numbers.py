@@ -148,7 +148,7 @@ def roc_section(metrics: dict[str, Any]) -> Section | None:
         f"<div>{figures.legend(lines[::-1])}<p class='readout' id='roc-readout'></p></div></div></fieldset>"
         f"{table(heads, rows, 'Verification of this model and of the baselines')}"
     )
-    return Section("roc", "Same or different", told, body + _curve_data(main, scale))
+    return Section("verification", "Same or different", told, body + _curve_data(main, scale, metrics))
 
 
 def threshold_section(metrics: dict[str, Any]) -> Section | None:
@@ -200,7 +200,7 @@ def retrieval_section(metrics: dict[str, Any]) -> Section | None:
         "Recall@K: a right one is among the first K. MAP@R: how purely the right ones come first."
     )
     heads = ["", *(f"Recall@{k}" for k in ks), "MAP@R", "R-precision", "MRR"]
-    return Section("retrieval", "Search", told, table(heads, rows, "Retrieval of this model and of the baselines"))
+    return Section("search", "Search", told, table(heads, rows, "Retrieval of this model and of the baselines"))
 
 
 def classes_section(metrics: dict[str, Any]) -> Section | None:
@@ -259,7 +259,7 @@ def training_section(run: Path, metrics: dict[str, Any]) -> Section | None:
         marks = []
         if title == "Validation" and is_number(best):
             ends = history.filter(polars.col("epoch") < best)["step"]
-            marks = [figures.Mark(f"kept: epoch {best}", float(ends.max() or 0), None)]  # type: ignore[arg-type]
+            marks = [figures.Mark(f"kept: epoch {best}", float(ends.max() or 0), None, low=True)]  # type: ignore[arg-type]
         x, y = figures.Axis("step", 0, last), figures.Axis(unit, 0.0, high, percent=unit == "share")
         picture = figures.chart(f"{title} over the steps of training", x, y, lines, marks)
         blocks.append(f"<figure><h3>{title}</h3>{picture}{figures.legend(lines)}</figure>")
@@ -382,7 +382,7 @@ def _histogram(histogram: dict[str, Any], point: dict[str, Any], scale: Scale) -
     start = point["distance"] if is_number(point.get("distance")) else (edges[0] + edges[-1]) / 2
     slider = (
         f"<div class='explore' hidden><label for='at'>Try another threshold</label><input type='range' id='at' "
-        f"min='{edges[0]:.5g}' max='{edges[-1]:.5g}' step='any' value='{start:.5g}'>"
+        f"min='{edges[0]:.5g}' max='{edges[-1]:.5g}' step='any' value='{start:.6f}'>"
         f"<output for='at'></output></div>"
     )
     return f"<div class='duo'><figure>{picture}</figure><div>{figures.legend(lines)}{slider}</div></div>"
@@ -473,15 +473,19 @@ def _smooth(values: Array) -> list[float]:
     return smoothed
 
 
-def _curve_data(main: dict[str, Any], scale: Scale) -> str:
+def _curve_data(main: dict[str, Any], scale: Scale, metrics: dict[str, Any]) -> str:
     """The curve for the page's script: what the pointer and the threshold slider read out."""
-    roc = main["roc"]
-    kept = [
-        (round(f, 6), round(t, 5), round(scale.shown(s), 5))
-        for f, t, s in zip(roc["fpr"], roc["tpr"], roc["threshold"], strict=True)
-        if is_number(s)
-    ]
-    data = {"fpr": [k[0] for k in kept], "tpr": [k[1] for k in kept], "at": [k[2] for k in kept]}
+    roc, point = main["roc"], metrics.get("operating_point") or {}
+    points = list(zip(roc["fpr"], roc["tpr"], roc["threshold"], strict=True))
+    if is_number(point.get("threshold")) and point.get("test"):
+        # The stored curve is thinned; with the fitted point in it, both places of the page say the same of it.
+        points.append((point["test"]["fpr"], point["test"]["tpr"], point["threshold"]))
+    points = sorted((p for p in points if is_number(p[2])), key=lambda p: (p[0], p[1]))
+    data = {
+        "fpr": [round(fpr, 6) for fpr, _, _ in points],
+        "tpr": [round(tpr, 5) for _, tpr, _ in points],
+        "at": [round(scale.shown(score), 6) for _, _, score in points],
+    }
     text = json.dumps({**data, "name": scale.name, "closer": scale.closer}, separators=(",", ":"))
     return f"<script type='application/json' id='curve'>{text.replace('<', chr(92) + 'u003c')}</script>"
 

@@ -79,6 +79,8 @@ def read_items(run: Path, metric: Metric) -> Items | None:
         if len(part):
             part = part[spread(len(part), MOST_ITEMS)]
             embeddings = np.asarray(part["embedding"].to_list(), np.float32)
+            whole: Array = np.isfinite(embeddings).all(axis=1)
+            part, embeddings = part.filter(whole), embeddings[whole]
             return Items(part, embeddings, part["identity"].cast(polars.String).to_numpy(), split, metric)
     return None
 
@@ -163,8 +165,7 @@ def triplets_section(items: Items | None) -> Section | None:
     anchor, positive, negative = (part.cpu().numpy() for part in mined)
     if not len(anchor):
         return None
-    far = _between(items, anchor, positive)
-    near = _between(items, anchor, negative)
+    far, near = _between(items, anchor, positive), _between(items, anchor, negative)
     seen: set[Any] = set()
     rows: list[str] = []
     for k in np.argsort(near - far, kind="stable").tolist():
@@ -173,8 +174,8 @@ def triplets_section(items: Items | None) -> Section | None:
             continue
         seen.add(identity)
         cells = _figure(items, int(anchor[k]), "query", "<b>anchor</b>")
-        cells += _figure(items, int(positive[k]), "right", f"<b>positive</b> {number(far[k])}")
-        cells += _figure(items, int(negative[k]), "wrong", f"<b>negative</b> {number(near[k])}")
+        cells += _figure(items, int(positive[k]), "right", f"<b>positive</b> {number(float(far[k]))}")
+        cells += _figure(items, int(negative[k]), "wrong", f"<b>negative</b> {number(float(near[k]))}")
         rows.append(f"<div class='triplet'>{cells}</div>")
     told = (
         "An anchor, its farthest image of the same identity (positive) and its closest image of another (negative), "
@@ -262,7 +263,7 @@ def _mistakes(
         if both in seen or len(cells) == SHOWN:
             continue
         seen.add(both)
-        names = f"{items.name(i)} ≠ {items.name(j)}" if kind == "fp" else f"both {items.name(i)}"
+        names = f"{items.name(i)} · {items.name(j)}" if kind == "fp" else f"both {items.name(i)}"
         cells.append(
             f"<figure class='pair'>{items.image(i)}{items.image(j)}<figcaption><span>{names}</span> "
             f"<span>{number(scale.shown(float(pairs.score[k])))}</span></figcaption></figure>"

@@ -57,7 +57,7 @@ if (curve && curve.fpr.length) {
     const move = upright(chart, "threshold tried");
     const tell = () => {
       const at = Number(slider.value);
-      const i = lastPoint((k) => (curve.closer ? curve.at[k] <= at : curve.at[k] >= at));
+      const i = lastPoint((k) => (curve.closer ? curve.at[k] <= at + 1e-6 : curve.at[k] >= at - 1e-6));
       const tpr = i < 0 ? 0 : curve.tpr[i], fpr = i < 0 ? 0 : curve.fpr[i];
       move(at);
       output.innerHTML = `At ${at.toFixed(4)} about <b>${percent(tpr)}</b> of same pairs are recognised and <b>${percent(fpr)}</b> of different pairs wrongly accepted.`;
@@ -139,17 +139,17 @@ for (const map of document.querySelectorAll(".map")) {
   const paint = () => {
     const sheet = new Image();
     sheet.onload = () => {
-      const size = 1440, each = 64, ratio = size / side, pen = canvas.getContext("2d"), taken = [];
+      const size = 1440, each = 68, apart = 44, ratio = size / side, pen = canvas.getContext("2d"), taken = [];
       canvas.width = canvas.height = size;
       pen.fillStyle = getComputedStyle(plane).backgroundColor;
       pen.fillRect(0, 0, size, size);
       spots.forEach(([a, b], i) => {
         const x = a * ratio, y = b * ratio;
-        if (taken.some(([c, d]) => Math.abs(c - x) < each + 8 && Math.abs(d - y) < each + 8)) return;
+        if (taken.some(([c, d]) => Math.abs(c - x) < apart && Math.abs(d - y) < apart)) return;
         taken.push([x, y]);
         const left = Math.min(size - each - 4, Math.max(4, x - each / 2)), top = Math.min(size - each - 4, Math.max(4, y - each / 2));
         pen.fillStyle = getComputedStyle(dots[i]).fill;
-        pen.fillRect(left - 4, top - 4, each + 8, each + 8);
+        pen.fillRect(left - 3, top - 3, each + 6, each + 6);
         pen.drawImage(sheet, (i % facts.columns) * facts.thumb, Math.floor(i / facts.columns) * facts.thumb, facts.thumb, facts.thumb, left, top, each, each);
       });
     };
