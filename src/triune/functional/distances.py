@@ -42,7 +42,7 @@ def pairwise_distance(x: Embeddings, y: Embeddings | None = None, metric: Metric
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"x has shape {tuple(x.shape)} but y has {tuple(y.shape)}: the widths must be equal")
     dtype = torch.promote_types(x.dtype, y.dtype)
-    wide = torch.float32 if x.device.type == "mps" else torch.float64
+    wide = _widest(x)
     x, y = x.to(wide), (x if y is x else y).to(wide)
     if metric == "cosine":
         x, y = unit(x), unit(y)
@@ -82,7 +82,8 @@ def paired_distance(x: Embeddings, y: Embeddings, metric: Metric = "euclidean") 
         raise ValueError(f"x has shape {tuple(x.shape)} but y has {tuple(y.shape)}: they must be equal")
     if metric != "cosine":
         squared = (x - y).square().sum(1)
-        return squared if metric == "squared_euclidean" else safe_sqrt(squared)
+        # A float32 square root by torch may be off by one unit, and so break ties with pairwise_distance.
+        return squared if metric == "squared_euclidean" else safe_sqrt(squared.to(_widest(x))).to(squared.dtype)
     x, y = unit(x), unit(y)
     zeros = ((x.detach() == 0).all(1).to(x.dtype) + (y.detach() == 0).all(1).to(x.dtype)) / 2
     return (x - y).square().sum(1) / 2 + zeros
@@ -142,3 +143,8 @@ def check_finite(embeddings: Embeddings, name: str = "embeddings") -> None:
             f"{name} holds NaN or infinity in {len(rows)} of {bad.shape[0]} rows ({noun} {shown}): "
             f"look at the inputs of these items, or lower the learning rate if training has diverged"
         )
+
+
+def _widest(x: Tensor) -> torch.dtype:
+    """The most exact floating-point type of x's device."""
+    return torch.float32 if x.device.type == "mps" else torch.float64

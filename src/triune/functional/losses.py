@@ -19,9 +19,10 @@ from triune.functional.distances import (
     pairwise_distance,
     unit,
 )
-from triune.functional.kernels import choose_path
+from triune.functional.kernels import Path, choose_path
 from triune.functional.labels import Labels
 from triune.functional.triplets import (
+    Choice,
     Gap,
     Groups,
     Margin,
@@ -31,11 +32,11 @@ from triune.functional.triplets import (
     check_margin,
     check_strategy,
     choose,
+    choose_fast,
     draw_random,
     group_by_label,
     inside_gap,
     masks,
-    mine_fast,
     resolve_reference,
     row_blocks,
 )
@@ -272,17 +273,18 @@ def _mined(
         )  # fmt: skip
         return _in_blocks(x, y, measure, row_blocks(x.shape[0], y.shape[0]))
     if mining != "all":
-        mined = mine_fast(x, y, codes, reference_codes, own, mining, metric, margin, gap)
-        return _indexed(x, y, mined, margin, metric, None)
+        chosen = choose_fast(x, y, codes, reference_codes, own, mining, metric, margin, gap, path)
+        if isinstance(chosen, Triplets):
+            return _indexed(x, y, chosen, margin, metric, None)
+        return _chosen(x, y, chosen, margin, metric)
     if metric == "cosine":
         x, y = (u := unit(x)), u if y is x else unit(y)
     groups = group_by_label(codes, reference_codes)
-    return Sums(
-        *_Solved.apply(x, y, partial(_all_on_cpu, groups=groups, own=own, margin=margin, metric=metric, gap=gap))
-    )
+    solve = partial(_all_by_kernel, groups=groups, own=own, margin=margin, metric=metric, gap=gap, path=path)
+    return Sums(*_Solved.apply(x, y, solve))
 
 
-def _all_on_cpu(
+def _all_by_kernel(
     x: Tensor,
     y: Tensor,
     differentiate: bool,
@@ -292,16 +294,35 @@ def _all_on_cpu(
     margin: Margin,
     metric: Metric,
     gap: Gap | None,
+    path: Path,
 ) -> Solution:
-    """Sums over all triplets, and the gradients of their loss, by the Numba kernels."""
-    from triune.functional.kernels import cpu
+    """Sums over all triplets, and the gradients of their loss, by the Numba or Triton kernels."""
+    if path == "triton":
+        from triune.functional.kernels import gpu
 
-    totals, x_grad, sorted_grad = cpu.all_triplets(cpu.pose(x, y, *groups, own, metric), margin, gap, differentiate)
+        totals, x_grad, sorted_grad = gpu.all_triplets(gpu.pose(x, y, *groups, own, metric), margin, gap, differentiate)
+    else:
+        from triune.functional.kernels import cpu
+
+        totals, x_grad, sorted_grad = cpu.all_triplets(cpu.pose(x, y, *groups, own, metric), margin, gap, differentiate)
     if sorted_grad is None:
         return totals, None, None
     y_grad = torch.empty_like(sorted_grad)
     y_grad[groups.order] = sorted_grad
     return totals, x_grad, y_grad
+
+
+def _chosen(x: Tensor, y: Tensor, choice: Choice, margin: Margin, metric: Metric) -> Sums:
+    """Sums over up to Q triplets an anchor, in fixed shapes, in blocks of anchors."""
+    count, slots = choice.kept.shape
+
+    def measure(x: Tensor, y: Tensor, rows: slice) -> Sums:
+        anchor = x[rows].repeat_interleave(slots, 0)
+        positive, negative, kept = (column[rows].flatten() for column in choice)
+        d_ap, d_an = paired_distance(anchor, y[positive], metric), paired_distance(anchor, y[negative], metric)
+        return _listed(d_ap, d_an, margin, kept)
+
+    return _in_blocks(x, y, measure, row_blocks(count, slots * x.shape[1]))
 
 
 def _indexed(x: Tensor, y: Tensor, triplets: Triplets, margin: Margin, metric: Metric, gap: Gap | None) -> Sums:

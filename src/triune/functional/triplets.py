@@ -18,7 +18,7 @@ from triune.functional.distances import (
     pairwise_distance,
     unit,
 )
-from triune.functional.kernels import choose_path
+from triune.functional.kernels import Path, choose_path
 from triune.functional.labels import Labels, encode_labels
 
 Strategy: TypeAlias = Literal["all", "hard", "batch_hard", "semihard", "random"]
@@ -118,8 +118,10 @@ def mine_triplets(
             return _list_all(groups, own)
         mined = draw_random(groups, own, generator)
         return mined if gap is None else _filter_gap(mined, x, y, metric, gap)
-    if strategy != "all" and choose_path(x, y) == "numba":
-        return mine_fast(x, y, codes, reference_codes, own, strategy, metric, margin, gap)
+    path = choose_path(x, y)
+    if strategy != "all" and path != "torch":
+        chosen = choose_fast(x, y, codes, reference_codes, own, strategy, metric, margin, gap, path)
+        return chosen if isinstance(chosen, Triplets) else _list_choice(chosen)
     parts = []
     for rows in row_blocks(x.shape[0], y.shape[0]):
         distances = pairwise_distance(x[rows], y, metric)
@@ -128,8 +130,7 @@ def mine_triplets(
             part = _list_gap(distances, positive, negative, gap or (-torch.inf, torch.inf))
         else:
             choice = choose(distances, positive, negative, strategy, margin, gap)
-            anchor, slot = choice.kept.nonzero(as_tuple=True)
-            part = Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
+            part = _list_choice(choice)
         parts.append(part._replace(anchor=part.anchor + rows.start))
     if not parts:
         return Triplets(*(torch.empty(0, dtype=torch.int64, device=x.device) for _ in range(3)))
@@ -296,7 +297,7 @@ def draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None) 
     return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))
 
 
-def mine_fast(
+def choose_fast(
     x: Tensor,
     y: Tensor,
     codes: Tensor,
@@ -306,15 +307,21 @@ def mine_fast(
     metric: Metric,
     margin: Margin,
     gap: Gap | None,
-) -> Triplets:
-    """Hard, batch-hard or semi-hard triplets by the Numba kernels; float32 on the CPU."""
-    from triune.functional.kernels import cpu
-
+    path: Path,
+) -> Triplets | Choice:
+    """Hard, batch-hard or semi-hard triplets by the Numba kernels (a list) or the Triton ones (fixed shapes)."""
     x, y = x.detach(), y.detach()
     if metric == "cosine":
         x, y = unit(x), unit(y)
-    problem = cpu.pose(x, y, *group_by_label(codes, reference_codes), own, metric)
-    return Triplets(*cpu.mine(problem, strategy, float("inf") if margin == "soft" else margin, gap))
+    groups = group_by_label(codes, reference_codes)
+    bound = float("inf") if isinstance(margin, str) else margin
+    if path == "triton":
+        from triune.functional.kernels import gpu
+
+        return Choice(*gpu.mine(gpu.pose(x, y, *groups, own, metric), strategy, bound, gap))
+    from triune.functional.kernels import cpu
+
+    return Triplets(*cpu.mine(cpu.pose(x, y, *groups, own, metric), strategy, bound, gap))
 
 
 def row_blocks(rows: int, columns: int) -> list[slice]:
@@ -354,6 +361,11 @@ def _list_pairs(groups: Groups, own: Tensor) -> tuple[Tensor, Tensor]:
     positive = groups.order[groups.start[anchor] + within]
     distinct = positive != own[anchor]
     return anchor[distinct], positive[distinct]
+
+
+def _list_choice(choice: Choice) -> Triplets:
+    anchor, slot = choice.kept.nonzero(as_tuple=True)
+    return Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
 
 
 def _nth_negative(groups: Groups, anchor: Tensor, nth: Tensor) -> Tensor:

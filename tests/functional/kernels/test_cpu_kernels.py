@@ -32,8 +32,8 @@ def assert_equals_float64(x, labels, rtol=1e-5, **options):
     assert choose_path(x, x) == "numba"
     wide = x.detach().double().requires_grad_()
     ours, exact = (triplet_loss(each, labels, reduction="sum", **options) for each in (x, wide))
-    # Among very many triplets, or where ties are not exact, a float32 distance may fall on the other side of a bound.
-    flips = exact.triplets.item() // 100_000 + (options["metric"] == "cosine" and options.get("gap") is not None)
+    # Among very many triplets a float32 distance may fall on the other side of a bound.
+    flips = exact.triplets.item() // 100_000
     assert abs(ours.triplets.item() - exact.triplets.item()) <= flips
     assert abs(ours.active.item() - exact.active.item()) <= flips
     for a, b in zip((ours.loss, ours.positive_distance, ours.negative_distance), (exact.loss, *exact[3:])):
@@ -49,7 +49,7 @@ def assert_equals_float64(x, labels, rtol=1e-5, **options):
 @metrics
 @pytest.mark.parametrize("gap", [None, (0.0, 0.3), (-INF, 0.0), (-0.2, INF)])
 def test_all_triplets(count, classes, margin, metric, gap):
-    x, labels = batch(count, classes, lattice=True)
+    x, labels = batch(count, classes, lattice=metric != "cosine")
     assert_equals_float64(x, labels, margin=margin, metric=metric, gap=gap)
     assert_equals_float64(unit(x).detach().requires_grad_(), labels, margin=margin, metric=metric)
 

@@ -1,0 +1,139 @@
+"""The Triton kernels against the plain-torch path in float64: under Triton's interpreter, and on a GPU where one is."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("triton")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED else "cuda"
+needs_kernels = pytest.mark.skipif(
+    not (INTERPRETED or torch.cuda.is_available()), reason="no GPU; the interpreter runs these in a process of its own"
+)
+INF = float("inf")
+
+
+@pytest.mark.skipif(INTERPRETED or torch.cuda.is_available(), reason="this is the process that runs the kernels")
+def test_the_kernels_under_the_interpreter():
+    """The other tests of this file, in a process that interprets Triton (which is decided when it is imported)."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout or "[100%]" in done.stdout
+
+
+@pytest.fixture
+def on_triton(monkeypatch):
+    for module in ("losses", "triplets"):
+        monkeypatch.setattr(
+            f"triune.functional.{module}.choose_path",
+            lambda x, y: "triton" if x.dtype == torch.float32 else "torch",
+        )
+
+
+def batch(count, classes, width=9, seed=0):
+    """Coordinates in eighths: squared distances are exact in float32, so that ties and bounds are too."""
+    rng = np.random.default_rng(seed)
+    x = torch.tensor((8 * rng.normal(size=(count, width))).round() / 8, dtype=torch.float32, device=DEVICE)
+    return x.requires_grad_(), torch.tensor(rng.integers(0, classes, count), device=DEVICE)
+
+
+@needs_kernels
+@pytest.mark.parametrize("margin", [0.2, "soft"])
+@pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean", "cosine"])
+@pytest.mark.parametrize("gap", [None, (0.0, 0.7)])
+def test_all_triplets(on_triton, margin, metric, gap):
+    from triune.functional.losses import triplet_loss
+
+    x, labels = batch(90, 9, width=37)
+    wide = x.detach().double().requires_grad_()
+    ours, exact = (
+        triplet_loss(each, labels, margin=margin, metric=metric, gap=gap, reduction="sum") for each in (x, wide)
+    )
+    assert (ours.triplets, ours.active) == (exact.triplets, exact.active)
+    for a, b in zip((ours.loss, ours.positive_distance, ours.negative_distance), (exact.loss, *exact[3:])):
+        torch.testing.assert_close(a.double(), b.double(), rtol=1e-4, atol=1e-6)
+    a, b = torch.autograd.grad(ours.loss, x)[0], torch.autograd.grad(exact.loss, wide)[0]
+    assert (a.double() - b).norm() <= 2e-5 * b.norm()
+
+
+@needs_kernels
+@pytest.mark.parametrize("strategy", ["hard", "batch_hard", "semihard"])
+@pytest.mark.parametrize("gap", [None, (0.0, 0.5)])
+@pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean"])
+def test_mined_triplets_and_their_loss(on_triton, strategy, gap, metric):
+    from triune.functional.losses import triplet_loss
+    from triune.functional.triplets import mine_triplets
+
+    x, labels = batch(80, 6, width=3)
+    wide = x.detach().double().requires_grad_()
+    ours, exact = (mine_triplets(each, labels, strategy, metric=metric, margin=0.7, gap=gap) for each in (x, wide))
+    assert all(torch.equal(a, b) for a, b in zip(ours, exact))
+    a, b = (
+        triplet_loss(each, labels, mining=strategy, metric=metric, margin=0.7, gap=gap, reduction="sum")
+        for each in (x, wide)
+    )
+    assert (a.triplets, a.active) == (b.triplets, b.active)
+    torch.testing.assert_close(a.loss.double(), b.loss, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(a.loss, x)[0].double(), torch.autograd.grad(b.loss, wide)[0], rtol=1e-4, atol=1e-4
+    )
+
+
+@needs_kernels
+def test_a_reference_set_with_own_rows(on_triton):
+    from triune.functional.losses import triplet_loss
+
+    (x, labels), (y, others) = batch(20, 5), batch(100, 7, seed=1)
+    own = torch.arange(20, device=DEVICE) * 3
+    own[::4] = -1
+    options = {"reference_labels": others, "own_rows": own, "reduction": "sum"}
+    ours = triplet_loss(x, labels, reference=y, **options)
+    wide = [each.detach().double().requires_grad_() for each in (x, y)]
+    exact = triplet_loss(wide[0], labels, reference=wide[1], **options)
+    assert (ours.triplets, ours.active) == (exact.triplets, exact.active)
+    for a, b in zip(torch.autograd.grad(ours.loss, (x, y)), torch.autograd.grad(exact.loss, wide)):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
+def test_near_duplicates_are_measured_from_differences(on_triton):
+    from triune.functional.distances import unit
+    from triune.functional.losses import triplet_loss
+
+    x, labels = batch(40, 5, width=64)
+    x = (unit(torch.ones_like(x)) + 1e-3 * unit(x.detach())).requires_grad_()
+    wide = x.detach().double().requires_grad_()
+    ours, exact = (triplet_loss(each, labels, reduction="sum") for each in (x, wide))
+    torch.testing.assert_close(ours.positive_distance.double(), exact.positive_distance.double(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(ours.negative_distance.double(), exact.negative_distance.double(), rtol=1e-4, atol=0)
+
+
+@needs_kernels
+@pytest.mark.parametrize("labels", [[0] * 6, list(range(6))])
+@pytest.mark.parametrize("mining", ["all", "hard", "batch_hard", "semihard"])
+def test_no_triplet_means_loss_zero(on_triton, labels, mining):
+    from triune.functional.losses import triplet_loss
+
+    x = torch.randn(6, 4, device=DEVICE, requires_grad=True)
+    loss = triplet_loss(x, labels, mining=mining).loss
+    loss.backward()
+    assert loss.item() == 0
+    assert (x.grad == 0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(INTERPRETED or not torch.cuda.is_available(), reason="needs a GPU")
+def test_memory_stays_linear_at_65536():
+    from triune.functional.losses import triplet_loss
+
+    x = torch.randn(65536, 512, device="cuda", requires_grad=True)
+    torch.cuda.reset_peak_memory_stats()
+    triplet_loss(x, torch.arange(65536, device="cuda") // 4).loss.backward()
+    assert torch.cuda.max_memory_allocated() < 3 << 30
