@@ -25,19 +25,8 @@ from triune.evaluation.thumbnails import mask_overlap, overlay, sheet, thumbnail
 EACH = 24
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 SECTIONS = [
-    "verification",
-    "threshold",
-    "map",
-    "search",
-    "neighbours",
-    "triplets",
-    "mistakes",
-    "masks",
-    "classes",
-    "training",
-    "data",
-    "use",
-    "settings",
+    *("verification", "threshold", "map", "search", "neighbours", "triplets", "mistakes"),
+    *("masks", "classes", "training", "data", "use", "settings"),
 ]
 
 
@@ -349,13 +338,13 @@ def test_the_hardest_triplets_are_those_of_brute_force(run: Path) -> None:
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     distance = 1 - unit @ unit.T
     same = items.identities[:, None] == items.identities[None, :]
-    worst = {}
+    worst: dict[str, list[tuple[float, float, float]]] = {}
     for a in range(len(unit)):
-        positives = np.where(same[a] & (np.arange(len(unit)) != a), distance[a], -np.inf)
-        negatives = np.where(~same[a], distance[a], np.inf)
-        entry = (positives.max() - negatives.min(), positives.max(), negatives.min())
-        worst[items.identities[a]] = max(worst.get(items.identities[a], entry), entry)
-    expected = [(f"{p:.3f}", f"{n:.3f}") for _, p, n in sorted(worst.values(), reverse=True)]
+        positive = np.where(same[a] & (np.arange(len(unit)) != a), distance[a], -np.inf).max()
+        negative = np.where(~same[a], distance[a], np.inf).min()
+        worst.setdefault(items.identities[a], []).append((positive - negative, positive, negative))
+    two_each = [entry for entries in worst.values() for entry in sorted(entries, reverse=True)[:2]]
+    expected = [(f"{p:.3f}", f"{n:.3f}") for _, p, n in sorted(two_each, reverse=True)]
     section = report_pictures.triplets_section(items)
     assert section is not None
     found = re.findall(r"positive</b> ([\d.−]+).*?negative</b> ([\d.−]+)", section.body)
@@ -374,7 +363,8 @@ def test_shown_mistakes_lie_on_the_wrong_side_of_the_threshold(run: Path) -> Non
     assert missed
     assert all(float(d) <= 0.5 and len(set(names.split(" · "))) == 2 for names, d in wrong)
     assert all(float(d) > 0.5 and names.startswith("both ") for names, d in missed)
-    assert len({names for names, _ in wrong}) == len(wrong)
+    assert [float(d) for _, d in wrong] == sorted(float(d) for _, d in wrong)
+    assert len({names for names, _ in wrong}) == 3
 
 
 def test_neighbours_are_marked_right_or_wrong_by_sign_and_word(run: Path) -> None:
@@ -409,7 +399,7 @@ def test_the_map_takes_equal_points_and_narrow_embeddings() -> None:
         places = embedding_map(rows)
         assert np.isfinite(places).all()
         assert places.shape == (len(rows), 2)
-    assert (embedding_map(repeated).reshape(12, 9, 2).std(axis=1) == 0).all()
+    assert (np.ptp(embedding_map(repeated).reshape(12, 9, 2), axis=1) == 0).all()
 
 
 def test_the_map_keeps_neighbours_and_is_repeatable() -> None:

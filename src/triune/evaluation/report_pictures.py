@@ -79,8 +79,8 @@ def read_items(run: Path, metric: Metric) -> Items | None:
         if len(part):
             part = part[spread(len(part), MOST_ITEMS)]
             embeddings = np.asarray(part["embedding"].to_list(), np.float32)
-            whole: Array = np.isfinite(embeddings).all(axis=1)
-            part, embeddings = part.filter(whole), embeddings[whole]
+            whole = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
+            part, embeddings = part[whole], embeddings[whole]
             return Items(part, embeddings, part["identity"].cast(polars.String).to_numpy(), split, metric)
     return None
 
@@ -166,20 +166,16 @@ def triplets_section(items: Items | None) -> Section | None:
     if not len(anchor):
         return None
     far, near = _between(items, anchor, positive), _between(items, anchor, negative)
-    seen: set[Any] = set()
     rows: list[str] = []
-    for k in np.argsort(near - far, kind="stable").tolist():
-        identity = items.identities[anchor[k]]
-        if identity in seen or len(rows) == SHOWN:
-            continue
-        seen.add(identity)
+    order = np.argsort(near - far, kind="stable").tolist()
+    for k in _varied(order, [str(items.identities[anchor[k]]) for k in order], SHOWN):
         cells = _figure(items, int(anchor[k]), "query", "<b>anchor</b>")
         cells += _figure(items, int(positive[k]), "right", f"<b>positive</b> {number(float(far[k]))}")
         cells += _figure(items, int(negative[k]), "wrong", f"<b>negative</b> {number(float(near[k]))}")
         rows.append(f"<div class='triplet'>{cells}</div>")
     told = (
         "An anchor, its farthest image of the same identity (positive) and its closest image of another (negative), "
-        "with their distances from it. The worst of each identity. Wrong labels show up here first."
+        "with their distances from it, spread over the identities. Wrong labels show up here first."
     )
     return Section("triplets", "Hardest triplets", told, f"<div class='triplets'>{''.join(rows)}</div>")
 
@@ -192,7 +188,7 @@ def mistakes_section(items: Items | None, metrics: dict[str, Any]) -> Section | 
     closest, farthest = hardest_pairs(items.embeddings, items.identities, metric=items.metric, k=SEARCHED_PAIRS)
     counts = point.get(items.split) or {}
     told = (
-        f"The worst mistakes on {items.of_split()} pairs, at most one for each two identities. Is a label wrong? "
+        f"The worst mistakes on {items.of_split()} pairs, spread over the identities. Is a label wrong? "
         "Is the difference one the training images never show?"
     )
     accepted = np.flatnonzero(closest.score >= point["threshold"])
@@ -254,15 +250,12 @@ def _mistakes(
     counts: dict[str, Any],
 ) -> str:
     """One gallery of pairs."""
-    seen: set[tuple[str, ...]] = set()
     scale = Scale(items.metric)
     cells: list[str] = []
-    for k in chosen.tolist():
+    rows = [(int(pairs.first[k]), int(pairs.second[k])) for k in chosen.tolist()]
+    kinds = ["\n".join(sorted((str(items.identities[i]), str(items.identities[j])))) for i, j in rows]
+    for k in _varied(chosen.tolist(), kinds, SHOWN):
         i, j = int(pairs.first[k]), int(pairs.second[k])
-        both = tuple(sorted((str(items.identities[i]), str(items.identities[j]))))
-        if both in seen or len(cells) == SHOWN:
-            continue
-        seen.add(both)
         names = f"{items.name(i)} · {items.name(j)}" if kind == "fp" else f"both {items.name(i)}"
         cells.append(
             f"<figure class='pair'>{items.image(i)}{items.image(j)}<figcaption><span>{names}</span> "
@@ -275,6 +268,16 @@ def _mistakes(
         told = f" <small>{count(counts[kind])} of {count(total)} pairs, {share}</small>"
     gallery = f"<div class='gallery'>{''.join(cells)}</div>" if cells else "<p>None.</p>"
     return f"<h3>{title}{told}</h3>{gallery}"
+
+
+def _varied(ordered: Sequence[int], kinds: Sequence[str], most: int) -> list[int]:
+    """The first ``most`` of what is ordered, kept in order, with every kind served before any is served once more."""
+    turns: dict[str, int] = {}
+    ranked = []
+    for place, kind in enumerate(kinds):
+        turns[kind] = turns.get(kind, -1) + 1
+        ranked.append((turns[kind], place))
+    return [ordered[place] for place in sorted(place for _, place in sorted(ranked)[:most])]
 
 
 def _figure(items: Items, index: int, role: str, caption: str) -> str:
