@@ -56,36 +56,53 @@ def archive(path, alphabets, characters=5, drawers=3, top="images_background", e
 # --- digits ----------------------------------------------------------------------------------------------------------
 
 
-def test_digits_are_real_enlarged_and_judged_on_digits_never_trained_on(cache):
+def test_digits_are_numbers_judged_on_numbers_never_trained_on(cache):
     table = load_source("digits", cache=cache)
-    assert len(table.frame) == 1797
+    assert len(table.frame) == 2000
     assert table.split_kind == "open-set"
     assert table.is_open_set
-    seen = {s: set(table.part(s)["identity"]) for s in ("train", "val", "test", "holdout")}
-    assert seen == {
-        "train": set("01234"),
-        "val": set("56"),
-        "test": set("789"),
-        "holdout": set("01234"),
-    }
-    assert (table.frame["label"] == table.frame["identity"]).all()
-    assert len(table.part("holdout")) == pytest.approx(0.15 * 901, abs=5)
+    numbers = {s: set(table.part(s)["identity"]) for s in ("train", "val", "test")}
+    assert {s: len(names) for s, names in numbers.items()} == {"train": 60, "val": 20, "test": 20}
+    assert set().union(*numbers.values()) == {f"{n:02d}" for n in range(100)}
+    for names in numbers.values():  # every digit in both places, as often as any other
+        for place in (0, 1):
+            counts = np.bincount([int(name[place]) for name in names], minlength=10)
+            assert (counts == len(names) // 10).all()
+    assert (table.frame["label"] == table.frame["identity"].str.head(1)).all()
     assert check_table(table, mask_ids=2) == []
 
 
-def test_a_digit_shrunk_back_is_the_original_and_its_mask_is_its_ink(cache):
-    from sklearn.datasets import load_digits
+def test_no_handwritten_digit_is_in_two_splits(tmp_path, monkeypatch):
+    import sklearn.datasets
 
-    bunch = load_digits()
+    bunch = sklearn.datasets.load_digits()
+    numbered = bunch.images.copy()
+    numbered[:] = np.arange(len(numbered))[:, None, None]
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: type(bunch)(images=numbered, target=bunch.target))
+    used = []
+    monkeypatch.setattr(
+        sources,
+        "_as_photograph",
+        lambda pair, generator: used.append([int(p[0, 0]) for p in pair]) or (np.zeros((4, 4), np.uint8),) * 2,
+    )
+    table = digits(tmp_path)
+    by_split = {s: set() for s in ("train", "val", "test")}
+    for split, name, pair in zip(table.frame["split"], table.frame["identity"], used, strict=True):
+        assert [str(bunch.target[i]) for i in pair] == list(name)
+        by_split[split] |= set(pair)
+    assert not by_split["train"] & by_split["val"]
+    assert not by_split["train"] & by_split["test"]
+    assert not by_split["val"] & by_split["test"]
+
+
+def test_the_mask_of_a_number_is_its_ink(cache):
     frame = digits(cache).frame
-    for number in (0, 17, 1000, 1796):
+    for number in (0, 17, 1000, 1996):
         row = frame.row(number, named=True)
-        assert row["label"] == str(bunch.target[number])
-        image = read_image(row["image"], 1)[:, :, 0]
-        assert image.shape == (32, 32)
-        shrunk = image.reshape(8, 4, 8, 4).mean(axis=(1, 3))
-        assert np.corrcoef(shrunk.ravel(), bunch.images[number].ravel())[0, 1] > 0.97
-        assert (read_mask(row["mask"]) == (image >= 128)).all()
+        image, ink = read_image(row["image"], 1)[:, :, 0], read_mask(row["mask"]) > 0
+        assert image.shape == ink.shape == (32, 32)
+        assert 0.04 < ink.mean() < 0.35
+        assert image[ink].mean() < image[~ink].mean() - 40
 
 
 def test_files_are_written_once_and_whole(cache, tmp_path, monkeypatch):
@@ -109,7 +126,7 @@ def test_files_are_written_once_and_whole(cache, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             digits(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert len(digits(tmp_path).frame) == 1797
+    assert len(digits(tmp_path).frame) == 2000
 
 
 def test_two_processes_may_ask_at_once(tmp_path):
@@ -119,8 +136,8 @@ def test_two_processes_may_ask_at_once(tmp_path):
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    assert [process.communicate()[0].strip() for process in running] == ["1797", "1797"]
-    assert [path.name for path in tmp_path.iterdir()] == ["digits-2"]
+    assert [process.communicate()[0].strip() for process in running] == ["2000", "2000"]
+    assert [path.name for path in tmp_path.iterdir()] == ["digits-4"]
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):

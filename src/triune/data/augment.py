@@ -23,12 +23,12 @@ class AugmentConfig:
         erase: probability of blanking a random rectangle of the image (its mask stays).
     """
 
-    crop: float = 1.0
-    aspect: float = 1.0
+    crop: float = 0.8
+    aspect: float = 1.2
     flip: float = 0.5
     degrees: float = 15.0
-    shift: float = 0.1
-    zoom: float = 0.2
+    shift: float = 0.0
+    zoom: float = 0.1
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2

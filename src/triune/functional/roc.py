@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -107,7 +106,10 @@ class Verification:
 
     def tpr_at_fpr(self, fpr: float) -> float:
         """TPR@FPR: the largest TPR among the thresholds whose FPR ≤ ``fpr``; no interpolation."""
-        return self.confusion_at(self.threshold_at_fpr(fpr)).tpr
+        threshold = self.threshold_at_fpr(fpr)
+        if threshold == math.inf and self.impostor_scores[-1] == math.inf:
+            return 0.0  # even +∞ accepts an impostor: no threshold keeps the budget
+        return self.confusion_at(threshold).tpr
 
     def threshold_at_fpr(self, fpr: float) -> float:
         """The lowest observed score whose FPR ≤ ``fpr``; +∞ where even the highest score accepts too many.
@@ -143,8 +145,13 @@ class Verification:
         """How many false positives ``fpr`` allows: the largest whole number whose rate does not exceed it."""
         if not 0 <= fpr <= 1:
             raise ValueError(f"fpr is {fpr}: a rate from 0 to 1 is needed")
-        # The decimal that was typed, not its binary neighbour: 0.07 of 100 pairs is 7, though 0.07 * 100 > 7.
-        return math.floor(Fraction(repr(float(fpr))) * self.impostors)
+        # The rate is compared, not the product: 7 of 100 keep a budget of 0.07 although 0.07 * 100 > 7.
+        count = math.floor(fpr * self.impostors)
+        while count < self.impostors and (count + 1) / self.impostors <= fpr:
+            count += 1
+        while count / self.impostors > fpr:
+            count -= 1
+        return count
 
 
 def verify_scores(scores: Tensor | Array | list[float], is_match: Tensor | Array | list[bool]) -> Verification:

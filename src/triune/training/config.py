@@ -158,7 +158,7 @@ class TrainConfig:
     split: Literal["auto", "open-set", "closed-set"] = "auto"
     run: Path | None = None
     resume: Path | None = None
-    epochs: int = 12
+    epochs: int = 15
     batch_size: int = 64
     samples_per_class: int = 4
     alpha: float = 1.0
