@@ -258,6 +258,15 @@ def test_bare_embeddings_and_bare_scores_have_a_report_too(tmp_path: Path) -> No
     assert [i for i in page.ids if i in SECTIONS] == ["verification"]
 
 
+def test_intervals_are_shown_where_the_metrics_have_them(run: Path) -> None:
+    assert "95% interval" not in Page(write_report(run).read_text(encoding="utf-8")).text
+    interval = {"0.05": [0.612, 0.734], "auc": [0.871, 0.902]}
+    change(run, lambda m: m["verification"]["trained"]["test"].update(interval=interval))
+    text = Page(write_report(run).read_text(encoding="utf-8")).text
+    assert "95% interval: 61.2% to 73.4%" in text
+    assert "0.871 to 0.902" in text
+
+
 def test_doubts_are_said_before_the_figures(run: Path) -> None:
     def doubt(metrics: dict[str, Any]) -> None:
         points = metrics["verification"]["trained"]["test"]["tpr_at_fpr"]

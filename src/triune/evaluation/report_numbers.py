@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -130,13 +131,18 @@ def roc_section(metrics: dict[str, Any]) -> Section | None:
     heads = ["", *(f"TPR at {budget(fpr)}" for fpr in main["tpr_at_fpr"]), "AUC", "EER"]
     rows = []
     for other, f in drawn:
-        cells = [percent(p["tpr"]) + ("" if p["reliable"] else _doubt(p)) for p in f["tpr_at_fpr"].values()]
-        rows.append((_named(other), [*cells, number(f["auc"]), percent(f["eer"])]))
+        sure = f.get("interval") or {}
+        cells = [
+            percent(p["tpr"]) + ("" if p["reliable"] else _doubt(p)) + _interval(sure.get(fpr), percent)
+            for fpr, p in f["tpr_at_fpr"].items()
+        ]
+        rows.append((_named(other), [*cells, number(f["auc"]) + _interval(sure.get("auc"), number), percent(f["eer"])]))
     split = (judged(metrics, name) or ("test", {}))[0]
+    between = " Small figures are 95% intervals." if any(f.get("interval") for _, f in drawn) else ""
     told = (
         f"Of all {split} pairs, {count(main['matches'])} match and {count(main['impostors'])} do not. A curve further "
         "up and to the left is better. AUC: how often a same pair is closer than a different one. EER: the error rate "
-        "where both kinds of mistake are equally frequent."
+        f"where both kinds of mistake are equally frequent.{between}"
     )
     toggle = (
         "<input type='radio' name='roc' id='roc-lin' checked><label for='roc-lin'>linear</label>"
@@ -496,6 +502,11 @@ def _named(name: str) -> str:
 
 def _style(name: str) -> str:
     return STYLES.get(name, "s2")
+
+
+def _interval(ends: Any, written: Callable[[Any], str]) -> str:
+    """A 95% interval under a figure, where there is one."""
+    return f"<br><small>{written(ends[0])} to {written(ends[1])}</small>" if ends else ""
 
 
 def _doubt(point: dict[str, Any]) -> str:

@@ -2,7 +2,11 @@
 // Reading the curve: the ROC under the pointer, and any other threshold by the slider.
 const holder = document.getElementById("curve");
 const curve = holder && JSON.parse(holder.textContent);
-const percent = (share) => `${(share * 100).toFixed(share > 0 && share < 0.001 ? 3 : 1)}%`;
+// As many decimals as it takes to say 0% and 100% only where that is exact.
+const percent = (share) => {
+  const digits = [1, 2, 3].find((n) => ![0, 100].includes(Number((share * 100).toFixed(n)))) ?? 4;
+  return share === 0 || share === 1 ? `${share * 100}%` : `${(share * 100).toFixed(digits)}%`;
+};
 const axisOf = (chart) => JSON.parse(chart.dataset.axis);
 const placed = (axis, value) => {
   const f = axis.log ? Math.log10 : (v) => v;
@@ -120,6 +124,7 @@ for (const map of document.querySelectorAll(".map")) {
   for (const key of map.querySelectorAll(".names button")) {
     key.addEventListener("click", () => {
       chosen = chosen === key.dataset.n ? null : key.dataset.n;
+      show(-1);
       map.classList.toggle("chosen", chosen !== null);
       for (const dot of dots) dot.classList.toggle("same", dot.dataset.n === chosen);
       for (const other of map.querySelectorAll(".names button")) other.setAttribute("aria-pressed", String(other.dataset.n === chosen));
