@@ -276,3 +276,20 @@ def test_unknown_options_are_named():
         triplet_loss(x, labels, reduction="median")
     with pytest.raises(ValueError, match=r"margin is 'hard'; give a number or 'soft'"):
         triplet_loss(x, labels, margin="hard")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "random"])
+@margins
+def test_compiles_with_the_default_backend_for_any_batch_size(strategy, margin):
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda x, labels: triplet_loss(x, labels, margin=margin, mining=strategy).loss, fullgraph=True, dynamic=True
+    )
+    for count in (30, 41):
+        x, labels = batch(count=count, dtype=torch.float32)
+        ours = compiled(x, torch.from_numpy(labels))
+        assert torch.isfinite(torch.autograd.grad(ours, x)[0]).all()
+        if strategy != "random":
+            expected = triplet_loss(x, labels, margin=margin, mining=strategy).loss
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)

@@ -271,7 +271,7 @@ def _mined(
             _block, codes=codes, reference_codes=reference_codes, own=own, margin=margin, metric=metric,
             mining=mining, gap=gap, generator=generator,
         )  # fmt: skip
-        return _in_blocks(x, y, measure, row_blocks(x.shape[0], y.shape[0]))
+        return _in_blocks(x, y, measure, x.shape[0], y.shape[0])
     if mining != "all":
         chosen = choose_fast(x, y, codes, reference_codes, own, mining, metric, margin, gap, path)
         if isinstance(chosen, Triplets):
@@ -322,7 +322,7 @@ def _chosen(x: Tensor, y: Tensor, choice: Choice, margin: Margin, metric: Metric
         d_ap, d_an = paired_distance(anchor, y[positive], metric), paired_distance(anchor, y[negative], metric)
         return _listed(d_ap, d_an, margin, kept)
 
-    return _in_blocks(x, y, measure, row_blocks(count, slots * x.shape[1]))
+    return _in_blocks(x, y, measure, count, slots * x.shape[1])
 
 
 def _indexed(x: Tensor, y: Tensor, triplets: Triplets, margin: Margin, metric: Metric, gap: Gap | None) -> Sums:
@@ -334,20 +334,18 @@ def _indexed(x: Tensor, y: Tensor, triplets: Triplets, margin: Margin, metric: M
         d_ap, d_an = paired_distance(rows, y[positive[part]], metric), paired_distance(rows, y[negative[part]], metric)
         return _listed(d_ap, d_an, margin, None if gap is None else inside_gap(d_ap.detach(), d_an.detach(), gap))
 
-    return _in_blocks(x, y, measure, row_blocks(anchor.shape[0], x.shape[1]))
+    return _in_blocks(x, y, measure, anchor.shape[0], x.shape[1])
 
 
-def _in_blocks(x: Tensor, y: Tensor, measure: Measure, blocks: list[slice]) -> Sums:
+def _in_blocks(x: Tensor, y: Tensor, measure: Measure, rows: int, columns: int) -> Sums:
     """Add up blocks of triplets: a single block is left to autograd, several are differentiated one by one."""
-    if torch.compiler.is_compiling() and blocks:
-        blocks = [slice(blocks[0].start, blocks[-1].stop)]
-    if len(blocks) <= 1:
-        return measure(x, y, blocks[0] if blocks else slice(0, 0))
+    if torch.compiler.is_compiling() or len(row_blocks(rows, columns)) <= 1:
+        return measure(x, y, slice(0, rows))
 
     def solve(x: Tensor, y: Tensor, differentiate: bool) -> Solution:
         totals = torch.zeros(5, dtype=torch.float64, device=x.device)
         gradients = [torch.zeros_like(x), torch.zeros_like(y)] if differentiate else []
-        for block in blocks:
+        for block in row_blocks(rows, columns):
             with torch.set_grad_enabled(differentiate):
                 leaves = [each.detach().requires_grad_(differentiate) for each in (x, y)]
                 sums = measure(leaves[0], leaves[1], block)

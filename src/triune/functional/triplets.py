@@ -186,10 +186,11 @@ def choose(
         choice = Choice(columns, closest, kept)
     elif strategy == "random":
         counts = negative.sum(1, keepdim=True)
-        draws = torch.rand(
-            distances.shape, dtype=torch.float64, device=generator.device if generator else distances.device,
-            generator=generator,
-        ).to(distances.device)  # fmt: skip
+        if generator is None:
+            draws = torch.rand_like(distances, dtype=torch.float64)
+        else:
+            draws = torch.rand(distances.shape, dtype=torch.float64, device=generator.device, generator=generator)
+            draws = draws.to(distances.device)
         nth = (draws * counts).long().clamp_max((counts - 1).clamp_min(0))
         drawn = torch.searchsorted(negative.cumsum(1), nth + 1).clamp_max(distances.shape[1] - 1)
         choice = Choice(columns, drawn, positive & (counts > 0))
