@@ -11,9 +11,14 @@ from triune.files import without_nan, write_json, write_text, written_whole
 def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path):
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(RuntimeError), written_whole(target) as temporary:
-        temporary.write_text("half of the new")
-        raise RuntimeError("disk full")
+
+    def fail(path):
+        with written_whole(path) as temporary:
+            temporary.write_text("half of the new")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError):
+        fail(target)
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 

@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from triune.data.batches import ClassBalancedBatchSampler
 from triune.data.images import Batch
 from triune.errors import InputError
 from triune.functional.pairs import verify_embeddings
@@ -50,6 +51,13 @@ class TrainingModule(pl.LightningModule):
         self.total_steps = total_steps
         self.on_nonfinite = on_nonfinite
         self._validation: list[tuple[Tensor, Tensor]] = []
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the class-balanced sampler the epoch, which its order depends on: a resumed run starts in a later one."""
+        loader = self.trainer.train_dataloader
+        sampler = getattr(loader, "batch_sampler", None)
+        if isinstance(sampler, ClassBalancedBatchSampler):
+            sampler.set_epoch(self.current_epoch)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
         """One step's loss; ``None`` skips the optimiser step."""
@@ -103,7 +111,7 @@ class TrainingModule(pl.LightningModule):
 
     def _report_nonfinite(self, terms: LossTerms, batch: Batch) -> None:
         rows = ", ".join(str(row) for row in batch.rows.tolist()[:8])
-        values = ", ".join(f"{name} {float(getattr(terms, name)):g}" for name in LossTerms._fields[1:4])
+        values = ", ".join(f"{name} {float(getattr(terms, name).detach()):g}" for name in LossTerms._fields[1:4])
         problem = f"step {self.global_step}: the loss is not finite ({values}); the batch began with items {rows}"
         if self.on_nonfinite == "stop":
             raise InputError(

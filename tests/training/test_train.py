@@ -1,0 +1,279 @@
+"""A run from images to verdicts on tiny pictures: the folder, the errors, resuming, evaluating again, verifying."""
+
+import csv
+import json
+
+import numpy as np
+import polars
+import pytest
+import safetensors.numpy
+import torch
+from PIL import Image
+
+from triune.cli import main
+from triune.errors import InputError
+from triune.training.datamodule import ItemData
+from triune.training.run import load_model, new_run_folder
+from triune.training.settings import parse_train
+from triune.training.train import class_names, fit, load_items, run_folder, train_and_evaluate
+
+TINY = [
+    *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
+    *("--images.size", "32", "--batch_size", "16", "--model.embedding_dim", "16", "--trainer.accelerator", "cpu"),
+]
+
+
+def write_items(folder, images=6, identities=8):
+    """Discs of one colour an identity, of one of two shapes a class, on grey; with a mask and a split."""
+    g = np.random.default_rng(0)
+    yy, xx = np.mgrid[:32, :32]
+    lines = ["image,mask,label,identity,split"]
+    for i in range(identities):
+        colour = g.integers(60, 255, 3)
+        split = "train" if i < identities - 4 else "val" if i < identities - 2 else "test"
+        for k in range(images):
+            cy, cx, r = g.integers(10, 22), g.integers(10, 22), g.integers(5, 9)
+            ink = (abs(yy - cy) + abs(xx - cx) <= r) if i % 2 else ((yy - cy) ** 2 + (xx - cx) ** 2 <= r * r)
+            image = np.where(ink[..., None], colour, 40) + g.normal(0, 6, (32, 32, 3))
+            name = f"{i}-{k}.png"
+            for part, array in (("images", image.clip(0, 255).astype(np.uint8)), ("masks", ink.astype(np.uint8))):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(folder / part / name)
+            lines.append(f"images/{name},masks/{name},{'square' if i % 2 else 'disc'},id{i},{split}")
+    table = folder / "items.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write_items(tmp_path_factory.mktemp("items"))
+
+
+@pytest.fixture(scope="module")
+def finished(table, tmp_path_factory):
+    """A run of two epochs through the command line."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "--data", str(table), "--run", str(run), "--epochs", "2", *TINY]) == 0
+    return run
+
+
+def test_the_run_folder_holds_what_is_promised(finished):
+    names = {path.name for path in finished.iterdir()}
+    promised = {"config.yaml", "model.safetensors", "checkpoints", "metrics.json", "thresholds.json", "history.csv"}
+    assert promised | {"embeddings.parquet", "report.html", "masks", "tensorboard"} <= names
+    assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_the_metrics_compare_the_model_with_both_baselines(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert list(metrics["verification"]) == ["trained", "pixels", "untrained"]
+    for splits in metrics["verification"].values():
+        assert set(splits) == {"val", "test"}
+        assert 0 <= splits["test"]["tpr_at_fpr"]["0.05"]["fpr"] <= 0.05
+    assert metrics["verification"]["trained"]["test"]["matches"] == 2 * 15
+    assert metrics["verification"]["trained"]["test"]["impostors"] == 36
+    assert metrics["classification"]["split"] == "test"
+    assert sum(map(sum, metrics["classification"]["confusion"])) == 12
+    assert 0 <= metrics["segmentation"]["iou"] <= metrics["segmentation"]["dice"] <= 1
+
+
+def test_the_threshold_is_chosen_on_validation_pairs_and_applied_to_test_pairs(finished):
+    point = json.loads((finished / "thresholds.json").read_text())
+    frame = polars.read_parquet(finished / "embeddings.parquet")
+    for split in ("val", "test"):
+        part = frame.filter(polars.col("split") == split)
+        x = np.array(part["embedding"].to_list(), dtype=np.float64)
+        names = part["identity"].to_numpy()
+        scores = x @ x.T
+        upper = np.triu_indices(len(x), 1)
+        same, accepted = (names[:, None] == names)[upper], scores[upper] >= point["threshold"] - 1e-6
+        counts = [
+            (same & accepted).sum(),
+            (~same & accepted).sum(),
+            (~same & ~accepted).sum(),
+            (same & ~accepted).sum(),
+        ]
+        assert counts == [point[split][name] for name in ("tp", "fp", "tn", "fn")]
+    assert point["val"]["fpr"] <= point["target_fpr"]
+    assert point["distance"] == 1 - point["threshold"]
+
+
+def test_every_step_is_in_the_history(finished):
+    rows = list(csv.DictReader((finished / "history.csv").open()))
+    assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
+    for name in ("train_total", "train_triplet", "train_active_share", "train_positive_distance", "train_collapse"):
+        assert all(np.isfinite(float(row[name])) for row in rows if row[name]), name
+        assert any(row[name] for row in rows), name
+    assert sum(bool(row["val_tpr"]) for row in rows) == 2
+
+
+def test_the_saved_network_gives_the_saved_embeddings(finished):
+    model, card = load_model(finished)
+    frame = polars.read_parquet(finished / "embeddings.parquet")
+    from triune.data.decode import read_image
+    from triune.data.images import as_input
+
+    images = torch.stack([as_input(read_image(p, 3, (32, 32))) for p in frame["image"][:5]])
+    with torch.inference_mode():
+        embedding = model.embed(images).numpy()
+    np.testing.assert_allclose(embedding, np.array(frame["embedding"][:5].to_list()), atol=1e-4)
+    assert card.classes == ["disc", "square"]
+
+
+def train_only(flags):
+    config = parse_train(flags)
+    items = load_items(config)
+    return fit(config, ItemData(items, config, class_names(items)), run_folder(config))
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(table, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    base = ["--data", str(table), *TINY, "--seed", "3", "--optimizer.schedule", "constant", "--optimizer.warmup", "0"]
+    train_only([*base, "--epochs", "2", "--run", str(whole)])
+    train_only([*base, "--epochs", "1", "--run", str(parts)])
+    train_only(["--resume", str(parts), "--epochs", "2"])
+    one, two = (torch.load(r / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for r in (whole, parts))
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.equal(one[name], two[name]), name
+    histories = [[{**row} for row in csv.DictReader((r / "history.csv").open())] for r in (whole, parts)]
+    assert [row["train_total"] for row in histories[0]] == [row["train_total"] for row in histories[1]]
+
+
+@pytest.mark.parametrize("left_out", ["alpha", "beta", "gamma"])
+def test_each_task_can_be_left_out(left_out, table, tmp_path):
+    flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--run", str(tmp_path / "run")]
+    _, metrics = train_and_evaluate(parse_train(flags))
+    assert (metrics["classification"] is None) == (left_out == "alpha")
+    assert (metrics["segmentation"] is None) == (left_out == "beta")
+    assert metrics["verification"]["trained"]["test"]["auc"] >= 0
+
+
+def test_labels_alone_are_enough(table, tmp_path):
+    bare = tmp_path / "bare.csv"
+    frame = polars.read_csv(table).select("image", polars.col("identity").alias("label"))
+    frame.with_columns(polars.concat_str(polars.lit(str(table.parent) + "/"), "image").alias("image")).write_csv(bare)
+    flags = ["--data", str(bare), *TINY, "--epochs", "1", "--run", str(tmp_path / "run"), "--margin", "soft"]
+    _, metrics = train_and_evaluate(parse_train([*flags, "--mining", "batch_hard", "--metric", "euclidean"]))
+    assert metrics["data"]["split"] == "open-set"
+    assert metrics["segmentation"] is None
+
+
+def test_every_problem_of_a_table_is_listed_at_once_and_the_exit_code_is_2(table, tmp_path, capsys):
+    lines = table.read_text().splitlines()
+    folder = table.parent
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    Image.new("L", (9, 9)).save(bad / "small.png")
+    (bad / "cut.png").write_bytes((folder / "images/1-1.png").read_bytes()[:60])
+    rows = [line.split(",") for line in lines[1:]]
+    rows = [[f"{folder}/{r[0]}", f"{folder}/{r[1]}", *r[2:]] for r in rows]
+    rows[2][0] = str(bad / "missing.png")
+    rows[5][0] = str(bad / "cut.png")
+    rows[8][1] = str(bad / "small.png")
+    rows[11][3] = "lonely"
+    rows[20][4] = "tset"
+    (bad / "items.csv").write_text("\n".join([lines[0], *(",".join(r) for r in rows)]) + "\n")
+    assert main(["train", "--data", str(bad / "items.csv"), *TINY, "--run", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 5
+    for line, (row, column) in zip(
+        told, [(4, "image"), (7, "image"), (10, "mask"), (13, "identity"), (22, "split")], strict=True
+    ):
+        assert f"items.csv, row {row}, column {column}:" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_verify_tells_same_from_different_by_the_stored_threshold(finished, capsys):
+    frame = polars.read_parquet(finished / "embeddings.parquet").filter(polars.col("split") == "test")
+    x = np.array(frame["embedding"].to_list())
+    point = json.loads((finished / "thresholds.json").read_text())
+    for other in (1, len(x) - 1):
+        assert main(["verify", str(finished), frame["image"][0], frame["image"][other], "--json"]) == 0
+        verdict = json.loads(capsys.readouterr().out)
+        assert verdict["distance"] == pytest.approx(1 - float(x[0] @ x[other]), abs=1e-4)
+        assert verdict["same"] == (verdict["distance"] <= point["distance"])
+        assert verdict["target_fpr"] == 0.05
+    assert main(["verify", str(finished), frame["image"][0], frame["image"][0]]) == 0
+    assert capsys.readouterr().out.startswith("same  cosine distance 0.0000")
+
+
+def test_verify_names_what_it_cannot_read(finished, tmp_path, capsys):
+    good = polars.read_parquet(finished / "embeddings.parquet")["image"][0]
+    (tmp_path / "no.jpg").write_text("no image")
+    for arguments in ([good, str(tmp_path / "no.jpg")], [str(tmp_path / "gone.jpg"), good]):
+        assert main(["verify", str(finished), *arguments]) == 2
+        assert ".jpg" in capsys.readouterr().err
+    assert main(["verify", str(finished), good, good, "--fpr", "0.2"]) == 2
+    assert "0.05" in capsys.readouterr().err
+
+
+def test_a_run_is_judged_again_to_the_same_figures(finished, capsys):
+    before = json.loads((finished / "metrics.json").read_text())
+    assert main(["evaluate", str(finished), "--json"]) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert after["verification"] == before["verification"]
+    assert after["operating_point"] == before["operating_point"]
+
+
+def test_embeddings_from_files_are_judged(finished, tmp_path, capsys):
+    frame = polars.read_parquet(finished / "embeddings.parquet").filter(polars.col("split") == "test")
+    np.save(tmp_path / "e.npy", np.array(frame["embedding"].to_list(), dtype=np.float32))
+    np.save(tmp_path / "l.npy", frame["identity"].to_numpy().astype(str))
+    flags = ["--embeddings", str(tmp_path / "e.npy"), "--labels", str(tmp_path / "l.npy")]
+    assert main(["evaluate", *flags, "--json", "--output", str(tmp_path / "out")]) == 0
+    found = json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]
+    expected = json.loads((finished / "metrics.json").read_text())["verification"]["trained"]["test"]
+    assert found == expected
+    assert (tmp_path / "out" / "report.html").is_file()
+    (tmp_path / "l.txt").write_text("a\nb\n")
+    assert main(["evaluate", *flags[:3], str(tmp_path / "l.txt")]) == 2
+    assert "2 labels" in capsys.readouterr().err
+
+
+def test_scores_from_a_file_are_judged_and_distances_are_told_apart_by_name(tmp_path, capsys):
+    (tmp_path / "s.csv").write_text("score,match\n0.9,1\n0.8,true\n0.3,0\n0.2,False\n")
+    (tmp_path / "d.csv").write_text("distance,match\n0.1,1\n0.2,1\n0.7,0\n0.8,0\n")
+    for name in ("s.csv", "d.csv"):
+        assert main(["evaluate", "--scores", str(tmp_path / name), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]["auc"] == 1.0
+    (tmp_path / "bad.csv").write_text("score,match\n0.9,1\n0.8,perhaps\n")
+    assert main(["evaluate", "--scores", str(tmp_path / "bad.csv")]) == 2
+    assert "row 3, column match: 'perhaps'" in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(finished, table):
+    with pytest.raises(InputError, match="already holds a run"):
+        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--run", str(finished)]))
+
+
+def test_a_damaged_model_file_says_so(finished, tmp_path):
+    cut = tmp_path / "model.safetensors"
+    cut.write_bytes((finished / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(InputError, match="cut short or damaged"):
+        load_model(tmp_path)
+    safetensors.numpy.save_file({"a": np.zeros(1)}, cut)
+    with pytest.raises(InputError, match="no Triune model card"):
+        load_model(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(table, tmp_path, monkeypatch):
+    from triune.losses import TripletLoss
+
+    monkeypatch.setattr(TripletLoss, "outcome", lambda self, e, y, *a, **k: _broken(self, e, y))
+    with pytest.raises(InputError, match=r"step 0: the loss is not finite .*triplet nan.*items"):
+        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--epochs", "1", "--run", str(tmp_path / "r")]))
+
+
+def _broken(loss, embeddings, labels):
+    from triune.functional.losses import triplet_loss
+
+    outcome = triplet_loss(embeddings, labels)
+    return outcome._replace(loss=outcome.loss * float("nan"))
+
+
+def test_new_run_folders_do_not_collide(tmp_path):
+    made = [new_run_folder("digits", tmp_path) for _ in range(3)]
+    assert [path.name for path in made] == ["digits-1", "digits-2", "digits-3"]
