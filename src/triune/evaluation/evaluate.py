@@ -21,7 +21,7 @@ from triune.evaluation.predict import Predictions, predict, predicted_masks
 from triune.files import write_json, written_whole
 from triune.functional.roc import verify_scores
 from triune.model.network import MultiTaskModel
-from triune.training.config import TrainConfig
+from triune.training.config import Metric, TrainConfig
 from triune.training.datamodule import ItemData
 from triune.training.run import load_model, read_json
 from triune.training.settings import read_config
@@ -109,7 +109,7 @@ def evaluate_again(run: Path, table: str | None = None) -> dict[str, Any]:
     return evaluate_run(run, config, ItemData(items, config, card.classes), earlier.get("training"))
 
 
-def evaluate_embeddings(embeddings: Path, labels: Path, metric: str) -> dict[str, Any]:
+def evaluate_embeddings(embeddings: Path, labels: Path, metric: Metric) -> dict[str, Any]:
     """Exact verification and retrieval of embeddings from any model, read from files.
 
     Args:
@@ -162,9 +162,9 @@ def evaluate_scores(path: Path) -> dict[str, Any]:
 
 def embeddings_by_source(
     judged: dict[str, Judged], config: TrainConfig, data: ItemData, device: torch.device
-) -> dict[str, tuple[str, dict[str, Array]]]:
+) -> dict[str, tuple[Metric, dict[str, Array]]]:
     """The trained embedding and the two baselines: name → (metric, split → ``(N, D)``)."""
-    sources: dict[str, tuple[str, dict[str, Array]]] = {}
+    sources: dict[str, tuple[Metric, dict[str, Array]]] = {}
     trained = {s: j.predictions.embeddings for s, j in judged.items() if j.predictions.embeddings is not None}
     if not trained:
         return sources

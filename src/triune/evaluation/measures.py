@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from triune.functional.distances import Metric
 from triune.functional.neighbours import retrieval_metrics
 from triune.functional.pairs import score_histograms, verify_embeddings
 from triune.functional.roc import Verification
@@ -15,7 +16,7 @@ CURVE_POINTS = 1000
 HISTOGRAM_BINS = 80
 
 
-def verification_summary(embeddings: Array, identities: Array, metric: str) -> dict[str, Any]:
+def verification_summary(embeddings: Array, identities: Array, metric: Metric) -> dict[str, Any]:
     """ROC, AUC, EER and the operating points over every pair of N items.
 
     Args:
@@ -74,7 +75,7 @@ def thinned_curve(verification: Verification) -> dict[str, list[float]]:
     return {"fpr": _list(fpr[keep]), "tpr": _list(tpr[keep]), "threshold": _list(thresholds[keep])}
 
 
-def retrieval_summary(embeddings: Array, identities: Array, metric: str) -> dict[str, Any]:
+def retrieval_summary(embeddings: Array, identities: Array, metric: Metric) -> dict[str, Any]:
     """Recall@1/5/10, MAP@R, R-precision and MRR, every item a query against all others."""
     if len(identities) < 2 or np.unique(identities, return_counts=True)[1].max() < 2:
         return {"unavailable": "no identity has two images"}
@@ -90,7 +91,7 @@ def retrieval_summary(embeddings: Array, identities: Array, metric: str) -> dict
 
 
 def fitted_threshold(
-    validation: tuple[Array, Array] | None, test: tuple[Array, Array] | None, metric: str, fpr: float
+    validation: tuple[Array, Array] | None, test: tuple[Array, Array] | None, metric: Metric, fpr: float
 ) -> dict[str, Any]:
     """The threshold chosen on validation pairs, and what it does on them and on test pairs.
 
@@ -182,7 +183,7 @@ def why_not_verifiable(identities: Array) -> str | None:
     return None
 
 
-def score_to_distance(score: float, metric: str) -> float:
+def score_to_distance(score: float, metric: Metric) -> float:
     """The distance that a score stands for: 1 − similarity for cosine, −score for the others."""
     return 1.0 - score if metric == "cosine" else -score
 

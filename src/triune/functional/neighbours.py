@@ -104,8 +104,8 @@ def retrieval_metrics(
         codes, gallery_codes = both[: len(q)], both[len(q) :]
     if any(k < 1 for k in ks):
         raise ValueError(f"ks is {tuple(ks)}: ranks start at 1")
-    relevant = (codes[:, None] == gallery_codes.unique()[None, :]).any(dim=1) if len(gallery_codes) else codes < 0
-    names, counts = gallery_codes.unique(return_counts=True)
+    relevant = (codes[:, None] == torch.unique(gallery_codes)[None, :]).any(dim=1) if len(gallery_codes) else codes < 0
+    names, counts = torch.unique(gallery_codes, return_counts=True)
     places = torch.searchsorted(names, codes).clamp(max=max(0, len(names) - 1))
     r = torch.where(relevant, counts[places], 0) - int(alone)
     kept = r > 0

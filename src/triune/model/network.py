@@ -94,7 +94,7 @@ class MultiTaskModel(nn.Module):
         self.embedding_stage, self.pooling, self.mask_pooling = embedding_stage, pooling, mask_pooling
         self.dropout = dropout
 
-        network = _segmenter(decoder, backbone, in_channels, max(1, mask_channels), decoder_channels)
+        network: Any = _segmenter(decoder, backbone, in_channels, max(1, mask_channels), decoder_channels)
         self.backbone: Any = network.encoder
         self.decoder: Any = network.decoder if mask_channels else None
         self.mask_head: Any = network.segmentation_head if mask_channels else None
@@ -156,7 +156,7 @@ class MultiTaskModel(nn.Module):
         if self.exponent is not None:
             return features.float().clamp(min=1e-6).pow(self.exponent).mean(dim=(2, 3)).pow(1 / self.exponent)
         if self.mask_pooling and mask_logits is not None:
-            weight = adaptive_avg_pool2d(_foreground(mask_logits), list(features.shape[-2:])) + 1e-3
+            weight = adaptive_avg_pool2d(_foreground(mask_logits), (features.shape[-2], features.shape[-1])) + 1e-3
             return (features * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
         return features.mean(dim=(2, 3))
 

@@ -99,7 +99,7 @@ class OptimizerConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.1
     clip: float = 1.0
-    average: float = 0.0
+    average: float = 0.98
 
 
 @dataclass(frozen=True)

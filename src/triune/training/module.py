@@ -144,7 +144,8 @@ def collapse(embeddings: Tensor) -> Tensor:
 
     It is the mean resultant length of directional statistics (Mardia and Jupp, Directional Statistics, 2000).
     """
-    return torch.linalg.vector_norm(embeddings.mean(dim=0))
+    length: Tensor = torch.linalg.vector_norm(embeddings.mean(dim=0))
+    return length
 
 
 def validation_figures(embeddings: Tensor, identities: Tensor, metric: Metric, fpr: float) -> tuple[float, float]:
