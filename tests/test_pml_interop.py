@@ -86,6 +86,23 @@ def test_a_reference_set_is_passed_as_they_pass_it():
     assert through.item() == pytest.approx(inside.item(), rel=1e-9)
 
 
+def test_our_loss_works_inside_their_cross_batch_memory():
+    """Their memory admits losses by the class's name, so a user derives one that admits ours."""
+
+    class Memory(losses.CrossBatchMemory):
+        @staticmethod
+        def supported_losses():
+            return ["TripletLoss", "TripletMarginLoss"]
+
+    memories = [
+        Memory(criterion, embedding_size=8, memory_size=80)
+        for criterion in (TripletLoss(0.2), losses.TripletMarginLoss(margin=0.2))
+    ]
+    for seed in range(4):
+        ours, theirs = (memory(embeddings(seed), LABELS) for memory in memories)
+        assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
 def test_our_miner_works_inside_their_cross_batch_memory():
     memory = losses.CrossBatchMemory(
         losses.TripletMarginLoss(margin=0.2), embedding_size=8, memory_size=80, miner=TripletMiner("hard")

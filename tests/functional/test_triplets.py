@@ -125,6 +125,17 @@ def test_random_draws_one_valid_negative_a_pair_uniformly_and_repeatably():
     assert as_list(first) == as_list(second)
 
 
+def test_random_is_valid_on_a_thousand_tied_batches():
+    rng = np.random.default_rng(2)
+    for trial in range(1000):
+        x, labels = tied_batch(rng, METRICS[trial % 3])
+        mined = mine_triplets(torch.tensor(x, dtype=DTYPES[trial % 4]), labels, "random", metric=METRICS[trial % 3])
+        every = brute_triplets(np.zeros((len(x), len(x))), labels, "all")
+        pairs = np.unique(every[:, :2], axis=0)
+        np.testing.assert_array_equal(torch.stack(list(mined)[:2], 1), pairs.reshape(-1, 2))
+        assert (labels[mined.anchor] != labels[mined.negative]).all()
+
+
 def test_random_respects_the_gap():
     x, labels = torch.randn(40, 2), torch.arange(40) % 5
     mined = mine_triplets(x, labels, "random", gap=(0.0, 0.5))

@@ -21,7 +21,9 @@ CLOSE = np.float32(1e-3)
 PARALLEL_CELLS = 1 << 16
 # With more positives than this an anchor's negatives are ranked by binary search instead of by comparing to each.
 LINEAR_POSITIVES = 100
-LINEAR_SEMIHARD = 16
+LINEAR_SEMIHARD = 3
+# Up to this many sorted values a rank is found by comparing to each of them, beyond by binary search.
+LINEAR_RANK = 100
 # Columns of a row worked on at a time, so that they stay in the first-level cache.
 TILE = 2048
 
@@ -30,7 +32,22 @@ STRATEGIES = {"hard": 0, "batch_hard": 1, "semihard": 2}
 
 # Sums may be reordered so that they vectorise. choose_path lets no NaN in; infinity keeps its meaning.
 _FAST = {"reassoc", "contract", "nsz", "nnan"}
-_jit: Any = njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+
+
+def _compile(flags: set[str]) -> Any:
+    """A Numba decorator that caches on disk, where there is a place to write to."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        options: dict[str, Any] = {"nogil": True, "fastmath": flags, "error_model": "numpy"}
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:  # no directory to cache in: compile anew in each process
+            return njit(**options)(function)
+
+    return decorate
+
+
+_jit = _compile(_FAST)
 
 
 class Problem(NamedTuple):
@@ -228,11 +245,31 @@ def _slopes(c: Any, d: Any, metric: int, out: Any) -> None:
 
 @_jit
 def _rank(t: Any, d: Any, inclusive: bool, position: Any) -> None:
-    """How many of the sorted values t are < each d (≤ if inclusive): binary search in step for a whole run.
+    """How many of the sorted values t are < each d (≤ if inclusive), for a whole run; nothing branches on data.
 
-    Every search halves the same lengths, so the steps are the outer loop and the inner one has no branch.
+    Few values are compared one by one. Among many, all binary searches go in step: every one halves the same lengths,
+    so the steps are the outer loop.
     """
     position[: len(d)] = 0
+    if len(t) <= LINEAR_RANK and not inclusive:
+        k = 0
+        while k + 4 <= len(t):
+            t0, t1, t2, t3 = t[k], t[k + 1], t[k + 2], t[k + 3]
+            for j in range(len(d)):
+                value = d[j]
+                position[j] += (
+                    (np.int32(1) if t0 < value else np.int32(0))
+                    + (np.int32(1) if t1 < value else np.int32(0))
+                    + (np.int32(1) if t2 < value else np.int32(0))
+                    + (np.int32(1) if t3 < value else np.int32(0))
+                )
+            k += 4
+        while k < len(t):
+            t0 = t[k]
+            for j in range(len(d)):
+                position[j] += np.int32(1) if t0 < d[j] else np.int32(0)
+            k += 1
+        return
     length = len(t)
     while length > 0:
         half = (length + 1) // 2
@@ -515,7 +552,7 @@ def _take_logarithms(q: Any, totals: Any) -> None:
         q[j] = 0
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@_compile({"contract"})
 def _exponentials(largest: Any, d: Any, e: Any) -> None:
     """e = exp(largest − d) within 2 units of rounding, for |largest − d| < 80: Cephes' expf, which vectorises.
 
