@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """Bad input from the user. Its message names the culprit and the way out; the command line prints it and exits 2."""
+    """Bad input. The message names the culprit and the way out; the command line prints it and exits 2."""

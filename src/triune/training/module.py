@@ -53,7 +53,7 @@ class TrainingModule(pl.LightningModule):
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     def on_train_epoch_start(self) -> None:
-        """Tell the class-balanced sampler the epoch, which its order depends on: a resumed run starts in a later one."""
+        """Tell the class-balanced sampler the epoch, which its order depends on; a resumed run starts later."""
         loader = self.trainer.train_dataloader
         sampler = getattr(loader, "batch_sampler", None)
         if isinstance(sampler, ClassBalancedBatchSampler):
