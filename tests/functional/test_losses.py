@@ -265,6 +265,22 @@ def test_compiles_without_a_graph_break(strategy, margin, dtype):
     torch.testing.assert_close(grad, torch.autograd.grad(expected, x)[0])
 
 
+@strategies
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_autocast_and_no_grad_change_nothing(strategy, dtype):
+    x, labels = batch(dtype=dtype)
+    expected = triplet_loss(x, labels, mining=strategy)
+    grad = torch.autograd.grad(expected.loss, x)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = triplet_loss(x, labels, mining=strategy)
+    assert ours.loss.item() == expected.loss.item()
+    assert torch.equal(torch.autograd.grad(ours.loss, x)[0], grad)
+    with torch.no_grad():
+        ours = triplet_loss(x, labels, mining=strategy)
+    assert ours.loss.item() == expected.loss.item()
+    assert not ours.loss.requires_grad
+
+
 def test_numpy_embeddings_and_string_labels():
     x = np.array([[0.0], [0.5], [0.6], [5.0]])
     assert triplet_loss(x, ["a", "a", "b", "b"], mining="semihard").loss.item() == pytest.approx(0.1)

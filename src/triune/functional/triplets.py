@@ -112,11 +112,10 @@ def mine_triplets(
     check_finite(x)
     if y is not x:
         check_finite(y, "reference")
-    if strategy == "random" or (strategy == "all" and gap is None):
-        groups = group_by_label(codes, reference_codes)
-        if strategy == "all":
-            return _list_all(groups, own)
-        mined = draw_random(groups, own, generator)
+    if strategy == "all" and gap is None:
+        return _list_all(codes, reference_codes, own)
+    if strategy == "random":
+        mined = draw_random(group_by_label(codes, reference_codes), own, generator)
         return mined if gap is None else _filter_gap(mined, x, y, metric, gap)
     path = choose_path(x, y)
     if strategy != "all" and path != "torch":
@@ -375,16 +374,16 @@ def _nth_negative(groups: Groups, anchor: Tensor, nth: Tensor) -> Tensor:
     return groups.order[torch.where(nth < start, nth, nth + stop - start)]
 
 
-def _list_all(groups: Groups, own: Tensor) -> Triplets:
-    anchor, positive = _list_pairs(groups, own)
-    counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
-    pair = torch.repeat_interleave(counts)
-    nth = torch.arange(pair.shape[0], device=pair.device) - (counts.cumsum(0) - counts)[pair]
-    anchor, positive = anchor[pair], positive[pair]
-    negative = _nth_negative(groups, anchor, nth)
-    # Label order is not index order: sort the negatives of each pair.
-    ranked = (pair * groups.order.shape[0] + negative).argsort()
-    return Triplets(anchor[ranked], positive[ranked], negative[ranked])
+def _list_all(codes: Tensor, reference_codes: Tensor, own: Tensor) -> Triplets:
+    """Every triplet, sorted; a block of pairs at a time against all negatives."""
+    anchor, positive = _list_pairs(group_by_label(codes, reference_codes), own)
+    parts = []
+    for rows in row_blocks(anchor.shape[0], reference_codes.shape[0]):
+        pair, negative = (codes[anchor[rows], None] != reference_codes).nonzero(as_tuple=True)
+        parts.append(Triplets(anchor[rows][pair], positive[rows][pair], negative))
+    if not parts:
+        return Triplets(anchor, positive, positive)
+    return Triplets(*(torch.cat(part) for part in zip(*parts)))
 
 
 def _list_gap(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap) -> Triplets:

@@ -1,5 +1,7 @@
 """The hot loops of mining and of the all-triplet loss, and the one function that says which of them run where."""
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -25,8 +27,7 @@ def choose_path(x: Tensor, y: Tensor) -> Path:
     return "torch"
 
 
+@cache
 def _has_triton() -> bool:
     """Whether Triton can be imported; it comes with torch on Linux only."""
-    from importlib.util import find_spec
-
     return find_spec("triton") is not None

@@ -95,6 +95,8 @@ def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: 
     return Problem(*arrays, METRICS[metric])  # type: ignore[call-arg]
 
 
+@torch.no_grad()
+@torch.autocast("cpu", enabled=False)
 def all_triplets(
     problem: Problem, margin: float | str, gap: tuple[float, float] | None, differentiate: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -127,6 +129,8 @@ def all_triplets(
     )
 
 
+@torch.no_grad()
+@torch.autocast("cpu", enabled=False)
 def mine(
     problem: Problem, strategy: str, margin: float, gap: tuple[float, float] | None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,12 +162,11 @@ def _gram_blocks(problem: Problem) -> Iterator[tuple[slice, Tensor]]:
         return
     step = min(len(x), max(16, BLOCK_CELLS // len(y)))
     buffer = torch.empty(step, len(y))
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        for begin in range(0, len(x), step):
-            rows = slice(begin, min(begin + step, len(x)))
-            block = buffer[: rows.stop - rows.start]
-            torch.mm(x[rows], y.T, out=block)
-            yield rows, block
+    for begin in range(0, len(x), step):
+        rows = slice(begin, min(begin + step, len(x)))
+        block = buffer[: rows.stop - rows.start]
+        torch.mm(x[rows], y.T, out=block)
+        yield rows, block
 
 
 def _in_threads(rows: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
