@@ -111,9 +111,9 @@ def triplet_loss(
 ) -> TripletOutcome:
     """The triplet loss of a batch: mine, then reduce max(0, d(a,p) − d(a,n) + margin) over them.
 
-    ``mining="all"`` costs O(N·M·log M) time, never the cubic list: for one anchor the loss of a negative
-    depends only on its rank among the sorted thresholds d(a,p) + margin. Its soft margin costs O(N·M·K), K
-    positives an anchor. A NaN or infinite embedding makes the loss NaN, whatever was mined
+    ``mining="all"`` costs O(N·M·log K) after one matrix product, K positives an anchor, never the cubic list: for one
+    anchor the loss of a negative depends only on its rank among the thresholds d(a,p) + margin. Its soft margin costs
+    O(N·M·K). A NaN or infinite embedding makes the loss NaN, whatever was mined
     (:func:`triune.functional.distances.check_finite` names the row).
 
     >>> x = torch.tensor([[0.0], [0.5], [0.6], [5.0]])
@@ -135,15 +135,15 @@ def triplet_loss(
         reference: where positives and negatives are taken from, shape (M, D); gradients flow to it too.
         reference_labels: the identity of each reference row.
         own_rows: which reference row is embedding i, see :func:`triune.functional.triplets.mine_triplets`.
-        generator: source of the random strategy's draws.
+        generator: source of the random strategy's draws; the same seed draws the triplets of
+            :func:`triune.functional.triplets.mine_triplets`, except under torch.compile.
 
     Returns:
-        The loss and its statistics. No valid triplet, or no active one: the loss is 0 and its gradients are
-        0.
+        The loss and its statistics. No valid triplet, or no active one: the loss is 0 and its gradients are 0.
 
-    Memory: O(D·(N + M)) and a block of 4 Mi distances. Larger problems are differentiated block by block,
-        once:
-    asking for their second derivative raises an error that says so.
+    Memory: O(D·(N + M)) and a block of 2 Mi distances by the kernels of float32 (see kernels/README.md), 4 Mi by plain
+    torch. The kernels, and blocks, are differentiated in the forward pass, once: asking for a second derivative raises
+    an error that says the way out. In float64, up to one block, second derivatives are right.
 
     Raises:
         ValueError: shapes or label counts disagree, or an option is unknown.
