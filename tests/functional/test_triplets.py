@@ -188,3 +188,22 @@ def test_errors_say_the_way_out():
         mine_triplets(x, labels, reference=x.clone(), reference_labels=list("abcd"))
     with pytest.raises(ValueError, match=r"3 wide but the reference is 2 wide"):
         mine_triplets(x, labels, reference=torch.randn(2, 2), reference_labels=[0, 1])
+
+
+@strategies
+def test_a_reference_a_hundred_times_the_batch_is_mined_in_blocks(strategy):
+    """20 anchors against 2,000 rows: the kernels, and plain torch in float64, agree with the cube a few at a time."""
+    rng = np.random.default_rng(6)
+    x, y = rng.integers(-9, 10, (20, 3)).astype(np.float32), rng.integers(-9, 10, (2000, 3)).astype(np.float32)
+    labels, others = rng.integers(0, 400, 20), rng.integers(0, 400, 2000)
+    d = np.sqrt(((x[:, None].astype(float) - y[None]) ** 2).sum(2))
+    expected = [
+        [row, p, n]
+        for row in range(20)
+        for _, p, n in brute_triplets(d[row : row + 1], labels[row : row + 1], strategy, 1.0, None, others).tolist()
+    ]
+    for dtype in (torch.float32, torch.float64):
+        mined = mine_triplets(
+            torch.tensor(x, dtype=dtype), labels, strategy, margin=1.0, reference=y, reference_labels=others
+        )
+        np.testing.assert_array_equal(torch.stack(list(mined), 1), expected)
