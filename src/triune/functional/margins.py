@@ -73,16 +73,11 @@ def suggest_margin(
     if pairs > samples:
         share = max(1, x.shape[0] * samples // pairs)
         anchors = torch.randperm(x.shape[0], generator=generator)[:share].to(x.device)
-    drawn = [
-        draw_random(groups._replace(start=groups.start[anchors], stop=groups.stop[anchors]), anchors, generator)
-        for _ in range(max(1, -(-samples // max(1, pairs)) if pairs else 1))
-    ]
-    gaps = torch.cat(
-        [
-            paired_distance(x[anchors[a]], x[n], metric) - paired_distance(x[anchors[a]], x[p], metric)
-            for a, p, n in drawn
-        ]
-    )
+    elif pairs:
+        anchors = anchors.repeat(-(-samples // pairs))
+    a, p, n = draw_random(groups._replace(start=groups.start[anchors], stop=groups.stop[anchors]), anchors, generator)
+    a = anchors[a]
+    gaps = paired_distance(x[a], x[n], metric) - paired_distance(x[a], x[p], metric)
     if gaps.numel() == 0:
         raise ValueError(
             f"{x.shape[0]} embeddings in {codes.unique().numel()} classes give no triplet: "  # type: ignore[no-untyped-call]
