@@ -53,4 +53,6 @@ class AugmentConfig:
                 raise ValueError(f"augment.{name} is {getattr(self, name)}: it cannot be negative")
 
 
-NO_AUGMENT = AugmentConfig(crop=1.0, aspect=1.0, flip=0.0, degrees=0.0, brightness=0.0, contrast=0.0, saturation=0.0)
+NO_AUGMENT = AugmentConfig(
+    crop=1.0, aspect=1.0, flip=0.0, degrees=0.0, shift=0.0, zoom=0.0, brightness=0.0, contrast=0.0, saturation=0.0
+)

@@ -211,7 +211,8 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
                 filename="best",
                 monitor=monitored,
                 mode=mode,
-                save_weights_only=True,
+                # Whole, since a checkpoint of weights alone would hold the last weights, not their running average.
+                save_weights_only=False,
                 enable_version_counter=False,
             )
         )
