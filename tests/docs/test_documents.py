@@ -1,13 +1,16 @@
-"""Every Python block of the documents runs, and prints what stands below it."""
+"""Every Python block of the documents runs and prints what stands below it; every link leads somewhere."""
 
 import contextlib
+import importlib
 import io
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
@@ -38,3 +41,26 @@ def test_every_block_runs_and_prints_what_the_document_says(document, tmp_path, 
             assert printed == block[2], f"{document}, line {line}"
             printed = ""
     assert printed == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_files_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+
+
+def test_the_site_lists_every_page():
+    def pages(entry):
+        return [entry] if isinstance(entry, str) else [p for e in entry for v in e.values() for p in pages(v)]
+
+    listed = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    there = [str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")]
+    assert sorted(listed) == sorted(there)
+
+
+def test_the_api_page_names_modules_that_exist():
+    modules = re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert modules
+    for module in modules:
+        importlib.import_module(module)
