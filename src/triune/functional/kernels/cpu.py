@@ -227,6 +227,31 @@ def _positives(d: Any, problem: Any, i: int, ap: Any, column: Any) -> int:
 
 
 @_jit
+def _widest(problem: Any) -> int:
+    """Size of the largest class, 1 at least."""
+    widest = 1
+    for i in range(len(problem.start)):
+        widest = max(widest, problem.stop[i] - problem.start[i])
+    return widest
+
+
+@_jit
+def _sort(values: Any, payload: Any, size: int) -> None:
+    """Shell sort of the first ``size`` values, payload along: NumPy's argsort would double the time to compile."""
+    gap = 1
+    while gap < size // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for k in range(gap, size):
+            value, carried, hole = values[k], payload[k], k
+            while hole >= gap and values[hole - gap] > value:
+                values[hole], payload[hole] = values[hole - gap], payload[hole - gap]
+                hole -= gap
+            values[hole], payload[hole] = value, carried
+        gap //= 3
+
+
+@_jit
 def _slope(weight: Any, d: Any, metric: int) -> Any:
     """V from the weight of a distance: its gradient with respect to x is V (x − y)."""
     if metric == 0:
@@ -292,7 +317,7 @@ def _hinge_rows(
     count = problem.y.shape[0]
     totals = np.zeros(5)
     d, c = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
-    widest = max(1, np.max(problem.stop - problem.start))
+    widest = _widest(problem)
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     r = np.empty(widest, dtype=np.float32)
     covering, mined = np.empty(widest + 1), np.empty(widest + 1)
@@ -307,9 +332,7 @@ def _hinge_rows(
         c[:] = 0
         by_rank = size > LINEAR_POSITIVES
         if by_rank:  # a range of sorted positives is counted by where it begins and ends
-            by_distance = np.argsort(ap[:size])
-            ap[:size] = ap[:size][by_distance]
-            column[:size] = column[:size][by_distance]
+            _sort(ap, column, size)
         covering[: size + 1] = 0
         mined[: size + 1] = 0
         for begin, end in ((0, start), (stop, count)):
@@ -428,7 +451,8 @@ def _rank_tile(
     for k in range(size):
         prefix[k + 1] = prefix[k] + np.float64(limit[k])
     first = np.empty(run, dtype=np.int32)
-    head, tail = np.zeros(run, dtype=np.int32), np.full(run, np.int32(size))
+    head, tail = np.zeros(run, dtype=np.int32), np.empty(run, dtype=np.int32)
+    tail[:] = size
     _rank(limit, d, True, first)
     if has_gap:
         _rank(ap + high, d, False, head)
@@ -469,7 +493,7 @@ def _soft_rows(
     totals = np.zeros(5)
     d, c = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
     e, q = np.empty(TILE, dtype=np.float32), np.empty(TILE, dtype=np.float32)
-    widest = max(1, np.max(problem.stop - problem.start))
+    widest = _widest(problem)
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     r = np.empty(widest)
     for row in range(first, last):
@@ -482,8 +506,9 @@ def _soft_rows(
         size = _positives(d, problem, i, ap, column)
         c[:] = 0
         r[:] = 0
-        largest, smallest, nearest = np.max(ap[:size]), np.min(ap[:size]), np.float32(np.inf)
-        farthest = np.float32(0)
+        _sort(ap, column, size)
+        smallest, largest = ap[0], ap[size - 1]
+        nearest, farthest = np.float32(np.inf), np.float32(0)
         for run in (d[:start], d[stop:]):
             for j in range(len(run)):
                 nearest = min(nearest, run[j])
@@ -608,7 +633,7 @@ def _mine_rows(
     """Write each anchor's triplets into its slots: original indices, negative −1 where a slot stays empty."""
     count = problem.y.shape[0]
     d = np.empty(count, dtype=np.float32)
-    widest = max(1, np.max(problem.stop - problem.start))
+    widest = _widest(problem)
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     found, chosen = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     for row in range(first, last):
@@ -668,9 +693,14 @@ def _closest_beyond_each(
     A negative is beyond exactly the positives it is ranked after; it is noted at the last of them, and what holds for
     a farther positive holds for a closer one: a running minimum from the farthest positive inwards.
     """
-    by_distance = np.argsort(ap[:size])
-    ordered = ap[:size][by_distance]
-    best, index = np.full(size + 1, np.float32(np.inf)), np.full(size + 1, len(d))
+    ordered, by_distance = np.empty(size, dtype=np.float32), np.empty(size, dtype=np.int64)
+    for k in range(size):
+        ordered[k] = ap[k]
+        by_distance[k] = k
+    _sort(ordered, by_distance, size)
+    best, index = np.empty(size + 1, dtype=np.float32), np.empty(size + 1, dtype=np.int64)
+    best[:] = np.inf
+    index[:] = len(d)
     position = np.empty(TILE, dtype=np.int32)
     for begin, end in ((0, start), (stop, len(d))):
         for left in range(begin, end, TILE):
