@@ -1,5 +1,6 @@
 """The training loop's body as a Lightning module: one step, one validation, the optimiser."""
 
+import math
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -50,6 +51,7 @@ class TrainingModule(pl.LightningModule):
         self.target_fpr = target_fpr
         self.total_steps = total_steps
         self.on_nonfinite = on_nonfinite
+        self.best_tpr = 0.0
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     def on_train_epoch_start(self) -> None:
@@ -86,7 +88,17 @@ class TrainingModule(pl.LightningModule):
         embeddings = torch.cat([e for e, _ in kept]) if kept else torch.empty(0, 1)
         identities = torch.cat([i for _, i in kept]) if kept else torch.empty(0, dtype=torch.long)
         tpr, auc = validation_figures(embeddings, identities, self.metric, self.target_fpr)
-        self.log_dict({"val_tpr": tpr, "val_auc": auc})
+        chosen = as_good(tpr, self.best_tpr, len(identities))
+        self.best_tpr = max(self.best_tpr, tpr)
+        self.log_dict({"val_tpr": tpr, "val_auc": auc, "chosen_step": float(self.global_step if chosen else -1)})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the best TPR so far, which later validations are compared with."""
+        checkpoint["best_tpr"] = self.best_tpr
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on comparing with the best TPR so far."""
+        self.best_tpr = checkpoint["best_tpr"]
 
     def configure_optimizers(self) -> Any:
         """AdamW; no weight decay on biases and normalisation layers; a schedule stepped every batch."""
@@ -137,6 +149,19 @@ def step_figures(terms: LossTerms, embedding: Tensor | None) -> dict[str, Tensor
         figures["train_positive_distance"] = outcome.positive_distance
         figures["train_negative_distance"] = outcome.negative_distance
     return {name: value.detach().float() for name, value in figures.items()}
+
+
+def as_good(tpr: float, best: float, images: int) -> bool:
+    """Whether a TPR is no more than one standard error below the best so far.
+
+    Validation TPR is soon near 1 and then differs by luck; among validations that are equally good the latest one,
+    with the smallest learning rate, is kept (the one-standard-error rule of Breiman et al. 1984). The error is that of
+    a share of as many images, not pairs: pairs of the same images are not independent.
+    """
+    if images == 0 or tpr != tpr:
+        return False
+    share = min(max(best, 0.5 / images), 1 - 0.5 / images)
+    return bool(tpr >= best - math.sqrt(share * (1 - share) / images))
 
 
 def collapse(embeddings: Tensor) -> Tensor:

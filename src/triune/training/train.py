@@ -197,7 +197,7 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
     Args:
         monitored: the validation figure that chooses the best checkpoint; ``None`` keeps the last only.
     """
-    mode = "max" if monitored in ("val_tpr", "val_auc") else "min"
+    mode = "max" if monitored == "val_tpr" else "min"
     checkpoints = run / "checkpoints"
     callbacks: list[Callback] = [
         History(run / "history.csv"),
@@ -209,7 +209,8 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
             ModelCheckpoint(
                 checkpoints,
                 filename="best",
-                monitor=monitored,
+                # The latest validation whose TPR is as good as the best: its step is the largest that was chosen.
+                monitor="chosen_step" if monitored == "val_tpr" else monitored,
                 mode=mode,
                 # Whole, since a checkpoint of weights alone would hold the last weights, not their running average.
                 save_weights_only=False,

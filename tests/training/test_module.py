@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from triune.training.module import as_good, collapse, validation_figures
+
+
+def test_a_validation_within_one_standard_error_of_the_best_is_as_good():
+    error = (0.9 * 0.1 / 400) ** 0.5
+    assert as_good(0.9 - 0.99 * error, 0.9, 400)
+    assert not as_good(0.9 - 1.01 * error, 0.9, 400)
+    assert as_good(0.95, 0.9, 400)
+
+
+def test_near_a_perfect_tpr_the_error_does_not_vanish():
+    assert as_good(1.0, 1.0, 300)
+    assert as_good(0.998, 1.0, 300)
+    assert not as_good(0.99, 1.0, 300)
+
+
+def test_without_a_figure_nothing_is_chosen():
+    assert not as_good(float("nan"), 0.0, 100)
+    assert not as_good(0.5, 0.0, 0)
+
+
+def test_collapse_is_1_in_one_point_and_0_when_spread_evenly():
+    point = torch.nn.functional.normalize(torch.ones(5, 3), dim=1)
+    assert float(collapse(point)) == pytest.approx(1.0)
+    assert float(collapse(torch.cat([torch.eye(3), -torch.eye(3)]))) == pytest.approx(0.0)
+
+
+def test_items_that_make_no_pair_of_a_kind_have_no_figures():
+    x = torch.eye(3)
+    for identities in ([0, 0, 0], [0, 1, 2], []):
+        tpr, auc = validation_figures(x[: len(identities)], torch.tensor(identities), "cosine", 0.05)
+        assert tpr != tpr
+        assert auc != auc
