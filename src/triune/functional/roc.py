@@ -106,10 +106,8 @@ class Verification:
 
     def tpr_at_fpr(self, fpr: float) -> float:
         """TPR@FPR: the largest TPR among the thresholds whose FPR ≤ ``fpr``; no interpolation."""
-        threshold = self.threshold_at_fpr(fpr)
-        if threshold == math.inf and self.impostor_scores[-1] == math.inf:
-            return 0.0  # even +∞ accepts an impostor: no threshold keeps the budget
-        return self.confusion_at(threshold).tpr
+        threshold = self._lowest_allowed(fpr)
+        return 0.0 if threshold is None else self.confusion_at(threshold).tpr
 
     def threshold_at_fpr(self, fpr: float) -> float:
         """The lowest observed score whose FPR ≤ ``fpr``; +∞ where even the highest score accepts too many.
@@ -117,17 +115,8 @@ class Verification:
         Raises:
             ValueError: ``fpr`` is not from 0 to 1.
         """
-        # TPR only grows as the threshold falls, so the lowest allowed threshold has the largest allowed TPR.
-        allowed = self._allowed(fpr)
-        if allowed >= self.impostors:
-            return float(min(self.match_scores[0], self.impostor_scores[0]))
-        barred = self.impostor_scores[self.impostors - 1 - allowed]  # accepting it would be one too many
-        candidates = [
-            scores[place]
-            for scores in (self.match_scores, self.impostor_scores)
-            if (place := int(np.searchsorted(scores, barred, side="right"))) < len(scores)
-        ]
-        return float(min(candidates)) if candidates else math.inf
+        threshold = self._lowest_allowed(fpr)
+        return math.inf if threshold is None else threshold
 
     def confusion_at(self, threshold: float) -> Confusion:
         """TP, FP, TN, FN when pairs with score ≥ ``threshold`` are accepted."""
@@ -140,6 +129,19 @@ class Verification:
     def reliable_at(self, fpr: float) -> bool:
         """Whether there are enough non-matching pairs to measure this FPR: at least 30 false positives expected."""
         return fpr * self.impostors >= LEAST_EXPECTED_FALSE_POSITIVES
+
+    def _lowest_allowed(self, fpr: float) -> float | None:
+        # TPR only grows as the threshold falls, so the lowest allowed threshold has the largest allowed TPR.
+        allowed = self._allowed(fpr)
+        if allowed >= self.impostors:
+            return float(min(self.match_scores[0], self.impostor_scores[0]))
+        barred = self.impostor_scores[self.impostors - 1 - allowed]  # accepting it would be one too many
+        candidates = [
+            scores[place]
+            for scores in (self.match_scores, self.impostor_scores)
+            if (place := int(np.searchsorted(scores, barred, side="right"))) < len(scores)
+        ]
+        return float(min(candidates)) if candidates else None
 
     def _allowed(self, fpr: float) -> int:
         """How many false positives ``fpr`` allows: the largest whole number whose rate does not exceed it."""
