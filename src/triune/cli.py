@@ -41,20 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}", 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted; what was finished is kept, go on with `triune train --resume RUN`", 130)
+    except KeyboardInterrupt as stopped:
+        run = f"; go on after its last epoch with `triune train --resume {stopped}`" if str(stopped) else ""
+        return _fail(f"interrupted{run}", 130)
 
 
 def demo(arguments: list[str]) -> int:
     """Train on real digits and write a report to look at."""
-    return train([*DEMO_FLAGS, *arguments])
+    return train([*DEMO_FLAGS, *arguments], prog="triune demo")
 
 
-def train(arguments: list[str]) -> int:
+def train(arguments: list[str], prog: str = "triune train") -> int:
     """Train on a table, a folder or a named data set; evaluate and report."""
     from triune.training.settings import parse_train
 
-    config = parse_train(arguments)
+    config = parse_train(arguments, prog)
     from triune.evaluation.report import write_report
     from triune.evaluation.summary import summary
     from triune.training.train import train_and_evaluate

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 
 import numpy as np
 import polars
@@ -242,6 +243,29 @@ def test_scores_from_a_file_are_judged_and_distances_are_told_apart_by_name(tmp_
     (tmp_path / "bad.csv").write_text("score,match\n0.9,1\n0.8,perhaps\n")
     assert main(["evaluate", "--scores", str(tmp_path / "bad.csv")]) == 2
     assert "row 3, column match: 'perhaps'" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_how_to_go_on_and_exits_130(table, tmp_path, monkeypatch, capsys):
+    from triune.training.module import TrainingModule
+
+    step = TrainingModule.training_step
+
+    def interrupted(self, batch, batch_index):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(TrainingModule, "training_step", interrupted)
+    run = tmp_path / "run"
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        assert main(["train", "--data", str(table), *TINY, "--epochs", "2", "--run", str(run)]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning switches it off while it shuts down
+    assert f"--resume {run}" in capsys.readouterr().err
+    monkeypatch.undo()
+    facts = train_only(["--resume", str(run), "--epochs", "2"])
+    assert facts["epochs"] == 2
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(finished, table):

@@ -84,8 +84,11 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     save_config(run, replace(config, run=run, resume=None))
     trainer = build_trainer(config, run, monitored=monitored(data, config))
     started = time.monotonic()
-    with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
-        trainer.fit(module, data, ckpt_path=str(last) if config.resume else None, weights_only=True)
+    try:
+        with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
+            trainer.fit(module, data, ckpt_path=str(last) if config.resume else None, weights_only=True)
+    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt(str(run)) from stopped
     seconds = time.monotonic() - started
     best = best_checkpoint(run)
     prefix = "model."
