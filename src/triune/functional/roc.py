@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from torch import Tensor
+
+from triune.functional.impostors import Impostors, Listed
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -49,6 +52,42 @@ class Confusion(NamedTuple):
         return _ratio(self.tp + self.tn, sum(self))
 
 
+class OperatingPoint(NamedTuple):
+    """What a false-positive budget gives.
+
+    Args:
+        target_fpr: the budget.
+        threshold: the lowest observed score that keeps it; +∞ where none does.
+        tpr: the share of matching pairs accepted there.
+        fpr: the share of non-matching pairs really accepted there, never above the budget.
+        reliable: whether there are enough non-matching pairs to measure the budget by.
+        reason: why not.
+    """
+
+    target_fpr: float
+    threshold: float
+    tpr: float
+    fpr: float
+    reliable: bool
+    reason: str | None
+
+
+class CostPoint(NamedTuple):
+    """The threshold that costs least.
+
+    Args:
+        threshold: an observed score, or +∞ where accepting nothing costs least.
+        cost: expected cost of a comparison.
+        normalized: the same over that of the better of accepting all and accepting nothing; 1 means useless scores.
+        confusion: what the threshold does to the pairs.
+    """
+
+    threshold: float
+    cost: float
+    normalized: float
+    confusion: Confusion
+
+
 @dataclass(frozen=True)
 class Verification:
     """The exact ROC of a set of scored pairs. A pair is accepted when its score ≥ threshold; ties go together.
@@ -57,11 +96,11 @@ class Verification:
 
     Args:
         match_scores: of the matching pairs, ascending.
-        impostor_scores: of the non-matching pairs, ascending.
+        impostor: the scores of the non-matching pairs, listed or counted.
     """
 
     match_scores: Array
-    impostor_scores: Array
+    impostor: Impostors
 
     @property
     def matches(self) -> int:
@@ -71,17 +110,26 @@ class Verification:
     @property
     def impostors(self) -> int:
         """How many pairs do not."""
-        return len(self.impostor_scores)
+        return self.impostor.count
 
     @property
+    def impostor_scores(self) -> Array:
+        """Of the non-matching pairs, ascending, where they are listed."""
+        if not isinstance(self.impostor, Listed):
+            raise ValueError("the non-matching pairs were counted, not listed: ask for histogram(), roc() or at()")
+        return self.impostor.scores
+
+    @cached_property
     def auc(self) -> float:
         """Area under the step ROC, ties counted half: the Mann–Whitney statistic."""
-        below = np.searchsorted(self.impostor_scores, self.match_scores, side="left")
-        up_to = np.searchsorted(self.impostor_scores, self.match_scores, side="right")
-        # Whole numbers until the last step: exact up to 2**63 pairs.
-        return (int(below.sum(dtype=np.int64)) + int(up_to.sum(dtype=np.int64))) / (2 * self.matches * self.impostors)
+        scores, times = self._knots
+        both = self.impostor.below(scores) + self.impostor.up_to(scores)
+        # Whole numbers until the last step: Python's have no limit, and 64 bits hold a score's share of them.
+        return int(sum(int(part.sum()) for part in np.array_split(both * times, 1024))) / (
+            2 * self.matches * self.impostors
+        )
 
-    @property
+    @cached_property
     def eer(self) -> float:
         """Equal error rate: where FNR meets FPR, by linear interpolation between the two neighbouring points."""
         fpr, tpr, _ = self.roc()
@@ -93,10 +141,15 @@ class Verification:
         return float(fpr[after - 1] + share * (fpr[after] - fpr[after - 1]))
 
     def roc(self) -> tuple[Array, Array, Array]:
-        """FPR, TPR and threshold at every observed score, from +∞ (nothing accepted) down to the lowest."""
-        scores = np.union1d(self.match_scores, self.impostor_scores)[::-1]
+        """FPR, TPR and threshold, from +∞ (nothing accepted) down to the lowest score.
+
+        A point for every observed score where the scores are listed. Where they are counted, the corners: the points
+        left out lie on the straight lines between them, and the threshold before a corner is the least float above a
+        match score.
+        """
+        scores = self.impostor.corners(self._knots[0])[::-1]
         tp = self.matches - np.searchsorted(self.match_scores, scores, side="left")
-        fp = self.impostors - np.searchsorted(self.impostor_scores, scores, side="left")
+        fp = self.impostors - self.impostor.below(scores)
         start = np.zeros(1)
         return (
             np.concatenate([start, fp / self.impostors]),
@@ -104,10 +157,41 @@ class Verification:
             np.concatenate([[math.inf], scores.astype(np.float64)]),
         )
 
+    def det(self) -> tuple[Array, Array, Array]:
+        """The detection error trade-off: FPR, FNR = 1 − TPR and threshold, as in :meth:`roc`."""
+        fpr, tpr, threshold = self.roc()
+        return fpr, 1 - tpr, threshold
+
+    def partial_auc(self, max_fpr: float, *, standardized: bool = False) -> float:
+        """Area under the ROC from FPR 0 to ``max_fpr``, over ``max_fpr``: the mean TPR in that range.
+
+        Within tied scores the curve is the straight line between its points, as in :attr:`auc`.
+
+        Args:
+            max_fpr: a rate above 0, up to 1.
+            standardized: scale it so that chance gives ½ and perfect scores 1 (McClish 1989), as scikit-learn does.
+        """
+        if not 0 < max_fpr <= 1:
+            raise ValueError(f"max_fpr is {max_fpr}: a rate above 0, up to 1, is needed")
+        fpr, tpr, _ = self.roc()
+        stop = int(np.searchsorted(fpr, max_fpr, side="right"))
+        end = np.interp(max_fpr, fpr[stop - 1 : stop + 1], tpr[stop - 1 : stop + 1])
+        x, y = np.append(fpr[:stop], max_fpr), np.append(tpr[:stop], end)
+        area = float(np.trapezoid(y, x))
+        if not standardized:
+            return area / max_fpr
+        chance = 0.5 * max_fpr * max_fpr
+        return 0.5 * (1 + (area - chance) / (max_fpr - chance))
+
     def tpr_at_fpr(self, fpr: float) -> float:
         """TPR@FPR: the largest TPR among the thresholds whose FPR ≤ ``fpr``; no interpolation."""
-        threshold = self._lowest_allowed(fpr)
-        return 0.0 if threshold is None else self.confusion_at(threshold).tpr
+        # TPR only grows as the threshold falls: the lowest match score that keeps the budget has it.
+        knots, _ = self._knots
+        kept = self.impostors - self.impostor.below(knots) <= self._allowed(fpr)
+        if not kept.any():
+            return 0.0
+        lowest = knots[int(np.argmax(kept))]
+        return (self.matches - int(np.searchsorted(self.match_scores, lowest, side="left"))) / self.matches
 
     def threshold_at_fpr(self, fpr: float) -> float:
         """The lowest observed score whose FPR ≤ ``fpr``; +∞ where even the highest score accepts too many.
@@ -115,33 +199,83 @@ class Verification:
         Raises:
             ValueError: ``fpr`` is not from 0 to 1.
         """
-        threshold = self._lowest_allowed(fpr)
-        return math.inf if threshold is None else threshold
+        allowed = self._allowed(fpr)
+        if allowed >= self.impostors:
+            return float(min(self.match_scores[0], self.impostor.lowest))
+        barred = self.impostor.at(self.impostors - 1 - allowed)  # accepting it would be one too many
+        place = int(np.searchsorted(self.match_scores, barred, side="right"))
+        matching = float(self.match_scores[place]) if place < self.matches else math.inf
+        # With a budget of none, the barred score is the highest and no impostor lies above.
+        return min(matching, self.impostor.above(barred) if allowed else math.inf)
+
+    def operating_point(self, fpr: float) -> OperatingPoint:
+        """The threshold, the TPR and the realised FPR of a budget, and whether there are pairs enough to trust it."""
+        threshold = self.threshold_at_fpr(fpr)
+        reliable = self.reliable_at(fpr)
+        expected = fpr * self.impostors
+        return OperatingPoint(
+            target_fpr=fpr,
+            threshold=threshold,
+            tpr=self.tpr_at_fpr(fpr),
+            fpr=self.confusion_at(threshold).fpr,
+            reliable=reliable,
+            reason=None
+            if reliable
+            else f"only {expected:.1f} false positives are expected; {LEAST_EXPECTED_FALSE_POSITIVES} are needed",
+        )
+
+    def least_cost(self, prior: float, *, miss: float = 1.0, false_alarm: float = 1.0) -> CostPoint:
+        """The threshold with the least expected cost, prior·miss·FNR + (1 − prior)·false_alarm·FPR.
+
+        The detection cost function of NIST's speaker recognition evaluations. Of equal costs the highest threshold.
+
+        Args:
+            prior: how likely a comparison is of the same identity, from 0 to 1.
+            miss: what rejecting a matching pair costs.
+            false_alarm: what accepting a non-matching pair costs.
+        """
+        if not 0 <= prior <= 1:
+            raise ValueError(f"prior is {prior}: a probability from 0 to 1 is needed")
+        if not (0 <= miss < math.inf and 0 <= false_alarm < math.inf):
+            raise ValueError(f"the costs are {miss} and {false_alarm}: finite numbers, at least 0, are needed")
+        knots = self._knots[0]
+        fnr = np.append(np.searchsorted(self.match_scores, knots, side="left") / self.matches, 1.0)
+        fpr = np.append((self.impostors - self.impostor.below(knots)) / self.impostors, 0.0)
+        cost = prior * miss * fnr + (1 - prior) * false_alarm * fpr
+        best = len(cost) - 1 - int(np.argmin(cost[::-1]))
+        threshold = math.inf if best == len(knots) else float(knots[best])
+        trivial = min(prior * miss, (1 - prior) * false_alarm)
+        least = float(cost[best])
+        return CostPoint(threshold, least, least / trivial if trivial else math.nan, self.confusion_at(threshold))
 
     def confusion_at(self, threshold: float) -> Confusion:
         """TP, FP, TN, FN when pairs with score ≥ ``threshold`` are accepted."""
         if math.isnan(threshold):
             raise ValueError("threshold is NaN: a number is needed")
         fn = int(np.searchsorted(self.match_scores, threshold, side="left"))
-        tn = int(np.searchsorted(self.impostor_scores, threshold, side="left"))
+        tn = int(self.impostor.below(np.array([threshold], dtype=np.float64))[0])
         return Confusion(tp=self.matches - fn, fp=self.impostors - tn, tn=tn, fn=fn)
+
+    def histogram(self, bins: int = 80) -> tuple[Array, Array, Array]:
+        """Histograms of all scores: edges ``(bins + 1,)``, counts of matching and of non-matching pairs ``(bins,)``.
+
+        Counted scores are visited once more.
+        """
+        low = min(float(self.match_scores[0]), self.impostor.lowest)
+        high = max(float(self.match_scores[-1]), self.impostor.at(self.impostors - 1))
+        if not high > low:
+            low, high = low - 0.5, high + 0.5
+        edges = np.linspace(low, high, bins + 1)
+        return edges, np.histogram(self.match_scores, edges)[0], self.impostor.histogram(edges)
 
     def reliable_at(self, fpr: float) -> bool:
         """Whether there are enough non-matching pairs to measure this FPR: at least 30 false positives expected."""
         return fpr * self.impostors >= LEAST_EXPECTED_FALSE_POSITIVES
 
-    def _lowest_allowed(self, fpr: float) -> float | None:
-        # TPR only grows as the threshold falls, so the lowest allowed threshold has the largest allowed TPR.
-        allowed = self._allowed(fpr)
-        if allowed >= self.impostors:
-            return float(min(self.match_scores[0], self.impostor_scores[0]))
-        barred = self.impostor_scores[self.impostors - 1 - allowed]  # accepting it would be one too many
-        candidates = [
-            scores[place]
-            for scores in (self.match_scores, self.impostor_scores)
-            if (place := int(np.searchsorted(scores, barred, side="right"))) < len(scores)
-        ]
-        return float(min(candidates)) if candidates else None
+    @cached_property
+    def _knots(self) -> tuple[Array, Array]:
+        """The distinct match scores, ascending, and how often each occurs."""
+        return np.unique(self.match_scores, return_counts=True)
 
     def _allowed(self, fpr: float) -> int:
         """How many false positives ``fpr`` allows: the largest whole number whose rate does not exceed it."""
@@ -191,7 +325,7 @@ def from_scores(match_scores: Array, impostor_scores: Array) -> Verification:
         raise ValueError("there is no matching pair: TPR is not defined; give pairs that show the same identity")
     if not len(impostor_scores):
         raise ValueError("there is no non-matching pair: FPR is not defined; give pairs of different identities")
-    return Verification(np.sort(match_scores), np.sort(impostor_scores))
+    return Verification(np.sort(match_scores), Listed(np.sort(impostor_scores)))
 
 
 def _as_array(values: Any) -> Array:

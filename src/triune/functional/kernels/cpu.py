@@ -34,7 +34,7 @@ STRATEGIES = {"hard": 0, "batch_hard": 1, "semihard": 2}
 _FAST = {"reassoc", "contract", "nsz", "nnan"}
 
 
-def _compile(flags: set[str]) -> Any:
+def compile_kernel(flags: set[str]) -> Any:
     """A Numba decorator that caches on disk, where there is a place to write to."""
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -47,7 +47,8 @@ def _compile(flags: set[str]) -> Any:
     return decorate
 
 
-_jit = _compile(_FAST)
+_compile = compile_kernel
+_jit = compile_kernel(_FAST)
 
 
 class Problem(NamedTuple):
@@ -580,7 +581,7 @@ def _take_logarithms(q: Any, totals: Any) -> None:
         q[j] = 0
 
 
-@_compile({"contract"})
+@compile_kernel({"contract"})
 def _exponentials(largest: Any, d: Any, e: Any) -> None:
     """e = exp(largest − d) within 2 units of rounding, for |largest − d| < 80: Cephes' expf, which vectorises.
 

@@ -1,0 +1,190 @@
+"""The scores of the non-matching pairs, listed in full or only counted: how many lie below, which is the k-th."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+class Impostors(Protocol):
+    """What a :class:`~triune.functional.roc.Verification` asks of the non-matching pairs."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    @property
+    def lowest(self) -> float:
+        """The lowest score."""
+
+    def below(self, scores: Array) -> Array:
+        """How many impostors score less than each of the given scores, int64."""
+
+    def up_to(self, scores: Array) -> Array:
+        """How many score no more than each, int64."""
+
+    def at(self, place: int) -> float:
+        """The score at a place of the ascending order, from 0."""
+
+    def above(self, score: float) -> float:
+        """The lowest impostor score above ``score``; +∞ if there is none."""
+
+    def corners(self, knots: Array) -> Array:
+        """Scores, ascending, that hold a corner of the ROC whose true-positive rate changes at ``knots``."""
+
+    def histogram(self, edges: Array) -> Array:
+        """How many score in each [edge, next edge), the last one closed, int64."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Every impostor score, ascending."""
+
+    scores: Array
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.scores)
+
+    @property
+    def lowest(self) -> float:
+        """The lowest score."""
+        return float(self.scores[0])
+
+    def below(self, scores: Array) -> Array:
+        """How many score less than each of the given scores."""
+        return np.searchsorted(self.scores, scores, side="left")
+
+    def up_to(self, scores: Array) -> Array:
+        """How many score no more than each."""
+        return np.searchsorted(self.scores, scores, side="right")
+
+    def at(self, place: int) -> float:
+        """The score at a place of the ascending order."""
+        return float(self.scores[place])
+
+    def above(self, score: float) -> float:
+        """The lowest impostor score above ``score``; +∞ if there is none."""
+        place = int(np.searchsorted(self.scores, score, side="right"))
+        return float(self.scores[place]) if place < len(self.scores) else math.inf
+
+    def corners(self, knots: Array) -> Array:
+        """All observed scores."""
+        return np.union1d(knots, self.scores)
+
+    def histogram(self, edges: Array) -> Array:
+        """How many score in each [edge, next edge), the last one closed."""
+        return np.histogram(self.scores, edges)[0]
+
+
+class Kept(NamedTuple):
+    """Every impostor score from ``low`` to ``high``, ascending, and how many lie below ``low``."""
+
+    low: float
+    high: float
+    below: int
+    scores: Array
+
+
+class Visits(Protocol):
+    """Visits every pair again, for what was not counted the first time."""
+
+    def below(self, scores: Array) -> Array:
+        """How many impostors score less than each."""
+
+    def select(self, place: int) -> float:
+        """The score at a place of the ascending order."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Impostors counted around the knots (the distinct match scores), with a few intervals kept in full.
+
+    Everything about the ROC changes at knots only, so it is exact. What lies strictly between two knots, such as the
+    threshold of a budget, comes from the kept intervals; else from another visit of all pairs.
+
+    Args:
+        knots: ``(U,)`` ascending.
+        knots_below, knots_up_to: ``(U,)`` int64, how many impostors score less, and no more, than each knot.
+        count: how many there are.
+        kept: intervals known in full.
+        visits: what visits every pair again.
+    """
+
+    knots: Array
+    knots_below: Array
+    knots_up_to: Array
+    count: int
+    kept: Sequence[Kept]
+    visits: Visits
+
+    @property
+    def lowest(self) -> float:
+        """The lowest score."""
+        return self.at(0)
+
+    def below(self, scores: Array) -> Array:
+        """How many score less than each of the given scores; visits the pairs again for what is not known."""
+        return self._counts(np.asarray(scores), self.knots_below, "left")
+
+    def up_to(self, scores: Array) -> Array:
+        """How many score no more than each."""
+        return self._counts(np.asarray(scores), self.knots_up_to, "right")
+
+    def at(self, place: int) -> float:
+        """The score at a place of the ascending order."""
+        # A knot that impostors tie with may be the score itself.
+        knot = int(np.searchsorted(self.knots_up_to, place, side="right"))
+        if knot < len(self.knots) and self.knots_below[knot] <= place:
+            return float(self.knots[knot])
+        for kept in self.kept:
+            if kept.below <= place < kept.below + len(kept.scores):
+                return float(kept.scores[place - kept.below])
+        return self.visits.select(place)
+
+    def above(self, score: float) -> float:
+        """The lowest impostor score above ``score``; +∞ if there is none."""
+        place = int(self.up_to(np.array([score]))[0])
+        return self.at(place) if place < self.count else math.inf
+
+    def corners(self, knots: Array) -> Array:
+        """The knots, the next float above each, and the lowest score: points between them lie on straight lines."""
+        return np.unique(np.concatenate([[np.float32(self.lowest)], knots, np.nextafter(knots, np.float32(np.inf))]))
+
+    def histogram(self, edges: Array) -> Array:
+        """How many score in each [edge, next edge), the last one closed; visits the pairs again."""
+        edges = np.asarray(edges, dtype=np.float64)
+        inner = self.visits.below(np.append(edges[:-1], np.nextafter(edges[-1], np.inf)))
+        return np.diff(inner)
+
+    def _counts(self, scores: Array, known: Array, side: str) -> Array:
+        """Counts of impostors on one side of each score, from knots, from gaps between them, from kept intervals."""
+        counts = np.full(len(scores), -1, dtype=np.int64)
+        place = np.searchsorted(self.knots, scores, side="left")
+        inside = np.minimum(place, len(self.knots) - 1)
+        is_knot = self.knots[inside] == scores
+        counts[is_knot] = known[inside[is_knot]]
+        # Between two knots that no impostor lies between, the count is known as well.
+        before = np.where(place > 0, self.knots_up_to[np.maximum(place - 1, 0)], 0)
+        after = np.where(place < len(self.knots), self.knots_below[inside], self.count)
+        empty = (counts < 0) & (before == after)
+        counts[empty] = before[empty]
+        # So is it next to a knot, where no float lies between.
+        lower = np.where(place > 0, self.knots[np.maximum(place - 1, 0)], -np.inf)
+        beside = (
+            (counts < 0) & (np.nextafter(lower.astype(np.float32), np.float32(np.inf)) == scores) & (side == "left")
+        )
+        counts[beside] = before[beside]
+        for kept in self.kept:
+            known_here = (counts < 0) & (scores >= kept.low) & (scores <= kept.high)
+            counts[known_here] = kept.below + np.searchsorted(kept.scores, scores[known_here], side=side)  # type: ignore[call-overload]
+        left = counts < 0
+        if left.any():
+            asked = scores[left] if side == "left" else np.nextafter(scores[left].astype(np.float64), np.inf)
+            counts[left] = self.visits.below(asked)
+        return counts

@@ -1,0 +1,531 @@
+"""Every pair of N embeddings in tiles of the score matrix, and impostor scores counted among match scores."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.functional.impostors import Counted, Kept
+from triune.functional.kernels import counting
+from triune.functional.labels import Labels, encode_labels
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Exclusion = Literal["pairs", "matches"]
+
+ROWS, COLUMNS = 1024, 2048
+"""Of a tile: 8 MiB of scores, so that a tile is still in the cache when it is used."""
+SAMPLE = 1 << 20
+"""Pairs drawn to foresee where thresholds will lie."""
+KEPT = 1 << 26
+"""Most scores kept around thresholds, in all: 256 MiB."""
+COUNTER_PAIRS = 1 << 31
+"""After so many pairs the threads' 32-bit counters, which hold twice as much, are emptied."""
+
+
+class Tile(NamedTuple):
+    """Scores of some rows against some columns, in a buffer that the next tile overwrites."""
+
+    row: int
+    column: int
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class PairTiles:
+    """All pairs of rows and columns, both sorted by label, so that a row's matching columns are one run.
+
+    Args:
+        x: rows ``(N, D)`` float32, of unit length for the cosine.
+        y: columns ``(M, D)``; the same tensor where pairs are drawn from one set.
+        spans: for each row the first column it is paired with and its run of matching columns, int64 ``(N, 3)``.
+        groups: group codes of rows and of columns; both empty where no pair is excluded.
+        exclude: which pairs within a group are left out.
+        metric: the distance.
+        divide_over: processes that share the tiles.
+    """
+
+    x: Tensor
+    y: Tensor
+    spans: Array
+    groups: tuple[Array, Array]
+    exclude: Exclusion
+    metric: Metric
+    divide_over: ProcessGroup | None
+
+    @classmethod
+    def prepare(
+        cls,
+        embeddings: Embeddings,
+        labels: Labels,
+        metric: Metric,
+        gallery: Embeddings | None = None,
+        gallery_labels: Labels | None = None,
+        groups: Labels | None = None,
+        gallery_groups: Labels | None = None,
+        exclude: Exclusion = "pairs",
+        divide_over: ProcessGroup | None = None,
+    ) -> "PairTiles":
+        """Check what :func:`triune.functional.pairs.verify_embeddings` was given, and sort it by label."""
+        check_metric(metric)
+        if exclude not in ("pairs", "matches"):
+            raise ValueError(f"exclude is {exclude!r}; known are 'pairs' and 'matches'")
+        if gallery is None and not (gallery_labels is None and gallery_groups is None):
+            raise ValueError("gallery_labels or gallery_groups without gallery: give the gallery's embeddings too")
+        x = _ready(embeddings, metric, "embeddings")
+        if gallery is None:
+            codes = other = encode_labels(labels, count=len(x), device="cpu").numpy()
+            kinds = other_kinds = _codes(groups, len(x), "groups")
+        else:
+            if gallery_labels is None:
+                raise ValueError("gallery_labels is missing: one label for each gallery row")
+            if (groups is None) != (gallery_groups is None):
+                raise ValueError("groups and gallery_groups go together: give both or neither")
+            y = _ready(gallery, metric, "gallery")
+            if x.shape[1] != y.shape[1]:
+                raise ValueError(f"embeddings have {x.shape[1]} dimensions but the gallery {y.shape[1]}")
+            codes, other = encode_together(labels, gallery_labels, (len(x), len(y)), ("labels", "gallery_labels"))
+            kinds, other_kinds = _codes(None, 0, ""), _codes(None, 0, "")
+            if groups is not None and gallery_groups is not None:
+                kinds, other_kinds = encode_together(
+                    groups, gallery_groups, (len(x), len(y)), ("groups", "gallery_groups")
+                )
+        order = np.argsort(codes, kind="stable")
+        codes, x = codes[order], x[torch.from_numpy(order)].contiguous()
+        kinds = kinds[order] if len(kinds) else kinds
+        if gallery is None:
+            y, other, other_kinds = x, codes, kinds
+            first = np.arange(1, len(x) + 1)
+        else:
+            order = np.argsort(other, kind="stable")
+            other, y = other[order], y[torch.from_numpy(order)].contiguous()
+            other_kinds = other_kinds[order] if len(other_kinds) else other_kinds
+            first = np.zeros(len(x), dtype=np.int64)
+        start = np.maximum(np.searchsorted(other, codes, side="left"), first)
+        stop = np.maximum(np.searchsorted(other, codes, side="right"), start)
+        spans = np.stack([first, start, stop], axis=1).astype(np.int64)
+        return cls(x, y, spans, (kinds, other_kinds), exclude, metric, divide_over)
+
+    @property
+    def total(self) -> int:
+        """How many pairs there are, matching or not, before any exclusion."""
+        return int((len(self.y) - self.spans[:, 0]).sum())
+
+    def match_scores(self) -> Array:
+        """The scores of all matching pairs, ascending, float32."""
+        count = int((self.spans[:, 2] - self.spans[:, 1]).sum())
+        found = np.empty(count, dtype=np.float32)
+        place = 0
+
+        def matching(row: int, column: int) -> bool:
+            spans = self.spans[row : row + ROWS]
+            return bool(((spans[:, 1] < column + COLUMNS) & (spans[:, 2] > column) & (spans[:, 2] > spans[:, 1])).any())
+
+        for tile in self.tiles(matching):
+            place = counting.match_rows(
+                tile.scores.cpu().numpy(), tile.row, tile.column, self.spans, self.groups, found, place
+            )
+        found = found[:place]
+        found.sort()
+        return found
+
+    def listed(self) -> Array:
+        """The scores of all impostor pairs, in no order, float32: 4 bytes a pair."""
+        parts = [tile.scores[self.impostors(tile)].cpu().numpy() for tile in self.tiles(self.differing)]
+        return np.concatenate(self.gathered(parts)) if parts or self.divide_over else np.empty(0, dtype=np.float32)
+
+    def counted(self, knots: Array, fprs: Sequence[float]) -> Counted:
+        """Impostor scores counted among the sorted distinct match scores ``knots (U,)``, in one visit of all pairs.
+
+        Intervals around the thresholds of ``fprs``, foreseen from a sample of pairs, are kept in full.
+        """
+        sample = self.sample()
+        intervals, capacity = foreseen(sample, self.total, fprs)
+        ends = np.concatenate([sample, knots[[0, -1]]])
+        # Bins cover what nearly all scores lie in: a few far away must not make them coarse.
+        low, high = np.quantile(ends, [0.0005, 0.9995]) if len(ends) > 100 else (ends.min(), ends.max())
+        table = counting.tables(knots, float(low), float(high), intervals)
+        on_cpu = self.x.device.type == "cpu"
+        totals = (self._count_on_cpu if on_cpu else self._count_by_torch)(table, capacity)
+        return self._joined(table, intervals, totals)
+
+    def below(self, scores: Array) -> Array:
+        """How many impostors score less than each of the given ones: another visit of all pairs."""
+        order = np.argsort(scores)
+        limits = torch.from_numpy(np.asarray(scores, dtype=np.float64)[order]).to(self.x.device)
+        counts = torch.zeros(len(limits) + 1, dtype=torch.int64, device=self.x.device)
+        for tile in self.tiles(self.differing):
+            found = tile.scores[self.impostors(tile)].double()
+            counts += torch.bincount(torch.searchsorted(limits, found, right=True), minlength=len(counts))
+        # A score s is counted at the number of limits ≤ s; it lies below the limits after those.
+        cumulative = self._summed(counts.cumsum(0)[:-1]).cpu().numpy()
+        result = np.empty(len(limits), dtype=np.int64)
+        result[order] = cumulative
+        return result
+
+    def select(self, place: int) -> float:
+        """The impostor score at a place of the ascending order, from 0: two more visits of all pairs.
+
+        A radix selection on the bits of the floats: the upper half of the bits first, then the lower half.
+        """
+        upper = self._histogram_of_keys(lambda keys: keys >> 16)
+        ends = np.cumsum(upper)
+        half = int(np.searchsorted(ends, place, side="right"))
+        lower = self._histogram_of_keys(lambda keys: torch.where(keys >> 16 == half, keys & 0xFFFF, 1 << 16))
+        before = int(ends[half - 1]) if half else 0
+        low = int(np.searchsorted(np.cumsum(lower[: 1 << 16]), place - before, side="right"))
+        return _float_of_key((half << 16) | low)
+
+    def tiles(self, wanted: Callable[[int, int], bool]) -> Iterator[Tile]:
+        """The wanted tiles, one after the other in one buffer.
+
+        Args:
+            wanted: says of a tile's first row and first column whether it is computed.
+        """
+        squares = (self.x.square().sum(1), self.y.square().sum(1)) if self.metric != "cosine" else None
+        buffer = torch.empty(min(ROWS, len(self.x)) * min(COLUMNS, len(self.y)), device=self.x.device)
+        for row in range(0, len(self.x), ROWS):
+            rows = self.x[row : row + ROWS]
+            for column in range(0, len(self.y), COLUMNS):
+                if not wanted(row, column):
+                    continue
+                columns = self.y[column : column + COLUMNS]
+                scores = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
+                torch.mm(rows, columns.T, out=scores)
+                if squares is not None:
+                    norms = (squares[0][row : row + ROWS], squares[1][column : column + COLUMNS])
+                    to_distances(scores, rows, columns, norms, square=self.metric == "squared_euclidean")
+                yield Tile(row, column, scores)
+
+    def differing(self, row: int, column: int) -> bool:
+        """Whether a tile holds an impostor pair, and is this process's to visit."""
+        share, processes = (0, 1) if self.divide_over is None else _place(self.divide_over)
+        # Rows far down have few columns left: taking turns gives every process some of each.
+        if (row // ROWS + column // COLUMNS) % processes != share:
+            return False
+        spans = self.spans[row : row + ROWS]
+        end = min(column + COLUMNS, len(self.y))
+        before = np.minimum(spans[:, 1], end) > np.maximum(spans[:, 0], column)
+        after = np.maximum(spans[:, 2], column) < end
+        return bool((before | after).any())
+
+    def impostors(self, tile: Tile) -> Tensor:
+        """Which pairs of a tile are of different identities, and not excluded: a mask of its shape."""
+        spans = torch.from_numpy(self.spans[tile.row : tile.row + len(tile.scores)]).to(tile.scores.device)
+        column = torch.arange(tile.column, tile.column + tile.scores.shape[1], device=tile.scores.device)[None, :]
+        mask = (column >= spans[:, :1]) & ((column < spans[:, 1:2]) | (column >= spans[:, 2:]))
+        rows, columns = self._impostor_groups()
+        if len(rows):
+            own = torch.from_numpy(rows[tile.row : tile.row + len(tile.scores)]).to(mask.device)
+            theirs = torch.from_numpy(columns[tile.column : tile.column + mask.shape[1]]).to(mask.device)
+            mask &= own[:, None] != theirs[None, :]
+        return mask
+
+    def sample(self) -> Array:
+        """About ``SAMPLE`` impostor scores, drawn evenly, ascending; to foresee by, not to report."""
+        g = np.random.default_rng(0)
+        rows = g.integers(0, len(self.x), SAMPLE)
+        columns = g.integers(0, len(self.y), SAMPLE)
+        if self.y is self.x:
+            rows, columns = np.minimum(rows, columns), np.maximum(rows, columns)
+        spans = self.spans[rows]
+        kept = (columns >= spans[:, 0]) & ((columns < spans[:, 1]) | (columns >= spans[:, 2]))
+        groups = self._impostor_groups()
+        if len(groups[0]):
+            kept &= groups[0][rows] != groups[1][columns]
+        rows, columns = rows[kept], columns[kept]
+        parts = []
+        for start in range(0, len(rows), 1 << 16):
+            x = self.x[torch.from_numpy(rows[start : start + (1 << 16)])]
+            y = self.y[torch.from_numpy(columns[start : start + (1 << 16)])]
+            if self.metric == "cosine":
+                parts.append((x * y).sum(1))
+            else:
+                squared = (x - y).square().sum(1)
+                parts.append(-squared if self.metric == "squared_euclidean" else -squared.sqrt())
+        scores: Array = torch.cat(parts).cpu().numpy() if parts else np.empty(0, dtype=np.float32)
+        scores.sort()
+        return scores
+
+    def gathered(self, parts: list[Array]) -> list[Array]:
+        """The parts of all processes."""
+        if self.divide_over is None:
+            return parts
+        everyones: list[Any] = [None] * dist.get_world_size(self.divide_over)
+        dist.all_gather_object(everyones, parts, group=self.divide_over)
+        return [part for theirs in everyones for part in theirs]
+
+    def _count_on_cpu(self, table: counting.Tables, capacity: int) -> "_Totals":
+        """One visit by the Numba kernels, each thread with counters of its own."""
+        threads = torch.get_num_threads()
+        # A thread may come to see more than its share of an interval.
+        states = [
+            counting.fresh_state(table, COLUMNS, capacity // threads + min(capacity, capacity // 4 + 65536))
+            for _ in range(threads)
+        ]
+        groups = self._impostor_groups()
+        totals = _Totals.of(table)
+        seen = 0
+        with ThreadPoolExecutor(threads) as pool:
+            for tile in self.tiles(self.differing):
+                scores = tile.scores.numpy()
+                bounds = np.linspace(0, len(scores), threads + 1).astype(int)
+                jobs = [
+                    pool.submit(
+                        counting.count_rows, a, b, scores, tile.row, tile.column, self.spans, groups, table, state
+                    )
+                    for (a, b), state in zip(pairwise(bounds), states, strict=True)
+                ]
+                for job in jobs:
+                    job.result()
+                seen += scores.size
+                if seen > COUNTER_PAIRS:
+                    totals.take(states)
+                    seen = 0
+        for state in states:
+            counting.finish(table, state)
+        totals.take(states)
+        return totals
+
+    def _count_by_torch(self, table: counting.Tables, capacity: int) -> "_Totals":
+        """The same by torch, for other devices; what the kernels are tested against."""
+        device = self.x.device
+        knots = torch.from_numpy(table.knots[:-1]).to(device)
+        totals = _Totals.of(table)
+        rank, tied = (torch.zeros(len(knots) + 1, dtype=torch.int64, device=device) for _ in range(2))
+        bottoms, tops = table.keep_low, table.keep_high
+        kept = [(b, float(bottoms[b]), float(tops[b])) for b in range(len(bottoms)) if bottoms[b] <= tops[b]]
+        home = torch.from_numpy(table.bucket).to(device)
+        for tile in self.tiles(self.differing):
+            scores = tile.scores[self.impostors(tile)]
+            low, scale = float(table.low), float(table.scale)
+            place = ((scores - low) * scale).clamp(0, counting.BINS - 1).int()
+            bucket = home[place]
+            totals.plain += torch.bincount(place[bucket < 0], minlength=counting.BINS).cpu().numpy()
+            scores, bucket = scores[bucket >= 0], bucket[bucket >= 0]
+            left = torch.searchsorted(knots, scores)
+            rank += torch.bincount(left, minlength=len(rank))
+            ties = torch.searchsorted(knots, scores, right=True) > left
+            tied += torch.bincount(left[ties], minlength=len(tied))
+            totals.seen += torch.bincount(bucket, minlength=len(totals.seen)).cpu().numpy()
+            for b, bottom, top in kept:
+                own = scores[bucket == b]
+                totals.under[b] += int((own < bottom).sum())
+                inside = own[(own >= bottom) & (own <= top)]
+                totals.lost |= sum(map(len, totals.kept)) + len(inside) > 2 * capacity + 65536
+                if not totals.lost:
+                    totals.kept.append(inside.cpu().numpy())
+        totals.rank += rank.cpu().numpy()
+        totals.tied += tied.cpu().numpy()
+        return totals
+
+    def _joined(self, table: counting.Tables, intervals: list[tuple[float, float]], totals: "_Totals") -> Counted:
+        """The counts of all threads and processes as one answer."""
+        knots = table.knots[:-1]
+        rank, tied, plain, seen, under = (
+            self._summed(torch.from_numpy(part)).numpy()
+            for part in (totals.rank, totals.tied, totals.plain, totals.seen, totals.under)
+        )
+        kept = self.gathered(totals.kept)
+        lost = bool(self._summed(torch.tensor([int(totals.lost)]))[0])
+        # Scores of a bin without a bucket have all the knots of the bins before it below them.
+        home = counting.bins_of(knots, table.low, table.scale)
+        np.add.at(rank, np.searchsorted(home, np.arange(counting.BINS)), plain)
+        # Of the scores with up to u knots below them, those that tie with knot u do not lie below it.
+        up_to = np.cumsum(rank)
+        below = up_to - tied
+        scores = np.sort(np.concatenate([*kept, knots[:0]]))
+        known = [] if lost else _kept_intervals(table, intervals, plain, seen, under, scores)
+        return Counted(knots, below[:-1], up_to[:-1], int(up_to[-1]), known, self)
+
+    def _histogram_of_keys(self, part: Callable[[Tensor], Tensor]) -> Array:
+        counts = torch.zeros((1 << 16) + 1, dtype=torch.int64, device=self.x.device)
+        for tile in self.tiles(self.differing):
+            keys = _keys(tile.scores[self.impostors(tile)])
+            counts += torch.bincount(part(keys), minlength=len(counts))
+        summed: Array = self._summed(counts).cpu().numpy()
+        return summed
+
+    def _impostor_groups(self) -> tuple[Array, Array]:
+        """Group codes by which impostor pairs are excluded."""
+        empty = np.empty(0, dtype=np.int64)
+        return self.groups if self.exclude == "pairs" else (empty, empty)
+
+    def _summed(self, counts: Tensor) -> Tensor:
+        """Counts of all processes."""
+        if self.divide_over is not None:
+            counts = counts.contiguous()
+            dist.all_reduce(counts, group=self.divide_over)
+        return counts
+
+
+@dataclass
+class _Totals:
+    """What all threads have counted, in 64 bits."""
+
+    rank: Array
+    tied: Array
+    plain: Array
+    seen: Array
+    under: Array
+    kept: list[Array]
+    lost: bool = False
+
+    @classmethod
+    def of(cls, table: counting.Tables) -> "_Totals":
+        buckets = len(table.begin) - 1
+        sizes = (len(table.knots), len(table.knots), counting.BINS, buckets, buckets)
+        rank, tied, plain, seen, under = (np.zeros(size, dtype=np.int64) for size in sizes)
+        return cls(rank, tied, plain, seen, under, kept=[])
+
+    def take(self, states: list[counting.State]) -> None:
+        """Add what the threads have counted so far, and let them begin anew."""
+        for state in states:
+            for mine, theirs in (
+                (self.rank, state.rank),
+                (self.tied, state.tied),
+                (self.plain, state.plain),
+                (self.seen, state.seen),
+                (self.under, state.under),
+            ):
+                mine += theirs
+                theirs[:] = 0
+            count = int(state.kept_count[0])
+            self.lost |= count > len(state.kept)
+            self.kept.append(state.kept[: min(count, len(state.kept))].copy())
+            state.kept_count[0] = 0
+
+
+def foreseen(sample: Array, total: int, fprs: Sequence[float]) -> tuple[list[tuple[float, float]], int]:
+    """Intervals of scores that almost surely hold the thresholds of ``fprs``, the lowest and the highest score.
+
+    Args:
+        sample: scores drawn evenly, ascending.
+        total: how many scores there are in all.
+        fprs: false-positive rates.
+
+    Returns:
+        The intervals, disjoint, ascending, and about how many scores they hold in all.
+    """
+    count = len(sample)
+    if count == 0:
+        return [], 0
+    spans = []
+    for fpr in (*fprs, 0.0, 1.0):
+        if not 0 <= fpr <= 1:
+            raise ValueError(f"fprs holds {fpr}: rates from 0 to 1 are needed")
+        middle = (1 - fpr) * count
+        # Five standard deviations of a binomial count, and a few places for the far ends.
+        slack = 5 * np.sqrt(count * fpr * (1 - fpr)) + 20
+        low, high = int(middle - slack), int(np.ceil(middle + slack))
+        spans.append((low, high))
+    spans.sort()
+    merged = [spans[0]]
+    for low, high in spans[1:]:
+        if low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    share = sum(min(high, count) - max(low, 0) for low, high in merged) / count
+    expected = int(share * total * 1.1) + 1000
+    if expected > KEPT:
+        return [], 0
+    ends = [
+        (float(sample[low]) if low >= 0 else -np.inf, float(sample[high]) if high < count else np.inf)
+        for low, high in merged
+    ]
+    # Intervals that touch in tied scores are one.
+    joined = [ends[0]]
+    for bottom, top in ends[1:]:
+        if bottom <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], top)
+        else:
+            joined.append((bottom, top))
+    return joined, expected
+
+
+def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Tensor, Tensor], *, square: bool) -> None:
+    """Turn a tile of x·yᵀ into minus the (squared) distances, in place; near-duplicates keep their distance."""
+    if gram.device.type == "cpu":
+        arrays = gram.numpy(), rows.numpy(), columns.numpy(), (squares[0].numpy(), squares[1].numpy())
+        counting.in_threads(counting.distances_in_place, arrays, square)
+        return
+    both = squares[0][:, None] + squares[1][None, :]
+    squared = both - 2 * gram
+    close = squared < 1e-3 * both
+    i, j = close.nonzero(as_tuple=True)
+    squared[i, j] = (rows[i] - columns[j]).square().sum(1)
+    gram.copy_(-squared if square else -squared.sqrt())
+
+
+def encode_together(
+    first: Labels, second: Labels, counts: tuple[int, int], names: tuple[str, str]
+) -> tuple[Array, Array]:
+    """Codes of two sets of labels in which equal labels have equal codes."""
+    plain = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in (first, second)]
+    for part, count, name in zip(plain, counts, names, strict=True):
+        encode_labels(part, count=count, name=name)
+    if (plain[0].dtype.kind in "US") != (plain[1].dtype.kind in "US") and all(map(len, plain)):
+        raise ValueError(f"{names[0]} has dtype {plain[0].dtype} and {names[1]} {plain[1].dtype}: they cannot be equal")
+    codes = encode_labels(np.concatenate(plain) if all(map(len, plain)) else max(plain, key=len)).numpy()
+    return codes[: counts[0]], codes[counts[0] :]
+
+
+def _kept_intervals(
+    table: counting.Tables, intervals: list[tuple[float, float]], plain: Array, seen: Array, under: Array, scores: Array
+) -> list[Kept]:
+    """What was kept (``scores``, ascending), an interval at a time, with the number of scores below it."""
+    counts = np.where(table.bucket >= 0, seen[np.maximum(table.bucket, 0)] if len(seen) else 0, plain)
+    before = np.concatenate([[0], np.cumsum(counts)])
+    result = []
+    for bottom, top in intervals:
+        low, high = np.float32(bottom), np.float32(top)
+        bin_ = int(counting.bins_of(np.array([low]), table.low, table.scale)[0])
+        bucket = int(table.bucket[bin_])
+        # A bucket that two intervals reach into keeps all between them: count from where it begins.
+        begin = np.searchsorted(scores, table.keep_low[bucket], side="left")
+        first = np.searchsorted(scores, low, side="left")
+        last = np.searchsorted(scores, high, side="right")
+        below = int(before[bin_] + under[bucket] + (first - begin))
+        result.append(Kept(float(low), float(high), below, scores[first:last]))
+    return result
+
+
+def _ready(embeddings: Embeddings, metric: Metric, name: str) -> Tensor:
+    x = as_embeddings(embeddings, name).detach()
+    check_finite(x, name)
+    x = x.float()
+    if metric == "cosine":
+        return unit(x)
+    if not bool(torch.isfinite(x.square().sum(1)).all()):
+        raise ValueError(f"{name} holds a row whose squared length overflows float32: scale the embeddings down")
+    return x
+
+
+def _codes(labels: Labels | None, count: int, name: str) -> Array:
+    if labels is None:
+        return np.empty(0, dtype=np.int64)
+    codes: Array = encode_labels(labels, count=count, name=name, device="cpu").numpy()
+    return codes
+
+
+def _place(group: ProcessGroup) -> tuple[int, int]:
+    return dist.get_rank(group), dist.get_world_size(group)
+
+
+def _keys(scores: Tensor) -> Tensor:
+    """int64 from 0 to 2³² − 1 in the order of the floats; −0 and 0 are one."""
+    bits = (scores + 0.0).view(torch.int32).long()
+    return torch.where(bits >= 0, bits + (1 << 31), (1 << 31) - 1 - (bits & 0x7FFFFFFF))
+
+
+def _float_of_key(key: int) -> float:
+    bits = key - (1 << 31) if key >= 1 << 31 else ((1 << 31) - 1 - key) | (1 << 31)
+    return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])
