@@ -23,7 +23,7 @@ def small_tiles(monkeypatch):
     """Several tiles, several flushes of the waiting scores, a small sample; nothing is listed."""
     monkeypatch.setattr(tiles, "ROWS", 16)
     monkeypatch.setattr(tiles, "COLUMNS", 32)
-    monkeypatch.setattr(tiles, "SAMPLE", 2000)
+    monkeypatch.setattr(tiles, "SAMPLE", (2000, 2000))
     monkeypatch.setattr(pairs, "LISTED_PAIRS", -1)
 
 
@@ -229,7 +229,7 @@ def test_counters_are_emptied_before_they_run_over(monkeypatch):
     x, y = smooth(10)
     taken = []
     real = tiles._Totals.take
-    monkeypatch.setattr(tiles._Totals, "take", lambda self, states: (taken.append(1), real(self, states))[1])
+    monkeypatch.setattr(tiles._Totals, "take", lambda self, state: (taken.append(1), real(self, state))[1])
     monkeypatch.setattr(tiles, "COUNTER_PAIRS", 100)
     assert_equal(*both(x, y))
     assert len(taken) > 3

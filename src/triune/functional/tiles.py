@@ -1,10 +1,11 @@
 """Every pair of N embeddings in tiles of the score matrix, and impostor scores counted among match scores."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -18,12 +19,15 @@ from triune.functional.kernels import counting
 from triune.functional.labels import Labels, encode_labels
 
 Array: TypeAlias = np.ndarray[Any, Any]
+T = TypeVar("T")
 Exclusion = Literal["pairs", "matches"]
 
-ROWS, COLUMNS = 1024, 2048
-"""Of a tile: 8 MiB of scores, so that a tile is still in the cache when it is used."""
-SAMPLE = 1 << 20
-"""Pairs drawn to foresee where thresholds will lie."""
+ROWS, COLUMNS = 256, 1024
+"""Of a tile on the CPU: 1 MiB of scores, so that they are still in the cache when they are looked at."""
+DEVICE_CELLS = 64
+"""How many times as many rows, and as many columns, a tile has on other devices, which want large products."""
+SAMPLE = (1 << 15, 1 << 20)
+"""Fewest and most pairs drawn to foresee where thresholds will lie."""
 KEPT = 1 << 26
 """Most scores kept around thresholds, in all: 256 MiB."""
 COUNTER_PAIRS = 1 << 31
@@ -120,26 +124,30 @@ class PairTiles:
 
     def match_scores(self) -> Array:
         """The scores of all matching pairs, ascending, float32."""
-        count = int((self.spans[:, 2] - self.spans[:, 1]).sum())
-        found = np.empty(count, dtype=np.float32)
-        place = 0
 
         def matching(row: int, column: int) -> bool:
-            spans = self.spans[row : row + ROWS]
-            return bool(((spans[:, 1] < column + COLUMNS) & (spans[:, 2] > column) & (spans[:, 2] > spans[:, 1])).any())
+            first, last = self._runs(row, column)
+            return bool((last > first).any())
 
-        for tile in self.tiles(matching):
-            place = counting.match_rows(
-                tile.scores.cpu().numpy(), tile.row, tile.column, self.spans, self.groups, found, place
-            )
-        found = found[:place]
+        def collect(tile: Tile, parts: list[Array]) -> None:
+            first, last = self._runs(tile.row, tile.column)
+            room = np.empty(int(np.maximum(last - first, 0).sum()), dtype=np.float32)
+            scores = tile.scores.cpu().numpy()
+            count = counting.match_rows(scores, tile.row, tile.column, self.spans, self.groups, room)
+            parts.append(room[:count])
+
+        found = np.concatenate([np.empty(0, np.float32), *itertools.chain(*self.visit(matching, collect, list))])
         found.sort()
         return found
 
     def listed(self) -> Array:
         """The scores of all impostor pairs, in no order, float32: 4 bytes a pair."""
-        parts = [tile.scores[self.impostors(tile)].cpu().numpy() for tile in self.tiles(self.differing)]
-        return np.concatenate(self.gathered(parts)) if parts or self.divide_over else np.empty(0, dtype=np.float32)
+
+        def collect(tile: Tile, parts: list[Array]) -> None:
+            parts.append(tile.scores[self.impostors(tile)].cpu().numpy())
+
+        parts = itertools.chain(*self.visit(self.differing, collect, list))
+        return np.concatenate([np.empty(0, np.float32), *self.gathered(list(parts))])
 
     def counted(self, knots: Array, fprs: Sequence[float]) -> Counted:
         """Impostor scores counted among the sorted distinct match scores ``knots (U,)``, in one visit of all pairs.
@@ -160,14 +168,14 @@ class PairTiles:
         """How many impostors score less than each of the given ones: another visit of all pairs."""
         order = np.argsort(scores)
         limits = torch.from_numpy(np.asarray(scores, dtype=np.float64)[order]).to(self.x.device)
-        counts = torch.zeros(len(limits) + 1, dtype=torch.int64, device=self.x.device)
-        for tile in self.tiles(self.differing):
-            found = tile.scores[self.impostors(tile)].double()
-            counts += torch.bincount(torch.searchsorted(limits, found, right=True), minlength=len(counts))
-        # A score s is counted at the number of limits ≤ s; it lies below the limits after those.
-        cumulative = self._summed(counts.cumsum(0)[:-1]).cpu().numpy()
+
+        def places(scores: Tensor) -> Tensor:
+            return torch.searchsorted(limits, scores.double(), right=True)
+
+        # A score is counted at the number of limits it reaches; it lies below the limits after those.
+        counts = self._tallied(places, len(limits) + 1)
         result = np.empty(len(limits), dtype=np.int64)
-        result[order] = cumulative
+        result[order] = counts.cumsum()[:-1]
         return result
 
     def select(self, place: int) -> float:
@@ -175,43 +183,77 @@ class PairTiles:
 
         A radix selection on the bits of the floats: the upper half of the bits first, then the lower half.
         """
-        upper = self._histogram_of_keys(lambda keys: keys >> 16)
+        upper = self._tallied(lambda scores: _keys(scores) >> 16, 1 << 16)
         ends = np.cumsum(upper)
         half = int(np.searchsorted(ends, place, side="right"))
-        lower = self._histogram_of_keys(lambda keys: torch.where(keys >> 16 == half, keys & 0xFFFF, 1 << 16))
+
+        def lower_half(scores: Tensor) -> Tensor:
+            keys = _keys(scores)
+            return keys[keys >> 16 == half] & 0xFFFF
+
+        lower = self._tallied(lower_half, 1 << 16)
         before = int(ends[half - 1]) if half else 0
-        low = int(np.searchsorted(np.cumsum(lower[: 1 << 16]), place - before, side="right"))
+        low = int(np.searchsorted(np.cumsum(lower), place - before, side="right"))
         return _float_of_key((half << 16) | low)
 
-    def tiles(self, wanted: Callable[[int, int], bool]) -> Iterator[Tile]:
-        """The wanted tiles, one after the other in one buffer.
+    def visit(
+        self, wanted: Callable[[int, int], bool], work: Callable[[Tile, T], None], state: Callable[[], T]
+    ) -> list[T]:
+        """Compute the wanted tiles and do some work on each; on the CPU in threads.
+
+        Every thread multiplies and works by itself. One product by all threads at a time would leave the product's
+        threads spinning on the cores that the work needs.
 
         Args:
             wanted: says of a tile's first row and first column whether it is computed.
+            work: called with a tile, in a buffer that the next tile overwrites, and with the thread's own state.
+            state: makes a thread's state.
+
+        Returns:
+            The threads' states.
         """
+        height, width = self._tile_size()
+        positions = iter(
+            [
+                (row, column)
+                for row in range(0, len(self.x), height)
+                for column in range(0, len(self.y), width)
+                if wanted(row, column)
+            ]
+        )
         squares = (self.x.square().sum(1), self.y.square().sum(1)) if self.metric != "cosine" else None
-        buffer = torch.empty(min(ROWS, len(self.x)) * min(COLUMNS, len(self.y)), device=self.x.device)
-        for row in range(0, len(self.x), ROWS):
-            rows = self.x[row : row + ROWS]
-            for column in range(0, len(self.y), COLUMNS):
-                if not wanted(row, column):
-                    continue
-                columns = self.y[column : column + COLUMNS]
+
+        def run(own: T) -> T:
+            buffer = torch.empty(height * width, device=self.x.device)
+            for row, column in positions:
+                rows, columns = self.x[row : row + height], self.y[column : column + width]
                 scores = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
                 torch.mm(rows, columns.T, out=scores)
                 if squares is not None:
-                    norms = (squares[0][row : row + ROWS], squares[1][column : column + COLUMNS])
+                    norms = (squares[0][row : row + height], squares[1][column : column + width])
                     to_distances(scores, rows, columns, norms, square=self.metric == "squared_euclidean")
-                yield Tile(row, column, scores)
+                work(Tile(row, column, scores), own)
+            return own
+
+        if self.x.device.type != "cpu":
+            return [run(state())]
+        threads = torch.get_num_threads()
+        try:
+            # In these threads alone; the number is what threads that start later begin with, so it is set back.
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                return list(pool.map(run, [state() for _ in range(threads)]))
+        finally:
+            torch.set_num_threads(threads)
 
     def differing(self, row: int, column: int) -> bool:
         """Whether a tile holds an impostor pair, and is this process's to visit."""
         share, processes = (0, 1) if self.divide_over is None else _place(self.divide_over)
         # Rows far down have few columns left: taking turns gives every process some of each.
-        if (row // ROWS + column // COLUMNS) % processes != share:
+        height, width = self._tile_size()
+        if (row // height + column // width) % processes != share:
             return False
-        spans = self.spans[row : row + ROWS]
-        end = min(column + COLUMNS, len(self.y))
+        spans = self.spans[row : row + height]
+        end = min(column + width, len(self.y))
         before = np.minimum(spans[:, 1], end) > np.maximum(spans[:, 0], column)
         after = np.maximum(spans[:, 2], column) < end
         return bool((before | after).any())
@@ -229,10 +271,11 @@ class PairTiles:
         return mask
 
     def sample(self) -> Array:
-        """About ``SAMPLE`` impostor scores, drawn evenly, ascending; to foresee by, not to report."""
+        """Some impostor scores, drawn evenly, ascending; to foresee by, not to report."""
         g = np.random.default_rng(0)
-        rows = g.integers(0, len(self.x), SAMPLE)
-        columns = g.integers(0, len(self.y), SAMPLE)
+        drawn = min(max(self.total >> 12, SAMPLE[0]), SAMPLE[1])
+        rows = g.integers(0, len(self.x), drawn)
+        columns = g.integers(0, len(self.y), drawn)
         if self.y is self.x:
             rows, columns = np.minimum(rows, columns), np.maximum(rows, columns)
         spans = self.spans[rows]
@@ -266,55 +309,49 @@ class PairTiles:
         """One visit by the Numba kernels, each thread with counters of its own."""
         threads = torch.get_num_threads()
         # A thread may come to see more than its share of an interval.
-        states = [
-            counting.fresh_state(table, COLUMNS, capacity // threads + min(capacity, capacity // 4 + 65536))
-            for _ in range(threads)
-        ]
+        room = capacity // threads + min(capacity, capacity // 4 + 65536)
         groups = self._impostor_groups()
-        totals = _Totals.of(table)
-        seen = 0
-        with ThreadPoolExecutor(threads) as pool:
-            for tile in self.tiles(self.differing):
-                scores = tile.scores.numpy()
-                bounds = np.linspace(0, len(scores), threads + 1).astype(int)
-                jobs = [
-                    pool.submit(
-                        counting.count_rows, a, b, scores, tile.row, tile.column, self.spans, groups, table, state
-                    )
-                    for (a, b), state in zip(pairwise(bounds), states, strict=True)
-                ]
-                for job in jobs:
-                    job.result()
-                seen += scores.size
-                if seen > COUNTER_PAIRS:
-                    totals.take(states)
-                    seen = 0
-        for state in states:
+
+        def count(tile: Tile, own: tuple[counting.State, _Totals]) -> None:
+            state, totals = own
+            scores = tile.scores.numpy()
+            counting.count_rows(scores, tile.row, tile.column, self.spans, groups, table, state)
+            totals.unread += scores.size
+            if totals.unread > COUNTER_PAIRS:
+                totals.take(state)
+
+        def start() -> tuple[counting.State, _Totals]:
+            return counting.fresh_state(table, COLUMNS, room), _Totals.of(table)
+
+        joined = _Totals.of(table)
+        for state, totals in self.visit(self.differing, count, start):
             counting.finish(table, state)
-        totals.take(states)
-        return totals
+            totals.take(state)
+            joined.add(totals)
+        return joined
 
     def _count_by_torch(self, table: counting.Tables, capacity: int) -> "_Totals":
         """The same by torch, for other devices; what the kernels are tested against."""
         device = self.x.device
         knots = torch.from_numpy(table.knots[:-1]).to(device)
-        totals = _Totals.of(table)
-        rank, tied = (torch.zeros(len(knots) + 1, dtype=torch.int64, device=device) for _ in range(2))
         bottoms, tops = table.keep_low, table.keep_high
         kept = [(b, float(bottoms[b]), float(tops[b])) for b in range(len(bottoms)) if bottoms[b] <= tops[b]]
         home = torch.from_numpy(table.bucket).to(device)
-        for tile in self.tiles(self.differing):
+        low, scale = float(table.low), float(table.scale)
+
+        def tally(places: Tensor, counts: Array) -> None:
+            counts += torch.bincount(places, minlength=len(counts)).cpu().numpy()
+
+        def count(tile: Tile, totals: _Totals) -> None:
             scores = tile.scores[self.impostors(tile)]
-            low, scale = float(table.low), float(table.scale)
             place = ((scores - low) * scale).clamp(0, counting.BINS - 1).int()
             bucket = home[place]
-            totals.plain += torch.bincount(place[bucket < 0], minlength=counting.BINS).cpu().numpy()
+            tally(place[bucket < 0], totals.plain)
             scores, bucket = scores[bucket >= 0], bucket[bucket >= 0]
+            tally(bucket, totals.seen)
             left = torch.searchsorted(knots, scores)
-            rank += torch.bincount(left, minlength=len(rank))
-            ties = torch.searchsorted(knots, scores, right=True) > left
-            tied += torch.bincount(left[ties], minlength=len(tied))
-            totals.seen += torch.bincount(bucket, minlength=len(totals.seen)).cpu().numpy()
+            tally(left, totals.rank)
+            tally(left[torch.searchsorted(knots, scores, right=True) > left], totals.tied)
             for b, bottom, top in kept:
                 own = scores[bucket == b]
                 totals.under[b] += int((own < bottom).sum())
@@ -322,9 +359,11 @@ class PairTiles:
                 totals.lost |= sum(map(len, totals.kept)) + len(inside) > 2 * capacity + 65536
                 if not totals.lost:
                     totals.kept.append(inside.cpu().numpy())
-        totals.rank += rank.cpu().numpy()
-        totals.tied += tied.cpu().numpy()
-        return totals
+
+        joined = _Totals.of(table)
+        for totals in self.visit(self.differing, count, partial(_Totals.of, table)):
+            joined.add(totals)
+        return joined
 
     def _joined(self, table: counting.Tables, intervals: list[tuple[float, float]], totals: "_Totals") -> Counted:
         """The counts of all threads and processes as one answer."""
@@ -345,13 +384,28 @@ class PairTiles:
         known = [] if lost else _kept_intervals(table, intervals, plain, seen, under, scores)
         return Counted(knots, below[:-1], up_to[:-1], int(up_to[-1]), known, self)
 
-    def _histogram_of_keys(self, part: Callable[[Tensor], Tensor]) -> Array:
-        counts = torch.zeros((1 << 16) + 1, dtype=torch.int64, device=self.x.device)
-        for tile in self.tiles(self.differing):
-            keys = _keys(tile.scores[self.impostors(tile)])
-            counts += torch.bincount(part(keys), minlength=len(counts))
-        summed: Array = self._summed(counts).cpu().numpy()
-        return summed
+    def _tallied(self, places: Callable[[Tensor], Tensor], size: int) -> Array:
+        """How many impostor scores go to each of ``size`` places: another visit of all pairs; int64."""
+
+        def tally(tile: Tile, counts: Tensor) -> None:
+            counts += torch.bincount(places(tile.scores[self.impostors(tile)]), minlength=size)
+
+        def start() -> Tensor:
+            return torch.zeros(size, dtype=torch.int64, device=self.x.device)
+
+        total: Array = self._summed(torch.stack(self.visit(self.differing, tally, start)).sum(0)).cpu().numpy()
+        return total
+
+    def _tile_size(self) -> tuple[int, int]:
+        """Rows and columns of a tile."""
+        larger = 1 if self.x.device.type == "cpu" else DEVICE_CELLS
+        return ROWS * larger, COLUMNS * larger
+
+    def _runs(self, row: int, column: int) -> tuple[Array, Array]:
+        """For each row of a tile, the first and one past the last of its matching columns in the tile."""
+        height, width = self._tile_size()
+        spans = self.spans[row : row + height]
+        return np.maximum(spans[:, 1], column), np.minimum(spans[:, 2], column + width)
 
     def _impostor_groups(self) -> tuple[Array, Array]:
         """Group codes by which impostor pairs are excluded."""
@@ -368,7 +422,7 @@ class PairTiles:
 
 @dataclass
 class _Totals:
-    """What all threads have counted, in 64 bits."""
+    """What was counted, in 64 bits."""
 
     rank: Array
     tied: Array
@@ -377,30 +431,35 @@ class _Totals:
     under: Array
     kept: list[Array]
     lost: bool = False
+    unread: int = 0
 
     @classmethod
     def of(cls, table: counting.Tables) -> "_Totals":
+        """Nothing counted yet."""
         buckets = len(table.begin) - 1
         sizes = (len(table.knots), len(table.knots), counting.BINS, buckets, buckets)
         rank, tied, plain, seen, under = (np.zeros(size, dtype=np.int64) for size in sizes)
         return cls(rank, tied, plain, seen, under, kept=[])
 
-    def take(self, states: list[counting.State]) -> None:
-        """Add what the threads have counted so far, and let them begin anew."""
-        for state in states:
-            for mine, theirs in (
-                (self.rank, state.rank),
-                (self.tied, state.tied),
-                (self.plain, state.plain),
-                (self.seen, state.seen),
-                (self.under, state.under),
-            ):
-                mine += theirs
-                theirs[:] = 0
-            count = int(state.kept_count[0])
-            self.lost |= count > len(state.kept)
-            self.kept.append(state.kept[: min(count, len(state.kept))].copy())
-            state.kept_count[0] = 0
+    def take(self, state: counting.State) -> None:
+        """Add what a thread has counted so far, and let it begin anew."""
+        for name in ("rank", "tied", "plain", "seen", "under"):
+            mine, theirs = getattr(self, name), getattr(state, name)
+            mine += theirs
+            theirs[:] = 0
+        count = int(state.kept_count[0])
+        self.lost |= count > len(state.kept)
+        self.kept.append(state.kept[: min(count, len(state.kept))].copy())
+        state.kept_count[0] = 0
+        self.unread = 0
+
+    def add(self, other: "_Totals") -> None:
+        """Add what another thread has counted."""
+        for name in ("rank", "tied", "plain", "seen", "under"):
+            mine = getattr(self, name)
+            mine += getattr(other, name)
+        self.kept += other.kept
+        self.lost |= other.lost
 
 
 def foreseen(sample: Array, total: int, fprs: Sequence[float]) -> tuple[list[tuple[float, float]], int]:
@@ -452,15 +511,21 @@ def foreseen(sample: Array, total: int, fprs: Sequence[float]) -> tuple[list[tup
 
 
 def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Tensor, Tensor], *, square: bool) -> None:
-    """Turn a tile of x·yᵀ into minus the (squared) distances, in place; near-duplicates keep their distance."""
+    """Turn a tile of x·yᵀ into minus the (squared) distances, in place; near-duplicates keep their distance.
+
+    Args:
+        gram: ``(R, C)``, overwritten.
+        rows, columns: ``(R, D)`` and ``(C, D)``.
+        squares: ‖x‖² ``(R,)`` and ‖y‖² ``(C,)``.
+        square: whether the distance is squared.
+    """
     if gram.device.type == "cpu":
-        arrays = gram.numpy(), rows.numpy(), columns.numpy(), (squares[0].numpy(), squares[1].numpy())
-        counting.in_threads(counting.distances_in_place, arrays, square)
+        arrays = (each.numpy() for each in (gram, rows, columns, *squares))
+        counting.distances_in_place(*arrays, square)
         return
     both = squares[0][:, None] + squares[1][None, :]
     squared = both - 2 * gram
-    close = squared < 1e-3 * both
-    i, j = close.nonzero(as_tuple=True)
+    i, j = (squared < 1e-3 * both).nonzero(as_tuple=True)
     squared[i, j] = (rows[i] - columns[j]).square().sum(1)
     gram.copy_(-squared if square else -squared.sqrt())
 

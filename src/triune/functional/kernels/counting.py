@@ -3,13 +3,9 @@
 The README beside this file explains the algorithm.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from triune.functional.kernels.cpu import compile_kernel
 
@@ -21,7 +17,7 @@ BINS = 1024
 CELLS_A_KNOT = 4
 
 # No reassociation: a score and a knot must land in bins by exactly the same arithmetic.
-_jit = compile_kernel({"nsz"})
+_jit = compile_kernel({"nsz", "nnan"})
 
 
 class Tables(NamedTuple):
@@ -148,20 +144,9 @@ def fresh_state(table: Tables, columns: int, capacity: int) -> State:
     )
 
 
-def in_threads(work: Callable[..., Any], arrays: tuple[Any, ...], *options: Any) -> None:
-    """``work(first, last, *arrays, *options)`` on shares of the rows of the first array, one a thread."""
-    threads = min(torch.get_num_threads(), len(arrays[0]))
-    bounds = np.linspace(0, len(arrays[0]), threads + 1).astype(int)
-    with ThreadPoolExecutor(threads) as pool:
-        for job in [pool.submit(work, a, b, *arrays, *options) for a, b in pairwise(bounds)]:
-            job.result()
-
-
 @_jit
-def count_rows(
-    begin: int, end: int, scores: Any, row: int, column: int, spans: Any, groups: Any, table: Any, state: Any
-) -> None:
-    """Count the impostor scores of tile rows ``begin`` to ``end``.
+def count_rows(scores: Any, row: int, column: int, spans: Any, groups: Any, table: Any, state: Any) -> None:
+    """Count the impostor scores of a tile.
 
     Args:
         scores: the tile (R, C).
@@ -171,7 +156,7 @@ def count_rows(
         table, state: see above.
     """
     columns = scores.shape[1]
-    for i in range(begin, end):
+    for i in range(scores.shape[0]):
         first, start, stop = spans[row + i, 0] - column, spans[row + i, 1] - column, spans[row + i, 2] - column
         left = (max(first, 0), min(start, columns))
         right = (max(stop, 0), columns)
@@ -235,15 +220,16 @@ def _rank(b: int, count: int, table: Any, state: Any) -> None:
         s = scores[e]
         r = np.int64(cells[inner[e]])
         end = np.int64(cells[inner[e] + 1])
-        if end - r > 8:
-            while r < end:
+        # Most cells hold one knot or none. Without a knot of its own, a cell's next knot lies above: no branch on that.
+        several = end - r > 1
+        r += knots[r] < s
+        if several:
+            while end - r > 8:
                 middle = (r + end) >> 1
                 if knots[middle] < s:
                     r = middle + 1
                 else:
                     end = middle
-        elif end > r:
-            r += knots[r] < s
             while r < end and knots[r] < s:
                 r += 1
         rank[r] += np.uint32(1)
@@ -265,20 +251,20 @@ def _rank(b: int, count: int, table: Any, state: Any) -> None:
         state.under[b] += under
 
 
-@_jit
-def distances_in_place(begin: int, end: int, gram: Any, x: Any, y: Any, squares: Any, square: bool) -> None:
-    """Turn rows of x·yᵀ into minus the (squared) distance.
+@compile_kernel({"nsz"})
+def distances_in_place(gram: Any, x: Any, y: Any, x_squares: Any, y_squares: Any, square: bool) -> None:
+    """Turn x·yᵀ into minus the (squared) distance.
 
     Args:
         gram: the tile (R, C), overwritten.
         x, y: its rows (R, D) and columns (C, D).
-        squares: ‖x‖² (R,) and ‖y‖² (C,).
+        x_squares, y_squares: ‖x‖² (R,) and ‖y‖² (C,).
     """
-    for i in range(begin, end):
-        norm = squares[0][i]
+    for i in range(gram.shape[0]):
+        norm = x_squares[i]
         lost = False
         for j in range(gram.shape[1]):
-            both = norm + squares[1][j]
+            both = norm + y_squares[j]
             d = both - np.float32(2) * gram[i, j]
             # Near-duplicates have lost their digits; they are marked and computed again from the differences.
             close = d < np.float32(1e-3) * both
@@ -297,9 +283,10 @@ def distances_in_place(begin: int, end: int, gram: Any, x: Any, y: Any, squares:
 
 
 @_jit
-def match_rows(scores: Any, row: int, column: int, spans: Any, groups: Any, found: Any, count: int) -> int:
-    """Append the scores of a tile's matching pairs to ``found`` from place ``count``; returns the next place."""
+def match_rows(scores: Any, row: int, column: int, spans: Any, groups: Any, found: Any) -> int:
+    """Write the scores of a tile's matching pairs to ``found``; returns how many there are."""
     columns = scores.shape[1]
+    count = 0
     for i in range(scores.shape[0]):
         first, start, stop = spans[row + i, 0] - column, spans[row + i, 1] - column, spans[row + i, 2] - column
         for j in range(max(start, first, 0), min(stop, columns)):
