@@ -380,7 +380,8 @@ class PairTiles:
         # Of the scores with up to u knots below them, those that tie with knot u do not lie below it.
         up_to = np.cumsum(rank)
         below = up_to - tied
-        scores = np.sort(np.concatenate([*kept, knots[:0]]))
+        scores = np.concatenate([*kept, knots[:0]])
+        scores.sort()
         known = [] if lost else _kept_intervals(table, intervals, plain, seen, under, scores)
         return Counted(knots, below[:-1], up_to[:-1], int(up_to[-1]), known, self)
 
