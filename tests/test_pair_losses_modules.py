@@ -1,0 +1,71 @@
+"""Pair losses as modules: settings held, embeddings normalised, something learnt."""
+
+import pytest
+import torch
+
+from triune.functional import pair_losses as functional
+from triune.functional.distances import unit
+from triune.miners import TripletMiner
+from triune.pair_losses import PAIR_LOSSES, ContrastiveLoss, MarginLoss, MultiSimilarityLoss, NTXentLoss, SmoothAPLoss
+
+
+def batch():
+    g = torch.Generator().manual_seed(0)
+    return 3 * torch.randn(16, 6, generator=g), torch.arange(16) // 2
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_every_loss_draws_the_items_of_a_class_together(name):
+    torch.manual_seed(0)
+    x, y = batch()
+    raw = x.clone().requires_grad_()
+    criterion = PAIR_LOSSES[name]()
+    optimizer = torch.optim.Adam([raw, *criterion.parameters()], lr=0.05)
+    first = criterion(raw, y).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        criterion(raw, y).backward()
+        optimizer.step()
+    assert criterion(raw, y).item() < first
+    similar = unit(raw.detach()) @ unit(raw.detach()).T
+    same = (y[:, None] == y[None, :]) & ~torch.eye(16, dtype=bool)
+    start = unit(x) @ unit(x).T
+    different = y[:, None] != y[None, :]
+    assert similar[same].mean() - similar[different].mean() > start[same].mean() - start[different].mean() + 0.2
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_the_repr_tells_the_settings(name):
+    assert "normalize=" in repr(PAIR_LOSSES[name]())
+
+
+def test_embeddings_are_divided_by_their_length_unless_told_otherwise():
+    x, y = batch()
+    assert NTXentLoss()(x, y) == functional.nt_xent_loss(unit(x), y)
+    assert NTXentLoss(normalize=False)(x, y) == functional.nt_xent_loss(x, y)
+
+
+def test_indices_of_a_miner_choose_the_pairs():
+    x, y = batch()
+    mined = TripletMiner("hard")(x, y)
+    expected = functional.contrastive_loss(unit(x), y, pairs=mined)
+    assert ContrastiveLoss()(x, y, mined) == expected
+    with pytest.raises(ValueError, match="SmoothAPLoss"):
+        SmoothAPLoss()(x, y, mined)
+    with pytest.raises(ValueError, match="triplets"):
+        MarginLoss()(x, y, functional.multi_similarity_pairs(unit(x), y))
+
+
+def test_multi_similarity_mines_unless_told_otherwise():
+    x, y = batch()
+    mined = functional.multi_similarity_pairs(unit(x), y)
+    assert MultiSimilarityLoss()(x, y) == functional.multi_similarity_loss(unit(x), y, pairs=mined)
+    assert MultiSimilarityLoss(mining=False)(x, y) == functional.multi_similarity_loss(unit(x), y)
+
+
+def test_the_boundary_of_the_margin_loss_is_saved():
+    criterion = MarginLoss(beta=0.7)
+    other = MarginLoss()
+    other.load_state_dict(criterion.state_dict())
+    assert other.beta.item() == pytest.approx(0.7)
+    assert not [p for p in MarginLoss(learn_beta=False).parameters() if p.requires_grad]
