@@ -92,9 +92,11 @@ class OptimizerConfig:
         warmup: share of all steps spent warming up.
         clip: largest gradient norm; 0 does not clip.
         average: decay of the running average of the weights that is evaluated and kept; 0 keeps the last weights.
+        proxy_lr: the highest learning rate of what a metric loss itself learns, such as proxies; they are not decayed.
     """
 
     lr: float = 1e-3
+    proxy_lr: float = 1e-2
     weight_decay: float = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.1
@@ -141,8 +143,13 @@ class TrainConfig:
         alpha: weight of the classification loss.
         beta: weight of the segmentation loss.
         gamma: weight of the triplet loss.
-        margin: the triplet margin, a number or 'soft'.
+        margin: the triplet margin: a number, 'soft', or 'auto': after the first epoch, the median of
+            |d(a,n) - d(a,p)| over held-out triplets; 0.2 until then.
         mining: which triplets are learnt from.
+        metric_loss: the metric term: triplet; contrastive, lifted-structure, n-pairs, multi-similarity, nt-xent,
+            sup-con, circle, margin, smooth-ap, fast-ap; normalized-softmax, arcface, cosface, subcenter-arcface,
+            proxy-nca, proxy-anchor, soft-triple; or pml:CLASS for any loss of pytorch-metric-learning.
+        metric_loss_options: settings of that loss by name, as in its class.
         metric: distance between embeddings.
         seed: of everything random.
         target_fpr: false-positive rate that the verification threshold is set for.
@@ -164,8 +171,10 @@ class TrainConfig:
     alpha: float = 1.0
     beta: float = 1.0
     gamma: float = 1.0
-    margin: float | Literal["soft"] = 0.2
+    margin: float | Literal["soft", "auto"] = 0.2
     mining: Mining = "semihard"
+    metric_loss: str = "triplet"
+    metric_loss_options: dict[str, Any] = field(default_factory=dict)
     metric: Metric = "cosine"
     seed: int = 0
     target_fpr: float = 0.05

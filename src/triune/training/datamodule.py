@@ -31,7 +31,10 @@ class ItemData(pl.LightningDataModule):
         self.table = table
         self.config = config
         self.classes = classes
-        self.identities: list[str] = table.frame["identity"].drop_nulls().unique().sort().to_list()
+        # Those trained on come first, so that their codes number the proxies of a loss from 0.
+        self.training_identities = self._identities("train")
+        trained = set(self.training_identities)
+        self.identities = self.training_identities + [i for i in self._identities(None) if i not in trained]
         self._datasets: dict[str, ItemDataset] = {}
 
     def dataset(self, split: str) -> ItemDataset:
@@ -107,6 +110,11 @@ class ItemData(pl.LightningDataModule):
         if self.trainer and self.trainer.training and self.config.images.collages:
             moved = add_collages(moved, self.config.images.collages, self.config.samples_per_class, self.config.seed)
         return replace(moved, images=moved.images.contiguous(memory_format=torch.channels_last))
+
+    def _identities(self, split: str | None) -> list[str]:
+        frame = self.table.frame if split is None else self.table.part(split)
+        names: list[str] = frame["identity"].drop_nulls().unique().sort().to_list()
+        return names
 
     @property
     def _world_size(self) -> int:

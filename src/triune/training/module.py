@@ -1,6 +1,7 @@
 """The training loop's body as a Lightning module: one step, one validation, the optimiser."""
 
 import math
+import sys
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -10,10 +11,16 @@ from torch import Tensor
 from triune.data.batches import ClassBalancedBatchSampler
 from triune.data.images import Batch
 from triune.errors import InputError
+from triune.functional.losses import TripletOutcome
+from triune.functional.margins import diagnose, suggest_margin
 from triune.functional.pairs import verify_embeddings
+from triune.losses import TripletLoss
 from triune.model.network import MultiTaskModel
 from triune.model.objective import LossTerms, MultiTaskObjective, Targets
 from triune.training.config import Metric, OptimizerConfig
+
+MOSTLY = 0.95
+"""Share of an epoch's batches without any triplet from which training is said to have stopped teaching."""
 
 
 class TrainingModule(pl.LightningModule):
@@ -31,6 +38,7 @@ class TrainingModule(pl.LightningModule):
         target_fpr: the false-positive rate that validation reports the TPR at.
         total_steps: how many optimiser steps the run has; the schedule is laid over them.
         on_nonfinite: 'stop' or 'skip' a step whose loss is NaN or infinite.
+        choose_margin: at the first validation, set the triplet margin by :func:`suggest_margin` on its embeddings.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class TrainingModule(pl.LightningModule):
         target_fpr: float,
         total_steps: int,
         on_nonfinite: Literal["stop", "skip"] = "stop",
+        choose_margin: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -51,7 +60,11 @@ class TrainingModule(pl.LightningModule):
         self.target_fpr = target_fpr
         self.total_steps = total_steps
         self.on_nonfinite = on_nonfinite
+        self.choose_margin = choose_margin
+        self.chosen_margin: float | None = None
         self.best_tpr = 0.0
+        self.advice: str | None = None
+        self._outcomes: list[TripletOutcome] = []
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     def on_train_epoch_start(self) -> None:
@@ -69,8 +82,27 @@ class TrainingModule(pl.LightningModule):
             self._report_nonfinite(terms, batch)
             return None
         self.log_dict(step_figures(terms, output.embedding), batch_size=len(batch.images))
+        if terms.outcome is not None:
+            self._outcomes.append(TripletOutcome(*(part.detach() for part in terms.outcome)))
         total: Tensor = terms.total
         return total
+
+    def on_train_epoch_end(self) -> None:
+        """Say once what can be done where the triplets have stopped teaching."""
+        outcomes, self._outcomes = self._outcomes, []
+        criterion = self.objective.triplet
+        if not outcomes or not isinstance(criterion, TripletLoss):
+            return
+        advice = diagnose(pooled(outcomes), criterion.margin)
+        empty = sum(int(outcome.triplets) == 0 for outcome in outcomes) / len(outcomes)
+        if advice is None and empty > MOSTLY:
+            advice = (
+                f"{empty:.0%} of the batches held no {criterion.mining} triplet: use mining 'all' or 'batch_hard', a "
+                "larger margin, or more identities a batch"
+            )
+        if advice is not None and self.advice is None:
+            print(f"warning: epoch {self.current_epoch + 1}: {advice}", file=sys.stderr, flush=True)
+        self.advice = advice
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Keep the embeddings of the validation items that have an identity; measure the other heads' losses."""
@@ -87,26 +119,44 @@ class TrainingModule(pl.LightningModule):
         kept, self._validation = self._validation, []
         embeddings = torch.cat([e for e, _ in kept]) if kept else torch.empty(0, 1)
         identities = torch.cat([i for _, i in kept]) if kept else torch.empty(0, dtype=torch.long)
+        if self.choose_margin and self.chosen_margin is None and not self.trainer.sanity_checking:
+            try:
+                self.set_margin(suggest_margin(embeddings, identities, metric=self.metric).margin)
+            except ValueError as error:
+                print(f"warning: the margin stays as it is: {error}", file=sys.stderr, flush=True)
         tpr, auc = validation_figures(embeddings, identities, self.metric, self.target_fpr)
         chosen = as_good(tpr, self.best_tpr, len(identities))
         self.best_tpr = max(self.best_tpr, tpr)
         self.log_dict({"val_tpr": tpr, "val_auc": auc, "chosen_step": float(self.global_step if chosen else -1)})
 
+    def set_margin(self, margin: float) -> None:
+        """Train on with this triplet margin."""
+        self.chosen_margin = margin
+        self.objective.triplet.margin = margin  # type: ignore[assignment]
+        print(f"margin {margin:.3f}, chosen on the validation images", file=sys.stderr, flush=True)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the best TPR so far, which later validations are compared with."""
+        """Keep the best TPR so far, which later validations are compared with, and the margin that was chosen."""
         checkpoint["best_tpr"] = self.best_tpr
+        checkpoint["chosen_margin"] = self.chosen_margin
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on comparing with the best TPR so far."""
+        """Go on comparing with the best TPR so far, and with the margin that was chosen."""
         self.best_tpr = checkpoint["best_tpr"]
+        if checkpoint.get("chosen_margin") is not None:
+            self.set_margin(checkpoint["chosen_margin"])
 
     def configure_optimizers(self) -> Any:
-        """AdamW; no weight decay on biases and normalisation layers; a schedule stepped every batch."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        """AdamW; no weight decay on biases, normalisation layers and proxies; a schedule stepped every batch."""
+        learnt_by_loss = [p for p in self.objective.triplet.parameters() if p.requires_grad]
+        apart = set(map(id, learnt_by_loss))
+        parameters = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.settings.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
+        if learnt_by_loss:
+            groups.append({"params": learnt_by_loss, "weight_decay": 0.0, "lr": self.settings.proxy_lr})
         optimizer = torch.optim.AdamW(groups, lr=self.settings.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -149,6 +199,12 @@ def step_figures(terms: LossTerms, embedding: Tensor | None) -> dict[str, Tensor
         figures["train_positive_distance"] = outcome.positive_distance
         figures["train_negative_distance"] = outcome.negative_distance
     return {name: value.detach().float() for name, value in figures.items()}
+
+
+def pooled(outcomes: list[TripletOutcome]) -> TripletOutcome:
+    """One outcome of several batches: counts added up, the rest averaged over the batches that had triplets."""
+    loss, triplets, active, positive, negative = (torch.stack(part) for part in zip(*outcomes, strict=True))
+    return TripletOutcome(loss.mean(), triplets.sum(), active.sum(), positive.nanmean(), negative.nanmean())
 
 
 def as_good(tpr: float, best: float, images: int) -> bool:

@@ -35,7 +35,7 @@ def parse_train(arguments: Sequence[str], prog: str = "triune train") -> TrainCo
         InputError: a flag or a value that is not known.
     """
     parser = train_parser(prog)
-    arguments = list(arguments)
+    arguments = [_with_underscores(argument) for argument in arguments]
     resumed = _resumed(arguments)
     if resumed is not None:
         stored = resumed / "config.yaml"
@@ -66,6 +66,14 @@ def read_config(path: Path) -> TrainConfig:
 def one_line(message: str) -> str:
     """A message of several lines, folded into one."""
     return " ".join(part.strip() for part in str(message).splitlines() if part.strip())
+
+
+def _with_underscores(argument: str) -> str:
+    """``--batch-size`` is ``--batch_size``."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
 
 
 def _resumed(arguments: Sequence[str]) -> Path | None:

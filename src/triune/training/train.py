@@ -26,12 +26,12 @@ from triune.data.table import DataError, ItemTable, check_table
 from triune.errors import InputError
 from triune.evaluation.evaluate import evaluate_run
 from triune.evaluation.measures import why_not_verifiable
-from triune.losses import TripletLoss
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
 from triune.training.callbacks import EpochLines, History, WholeCheckpoints
 from triune.training.config import TrainConfig
 from triune.training.datamodule import ItemData
+from triune.training.metric_loss import metric_loss
 from triune.training.module import TrainingModule
 from triune.training.run import ModelCard, new_run_folder, save_config, save_model
 
@@ -71,13 +71,16 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     model = MultiTaskModel(**card.model, pretrained=config.model.pretrained and weights is None, weights=weights)
     module = TrainingModule(
         model.to(memory_format=torch.channels_last),
-        objective(config, criterion),
+        objective(config, criterion or metric_loss(config, len(data.training_identities))),
         config.optimizer,
         config.metric,
         config.target_fpr,
         total_steps=len(data.train_dataloader()) * config.epochs,
         on_nonfinite=config.trainer.on_nonfinite,
+        choose_margin=config.margin == "auto" and criterion is None,
     )
+    if module.choose_margin:
+        check_margin_choice(config, data)
     last = run / "checkpoints" / "last.ckpt"
     if config.resume is not None and not last.is_file():
         raise InputError(f"{last} does not exist: there is nothing to resume; start again without --resume")
@@ -101,6 +104,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         "seconds": seconds,
         "seed": config.seed,
         "best_epoch": int(best["epoch"]) + 1,
+        "margin": getattr(module.objective.triplet, "margin", None),
     }
 
 
@@ -178,16 +182,23 @@ def mask_channels(data: ItemData) -> int:
     return 1 if largest <= 1 else largest + 1
 
 
-def objective(config: TrainConfig, criterion: nn.Module | None = None) -> MultiTaskObjective:
-    """The run's loss; ``criterion`` takes the place of the triplet loss."""
-    triplet = criterion or TripletLoss(
-        margin=config.margin, metric=config.metric, mining=config.mining, reduction=config.loss.reduction
-    )
+def check_margin_choice(config: TrainConfig, data: ItemData) -> None:
+    """Raise an :class:`InputError` where ``--margin auto`` has nothing to choose by."""
+    if config.metric_loss != "triplet":
+        raise InputError(
+            f"margin auto is for the triplet loss, not {config.metric_loss}: set it in metric_loss_options"
+        )
+    if monitored(data, config) != "val_tpr":
+        raise InputError("margin auto needs validation images of two identities or more: give a number, such as 0.2")
+
+
+def objective(config: TrainConfig, criterion: nn.Module) -> MultiTaskObjective:
+    """The run's loss with the metric term ``criterion``."""
     return MultiTaskObjective(
         alpha=config.alpha,
         beta=config.beta,
         gamma=config.gamma,
-        triplet=triplet,
+        triplet=criterion,
         weighting=config.loss.weighting,
         dice=config.loss.dice,
         label_smoothing=config.loss.label_smoothing,
