@@ -1,8 +1,11 @@
 """Pair losses as modules that hold their settings; the mathematics is in functional/pair_losses.py.
 
-Each is called ``criterion(embeddings, labels)``, or with the index pairs or triplets of any miner as a third argument
-where it can be restricted to some pairs, and divides embeddings by their length first unless ``normalize=False``.
+Each is called ``criterion(embeddings, labels)`` as :class:`triune.losses.TripletLoss` is, with the pairs or triplets of
+any miner as a third argument, and a reference set after that; it divides embeddings, and reference rows, by their
+length first unless ``normalize=False``. Settings are attributes, and are checked when the module is made.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,71 +13,157 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from triune.functional import pair_losses as functional
 from triune.functional.distances import Embeddings, as_embeddings, unit
 from triune.functional.labels import Labels
+from triune.functional.pair_losses import (
+    check_above_zero,
+    check_sampling,
+    circle_loss,
+    contrastive_loss,
+    fast_ap_loss,
+    lifted_structure_loss,
+    margin_loss,
+    multi_similarity_loss,
+    n_pairs_loss,
+    nt_xent_loss,
+    smooth_ap_loss,
+    sup_con_loss,
+)
 
 
 class _PairLoss(nn.Module):
-    """Settings, normalisation and a readable repr; subclasses say in ``loss`` what it costs."""
+    """How every pair loss is called; ``_loss`` of a subclass hands the batch on with its settings."""
 
-    def __init__(self, normalize: bool, **settings: Any) -> None:
+    def __init__(self, normalize: bool) -> None:
         super().__init__()
         self.normalize = normalize
-        self.settings = settings
 
-    def forward(self, embeddings: Embeddings, labels: Labels, indices: Sequence[Tensor] | None = None) -> Tensor:
-        """The scalar loss of embeddings ``(N, D)`` with N labels; ``indices`` of a miner choose the pairs."""
-        x = as_embeddings(embeddings)
-        return self.loss(unit(x) if self.normalize else x, labels, indices)
+    def forward(
+        self,
+        embeddings: Embeddings,
+        labels: Labels,
+        indices: Sequence[Tensor] | None = None,
+        reference: Embeddings | None = None,
+        reference_labels: Labels | None = None,
+        *,
+        own_rows: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The scalar loss of embeddings (N, D) with N labels.
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        raise NotImplementedError
+        Args:
+            embeddings: shape (N, D).
+            labels: N integers or strings.
+            indices: of any miner, in place of all pairs.
+            reference: where positives and negatives are taken from, shape (M, D).
+            reference_labels: the identity of each reference row.
+            own_rows: which reference row is embedding i, −1 for none.
+            generator: source of the random draws of a loss that makes some.
+        """
+        x, y = embeddings, reference
+        if self.normalize:
+            x = unit(as_embeddings(embeddings))
+            if reference is not None:
+                y = x if reference is embeddings else unit(as_embeddings(reference, "reference"))
+        batch = {"pairs": indices, "reference": y, "reference_labels": reference_labels, "own_rows": own_rows}
+        return self._loss(x, labels, batch, generator)
 
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""
-        return ", ".join(f"{name}={value!r}" for name, value in {**self.settings, "normalize": self.normalize}.items())
+        hidden = ("training",)
+        return ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k[0] != "_" and k not in hidden)
+
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        raise NotImplementedError
 
 
 class ContrastiveLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.contrastive_loss`."""
+    """Matching pairs together, others apart up to a margin (Hadsell et al. 2006).
+
+    See :func:`triune.functional.pair_losses.contrastive_loss`.
+
+    >>> criterion = ContrastiveLoss(negative_margin=0.5)
+    >>> embeddings, labels = torch.randn(8, 16, requires_grad=True), [0, 0, 1, 1, 2, 2, 3, 3]
+    >>> criterion(embeddings, labels).backward()
+
+    Args:
+        positive_margin: matching pairs closer than this cost nothing.
+        negative_margin: non-matching pairs farther apart than this cost nothing.
+        power: 1, or 2 as in the paper.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
 
     def __init__(
         self, positive_margin: float = 0.0, negative_margin: float = 1.0, power: int = 1, normalize: bool = True
     ) -> None:
-        super().__init__(normalize, positive_margin=positive_margin, negative_margin=negative_margin, power=power)
+        super().__init__(normalize)
+        check_above_zero(power=power)
+        self.positive_margin = positive_margin
+        self.negative_margin = negative_margin
+        self.power = power
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        return functional.contrastive_loss(x, labels, pairs=indices, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return contrastive_loss(
+            x, labels, positive_margin=self.positive_margin, negative_margin=self.negative_margin, power=self.power,
+            **batch,
+        )  # fmt: skip
 
 
 class LiftedStructureLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.lifted_structure_loss`."""
+    """Smooth maximum of positives against smooth minimum of negatives (Hermans et al. 2017; Oh Song et al. 2016).
+
+    See :func:`triune.functional.pair_losses.lifted_structure_loss`.
+
+    Args:
+        positive_margin: taken from the distance of matching pairs.
+        negative_margin: how much farther others should be.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
 
     def __init__(self, positive_margin: float = 0.0, negative_margin: float = 1.0, normalize: bool = True) -> None:
-        super().__init__(normalize, positive_margin=positive_margin, negative_margin=negative_margin)
+        super().__init__(normalize)
+        self.positive_margin = positive_margin
+        self.negative_margin = negative_margin
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        return functional.lifted_structure_loss(x, labels, pairs=indices, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return lifted_structure_loss(
+            x, labels, positive_margin=self.positive_margin, negative_margin=self.negative_margin, **batch
+        )
 
 
 class NPairsLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.n_pairs_loss`; embeddings keep their length, as in the paper."""
+    """One pair a class, told apart from the positives of all other classes (Sohn 2016).
+
+    See :func:`triune.functional.pair_losses.n_pairs_loss`. It takes no reference set.
+
+    Args:
+        l2: weight of the embeddings' mean squared length, which the paper adds because it does not normalise.
+        normalize: divide every embedding by its length first; not in the paper.
+    """
 
     def __init__(self, l2: float = 0.02, normalize: bool = False) -> None:
-        super().__init__(normalize, l2=l2)
+        super().__init__(normalize)
+        self.l2 = l2
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        _no_indices(self, indices)
-        return functional.n_pairs_loss(x, labels, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        if batch["reference"] is not None:
+            raise ValueError("NPairsLoss compares the pairs of a batch: leave reference out, or take NTXentLoss")
+        return n_pairs_loss(x, labels, l2=self.l2, pairs=batch["pairs"])
 
 
 class MultiSimilarityLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.multi_similarity_loss`; with ``mining`` on the paper's mined pairs."""
+    """Pairs weighted by their own and by their neighbours' likeness (Wang et al. 2019).
+
+    See :func:`triune.functional.pair_losses.multi_similarity_loss`.
+
+    Args:
+        alpha: sharpness for matching pairs, above 0.
+        beta: sharpness for the others, above 0.
+        base: the likeness that parts them.
+        mining: keep only the pairs the paper's mining finds informative; pairs of a miner that are given stay all.
+        epsilon: how far a pair may be from informative.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
 
     def __init__(
         self,
@@ -85,60 +174,94 @@ class MultiSimilarityLoss(_PairLoss):
         epsilon: float = 0.1,
         normalize: bool = True,
     ) -> None:
-        super().__init__(normalize, alpha=alpha, beta=beta, base=base)
+        super().__init__(normalize)
+        check_above_zero(alpha=alpha, beta=beta)
+        self.alpha = alpha
+        self.beta = beta
+        self.base = base
         self.mining = mining
         self.epsilon = epsilon
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        if indices is None and self.mining:
-            indices = functional.multi_similarity_pairs(x, labels, epsilon=self.epsilon)
-        return functional.multi_similarity_loss(x, labels, pairs=indices, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return multi_similarity_loss(
+            x, labels, alpha=self.alpha, beta=self.beta, base=self.base,
+            mining=self.mining and batch["pairs"] is None, epsilon=self.epsilon, **batch,
+        )  # fmt: skip
 
 
 class NTXentLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.nt_xent_loss`."""
+    """Softmax of each positive against the anchor's negatives: InfoNCE (Van den Oord et al. 2018, Chen et al. 2020).
+
+    See :func:`triune.functional.pair_losses.nt_xent_loss`.
+
+    Args:
+        temperature: above 0.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
 
     def __init__(self, temperature: float = 0.07, normalize: bool = True) -> None:
-        super().__init__(normalize, temperature=temperature)
+        super().__init__(normalize)
+        check_above_zero(temperature=temperature)
+        self.temperature = temperature
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        return functional.nt_xent_loss(x, labels, pairs=indices, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return nt_xent_loss(x, labels, temperature=self.temperature, **batch)
 
 
 class SupConLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.sup_con_loss`."""
+    """Softmax of each positive against all other items, averaged outside the logarithm (Khosla et al. 2020).
+
+    See :func:`triune.functional.pair_losses.sup_con_loss`.
+
+    Args:
+        temperature: above 0.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
 
     def __init__(self, temperature: float = 0.1, normalize: bool = True) -> None:
-        super().__init__(normalize, temperature=temperature)
+        super().__init__(normalize)
+        check_above_zero(temperature=temperature)
+        self.temperature = temperature
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        return functional.sup_con_loss(x, labels, pairs=indices, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return sup_con_loss(x, labels, temperature=self.temperature, **batch)
 
 
 class CircleLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.circle_loss`."""
+    """Each pair weighted by how far it is from its optimum (Sun et al. 2020).
+
+    See :func:`triune.functional.pair_losses.circle_loss`.
+
+    Args:
+        margin: the optima are 1 + margin and −margin.
+        gamma: sharpness, above 0.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
 
     def __init__(self, margin: float = 0.4, gamma: float = 80.0, normalize: bool = True) -> None:
-        super().__init__(normalize, margin=margin, gamma=gamma)
+        super().__init__(normalize)
+        check_above_zero(gamma=gamma)
+        self.margin = margin
+        self.gamma = gamma
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        return functional.circle_loss(x, labels, pairs=indices, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return circle_loss(x, labels, margin=self.margin, gamma=self.gamma, **batch)
 
 
 class MarginLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.margin_loss`; its boundary β is learnt, its negatives distance-weighted.
+    """Pairs on the right side of a learnt boundary, negatives drawn over all distances (Wu et al. 2017).
+
+    See :func:`triune.functional.pair_losses.margin_loss`. Its boundary is the parameter ``beta``, to be given to the
+    optimiser and saved with the model.
 
     Args:
-        margin: α.
-        beta: where β begins.
+        margin: how far from the boundary pairs should be.
+        beta: where the boundary begins.
         learn_beta: whether it is learnt.
-        nu: weight of β as a regulariser.
-        cutoff, farthest: of the sampling.
-        normalize: divide embeddings by their length; the sampling needs unit rows.
+        nu: weight of the boundary as a regulariser.
+        cutoff: distances below are drawn as if here; from 0 to 2, neither included.
+        farthest: negatives from here on are not drawn.
+        normalize: divide every embedding, and reference row, by its length first; the sampling needs unit rows.
     """
 
     def __init__(
@@ -151,47 +274,58 @@ class MarginLoss(_PairLoss):
         farthest: float = 1.4,
         normalize: bool = True,
     ) -> None:
-        super().__init__(normalize, margin=margin, nu=nu)
-        self.beta = nn.Parameter(torch.tensor(beta), requires_grad=learn_beta)
+        super().__init__(normalize)
+        check_sampling(cutoff)
+        self.margin = margin
+        self.beta = nn.Parameter(torch.tensor(float(beta)), requires_grad=learn_beta)
+        self.learn_beta = learn_beta
+        self.nu = nu
         self.cutoff = cutoff
         self.farthest = farthest
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs; the negatives are drawn from torch's default generator."""
-        if indices is None:
-            indices = functional.distance_weighted_triplets(x, labels, cutoff=self.cutoff, farthest=self.farthest)
-        if len(indices) != 3:
-            raise ValueError("the margin loss takes triplets (a, p, n), not pairs")
-        return functional.margin_loss(x, indices, beta=self.beta, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return margin_loss(
+            x, labels, margin=self.margin, beta=self.beta, nu=self.nu, cutoff=self.cutoff, farthest=self.farthest,
+            generator=generator, **batch,
+        )  # fmt: skip
 
 
 class SmoothAPLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.smooth_ap_loss`."""
+    """Average precision with sigmoids for steps (Brown et al. 2020).
+
+    See :func:`triune.functional.pair_losses.smooth_ap_loss`.
+
+    Args:
+        temperature: how wide a step is, above 0.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
 
     def __init__(self, temperature: float = 0.01, normalize: bool = True) -> None:
-        super().__init__(normalize, temperature=temperature)
+        super().__init__(normalize)
+        check_above_zero(temperature=temperature)
+        self.temperature = temperature
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        _no_indices(self, indices)
-        return functional.smooth_ap_loss(x, labels, **self.settings)
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return smooth_ap_loss(x, labels, temperature=self.temperature, **batch)
 
 
 class FastAPLoss(_PairLoss):
-    """See :func:`triune.functional.pair_losses.fast_ap_loss`."""
+    """Average precision from soft histograms of distances (Cakir et al. 2019).
+
+    See :func:`triune.functional.pair_losses.fast_ap_loss`.
+
+    Args:
+        bins: of the histograms, at least 1.
+        normalize: divide every embedding, and reference row, by its length first; the histograms need unit rows.
+    """
 
     def __init__(self, bins: int = 10, normalize: bool = True) -> None:
-        super().__init__(normalize, bins=bins)
+        super().__init__(normalize)
+        check_above_zero(bins=bins)
+        self.bins = bins
 
-    def loss(self, x: Tensor, labels: Labels, indices: Sequence[Tensor] | None) -> Tensor:
-        """What the batch costs."""
-        _no_indices(self, indices)
-        return functional.fast_ap_loss(x, labels, **self.settings)
-
-
-def _no_indices(module: nn.Module, indices: Sequence[Tensor] | None) -> None:
-    if indices is not None:
-        raise ValueError(f"{type(module).__name__} ranks whole batches: it takes no pairs or triplets of a miner")
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return fast_ap_loss(x, labels, bins=self.bins, **batch)
 
 
 PAIR_LOSSES: dict[str, type[nn.Module]] = {

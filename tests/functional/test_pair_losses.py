@@ -1,4 +1,4 @@
-"""Pair losses against loops in float64 and against pytorch-metric-learning."""
+"""Pair losses against loops over pairs in float64, in value and gradient, and against pytorch-metric-learning."""
 
 import math
 
@@ -7,344 +7,575 @@ import pytest
 import torch
 from pytorch_metric_learning import losses as peer
 from pytorch_metric_learning import miners as peer_miners
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from oracles import tied_batch
 from triune.functional import pair_losses as ours
 from triune.functional.distances import unit
+from triune.functional.triplets import mine_triplets
+
+# --- the formulas, as loops over pairs -----------------------------------------------------------------------------
+# x: embeddings, r: what they are compared with, P[a] and N[a]: the positives and negatives of anchor a, y: labels.
 
 
-def batch(seed=0, n=14, classes=4, d=5, tied=False):
-    g = torch.Generator().manual_seed(seed)
-    x = torch.randint(-2, 3, (n, d), generator=g).double() if tied else torch.randn(n, d, generator=g).double()
-    y = torch.randint(0, classes, (n,), generator=g)
-    return unit(x), y
-
-
-def kinds(y, a):
-    same = [i for i in range(len(y)) if y[i] == y[a] and i != a]
-    other = [i for i in range(len(y)) if y[i] != y[a]]
-    return same, other
+def distance(u, v):
+    squared = (u - v).square().sum()
+    return squared.sqrt() if squared > 0 else squared * 0  # the gradient at 0 is 0
 
 
 def mean(values):
     return sum(values) / len(values) if values else 0.0
 
 
-def contrastive(x, y):
-    near, far = [], []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
-        near += [max(0, math.dist(x[a], x[p]) - 0.1) for p in same]
-        far += [max(0, 0.9 - math.dist(x[a], x[n])) for n in other]
+def log_sum_exp(values):
+    return torch.stack(values).exp().sum().log()
+
+
+def contrastive(x, r, P, N, y, low=0.0, high=1.0, power=1):
+    near = [(distance(x[a], r[p]) - low).clamp(min=0) ** power for a in P for p in P[a]]
+    far = [(high - distance(x[a], r[n])).clamp(min=0) ** power for a in N for n in N[a]]
     return mean([v for v in near if v > 0]) + mean([v for v in far if v > 0])
 
 
-def squared_contrastive(x, y):
-    near, far = [], []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
-        near += [math.dist(x[a], x[p]) ** 2 for p in same]
-        far += [max(0, 1 - math.dist(x[a], x[n])) ** 2 for n in other]
-    return mean([v for v in near if v > 1e-20]) + mean([v for v in far if v > 1e-20])
-
-
-def lifted(x, y):
+def lifted(x, r, P, N, y):
     costs = []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
-        if same and other:
-            near = math.log(sum(math.exp(math.dist(x[a], x[p])) for p in same))
-            far = math.log(sum(math.exp(1 - math.dist(x[a], x[n])) for n in other))
-            costs.append(max(0, near + far))
+    for a in P:
+        if P[a] and N[a]:
+            near = log_sum_exp([distance(x[a], r[p]) - 0.1 for p in P[a]])
+            far = log_sum_exp([0.9 - distance(x[a], r[n]) for n in N[a]])
+            costs.append((near + far).clamp(min=0))
     return mean(costs)
 
 
-def n_pairs(x, y):
-    pairs = [[i for i in range(len(y)) if y[i] == c][:2] for c in sorted(set(y.tolist()))]
-    pairs = [p for p in pairs if len(p) == 2]
-    costs, length = [], []
-    for a, p in pairs:
-        costs.append(math.log(sum(math.exp(x[a] @ x[q] - x[a] @ x[p]) for _, q in pairs)))
-        length.append((x[a] @ x[a] + x[p] @ x[p]) / 2)
-    return mean(costs) + 0.3 * mean(length)
+def n_pairs(x, r, P, N, y):
+    first = {}
+    for a in P:
+        for p in P[a]:
+            first.setdefault(int(y[a]), (a, p))
+    pairs = list(first.values())
+    costs = [log_sum_exp([x[a] @ r[q] - x[a] @ r[p] for _, q in pairs]) for a, p in pairs]
+    return mean(costs) + 0.3 * mean([(x[a] @ x[a] + r[p] @ r[p]) / 2 for a, p in pairs])
 
 
-def multi_similarity(x, y):
+def multi_similarity(x, r, P, N, y):
     costs = []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
-        near = math.log(1 + sum(math.exp(-2 * (x[a] @ x[p] - 0.5)) for p in same)) / 2
-        far = math.log(1 + sum(math.exp(50 * (x[a] @ x[n] - 0.5)) for n in other)) / 50
-        costs.append(near + far)
+    for a in P:
+        near = sum((-2 * (x[a] @ r[p] - 0.4)).exp() for p in P[a])
+        far = sum((30 * (x[a] @ r[n] - 0.4)).exp() for n in N[a])
+        costs.append((1 + near + x[a, 0] * 0).log() / 2 + (1 + far + x[a, 0] * 0).log() / 30)
     return mean(costs)
 
 
-def nt_xent(x, y):
+def informative(x, r, P, N):
+    """The paper's mining: what is left of P and N."""
+    kept_p, kept_n = {}, {}
+    for a in P:
+        kept_p[a] = [p for p in P[a] if any(x[a] @ r[p] - 0.2 < x[a] @ r[n] for n in N[a])]
+        kept_n[a] = [n for n in N[a] if any(x[a] @ r[n] + 0.2 > x[a] @ r[p] for p in P[a])]
+    return kept_p, kept_n
+
+
+def mined_multi_similarity(x, r, P, N, y):
+    return multi_similarity(x, r, *informative(x, r, P, N), y)
+
+
+def nt_xent(x, r, P, N, y):
     costs = []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
-        far = sum(math.exp(x[a] @ x[n] / 0.2) for n in other)
-        costs += [-math.log(math.exp(x[a] @ x[p] / 0.2) / (math.exp(x[a] @ x[p] / 0.2) + far)) for p in same]
+    for a in P:
+        for p in P[a]:
+            own = (x[a] @ r[p] / 0.2).exp()
+            costs.append(-(own / (own + sum((x[a] @ r[n] / 0.2).exp() for n in N[a]))).log())
     return mean(costs)
 
 
-def sup_con(x, y):
+def sup_con(x, r, P, N, y):
     costs = []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
-        every = sum(math.exp(x[a] @ x[i] / 0.2) for i in same + other)
-        if same:
-            costs.append(mean([-math.log(math.exp(x[a] @ x[p] / 0.2) / every) for p in same]))
+    for a in P:
+        every = sum((x[a] @ r[i] / 0.2).exp() for i in P[a] + N[a])
+        if P[a]:
+            costs.append(mean([-((x[a] @ r[p] / 0.2).exp() / every).log() for p in P[a]]))
     return mean(costs)
 
 
-def circle(x, y):
+def circle(x, r, P, N, y):
     costs = []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
-        if same and other:
-            near = sum(math.exp(-8 * max(0, 1.4 - x[a] @ x[p]) * (x[a] @ x[p] - 0.6)) for p in same)
-            far = sum(math.exp(8 * max(0, x[a] @ x[n] + 0.4) * (x[a] @ x[n] - 0.4)) for n in other)
-            costs.append(math.log(1 + near * far))
+    for a in P:
+        if P[a] and N[a]:
+            s_p, s_n = [x[a] @ r[p] for p in P[a]], [x[a] @ r[n] for n in N[a]]
+            near = sum((-8 * (1.4 - s).detach().clamp(min=0) * (s - 0.6)).exp() for s in s_p)
+            far = sum((8 * (s + 0.4).detach().clamp(min=0) * (s - 0.4)).exp() for s in s_n)
+            costs.append((1 + near * far).log())
     return mean(costs)
 
 
-def smooth_ap(x, y):
-    def step(t):
-        return 1 / (1 + math.exp(-t / 0.1))
+def margin(x, r, P, N, y):
+    near = [(0.2 + distance(x[a], r[p]) - 1.1).clamp(min=0) for a in P for p in P[a]]
+    far = [(0.2 + 1.1 - distance(x[a], r[n])).clamp(min=0) for a in N for n in N[a]]
+    return mean([v for v in near + far if v > 0])
 
+
+def smooth_ap(x, r, P, N, y):
     costs = []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
+    for a in P:
+        s = {j: x[a] @ r[j] for j in P[a] + N[a]}
         parts = []
-        for p in same:
-            above = {j: step(x[a] @ x[j] - x[a] @ x[p]) for j in same + other if j != p}
-            parts.append((1 + sum(above[j] for j in same if j != p)) / (1 + sum(above.values())))
-        if same:
+        for p in P[a]:
+            above = {j: ((s[j] - s[p]) / 0.1).sigmoid() for j in s if j != p}
+            parts.append((1 + sum(above[j] for j in P[a] if j != p)) / (1 + sum(above.values())))
+        if P[a]:
             costs.append(1 - mean(parts))
     return mean(costs)
 
 
-def fast_ap(x, y):
+def fast_ap(x, r, P, N, y):
     costs = []
-    for a in range(len(x)):
-        same, other = kinds(y, a)
-        if not same:
+    for a in P:
+        if not P[a]:
             continue
-        matching, every = np.zeros(11), np.zeros(11)
-        for j in same + other:
-            d = math.dist(x[a], x[j]) ** 2
-            share = np.array([max(0, 1 - abs(d - 0.4 * b) / 0.4) for b in range(11)])
-            every += share
-            matching += share * (j in same)
-        total = 0.0
-        for b in range(11):
-            if every[: b + 1].sum() > 0:
-                total += matching[b] * matching[: b + 1].sum() / every[: b + 1].sum()
-        costs.append(1 - total / len(same))
+        matching, every = [0.0] * 11, [0.0] * 11
+        for j in P[a] + N[a]:
+            place = (x[a] - r[j]).square().sum() / 0.4
+            below = min(int(place), 9)
+            for b, share in ((below, 1 - (place - below)), (below + 1, place - below)):
+                every[b] += share
+                matching[b] += share if j in P[a] else 0
+        hits = [matching[b] * sum(matching[: b + 1]) / sum(every[: b + 1]) for b in range(11) if sum(every[: b + 1])]
+        costs.append(1 - sum(hits) / len(P[a]))
     return mean(costs)
 
 
+def margin_of_all_pairs(x, y, reference=None, reference_labels=None, pairs=None, **where):
+    """The margin loss of every pair: the other losses' batch, without the draws."""
+    if pairs is None:
+        P, N = kinds(y, reference_labels, where.get("own_rows"))
+        pairs = listed(P) + listed(N)
+    return ours.margin_loss(
+        x, y, beta=1.1, pairs=pairs, reference=reference, reference_labels=reference_labels, **where
+    )
+
+
+def kinds(y, other=None, own=None):
+    """The positives and negatives of each anchor, from labels."""
+    y = [str(label) for label in (y.tolist() if isinstance(y, torch.Tensor) else y)]
+    if other is None:
+        own = range(len(y))
+    elif own is None:
+        own = [-1] * len(y)
+    other = y if other is None else [str(label) for label in other.tolist()]
+    P = {a: [j for j in range(len(other)) if other[j] == y[a] and j != own[a]] for a in range(len(y))}
+    N = {a: [j for j in range(len(other)) if other[j] != y[a]] for a in range(len(y))}
+    return P, N
+
+
+def listed(partners):
+    pairs = [(a, j) for a in partners for j in partners[a]]
+    return tuple(torch.tensor([pair[side] for pair in pairs], dtype=torch.long) for side in (0, 1))
+
+
 CASES = {
-    "contrastive": (contrastive, lambda x, y: ours.contrastive_loss(x, y, positive_margin=0.1, negative_margin=0.9)),
-    "squared contrastive": (squared_contrastive, lambda x, y: ours.contrastive_loss(x, y, power=2)),
-    "lifted structure": (lifted, ours.lifted_structure_loss),
-    "n-pairs": (n_pairs, lambda x, y: ours.n_pairs_loss(x, y, l2=0.3)),
-    "multi-similarity": (multi_similarity, ours.multi_similarity_loss),
-    "nt-xent": (nt_xent, lambda x, y: ours.nt_xent_loss(x, y, temperature=0.2)),
-    "sup-con": (sup_con, lambda x, y: ours.sup_con_loss(x, y, temperature=0.2)),
-    "circle": (circle, lambda x, y: ours.circle_loss(x, y, gamma=8.0)),
-    "smooth-ap": (smooth_ap, lambda x, y: ours.smooth_ap_loss(x, y, temperature=0.1)),
+    "contrastive": (
+        lambda *args: contrastive(*args, 0.1, 0.9),
+        lambda x, y, **k: ours.contrastive_loss(x, y, positive_margin=0.1, negative_margin=0.9, **k),
+    ),
+    "squared contrastive": (
+        lambda *args: contrastive(*args, power=2),
+        lambda x, y, **k: ours.contrastive_loss(x, y, power=2, **k),
+    ),
+    "lifted structure": (
+        lifted,
+        lambda x, y, **k: ours.lifted_structure_loss(x, y, positive_margin=0.1, negative_margin=0.9, **k),
+    ),
+    "n-pairs": (n_pairs, lambda x, y, **k: ours.n_pairs_loss(x, y, l2=0.3, **k)),
+    "multi-similarity": (multi_similarity, lambda x, y, **k: ours.multi_similarity_loss(x, y, beta=30, base=0.4, **k)),
+    "mined multi-similarity": (
+        mined_multi_similarity,
+        lambda x, y, **k: ours.multi_similarity_loss(x, y, beta=30, base=0.4, mining=True, epsilon=0.2, **k),
+    ),
+    "nt-xent": (nt_xent, lambda x, y, **k: ours.nt_xent_loss(x, y, temperature=0.2, **k)),
+    "sup-con": (sup_con, lambda x, y, **k: ours.sup_con_loss(x, y, temperature=0.2, **k)),
+    "circle": (circle, lambda x, y, **k: ours.circle_loss(x, y, gamma=8.0, **k)),
+    "margin": (margin, margin_of_all_pairs),
+    "smooth-ap": (smooth_ap, lambda x, y, **k: ours.smooth_ap_loss(x, y, temperature=0.1, **k)),
     "fast-ap": (fast_ap, ours.fast_ap_loss),
 }
+WITH_REFERENCE = [name for name in CASES if name != "n-pairs"]
+
+
+def batch(seed=0, n=14, classes=4, d=5):
+    """Raw embeddings, not yet unit, and labels that may leave a class one item."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=g).double(), torch.randint(0, classes, (n,), generator=g)
+
+
+def tied(seed):
+    """Duplicates and many equal distances, all exact."""
+    x, y = tied_batch(np.random.default_rng(seed), "cosine")
+    return torch.from_numpy(x[:16]), torch.from_numpy(y[:16])
+
+
+def value_and_gradients(loss, *leaves):
+    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+    value = torch.as_tensor(loss(*map(unit, leaves)), dtype=torch.float64)
+    if not value.requires_grad:  # a formula without a term
+        return value.item(), [torch.zeros_like(leaf) for leaf in leaves]
+    grads = torch.autograd.grad(value, leaves, allow_unused=True)
+    return value.item(), [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, grads)]
+
+
+def assert_same(ours_result, expected, **tolerance):
+    assert ours_result[0] == pytest.approx(expected[0], rel=tolerance.get("rel", 1e-9), abs=1e-10)
+    for gradient, literal in zip(ours_result[1], expected[1]):
+        torch.testing.assert_close(
+            gradient, literal, rtol=tolerance.get("rtol", 1e-7), atol=tolerance.get("atol", 1e-9)
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_loss_is_what_its_formula_says(name):
+@pytest.mark.parametrize("make", [batch, tied], ids=["random", "tied"])
+def test_value_and_gradient_are_what_the_formula_says(name, make):
     literal, loss = CASES[name]
-    for seed in range(8):
-        x, y = batch(seed, tied=seed % 2 == 1)
-        assert loss(x, y).item() == pytest.approx(literal(x.numpy(), y), abs=1e-9)
+    for seed in range(6):
+        x, y = make(seed)
+        expected = value_and_gradients(lambda x: literal(x, x, *kinds(y), y), x)
+        assert_same(value_and_gradients(lambda x: loss(x, y), x), expected)
+
+
+DEGENERATE = {"one class": [0] * 6, "singletons": list(range(6)), "two of one": [3, 3], "one item": [0], "empty": []}
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("labels", DEGENERATE.values(), ids=DEGENERATE)
+def test_a_batch_without_some_kind_of_pair_costs_what_the_formula_says(name, labels):
+    literal, loss = CASES[name]
+    x, y = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(0)).double(), torch.tensor(labels).long()
+    expected = value_and_gradients(lambda x: literal(x, x, *kinds(y), y), x)
+    assert_same(value_and_gradients(lambda x: loss(x, y), x), expected)
+    assert loss(x.requires_grad_(), y).requires_grad
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "circle"])  # its weights carry no gradient
 def test_gradients_are_those_of_finite_differences(name):
     x, y = batch(3, n=7, classes=3)
-    x.requires_grad_()
-    if name == "circle":  # its weights carry no gradient on purpose: see the peer comparison
-        return
-    assert torch.autograd.gradcheck(lambda x: CASES[name][1](x, y), x, atol=1e-5)
+    assert torch.autograd.gradcheck(lambda x: CASES[name][1](unit(x), y), x.requires_grad_(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", WITH_REFERENCE)
+@pytest.mark.parametrize("own_rows", [None, [2, -1, 4, 0, -1, 6, 1]], ids=["strangers", "own rows"])
+def test_a_reference_takes_the_place_of_the_batch(name, own_rows):
+    literal, loss = CASES[name]
+    x, y = batch(1, n=7, classes=3)
+    r, other = batch(2, n=9, classes=4)
+    own = None if own_rows is None else torch.tensor(own_rows)
+    P, N = kinds(y, other, own_rows)
+    expected = value_and_gradients(lambda x, r: literal(x, r, P, N, y), x, r)
+    where = {"reference_labels": other, "own_rows": own}
+    assert_same(value_and_gradients(lambda x, r: loss(x, y, reference=r, **where), x, r), expected)
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize(
-    "labels",
-    [torch.zeros(6, dtype=torch.long), torch.arange(6), torch.zeros(0, dtype=torch.long), torch.zeros(1, dtype=int)],
-    ids=["one class", "singletons", "empty", "one item"],
-)
-def test_a_batch_without_pairs_has_a_finite_loss_and_gradient(name, labels):
-    x = torch.randn(len(labels), 4, requires_grad=True)
-    loss = CASES[name][1](x, labels)
-    loss.backward()
-    assert torch.isfinite(loss)
-    assert torch.isfinite(x.grad).all()
+def test_pairs_of_a_miner_take_the_place_of_all(name):
+    literal, loss = CASES[name]
+    for seed in range(3):
+        x, y = batch(seed)
+        P, N = kinds(y)
+        keep = np.random.default_rng(seed).random((len(y), len(y))) < 0.4
+        P = {a: [p for p in P[a] if keep[a, p]] for a in P}
+        N = {a: [n for n in N[a] if keep[a, n]] for a in N}
+        expected = value_and_gradients(lambda x: literal(x, x, P, N, y), x)
+        assert_same(value_and_gradients(lambda x: loss(x, y, pairs=listed(P) + listed(N)), x), expected)
+
+
+def test_triplets_of_a_miner_mean_their_two_pairs_each_once():
+    x, y = batch(4)
+    x = unit(x)
+    a, p, n = mine_triplets(x, y, "all")
+    assert len(a) > len(set(zip(a.tolist(), p.tolist())))
+    for name in CASES:
+        if name != "margin":  # there a pair counts as often as it is listed, as its sampling wants
+            assert CASES[name][1](x, y, pairs=(a, p, n)).item() == pytest.approx(
+                CASES[name][1](x, y, pairs=(a, p, a, n)).item(), rel=1e-12
+            )
+    anchored = torch.tensor([bool(P and N) for P, N in zip(*(each.values() for each in kinds(y)))])
+    assert anchored.all()
+    assert ours.nt_xent_loss(x, y, pairs=(a, p, n)).item() == pytest.approx(ours.nt_xent_loss(x, y).item())
+    once = ours.margin_loss(x, y, pairs=(a[:1], p[:1], n[:1]))
+    again = ours.margin_loss(x, y, pairs=(a[:1], p[:1], a[:1].repeat(3), n[:1].repeat(3)))
+    near, far = ((x[a[0]] - x[p[0]]).norm() - 1).clamp(min=0), (1.4 - (x[a[0]] - x[n[0]]).norm()).clamp(min=0)
+    assert near > 0
+    assert far > 0
+    assert once.item() == pytest.approx(((near + far) / 2).item())
+    assert again.item() == pytest.approx(((near + 3 * far) / 4).item())
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(name, dtype):
     x, y = batch(1)
-    half = x.to(dtype)
+    half = unit(x).to(dtype).requires_grad_()
     loss = CASES[name][1](half, y)
+    loss.backward()
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(CASES[name][1](half.double(), y).item(), abs=2e-4)
+    assert half.grad.dtype == dtype
+    assert torch.isfinite(half.grad).all()
 
 
-def test_labels_are_words_or_large_numbers():
+@pytest.mark.parametrize("name", CASES)
+def test_autocast_does_not_round_the_similarities(name):
+    x, y = batch(1)
+    x = unit(x).float()
+    expected = CASES[name][1](x, y)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert CASES[name][1](x, y).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_labels_are_words_or_large_numbers_and_rows_may_be_strided(name):
     x, y = batch(2)
-    for loss in (CASES[name][1] for name in CASES):
-        expected = loss(x, y)
-        assert loss(x, [f"{label}" for label in y.tolist()]) == expected
-        assert loss(x, y + 2**53) == expected
-        assert torch.allclose(loss(x.T.contiguous().T, y), expected, rtol=1e-12)
+    x, loss = unit(x), CASES[name][1]
+    expected = loss(x, y)
+    assert loss(x, [f"class {label}" for label in y.tolist()]).item() == pytest.approx(expected.item(), rel=1e-12)
+    assert loss(x, y + 2**53) == expected  # 2**24 and 2**24 + 1 are one number in float32, these in float64
+    assert loss(x.T.contiguous().T, y).item() == pytest.approx(expected.item(), rel=1e-12)
+    assert loss(x.numpy(), y.numpy()).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
-def test_large_scales_do_not_overflow():
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_embedding_that_is_not_finite_is_not_hidden_by_a_mask(name, bad):
+    x, y = batch(2)
+    x = unit(x)
+    x[3, 1] = bad
+    assert CASES[name][1](x, y).isnan()
+    if name in WITH_REFERENCE:
+        assert CASES[name][1](unit(batch(0)[0]), y, reference=x, reference_labels=y).isnan()
+
+
+def test_miners_name_the_row_that_is_not_finite():
+    x, y = batch(2)
+    x[3, 1] = math.nan
+    for mine in (ours.multi_similarity_pairs, ours.distance_weighted_triplets):
+        with pytest.raises(ValueError, match="row 3"):
+            mine(x, y)
+        with pytest.raises(ValueError, match=r"reference .* row 3"):
+            mine(batch(0)[0], y, reference=x, reference_labels=y)
+
+
+def test_large_exponents_do_not_overflow():
     x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]]).requires_grad_()
     y = [0, 1, 0, 1]
-    losses = [
-        ours.nt_xent_loss(x, y, temperature=1e-3),
-        ours.sup_con_loss(x, y, temperature=1e-3),
-        ours.circle_loss(x, y, gamma=1e4),
-        ours.multi_similarity_loss(x, y, beta=1e4, alpha=1e4),
-        ours.n_pairs_loss(100 * x, y),
-    ]
-    sum(losses).backward()
-    assert all(torch.isfinite(loss) for loss in losses)
+    # Each anchor's positive is at similarity −1, and one negative at 1: what is left of a logarithm is its largest term.
+    expected = {
+        ours.nt_xent_loss(x, y, temperature=1e-3): 2e3,
+        ours.sup_con_loss(x, y, temperature=1e-3): 2e3,
+        ours.circle_loss(x, y, gamma=1e4): 1e4 * (2.4 * 1.6 + 1.4 * 0.6),
+        ours.multi_similarity_loss(x, y, alpha=1e4, beta=1e4): 1.5 + 0.5,
+        ours.n_pairs_loss(100 * x, y): 0.5 * (2e4 + 2e4),
+        ours.lifted_structure_loss(1e4 * x, y): 2e4 + 1,
+        ours.smooth_ap_loss(x, y, temperature=1e-6): 1 - 1 / 2.5,
+    }
+    for loss, value in expected.items():
+        assert loss.item() == pytest.approx(value, rel=1e-3)
+    sum(expected).backward()
     assert torch.isfinite(x.grad).all()
 
 
-def balanced(seed=0):
-    x, _ = batch(seed, n=12)
-    return x, torch.arange(12) // 3
+class Largest(TorchDispatchMode):
+    """How many cells the largest tensor has that is made in here, in the backward pass too."""
+
+    cells = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self.cells = max(self.cells, storage.nbytes() // tensor.element_size())
+        return out
 
 
-PEERS = {
-    "contrastive": (peer.ContrastiveLoss(0.1, 0.9), CASES["contrastive"][1]),
-    "lifted structure": (peer.GeneralizedLiftedStructureLoss(1, 0), ours.lifted_structure_loss),
-    "multi-similarity": (peer.MultiSimilarityLoss(2, 50, 0.5), ours.multi_similarity_loss),
-    "nt-xent": (peer.NTXentLoss(0.2), CASES["nt-xent"][1]),
-    "sup-con": (peer.SupConLoss(0.2), CASES["sup-con"][1]),
-    "circle": (peer.CircleLoss(0.4, 8), CASES["circle"][1]),
-    "fast-ap": (peer.FastAPLoss(10), ours.fast_ap_loss),
-}
-# Not Smooth-AP: the peer counts every query as a positive of itself, and is right only for as many classes as items a
-# class. Ours is held by the loop above and by finite differences.
-
-
-@pytest.mark.parametrize("name", PEERS)
-def test_value_and_gradient_equal_the_peer(name):
-    theirs, loss = PEERS[name]
-    for seed in range(4):
-        x, y = balanced(seed)
-        results = []
-        for criterion in (theirs, loss):
-            raw = x.clone().requires_grad_()
-            value = criterion(raw if criterion is theirs else unit(raw), y)
-            value.backward()
-            results.append((value.item(), raw.grad))
-        assert results[1][0] == pytest.approx(results[0][0], rel=1e-5)
-        torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-4, atol=1e-6)
-
-
-def test_margin_loss_equals_the_peer_on_the_same_triplets():
-    x, y = balanced()
-    triplets = ours.distance_weighted_triplets(x, y, generator=torch.Generator().manual_seed(0))
-    theirs = peer.MarginLoss(margin=0.2, nu=0, beta=1.1)(x, y, tuple(triplets))
-    # The peer's triplet reducer averages a triplet's two costs together, over triplets that cost something; Wu et al.
-    # average over pairs. The sums agree.
-    d_ap = (x[triplets.anchor] - x[triplets.positive]).norm(dim=1)
-    d_an = (x[triplets.anchor] - x[triplets.negative]).norm(dim=1)
-    near, far = (0.2 + d_ap - 1.1).relu(), (1.3 - d_an).relu()
-    pairs = (near > 0).sum() + (far > 0).sum()
-    ours_value = ours.margin_loss(x, triplets, beta=1.1)
-    assert ours_value.item() == pytest.approx(((near.sum() + far.sum()) / pairs).item())
-    assert ours_value.item() == pytest.approx(theirs.item(), rel=1e-5)
-
-
-def test_margin_loss_learns_its_boundary():
-    x, y = balanced()
-    beta = torch.tensor(1.1, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("name", [*CASES, "drawn margin"])
+def test_no_tensor_is_larger_than_the_matrix_of_pairs(name, monkeypatch):
+    monkeypatch.setattr(ours, "BLOCK_CELLS", 1)
+    loss = ours.margin_loss if name == "drawn margin" else CASES[name][1]
+    x, y = batch(0, n=64, classes=2)
     x.requires_grad_()
-    triplets = ours.distance_weighted_triplets(x, y)
-    assert torch.autograd.gradcheck(lambda x, b: ours.margin_loss(x, triplets, beta=b, nu=0.1), (x, beta))
-    empty = torch.zeros(0, dtype=torch.long)
-    assert ours.margin_loss(x, (empty, empty, empty), beta=beta, nu=0.1).item() == 0
-
-
-def test_distance_weighted_negatives_follow_their_weights():
-    g = torch.Generator().manual_seed(0)
-    x = unit(torch.randn(6, 8, generator=g).double())
-    y = torch.tensor([0, 0, 1, 2, 3, 4])
-    d = torch.cdist(x, x)[0, 2:].clamp(min=0.5)
-    weight = (d ** (2 - 8)) * (1 - d**2 / 4) ** (-(8 - 3) / 2)
-    weight = weight * (torch.cdist(x, x)[0, 2:] < 1.6)
-    draws = torch.cat(
-        [ours.distance_weighted_triplets(x, y, farthest=1.6, generator=g).negative[:1] for _ in range(4000)]
-    )
-    shares = torch.stack([(draws == n).double().mean() for n in range(2, 6)])
-    torch.testing.assert_close(shares, weight / weight.sum(), atol=0.03, rtol=0)
-
-
-def test_distance_weighted_triplets_are_valid_and_repeatable():
-    x, y = batch(5, n=30)
-    first, second = (
-        ours.distance_weighted_triplets(x, y, generator=torch.Generator().manual_seed(7)) for _ in range(2)
-    )
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    assert len(first.anchor) == sum(len(kinds(y, a)[0]) for a in range(len(y)))
-    assert (y[first.anchor] == y[first.positive]).all()
-    assert (first.anchor != first.positive).all()
-    assert (y[first.anchor] != y[first.negative]).all()
-    assert len(ours.distance_weighted_triplets(x, torch.zeros(30, dtype=int)).anchor) == 0
-
-
-def test_multi_similarity_mining_equals_the_peer():
-    for seed in range(5):
-        x, y = batch(seed)
-        mine = ours.multi_similarity_pairs(x, y, epsilon=0.1)
-        theirs = peer_miners.MultiSimilarityMiner(epsilon=0.1)(x, y)
-        for a, b in ((0, 1), (2, 3)):
-            assert set(zip(mine[a].tolist(), mine[b].tolist(), strict=True)) == set(
-                zip(theirs[a].tolist(), theirs[b].tolist(), strict=True)
-            )
-        assert ours.multi_similarity_loss(x, y, pairs=mine).item() == pytest.approx(
-            peer.MultiSimilarityLoss(2, 50, 0.5)(x, y, theirs).item(), rel=1e-6
-        )
-
-
-def test_pairs_of_a_miner_restrict_a_loss():
-    x, y = batch(6)
-    a, p = torch.tensor([0]), torch.tensor([int((y[1:] == y[0]).nonzero()[0]) + 1])
-    n = torch.tensor([int((y != y[0]).nonzero()[0])])
-    expected = math.log(1 + math.exp((x[0] @ x[n[0]] - x[0] @ x[p[0]]).item() / 0.07))
-    assert ours.nt_xent_loss(x, y, pairs=(a, p, a, n)).item() == pytest.approx(expected)
-    assert ours.nt_xent_loss(x, y, pairs=(a, p, n)).item() == pytest.approx(expected)
-    with pytest.raises(ValueError, match="2 tensors"):
-        ours.nt_xent_loss(x, y, pairs=(a, p))
+    with Largest() as largest:
+        loss(unit(x), y).backward()
+    assert largest.cells <= 64 * 64
 
 
 def test_blocks_of_smooth_ap_are_one_loss(monkeypatch):
     x, y = batch(7, n=20)
     results = []
     for cells in (1, 500, 1 << 22):
-        monkeypatch.setattr(ours, "ANCHORS_A_BLOCK", cells)
-        raw = x.clone().requires_grad_()
-        loss = ours.smooth_ap_loss(raw, y)
-        loss.backward()
-        results.append((loss.item(), raw.grad))
-    for value, gradient in results[1:]:
-        assert value == pytest.approx(results[0][0], abs=1e-12)
-        torch.testing.assert_close(gradient, results[0][1])
+        monkeypatch.setattr(ours, "BLOCK_CELLS", cells)
+        results.append(value_and_gradients(lambda x: ours.smooth_ap_loss(x, y), x))
+    for result in results[1:]:
+        assert_same(result, results[0])
+
+
+# --- mining and sampling -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [batch, tied], ids=["random", "tied"])
+def test_multi_similarity_mining_is_what_the_paper_says(make):
+    for seed in range(5):
+        x, y = make(seed)
+        x = unit(x)
+        mined = ours.multi_similarity_pairs(x, y, epsilon=0.2)
+        P, N = informative(x, x, *kinds(y))
+        for found, expected in zip((mined[:2], mined[2:]), (listed(P), listed(N))):
+            assert all(torch.equal(a, b) for a, b in zip(found, expected))
+        inside = ours.multi_similarity_loss(x, y, mining=True, epsilon=0.2)
+        assert inside == ours.multi_similarity_loss(x, y, pairs=mined)
+
+
+def test_multi_similarity_mining_equals_the_peer():
+    for seed in range(5):
+        x, y = batch(seed)
+        mined = ours.multi_similarity_pairs(unit(x), y, epsilon=0.1)
+        theirs = peer_miners.MultiSimilarityMiner(epsilon=0.1)(x, y)
+        for a, b in ((0, 1), (2, 3)):
+            assert set(zip(mined[a].tolist(), mined[b].tolist())) == set(zip(theirs[a].tolist(), theirs[b].tolist()))
+
+
+def test_mined_pairs_feed_the_losses_of_the_peer():
+    x, y = batch(3)
+    mined = ours.multi_similarity_pairs(unit(x), y)
+    theirs = peer.MultiSimilarityLoss(2, 50, 0.5)(x, y, tuple(mined))
+    assert ours.multi_similarity_loss(unit(x), y, pairs=mined).item() == pytest.approx(theirs.item(), rel=1e-6)
+
+
+def test_distance_weighted_negatives_follow_their_weights():
+    g = torch.Generator().manual_seed(0)
+    x, negatives = unit(torch.randn(1, 8, generator=g).double()), unit(torch.randn(9, 8, generator=g).double())
+    negatives[0] = unit(x + 0.01 * negatives[:1])  # nearer than the cutoff
+    d = (x - negatives).norm(dim=1)
+    farthest = d.sort().values[6].item()  # of nine, three are not drawn
+    weight = 1 / (d.clamp(min=0.5) ** 6 * (1 - d.clamp(min=0.5) ** 2 / 4) ** 2.5) * (d < farthest)
+    # Every positive of the one anchor draws: 40,000 draws in one call.
+    reference, labels = torch.cat([negatives, x.expand(40_000, 8)]), torch.tensor([1] * 9 + [0] * 40_000)
+    drawn = ours.distance_weighted_triplets(
+        x, [0], farthest=farthest, reference=reference, reference_labels=labels, generator=g
+    )
+    assert len(drawn.negative) == 40_000
+    shares = drawn.negative.bincount(minlength=9) / 40_000
+    expected = weight / weight.sum()
+    assert (shares[expected == 0] == 0).all()
+    # Five standard deviations of a share.
+    assert ((shares - expected).abs() <= 5 * (expected * (1 - expected) / 40_000).sqrt()).all()
+
+
+def test_distance_weighted_triplets_are_valid_and_repeatable():
+    x, y = batch(5, n=30)
+    draws = [ours.distance_weighted_triplets(unit(x), y, generator=torch.Generator().manual_seed(7)) for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*draws))
+    anchor, positive, negative = draws[0]
+    P, _ = kinds(y)
+    assert all(torch.equal(a, b) for a, b in zip((anchor, positive), listed(P)))
+    assert (y[anchor] != y[negative]).all()
+    assert len(negative.unique()) > 10
+    loss = ours.margin_loss(unit(x), y, generator=torch.Generator().manual_seed(7))
+    assert loss == ours.margin_loss(unit(x), y, pairs=draws[0])
+
+
+def test_a_far_negative_is_drawn_where_there_is_no_other_and_none_where_there_is_none():
+    x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0]])
+    drawn = ours.distance_weighted_triplets(x, [0, 0, 1])
+    assert [column.tolist() for column in drawn] == [[0, 1], [1, 0], [2, 2]]
+    for labels in ([0, 0, 0], [0, 1, 2]):
+        assert len(ours.distance_weighted_triplets(x, labels).anchor) == 0
+    assert len(ours.distance_weighted_triplets(x[:0], []).anchor) == 0
+
+
+def test_weights_of_wide_embeddings_do_not_overflow():
+    x = torch.randn(12, 4096, generator=torch.Generator().manual_seed(0))
+    x[1] = x[6] + 1e-3  # a negative much nearer than the others: its weight is beyond float64
+    y = torch.arange(12) // 3
+    drawn = ours.distance_weighted_triplets(unit(x), y, farthest=1.9)
+    assert drawn.negative[drawn.anchor == 6].tolist() == [1, 1]
+    assert (y[drawn.anchor] != y[drawn.negative]).all()
+
+
+def test_the_boundary_of_the_margin_loss_is_learnt():
+    x, y = batch(0)
+    beta = torch.tensor(1.1, dtype=torch.float64, requires_grad=True)
+    drawn = ours.distance_weighted_triplets(unit(x), y)
+    assert torch.autograd.gradcheck(
+        lambda x, b: ours.margin_loss(unit(x), y, pairs=drawn, beta=b, nu=0.1), (x.requires_grad_(), beta)
+    )
+    empty = torch.zeros(0, dtype=torch.long)
+    assert ours.margin_loss(x, y, pairs=(empty, empty, empty), beta=beta, nu=0.1).item() == 0
+
+
+# --- the peer ------------------------------------------------------------------------------------------------------
+
+PEERS = {
+    "contrastive": (peer.ContrastiveLoss(0.1, 0.9), CASES["contrastive"][1]),
+    "lifted structure": (
+        peer.GeneralizedLiftedStructureLoss(neg_margin=0.9, pos_margin=0.1),
+        CASES["lifted structure"][1],
+    ),
+    "n-pairs": (peer.NPairsLoss(), ours.n_pairs_loss),
+    "multi-similarity": (peer.MultiSimilarityLoss(2, 30, 0.4), CASES["multi-similarity"][1]),
+    "nt-xent": (peer.NTXentLoss(0.2), CASES["nt-xent"][1]),
+    "sup-con": (peer.SupConLoss(0.2), CASES["sup-con"][1]),
+    "circle": (peer.CircleLoss(0.4, 8), CASES["circle"][1]),
+    "fast-ap": (peer.FastAPLoss(10), ours.fast_ap_loss),
+}
+# The peer adds the smallest float of a type, or 1e-16, to some denominators.
+CLOSE = {"rel": 1e-6, "rtol": 1e-5, "atol": 1e-7}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_value_and_gradient_equal_the_peer(name):
+    theirs, loss = PEERS[name]
+    for seed in range(4):
+        x, y = batch(seed)
+        assert_same(
+            value_and_gradients(lambda x: loss(x, y), x), value_and_gradients(lambda x: theirs(x, y), x), **CLOSE
+        )
+
+
+@pytest.mark.parametrize("name", [name for name in PEERS if name not in ("n-pairs", "fast-ap")])
+def test_a_reference_equals_the_peer(name):
+    theirs, loss = PEERS[name]
+    (x, y), (r, other) = batch(1), batch(2, n=20)
+    expected = value_and_gradients(lambda x, r: theirs(x, y, ref_emb=r, ref_labels=other), x, r)
+    result = value_and_gradients(lambda x, r: loss(x, y, reference=r, reference_labels=other), x, r)
+    assert_same(result, expected, **CLOSE)
+
+
+def test_margin_loss_equals_the_peer_on_the_same_triplets():
+    for seed in range(4):
+        x, y = batch(seed)
+        drawn = ours.distance_weighted_triplets(unit(x), y)
+        theirs = peer.MarginLoss(margin=0.2, nu=0.1, beta=1.1, learn_beta=True)
+        beta = torch.tensor(1.1, requires_grad=True)
+        expected = value_and_gradients(lambda x: theirs(x, y, tuple(drawn)), x)
+        result = value_and_gradients(lambda x: ours.margin_loss(x, y, pairs=drawn, beta=beta, nu=0.1), x)
+        assert_same(result, expected, **CLOSE)
+        theirs(unit(x), y, tuple(drawn)).backward()
+        ours.margin_loss(unit(x), y, pairs=drawn, beta=beta, nu=0.1).backward()
+        assert beta.grad.item() == pytest.approx(theirs.beta.grad.item(), rel=1e-5)
+
+
+def test_smooth_ap_equals_the_peer_that_counts_a_query_as_its_own_positive():
+    # The peer, like the authors' code, has each query among its own positives: for ours that is a reference which
+    # does not know its own rows. And it takes the number of classes for the number of items a class: 3 and 3 here.
+    y = torch.arange(9) // 3
+    own = torch.full((9,), -1)
+    for seed in range(4):
+        x, _ = batch(seed, n=9)
+        expected = value_and_gradients(lambda x: peer.SmoothAPLoss(0.1)(x, y), x)
+        result = value_and_gradients(
+            lambda x: ours.smooth_ap_loss(x, y, temperature=0.1, reference=x, reference_labels=y, own_rows=own), x
+        )
+        assert_same(result, expected, **CLOSE)
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
 
 
 def test_settings_out_of_range_are_named():
@@ -353,5 +584,20 @@ def test_settings_out_of_range_are_named():
         ours.nt_xent_loss(x, y, temperature=0)
     with pytest.raises(ValueError, match="bins is 0"):
         ours.fast_ap_loss(x, y, bins=0)
+    with pytest.raises(ValueError, match="gamma is nan"):
+        ours.circle_loss(x, y, gamma=math.nan)
+    with pytest.raises(ValueError, match="cutoff is 2"):
+        ours.distance_weighted_triplets(x, y, cutoff=2)
+
+
+def test_shapes_that_disagree_are_named():
+    x, y = batch()
+    a = torch.tensor([0])
     with pytest.raises(ValueError, match="14 rows"):
         ours.circle_loss(x, y[:3])
+    with pytest.raises(ValueError, match="hold 2 tensors"):
+        ours.nt_xent_loss(x, y, pairs=(a, a))
+    with pytest.raises(ValueError, match="equal in twos"):
+        ours.nt_xent_loss(x, y, pairs=(a, a, a, a.repeat(2)))
+    with pytest.raises(ValueError, match="without reference_labels"):
+        ours.nt_xent_loss(x, y, reference=x)

@@ -148,10 +148,37 @@ def triplet_loss(
     Raises:
         ValueError: shapes or label counts disagree, or an option is unknown.
     """
+    check_reduction(reduction)
+    sums = triplet_sums(
+        embeddings, labels, margin=margin, metric=metric, mining=mining, gap=gap, indices=indices, reference=reference,
+        reference_labels=reference_labels, own_rows=own_rows, generator=generator,
+    )  # fmt: skip
+    outcome = reduce(sums, reduction)
+    return outcome._replace(loss=outcome.loss.to(_loss_dtype(embeddings, reference)))
+
+
+def triplet_sums(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    margin: Margin = 0.2,
+    metric: Metric = "euclidean",
+    mining: Strategy = "all",
+    gap: Gap | None = None,
+    indices: Sequence[Tensor] | None = None,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Sums:
+    """What :func:`triplet_loss` reduces: sums over the triplets of these anchors, to be added to those of others.
+
+    Sums of parts of a batch's anchors, each with the whole batch as reference, add up to those of the batch, in value
+    and in gradient; :func:`reduce` turns them into a loss.
+    """
     check_strategy(mining)
     check_metric(metric)
     check_margin(margin)
-    check_reduction(reduction)
     check_gap(gap)
     x = as_embeddings(embeddings)
     y, codes, reference_codes, own = resolve_reference(x, labels, embeddings, reference, reference_labels, own_rows)
@@ -159,9 +186,8 @@ def triplet_loss(
         sums = _indexed(x, y, as_triplets(indices), margin, metric, gap)
     else:
         sums = _mined(x, y, codes, reference_codes, own, margin, metric, mining, gap, generator)
-    outcome = reduce(sums, reduction)
     poison = (x.detach() * 0).sum() + (y.detach() * 0).sum()
-    return outcome._replace(loss=(outcome.loss + poison).to(torch.promote_types(x.dtype, y.dtype)))
+    return sums._replace(loss=sums.loss + poison)
 
 
 def as_triplets(indices: Sequence[Tensor]) -> Triplets:
@@ -224,6 +250,12 @@ def check_reduction(reduction: str) -> None:
     if reduction not in get_args(Reduction):
         known = ", ".join(map(repr, get_args(Reduction)))
         raise ValueError(f"reduction is {reduction!r}; known are {known}")
+
+
+def _loss_dtype(embeddings: Embeddings, reference: Embeddings | None) -> torch.dtype:
+    """Of the loss: that of the embeddings, at least float32."""
+    dtype = torch.promote_types(torch.as_tensor(embeddings).dtype, torch.float32)
+    return dtype if reference is None else torch.promote_types(dtype, torch.as_tensor(reference).dtype)
 
 
 def _cost(positive_distance: Tensor, negative_distance: Tensor, margin: Margin) -> Tensor:

@@ -1,0 +1,145 @@
+"""The triplet loss over several processes: every anchor meets every process's items, the work is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from triune.functional.distances import Embeddings, as_embeddings, unit
+from triune.functional.labels import Labels
+from triune.functional.losses import Sums, TripletOutcome, reduce, triplet_sums
+from triune.losses import TripletLoss
+from triune.memory import whole_numbers
+
+
+class DistributedTripletLoss(TripletLoss):
+    """A :class:`TripletLoss` of the joined batch of all processes; the plain one where there is only one.
+
+    Each process takes its own items as anchors and the items of all as positives and negatives, so that no triplet is
+    computed twice. The value is that of the joined batch, in every process. So is the gradient: since
+    DistributedDataParallel averages over W processes, each sends back W times its part of the joined batch's gradient.
+    Batches may differ in size; a process may have none. Every process has to call it, and the backward pass, as often.
+
+    Random triplets are drawn by each process from its own generator.
+
+    Args:
+        averaged: gradients will be averaged over the processes, as DistributedDataParallel and Lightning do; ``False``
+            where they are summed.
+        group: the processes; all of them where not given.
+        settings: of :class:`TripletLoss`.
+    """
+
+    def __init__(self, *, averaged: bool = True, group: ProcessGroup | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.averaged = averaged
+        self.group = group
+
+    def outcome(
+        self,
+        embeddings: Embeddings,
+        labels: Labels,
+        indices: Sequence[Tensor] | None = None,
+        reference: Embeddings | None = None,
+        reference_labels: Labels | None = None,
+        *,
+        own_rows: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> TripletOutcome:
+        """The loss of the joined batch with its statistics.
+
+        Raises:
+            ValueError: labels are words, whose codes would differ from process to process.
+        """
+        alone = not dist.is_available() or not dist.is_initialized() or dist.get_world_size(self.group) == 1
+        if alone or indices is not None or reference is not None:
+            return super().outcome(
+                embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
+            )
+        x = as_embeddings(embeddings)
+        codes = whole_numbers(labels, len(x)).to(x.device)
+        if self.averaged:
+            x = _ScaledGradient.apply(x, dist.get_world_size(self.group))
+        if self.normalize:
+            x = unit(x)
+        sizes = _sizes(len(x), x.device, self.group)
+        everyone = _Gathered.apply(x, sizes, self.group)
+        everyones_codes = _gather(codes, sizes, self.group)
+        first = sum(sizes[: dist.get_rank(self.group)])
+        sums = triplet_sums(
+            x,
+            codes,
+            margin=self.margin,
+            metric=self.metric,
+            mining=self.mining,
+            gap=self.gap,
+            reference=everyone,
+            reference_labels=everyones_codes,
+            own_rows=first + torch.arange(len(x), device=x.device),
+            generator=generator,
+        )
+        outcome = reduce(Sums(*_Summed.apply(torch.stack(list(sums)), self.group).unbind()), self.reduction)
+        return outcome._replace(loss=outcome.loss.to(x.dtype))
+
+
+class _ScaledGradient(torch.autograd.Function):
+    """The same values; a gradient that is ``factor`` times as large."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: int) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
+
+
+class _Gathered(torch.autograd.Function):
+    """The rows of all processes; the gradients that all send to a process's rows are summed there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sizes: list[int], group: ProcessGroup | None) -> Tensor:
+        ctx.sizes, ctx.group = sizes, group
+        return _gather(x, sizes, group)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        total = grad.contiguous().clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total.split(ctx.sizes)[dist.get_rank(ctx.group)], None, None  # type: ignore[no-untyped-call]
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over processes. Each holds the whole loss of it, so the gradient of a part is that of the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, group: ProcessGroup | None) -> Tensor:
+        total = part.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def _sizes(count: int, device: torch.device, group: ProcessGroup | None) -> list[int]:
+    """How many rows each process has."""
+    own = torch.tensor([count], device=device)
+    everyones = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(everyones, own, group=group)
+    return torch.cat(everyones).tolist()
+
+
+def _gather(rows: Tensor, sizes: list[int], group: ProcessGroup | None) -> Tensor:
+    """The rows of all processes one after another; shorter ones travel padded, since collectives want equal shapes."""
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    everyones = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(everyones, padded, group=group)
+    return torch.cat([part[:size] for part, size in zip(everyones, sizes, strict=True)])
