@@ -364,13 +364,13 @@ def test_miners_name_the_row_that_is_not_finite():
 def test_large_exponents_do_not_overflow():
     x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]]).requires_grad_()
     y = [0, 1, 0, 1]
-    # Each anchor's positive is at similarity −1, and one negative at 1: what is left of a logarithm is its largest term.
+    # Each anchor's positive is at similarity −1, and one negative at 1; of a sum of exponentials the largest is left.
     expected = {
         ours.nt_xent_loss(x, y, temperature=1e-3): 2e3,
         ours.sup_con_loss(x, y, temperature=1e-3): 2e3,
         ours.circle_loss(x, y, gamma=1e4): 1e4 * (2.4 * 1.6 + 1.4 * 0.6),
         ours.multi_similarity_loss(x, y, alpha=1e4, beta=1e4): 1.5 + 0.5,
-        ours.n_pairs_loss(100 * x, y): 0.5 * (2e4 + 2e4),
+        ours.n_pairs_loss(100 * x[[0, 2, 3, 1]], y): 2e4,
         ours.lifted_structure_loss(1e4 * x, y): 2e4 + 1,
         ours.smooth_ap_loss(x, y, temperature=1e-6): 1 - 1 / 2.5,
     }
@@ -452,7 +452,7 @@ def test_distance_weighted_negatives_follow_their_weights():
     x, negatives = unit(torch.randn(1, 8, generator=g).double()), unit(torch.randn(9, 8, generator=g).double())
     negatives[0] = unit(x + 0.01 * negatives[:1])  # nearer than the cutoff
     d = (x - negatives).norm(dim=1)
-    farthest = d.sort().values[6].item()  # of nine, three are not drawn
+    farthest = d.sort().values[5:7].mean().item()  # of nine, three are not drawn
     weight = 1 / (d.clamp(min=0.5) ** 6 * (1 - d.clamp(min=0.5) ** 2 / 4) ** 2.5) * (d < farthest)
     # Every positive of the one anchor draws: 40,000 draws in one call.
     reference, labels = torch.cat([negatives, x.expand(40_000, 8)]), torch.tensor([1] * 9 + [0] * 40_000)
@@ -533,9 +533,10 @@ def test_value_and_gradient_equal_the_peer(name):
     theirs, loss = PEERS[name]
     for seed in range(4):
         x, y = batch(seed)
-        assert_same(
-            value_and_gradients(lambda x: loss(x, y), x), value_and_gradients(lambda x: theirs(x, y), x), **CLOSE
-        )
+        if name == "lifted structure":  # the peer takes an absent logarithm for 0; ours leaves such an anchor out
+            y = torch.arange(14) % 4
+        result = value_and_gradients(lambda x: loss(x, y), x)
+        assert_same(result, value_and_gradients(lambda x: theirs(x, y), x), **CLOSE)
 
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name not in ("n-pairs", "fast-ap")])

@@ -10,6 +10,7 @@ from test_train import TINY, write_items
 from triune.cli import main
 from triune.errors import InputError
 from triune.losses import TripletLoss
+from triune.memory import CrossBatchMemory
 from triune.pair_losses import PAIR_LOSSES, SupConLoss
 from triune.proxy_losses import PROXY_LOSSES, ArcFaceLoss
 from triune.training.datamodule import ItemData
@@ -40,6 +41,14 @@ def test_every_name_makes_its_loss(name):
     if name in PROXY_LOSSES:
         assert made.proxies.shape[0] == 5
         assert made.proxies.shape[-1] == 128
+
+
+def test_a_memory_wraps_the_triplet_loss_and_no_other():
+    made = criterion("--loss.memory", "100", "--loss.memory_start", "5", "--margin", "0.4")
+    assert isinstance(made, CrossBatchMemory)
+    assert (made.size, made.start, made.criterion.margin) == (100, 5, 0.4)
+    with pytest.raises(InputError, match="not circle"):
+        criterion("--loss.memory", "100", "--metric_loss", "circle")
 
 
 def test_options_and_dashes_are_taken():

@@ -129,9 +129,11 @@ def train_only(flags):
     return fit(config, ItemData(items, config, class_names(items)), run_folder(config))
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(table, tmp_path):
+@pytest.mark.parametrize("extra", [[], ["--loss.memory", "20"]], ids=["batch", "memory"])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(table, tmp_path, extra):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     base = ["--data", str(table), *TINY, "--seed", "3", "--optimizer.schedule", "constant", "--optimizer.warmup", "0"]
+    base += extra
     train_only([*base, "--epochs", "2", "--run", str(whole)])
     train_only([*base, "--epochs", "1", "--run", str(parts)])
     train_only(["--resume", str(parts), "--epochs", "2"])

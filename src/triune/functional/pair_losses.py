@@ -343,7 +343,7 @@ def margin_loss(
     if pairs is None:
         pairs = _draw_negatives(d.detach(), batch, cutoff, farthest, generator)
     anchor, positive, other, negative = _columns(pairs, d.device)
-    boundary = torch.as_tensor(beta, device=d.device)
+    boundary = beta.to(d.device) if isinstance(beta, Tensor) else beta
     near = (d[anchor, positive] + (margin - boundary)).relu()
     far = ((margin + boundary) - d[other, negative]).relu()
     active = ((near > 0).sum() + (far > 0).sum()).clamp(min=1)

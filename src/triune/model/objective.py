@@ -9,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from triune.functional.losses import TripletOutcome
 from triune.losses import TripletLoss
+from triune.memory import CrossBatchMemory
 from triune.model.network import Prediction
 
 IGNORE = 255
@@ -110,7 +111,7 @@ class MultiTaskObjective(nn.Module):
     def _triplet(self, embedding: Tensor, identities: Tensor) -> tuple[Tensor, TripletOutcome | None]:
         known = identities >= 0
         embedding, identities = embedding[known], identities[known]
-        if isinstance(self.triplet, TripletLoss):
+        if isinstance(self.triplet, TripletLoss | CrossBatchMemory):
             outcome = self.triplet.outcome(embedding, identities)
             return outcome.loss, outcome
         loss: Tensor = self.triplet(embedding, identities)

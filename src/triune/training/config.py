@@ -73,12 +73,16 @@ class LossConfig:
         dice: weight of a soft Dice term added to the segmentation loss.
         label_smoothing: of the classification loss.
         weighting: 'fixed' uses alpha, beta, gamma as they are; 'uncertainty' learns a factor for each.
+        memory: how many embeddings of earlier batches triplets are also drawn from; 0 keeps to the batch.
+        memory_start: the first step that uses the memory.
     """
 
     reduction: Literal["mean_active", "mean", "sum"] = "mean_active"
     dice: float = 0.0
     label_smoothing: float = 0.0
     weighting: Literal["fixed", "uncertainty"] = "fixed"
+    memory: int = 0
+    memory_start: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import nn
 
+from triune.distributed import DistributedTripletLoss
 from triune.errors import InputError
-from triune.losses import TripletLoss
+from triune.memory import CrossBatchMemory
 from triune.pair_losses import PAIR_LOSSES
 from triune.proxy_losses import PROXY_LOSSES
 from triune.training.config import TrainConfig
@@ -30,7 +31,19 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
     if name == "triplet":
         margin = FIRST_MARGIN if config.margin == "auto" else config.margin
         settings: dict[str, Any] = {"mining": config.mining, "reduction": config.loss.reduction, **options}
-        return _made(TripletLoss, name, margin=margin, metric=config.metric, **settings)
+        made = _made(DistributedTripletLoss, name, margin=margin, metric=config.metric, **settings)
+        if config.loss.memory == 0:
+            return made
+        return _made(
+            CrossBatchMemory,
+            name,
+            criterion=made,
+            size=config.loss.memory,
+            embedding_dim=config.model.embedding_dim,
+            start=config.loss.memory_start,
+        )
+    if config.loss.memory:
+        raise InputError(f"loss.memory is for the triplet loss, not {name}")
     if name in PAIR_LOSSES:
         return _made(PAIR_LOSSES[name], name, **options)
     if name in PROXY_LOSSES:

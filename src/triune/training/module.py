@@ -15,6 +15,7 @@ from triune.functional.losses import TripletOutcome
 from triune.functional.margins import diagnose, suggest_margin
 from triune.functional.pairs import verify_embeddings
 from triune.losses import TripletLoss
+from triune.memory import CrossBatchMemory
 from triune.model.network import MultiTaskModel
 from triune.model.objective import LossTerms, MultiTaskObjective, Targets
 from triune.training.config import Metric, OptimizerConfig
@@ -90,8 +91,8 @@ class TrainingModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Say once what can be done where the triplets have stopped teaching."""
         outcomes, self._outcomes = self._outcomes, []
-        criterion = self.objective.triplet
-        if not outcomes or not isinstance(criterion, TripletLoss):
+        criterion = triplet_loss_of(self.objective)
+        if not outcomes or criterion is None:
             return
         advice = diagnose(pooled(outcomes), criterion.margin)
         empty = sum(int(outcome.triplets) == 0 for outcome in outcomes) / len(outcomes)
@@ -132,7 +133,9 @@ class TrainingModule(pl.LightningModule):
     def set_margin(self, margin: float) -> None:
         """Train on with this triplet margin."""
         self.chosen_margin = margin
-        self.objective.triplet.margin = margin  # type: ignore[assignment]
+        criterion = triplet_loss_of(self.objective)
+        if criterion is not None:
+            criterion.margin = margin
         print(f"margin {margin:.3f}, chosen on the validation images", file=sys.stderr, flush=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -199,6 +202,14 @@ def step_figures(terms: LossTerms, embedding: Tensor | None) -> dict[str, Tensor
         figures["train_positive_distance"] = outcome.positive_distance
         figures["train_negative_distance"] = outcome.negative_distance
     return {name: value.detach().float() for name, value in figures.items()}
+
+
+def triplet_loss_of(objective: MultiTaskObjective) -> TripletLoss | None:
+    """The objective's triplet loss, in a memory or not; ``None`` where its metric term is another."""
+    criterion = objective.triplet
+    if isinstance(criterion, CrossBatchMemory):
+        criterion = criterion.criterion
+    return criterion if isinstance(criterion, TripletLoss) else None
 
 
 def pooled(outcomes: list[TripletOutcome]) -> TripletOutcome:

@@ -32,7 +32,7 @@ from triune.training.callbacks import EpochLines, History, WholeCheckpoints
 from triune.training.config import TrainConfig
 from triune.training.datamodule import ItemData
 from triune.training.metric_loss import metric_loss
-from triune.training.module import TrainingModule
+from triune.training.module import TrainingModule, triplet_loss_of
 from triune.training.run import ModelCard, new_run_folder, save_config, save_model
 
 
@@ -104,7 +104,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         "seconds": seconds,
         "seed": config.seed,
         "best_epoch": int(best["epoch"]) + 1,
-        "margin": getattr(module.objective.triplet, "margin", None),
+        "margin": getattr(triplet_loss_of(module.objective), "margin", None),
     }
 
 
