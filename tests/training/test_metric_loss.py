@@ -54,7 +54,7 @@ def test_a_memory_wraps_the_triplet_loss_and_no_other():
 def test_options_and_dashes_are_taken():
     made = criterion("--metric-loss=sup-con", "--metric_loss_options.temperature", "0.2")
     assert isinstance(made, SupConLoss)
-    assert made.settings["temperature"] == 0.2
+    assert made.temperature == 0.2
     made = criterion("--metric-loss", "arcface", "--metric-loss-options", '{"margin": 0.4, "scale": 30}')
     assert isinstance(made, ArcFaceLoss)
     assert made.settings == {"margin": 0.4, "scale": 30}
