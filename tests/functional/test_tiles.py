@@ -58,6 +58,13 @@ def assert_equal(counted, listed):
         assert counted.operating_point(fpr) == listed.operating_point(fpr)
     for threshold in (-math.inf, -0.3, 0.0, 0.5, float(np.median(listed.impostor_scores)), math.inf):
         assert counted.confusion_at(threshold) == listed.confusion_at(threshold)
+    edges, matches, impostors = counted.histogram(20)
+    assert (matches.sum(), impostors.sum()) == (listed.matches, listed.impostors)
+    inner = edges[1:-1]  # a score may lie within a rounding of an edge
+    slack = 1e-5 * max(1.0, abs(edges).max())
+    low = np.searchsorted(listed.impostor_scores, inner - slack)
+    high = np.searchsorted(listed.impostor_scores, inner + slack)
+    assert ((low <= np.cumsum(impostors)[:-1]) & (np.cumsum(impostors)[:-1] <= high)).all()
     # Every corner is a point of the full curve, and the full curve has no point above the lines between corners.
     fpr, tpr, _ = listed.roc()
     corner_fpr, corner_tpr, corner_threshold = counted.roc()

@@ -6,7 +6,7 @@ import numpy as np
 
 from triune.functional.distances import Metric
 from triune.functional.neighbours import retrieval_metrics
-from triune.functional.pairs import score_histograms, verify_embeddings
+from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification
 
 Array = np.ndarray[Any, Any]
@@ -30,7 +30,7 @@ def verification_summary(embeddings: Array, identities: Array, metric: Metric) -
     if reason is not None:
         return {"unavailable": reason}
     verification = verify_embeddings(embeddings, identities, metric=metric)
-    edges, matches, impostors = score_histograms(embeddings, identities, metric=metric, bins=HISTOGRAM_BINS)
+    edges, matches, impostors = verification.histogram(HISTOGRAM_BINS)
     return {
         **curve_summary(verification),
         "histogram": {"edges": _list(edges), "matches": _list(matches), "impostors": _list(impostors)},
@@ -51,17 +51,9 @@ def curve_summary(verification: Verification) -> dict[str, Any]:
 
 def operating_point(verification: Verification, fpr: float) -> dict[str, Any]:
     """TPR@FPR, the threshold that achieves it and the FPR it really has."""
-    threshold = verification.threshold_at_fpr(fpr)
-    confusion = verification.confusion_at(threshold)
-    reliable = bool(verification.reliable_at(fpr))
-    expected = fpr * verification.impostors
-    return {
-        "tpr": verification.tpr_at_fpr(fpr),
-        "fpr": confusion.fpr,
-        "threshold": threshold,
-        "reliable": reliable,
-        "reason": None if reliable else f"only {expected:.1f} false positives are expected; 30 are needed",
-    }
+    point = verification.operating_point(fpr)._asdict()
+    del point["target_fpr"]
+    return point
 
 
 def thinned_curve(verification: Verification) -> dict[str, list[float]]:

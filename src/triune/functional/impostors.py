@@ -36,8 +36,8 @@ class Impostors(Protocol):
     def corners(self, knots: Array) -> Array:
         """Scores, ascending, that hold a corner of the ROC whose true-positive rate changes at ``knots``."""
 
-    def histogram(self, edges: Array) -> Array:
-        """How many score in each [edge, next edge), the last one closed, int64."""
+    def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
+        """About ``bins`` equal bins from ``low`` to ``high``: edges ``(B + 1,)`` and counts ``(B,)`` int64."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,10 @@ class Listed:
         """All observed scores."""
         return np.union1d(knots, self.scores)
 
-    def histogram(self, edges: Array) -> Array:
-        """How many score in each [edge, next edge), the last one closed."""
-        return np.histogram(self.scores, edges)[0]
+    def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
+        """Edges of ``bins`` equal bins from ``low`` to ``high``, and how many score in each."""
+        counts, edges = np.histogram(self.scores, bins, (low, high))
+        return edges, counts
 
 
 class Kept(NamedTuple):
@@ -114,6 +115,7 @@ class Counted:
         count: how many there are.
         kept: intervals known in full.
         visits: what visits every pair again.
+        bin_edges, bin_counts: a fine histogram; the outermost bins hold what lies beyond them as well.
     """
 
     knots: Array
@@ -122,6 +124,8 @@ class Counted:
     count: int
     kept: Sequence[Kept]
     visits: Visits
+    bin_edges: Array
+    bin_counts: Array
 
     @property
     def lowest(self) -> float:
@@ -156,11 +160,17 @@ class Counted:
         """The knots, the next float above each, and the lowest score: points between them lie on straight lines."""
         return np.unique(np.concatenate([[np.float32(self.lowest)], knots, np.nextafter(knots, np.float32(np.inf))]))
 
-    def histogram(self, edges: Array) -> Array:
-        """How many score in each [edge, next edge), the last one closed; visits the pairs again."""
-        edges = np.asarray(edges, dtype=np.float64)
-        inner = self.visits.below(np.append(edges[:-1], np.nextafter(edges[-1], np.inf)))
-        return np.diff(inner)
+    def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
+        """About ``bins`` equal bins, each some of the fine ones; edges are exact to the rounding of a score."""
+        edges = self.bin_edges
+        first = int(np.searchsorted(edges[1:-1], low, side="right"))
+        last = int(np.searchsorted(edges[1:-1], high, side="left")) + 1
+        step = max(1, round((last - first) / bins))
+        places = np.append(np.arange(first, last, step), last)
+        counts = np.diff(np.concatenate([[0], np.cumsum(self.bin_counts)])[places])
+        wide = edges[places].astype(np.float64)
+        wide[0], wide[-1] = min(low, wide[0]), max(high, wide[-1])
+        return wide, counts
 
     def _counts(self, scores: Array, known: Array, side: str) -> Array:
         """Counts of impostors on one side of each score, from knots, from gaps between them, from kept intervals."""

@@ -257,16 +257,16 @@ class Verification:
         return Confusion(tp=self.matches - fn, fp=self.impostors - tn, tn=tn, fn=fn)
 
     def histogram(self, bins: int = 80) -> tuple[Array, Array, Array]:
-        """Histograms of all scores: edges ``(bins + 1,)``, counts of matching and of non-matching pairs ``(bins,)``.
+        """Histograms of all scores: edges ``(B + 1,)``, counts of matching and of non-matching pairs ``(B,)`` int64.
 
-        Counted scores are visited once more.
+        Listed scores fall into exactly ``bins`` bins; counted ones into about as many.
         """
         low = min(float(self.match_scores[0]), self.impostor.lowest)
         high = max(float(self.match_scores[-1]), self.impostor.at(self.impostors - 1))
         if not high > low:
             low, high = low - 0.5, high + 0.5
-        edges = np.linspace(low, high, bins + 1)
-        return edges, np.histogram(self.match_scores, edges)[0], self.impostor.histogram(edges)
+        edges, impostors = self.impostor.histogram(low, high, bins)
+        return edges, np.histogram(self.match_scores, edges)[0], impostors
 
     def reliable_at(self, fpr: float) -> bool:
         """Whether there are enough non-matching pairs to measure this FPR: at least 30 false positives expected."""

@@ -383,7 +383,9 @@ class PairTiles:
         scores = np.concatenate([*kept, knots[:0]])
         scores.sort()
         known = [] if lost else _kept_intervals(table, intervals, plain, seen, under, scores)
-        return Counted(knots, below[:-1], up_to[:-1], int(up_to[-1]), known, self)
+        counts = plain + np.where(table.bucket >= 0, seen[table.bucket], 0) if len(seen) else plain
+        edges = float(table.low) + np.arange(counting.BINS + 1) / float(table.scale)
+        return Counted(knots, below[:-1], up_to[:-1], int(up_to[-1]), known, self, edges, counts)
 
     def _tallied(self, places: Callable[[Tensor], Tensor], size: int) -> Array:
         """How many impostor scores go to each of ``size`` places: another visit of all pairs; int64."""
