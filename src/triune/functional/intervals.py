@@ -191,7 +191,7 @@ def bootstrap_verification(
         ValueError: as ``verify_embeddings``; or ``resamples``, ``level`` or a threshold makes no sense.
     """
     _check_settings(resamples, level, fprs, thresholds)
-    items = Items.prepare(embeddings, labels, metric, groups)
+    items, _ = Items.prepare(embeddings, labels, metric, groups)
     exact = verify_embeddings(embeddings, labels, metric=metric, groups=groups, fprs=fprs)
     weights = draw_weights(items.identities, resamples, seed)
     values = _resample_items(items, weights, fprs, thresholds, max_pairs, seed)
@@ -359,8 +359,8 @@ def without_pair_noise(rates: Array, noise: Array | float) -> Array:
 def accepted_by_identity(rows: "Items", columns: "Items", threshold: float) -> Iterator[tuple[slice, Array, Array]]:
     """Accepted and all pairs between some identities of ``rows`` and every identity of ``columns``.
 
-    Both hold the same number of identities, some perhaps without an item. Each pair of rows and columns is counted,
-    an item's pair with itself and both orders of a pair as well.
+    Both know the same identities, some perhaps without an item. Where ``rows`` is ``columns`` every pair is counted
+    once, its lower identity first.
 
     Returns:
         Which identities of the rows, and two float64 counts ``(identities of the slice, G)``.
@@ -378,9 +378,11 @@ def accepted_by_identity(rows: "Items", columns: "Items", threshold: float) -> I
             scores = scores_between(rows.x[block], columns.x, columns.metric)
             taken = scores >= limit
             known = np.ones_like(taken)
+            if rows is columns:
+                known = np.arange(row, block.stop)[:, None] < np.arange(len(columns.codes))[None, :]
             if len(columns.groups):
-                known = rows.groups[block][:, None] != columns.groups[None, :]
-                taken &= known
+                known &= rows.groups[block][:, None] != columns.groups[None, :]
+            taken &= known
             row_starts, row_present = _runs(rows.codes[block])
             for counts, mask in ((accepted, taken), (pairs, known)):
                 summed = np.add.reduceat(np.add.reduceat(mask, starts, axis=1, dtype=np.int32), row_starts, axis=0)
@@ -417,8 +419,10 @@ class Items:
     identities: int
 
     @classmethod
-    def prepare(cls, embeddings: Embeddings, labels: Labels, metric: Metric, groups: Labels | None) -> "Items":
-        """Check the items, and sort them."""
+    def prepare(
+        cls, embeddings: Embeddings, labels: Labels, metric: Metric, groups: Labels | None
+    ) -> tuple["Items", Array]:
+        """Check the items and sort them; the order as well."""
         check_metric(metric)
         x = as_embeddings(embeddings).detach().cpu()
         check_finite(x)
@@ -430,7 +434,7 @@ class Items:
             kinds = encode_labels(groups, count=len(x), name="groups", device="cpu").numpy()[order]
         sorted_codes = codes[order].astype(np.int32)
         count = int(sorted_codes[-1]) + 1 if len(x) else 0
-        return cls(x[torch.from_numpy(order)].contiguous(), sorted_codes, kinds, metric, count)
+        return cls(x[torch.from_numpy(order)].contiguous(), sorted_codes, kinds, metric, count), order
 
     def take(self, rows: Array) -> "Items":
         """Some of the items, still sorted."""
@@ -488,7 +492,6 @@ def _pair_noise(parts: Sequence[Items], threshold: float) -> float:
             for each in (a, n):
                 each[np.arange(len(each)), np.arange(own.start, own.stop)] = 0
             sums += (a.sum(), n.sum(), np.square(a).sum(), (a * n).sum(), np.square(n).sum())
-    sums /= 2
     rate = sums[0] / sums[1] if sums[1] else 0.0
     return float((sums[2] - 2 * rate * sums[3] + rate * rate * sums[4]) / max(sums[1], 1.0) ** 2)
 
