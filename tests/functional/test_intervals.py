@@ -264,6 +264,8 @@ def test_a_rate_that_no_resample_changes_still_has_an_interval():
     assert tpr.estimate == 1.0
     assert tpr.high == 1.0
     assert tpr.low == pytest.approx(wilson_interval(40, 40)[0])
+    assert result.auc.estimate == result.auc.high == 1.0
+    assert 0.8 < result.auc.low < 1.0
     assert fpr.estimate == 0.0
     assert fpr.low == 0.0
     assert fpr.high == pytest.approx(wilson_interval(0, 20)[1])

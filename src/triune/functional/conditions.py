@@ -6,7 +6,7 @@ groups. Intervals resample identities (functional/intervals.py); all cells of th
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -179,8 +179,8 @@ def _rates(
     # Only the identities of these two: with many conditions each has few.
     known = np.union1d(one.codes, other.codes)
     weights = weights[known].astype(np.float64)
-    first = _among(known, one)
-    second = first if one is other else _among(known, other)
+    first = one.among(known)
+    second = first if one is other else other.among(known)
     accepted_matches, matches, accepted, impostors = np.zeros((4, weights.shape[1]))
     sums, witnesses = np.zeros(3), 0
     for own, a, n in accepted_by_identity(first, second, threshold):
@@ -208,11 +208,6 @@ def _rates(
         tpr=_interval(tprs, level, witnesses),
         fpr=_interval(fprs, level, max(len(known) // 2, 1)),
     )
-
-
-def _among(known: Array, items: Items) -> Items:
-    """The same items, their identities numbered among the known ones."""
-    return replace(items, codes=np.searchsorted(known, items.codes), identities=len(known))
 
 
 def _interval(rates: Array, level: float, trials: int) -> Interval:
