@@ -173,8 +173,8 @@ def bootstrap_verification(
     Intervals are percentile intervals; for the FPR at a threshold the resampled rates are first drawn in
     (:func:`without_pair_noise`). A resample without a matching or a non-matching pair is left out.
 
-    Memory: about 32 KiB a resample and thread, a byte a resample and identity, 30 bytes a matching pair. Time: 3 to 10 s
-    for 10,000 items and 1,000 resamples on two processor cores.
+    Memory: about 32 KiB a resample and thread, a byte a resample and identity, 30 bytes a matching pair.
+    Time: 3 to 10 s for 10,000 items and 1,000 resamples on two processor cores.
 
     Args:
         embeddings: ``(N, D)``.
