@@ -48,12 +48,35 @@ def test_embeddings_are_divided_by_their_length_unless_told_otherwise():
 def test_indices_of_a_miner_choose_the_pairs():
     x, y = batch()
     mined = TripletMiner("hard")(x, y)
-    expected = functional.contrastive_loss(unit(x), y, pairs=mined)
-    assert ContrastiveLoss()(x, y, mined) == expected
-    with pytest.raises(ValueError, match="SmoothAPLoss"):
-        SmoothAPLoss()(x, y, mined)
-    with pytest.raises(ValueError, match="triplets"):
-        MarginLoss()(x, y, functional.multi_similarity_pairs(unit(x), y))
+    pairs = functional.multi_similarity_pairs(unit(x), y)
+    assert ContrastiveLoss()(x, y, mined) == functional.contrastive_loss(unit(x), y, pairs=mined)
+    assert SmoothAPLoss()(x, y, mined) == functional.smooth_ap_loss(unit(x), y, pairs=mined)
+    expected = functional.margin_loss(unit(x), y, pairs=pairs).item()
+    assert MarginLoss()(x, y, pairs).item() == pytest.approx(expected, rel=1e-5)  # its β is a float32 parameter
+
+
+@pytest.mark.parametrize("name", [name for name in PAIR_LOSSES if name != "n-pairs"])
+def test_a_reference_set_is_normalised_too(name):
+    x, y = batch()
+    criterion = PAIR_LOSSES[name]()
+    plain = PAIR_LOSSES[name](normalize=False)
+    bank, codes = 7 * x.flip(0), y.flip(0)
+    draws = [torch.Generator().manual_seed(0) for _ in range(2)]
+    expected = plain(unit(x), y, None, unit(bank), codes, generator=draws[0])
+    assert criterion(x, y, None, bank, codes, generator=draws[1]).item() == expected.item()
+
+
+def test_n_pairs_says_that_it_takes_no_reference():
+    x, y = batch()
+    with pytest.raises(ValueError, match="NPairsLoss"):
+        PAIR_LOSSES["n-pairs"]()(x, y, None, x, y)
+
+
+def test_settings_are_checked_when_the_module_is_made():
+    with pytest.raises(ValueError, match="temperature is 0"):
+        NTXentLoss(temperature=0)
+    with pytest.raises(ValueError, match="cutoff is 3"):
+        MarginLoss(cutoff=3)
 
 
 def test_multi_similarity_mines_unless_told_otherwise():
