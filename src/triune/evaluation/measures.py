@@ -8,6 +8,7 @@ from triune.functional.distances import Metric
 from triune.functional.neighbours import retrieval_metrics
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification
+from triune.functional.thresholds import fit_threshold
 
 Array = np.ndarray[Any, Any]
 
@@ -97,16 +98,16 @@ def fitted_threshold(
     if reason is not None:
         return {"unavailable": f"validation split: {reason}"}
     on_validation = verify_embeddings(*validation, metric=metric)
-    points = {}
-    for target in sorted({fpr, *FPRS}, reverse=True):
-        point = operating_point(on_validation, target)
-        points[str(target)] = {**point, "distance": score_to_distance(point["threshold"], metric)}
+    points = {
+        str(target): fit_threshold(on_validation, target, metric=metric, fitted_on="val").as_dict()
+        for target in sorted({fpr, *FPRS}, reverse=True)
+    }
     threshold = points[str(fpr)]["threshold"]
     result = {
         "metric": metric,
         "target_fpr": fpr,
         "threshold": threshold,
-        "distance": score_to_distance(threshold, metric),
+        "distance": points[str(fpr)]["distance"],
         "fitted_on": "val",
         "val": counts_at(on_validation, threshold),
         "test": None,
@@ -173,11 +174,6 @@ def why_not_verifiable(identities: Array) -> str | None:
     if counts.max() < 2:
         return "every identity has a single image: a matching pair needs two"
     return None
-
-
-def score_to_distance(score: float, metric: Metric) -> float:
-    """The distance that a score stands for: 1 − similarity for cosine, −score for the others."""
-    return 1.0 - score if metric == "cosine" else -score
 
 
 def _list(values: Any) -> list[float]:
