@@ -85,7 +85,7 @@ def soft_triple(x, y, _, w):
     apart = [
         math.sqrt(2 - 2 * cosine(c[i], c[j]) + 1e-5) for c in w for i in range(len(c)) for j in range(i + 1, len(c))
     ]
-    return mean_cost(x, y, logits) + 0.2 * sum(apart) / len(apart)
+    return mean_cost(x, y, logits) + 0.2 * sum(apart) / (C * S * (S - 1))
 
 
 CASES = {
@@ -165,6 +165,32 @@ def test_value_and_gradients_equal_the_peer(name):
     torch.testing.assert_close(x_mine.grad, x_theirs.grad, rtol=1e-5, atol=1e-8)
     gradient = theirs.grad if theirs is not getattr(criterion, "W", None) else theirs.grad.T
     torch.testing.assert_close(mine.grad, gradient.reshape(mine.shape), rtol=1e-5, atol=1e-8)
+
+
+def test_soft_triple_without_its_regulariser_equals_the_peer():
+    x, y, _, v = batch(2)
+    criterion = peer.SoftTripleLoss(C, D, centers_per_class=S).double()
+    with torch.no_grad():
+        criterion.fc.copy_(v.reshape(C * S, D).T)
+    x_mine, x_theirs, mine = x.clone().requires_grad_(), x.clone().requires_grad_(), v.clone().requires_grad_()
+    value, expected = ours.soft_triple_loss(x_mine, y, mine, regularization=0), criterion(x_theirs, y)
+    value.backward()
+    expected.backward()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(x_mine.grad, x_theirs.grad, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(mine.grad, criterion.fc.grad.T.reshape(C, S, D), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_autocast_does_not_round_the_cosines(name):
+    x, y, w, v = (part.float() if part.is_floating_point() else part for part in batch())
+    x.requires_grad_()
+    exact = CASES[name][1](x, y, w, v)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = CASES[name][1](x, y, w, v)
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(exact.item(), rel=1e-6)
+    torch.testing.assert_close(torch.autograd.grad(value, x), torch.autograd.grad(exact, x))
 
 
 @pytest.mark.parametrize("name", CASES)

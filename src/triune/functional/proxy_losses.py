@@ -1,7 +1,7 @@
 """Losses against learnt proxies of the classes: softmax with margins, NCA, Proxy-Anchor, SoftTriple.
 
 All take embeddings (N, D) and proxies, which they divide by their length, and classes (N,) from 0 to C − 1. Half
-precision is computed in float32. O(N·C) in time and memory. An empty batch costs 0, with a graph.
+precision is computed in float32, also under autocast. O(N·C) in time and memory. An empty batch costs 0, with a graph.
 """
 
 import math
@@ -122,7 +122,8 @@ def soft_triple_loss(
         scale: λ of the softmax over classes.
         gamma: γ, the temperature of the assignment to centres.
         margin: δ.
-        regularization: τ, weight of the mean distance between the centres of a class.
+        regularization: τ, weight of half the mean distance between two centres of a class: eq. 10 divides the sum over
+            S(S − 1)/2 pairs by S(S − 1).
     """
     count, centers, width = proxies.shape
     flat = proxies.reshape(count * centers, width)
@@ -136,7 +137,7 @@ def soft_triple_loss(
     first, second = torch.triu_indices(centers, centers, offset=1, device=w.device)
     # The root's gradient at coinciding centres is endless: a little under the root, as in the authors' code.
     apart = (2 - 2 * (w[:, first] * w[:, second]).sum(2) + 1e-5).clamp(min=1e-8).sqrt()
-    return loss + regularization * apart.mean() * (1 if len(cosine) else 0)
+    return loss + regularization * apart.mean() / 2 * (1 if len(cosine) else 0)
 
 
 def _cosines(
@@ -161,7 +162,9 @@ def _cosines(
             f"number the training classes from 0, and give the loss num_classes"
         )
     dtype = torch.promote_types(x.dtype, w.dtype)
-    return unit(x.to(dtype)) @ unit(w.to(dtype)).T, classes.long()
+    # Autocast would round the cosines to half precision, which the scale of the logits enlarges.
+    with torch.autocast(x.device.type, enabled=False):
+        return unit(x.to(dtype)) @ unit(w.to(dtype)).T, classes.long()
 
 
 def _with_angular_margin(cosine: Tensor, classes: Tensor, margin: float) -> Tensor:
