@@ -7,14 +7,21 @@ from triune._version import __version__
 
 if TYPE_CHECKING:
     from triune.data.batches import ClassBalancedBatchSampler
+    from triune.distributed import DistributedTripletLoss
     from triune.errors import InputError
-    from triune.functional.distances import paired_distance, pairwise_distance
+    from triune.functional.conditions import rates_by_condition
+    from triune.functional.distances import check_finite, paired_distance, pairwise_distance
+    from triune.functional.intervals import bootstrap_verification, compare_verification
     from triune.functional.losses import TripletOutcome, triplet_loss, triplet_margin_loss
+    from triune.functional.margins import diagnose, suggest_margin
     from triune.functional.neighbours import RetrievalMetrics, retrieval_metrics, top_k
     from triune.functional.pairs import verify_embeddings
     from triune.functional.roc import Confusion, Verification, verify_scores
+    from triune.functional.thresholds import Threshold, fit_threshold
     from triune.functional.triplets import Triplets, mine_triplets
+    from triune.grad_cache import grad_cache
     from triune.losses import TripletLoss
+    from triune.memory import CrossBatchMemory
     from triune.miners import TripletMiner
     from triune.model.network import MultiTaskModel, Prediction
     from triune.model.objective import LossTerms, MultiTaskObjective, Targets
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "ClassBalancedBatchSampler": "triune.data.batches",
     "Confusion": "triune.functional.roc",
+    "CrossBatchMemory": "triune.memory",
+    "DistributedTripletLoss": "triune.distributed",
     "InputError": "triune.errors",
     "LossTerms": "triune.model.objective",
     "MultiTaskModel": "triune.model.network",
@@ -29,15 +38,24 @@ _HOMES = {
     "Prediction": "triune.model.network",
     "RetrievalMetrics": "triune.functional.neighbours",
     "Targets": "triune.model.objective",
+    "Threshold": "triune.functional.thresholds",
     "TripletLoss": "triune.losses",
     "TripletMiner": "triune.miners",
     "TripletOutcome": "triune.functional.losses",
     "Triplets": "triune.functional.triplets",
     "Verification": "triune.functional.roc",
+    "bootstrap_verification": "triune.functional.intervals",
+    "check_finite": "triune.functional.distances",
+    "compare_verification": "triune.functional.intervals",
+    "diagnose": "triune.functional.margins",
+    "fit_threshold": "triune.functional.thresholds",
+    "grad_cache": "triune.grad_cache",
     "mine_triplets": "triune.functional.triplets",
     "paired_distance": "triune.functional.distances",
     "pairwise_distance": "triune.functional.distances",
+    "rates_by_condition": "triune.functional.conditions",
     "retrieval_metrics": "triune.functional.neighbours",
+    "suggest_margin": "triune.functional.margins",
     "top_k": "triune.functional.neighbours",
     "triplet_loss": "triune.functional.losses",
     "triplet_margin_loss": "triune.functional.losses",
@@ -48,6 +66,8 @@ _HOMES = {
 __all__ = [
     "ClassBalancedBatchSampler",
     "Confusion",
+    "CrossBatchMemory",
+    "DistributedTripletLoss",
     "InputError",
     "LossTerms",
     "MultiTaskModel",
@@ -55,16 +75,25 @@ __all__ = [
     "Prediction",
     "RetrievalMetrics",
     "Targets",
+    "Threshold",
     "TripletLoss",
     "TripletMiner",
     "TripletOutcome",
     "Triplets",
     "Verification",
     "__version__",
+    "bootstrap_verification",
+    "check_finite",
+    "compare_verification",
+    "diagnose",
+    "fit_threshold",
+    "grad_cache",
     "mine_triplets",
     "paired_distance",
     "pairwise_distance",
+    "rates_by_condition",
     "retrieval_metrics",
+    "suggest_margin",
     "top_k",
     "triplet_loss",
     "triplet_margin_loss",
