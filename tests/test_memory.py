@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 
@@ -86,11 +87,27 @@ def test_half_precision_is_remembered_and_no_gradient_reaches_the_past():
     assert not memory.embeddings.requires_grad
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_bad_embedding_spoils_its_own_step_only(bad):
+    (x, y), (clean, labels) = batches(2)
+    broken = x.clone()
+    broken[3, 1] = bad
+    memory = CrossBatchMemory(TripletLoss(), size=40, embedding_dim=5)
+    assert not torch.isfinite(memory(broken, y))
+    assert int(memory.filled) == 11
+    others = torch.arange(12) != 3
+    without = CrossBatchMemory(TripletLoss(), size=40, embedding_dim=5)
+    without(x[others], y[others])
+    assert torch.equal(memory(clean, labels), without(clean, labels))
+
+
 def test_what_does_not_fit_is_named():
     memory = CrossBatchMemory(TripletLoss(), size=4, embedding_dim=5)
     with pytest.raises(ValueError, match="made for 5"):
         memory(torch.randn(3, 4), [0, 0, 1])
-    with pytest.raises(ValueError, match="words"):
-        memory(torch.randn(3, 5), ["a", "a", "b"])
+    beyond = np.array([2**63, 2**63, 2**63 + 1], dtype=np.uint64)
+    for labels in (["a", "a", "b"], [1, 1, "b"], np.array(["a", "a", "b"]), beyond):
+        with pytest.raises(ValueError, match="words, or beyond int64: number them once"):
+            memory(torch.randn(3, 5), labels)
     with pytest.raises(ValueError, match="size is 0"):
         CrossBatchMemory(TripletLoss(), size=0, embedding_dim=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,8 +80,12 @@ class CrossBatchMemory(nn.Module):
 
     @torch.no_grad()
     def remember(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Write a batch over the oldest entries; of a batch larger than the memory the last rows stay."""
-        kept, codes = embeddings[-self.size :], labels[-self.size :]
+        """Write a batch over the oldest entries; of a batch larger than the memory the last rows stay.
+
+        Rows with NaN or infinity are left out: a step that is skipped for them must not spoil those that follow.
+        """
+        finite = torch.isfinite(embeddings).all(dim=1)
+        kept, codes = embeddings[finite][-self.size :], labels[finite][-self.size :]
         places = (self.position + torch.arange(len(kept), device=self.labels.device)) % self.size
         self.embeddings[places] = kept.to(self.embeddings)
         self.labels[places] = codes.to(self.labels)
@@ -97,8 +102,11 @@ def whole_numbers(labels: Labels, count: int) -> Tensor:
     """Labels as int64, which mean the same in every batch and in every process.
 
     Raises:
-        ValueError: they are words, whose codes would differ from batch to batch.
+        ValueError: they are words, or beyond int64, whose codes would differ from batch to batch.
     """
-    if not isinstance(labels, Tensor) and len(labels) and isinstance(labels[0], str):
-        raise ValueError("labels are words: number them once for the whole data set, so that batches agree")
+    if not isinstance(labels, Tensor):
+        array = np.asarray(labels)
+        # uint64 beyond int64 is numbered by rank, as words are.
+        if array.size and (array.dtype.kind in "UOS" or array.max() > np.iinfo(np.int64).max):
+            raise ValueError("labels are words, or beyond int64: number them once for all data, so that batches agree")
     return encode_labels(labels, count=count)

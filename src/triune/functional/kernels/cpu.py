@@ -47,7 +47,6 @@ def compile_kernel(flags: set[str]) -> Any:
     return decorate
 
 
-_compile = compile_kernel
 _jit = compile_kernel(_FAST)
 
 
