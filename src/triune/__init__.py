@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from triune.functional.intervals import bootstrap_verification, compare_verification
     from triune.functional.losses import TripletOutcome, triplet_loss, triplet_margin_loss
     from triune.functional.margins import diagnose, suggest_margin
-    from triune.functional.neighbours import RetrievalMetrics, retrieval_metrics, top_k
+    from triune.functional.neighbours import RetrievalMetrics, retrieval_metrics, retrieval_per_query, top_k
     from triune.functional.pairs import verify_embeddings
     from triune.functional.roc import Confusion, Verification, verify_scores
     from triune.functional.thresholds import Threshold, fit_threshold
@@ -55,6 +55,7 @@ _HOMES = {
     "pairwise_distance": "triune.functional.distances",
     "rates_by_condition": "triune.functional.conditions",
     "retrieval_metrics": "triune.functional.neighbours",
+    "retrieval_per_query": "triune.functional.neighbours",
     "suggest_margin": "triune.functional.margins",
     "top_k": "triune.functional.neighbours",
     "triplet_loss": "triune.functional.losses",
@@ -93,6 +94,7 @@ __all__ = [
     "pairwise_distance",
     "rates_by_condition",
     "retrieval_metrics",
+    "retrieval_per_query",
     "suggest_margin",
     "top_k",
     "triplet_loss",

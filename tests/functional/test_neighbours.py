@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from triune.functional import neighbours
-from triune.functional.neighbours import retrieval_metrics, top_k
+from triune.functional import neighbours, ranks, tiles
+from triune.functional.neighbours import metrics_of_rankings, retrieval_metrics, retrieval_per_query, top_k
 
 
 def example(n=60, d=6, classes=8, seed=0):
@@ -14,52 +14,173 @@ def example(n=60, d=6, classes=8, seed=0):
     return (g.normal(size=(n, d)) + 0.8 * np.eye(classes, d)[y]).astype(np.float32), y
 
 
-def brute_force(q, qy, g, gy, alone, ks):
-    """Every metric by its definition, one query at a time, in float64."""
-    q, g = (a.astype(np.float64) / np.linalg.norm(a.astype(np.float64), axis=1, keepdims=True) for a in (q, g))
-    rows = {
-        name: []
-        for name in ("r_precision", "map_at_r", "mrr", *[("recall", k) for k in ks], *[("precision", k) for k in ks])
-    }
-    left_out = 0
+def brute_force(q, qy, g, gy, alone, ks, groups=None, gallery_groups=None, exclude="matches", metric="cosine"):
+    """Every metric by its definition, one query at a time, from scores in float64; a query → its figures."""
+    q, g = q.astype(np.float64), g.astype(np.float64)
+    if metric == "cosine":
+        scores = (q / np.linalg.norm(q, axis=1)[:, None]) @ (g / np.linalg.norm(g, axis=1)[:, None]).T
+    else:
+        scores = -((q[:, None] - g[None]) ** 2).sum(axis=2)
+    found = {}
     for i in range(len(q)):
-        order = [j for j in np.argsort(-(g @ q[i]), kind="stable") if not (alone and j == i)]
-        hits = [bool(gy[j] == qy[i]) for j in order]
-        r = sum(hits)
+        together = np.zeros(len(g), bool) if groups is None else np.array(gallery_groups) == groups[i]
+        out = together & (gy == qy[i]) if exclude == "matches" else together
+        order = [j for j in np.argsort(-scores[i], kind="stable") if not (alone and j == i) and not out[j]]
+        hits = np.array([gy[j] == qy[i] for j in order], dtype=float)
+        r = int(hits.sum())
         if r == 0:
-            left_out += 1
             continue
-        rows["r_precision"].append(sum(hits[:r]) / r)
-        rows["map_at_r"].append(sum(sum(hits[: j + 1]) / (j + 1) for j in range(r) if hits[j]) / r)
-        rows["mrr"].append(1 / (hits.index(True) + 1))
+        precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+        gain = hits / np.log2(np.arange(2, len(hits) + 2))
+        figures = {
+            "first_rank": np.argmax(hits) + 1,
+            "r_precision": hits[:r].sum() / r,
+            "average_precision_at_r": (precision * hits)[:r].sum() / r,
+            "average_precision": (precision * hits).sum() / r,
+        }
         for k in ks:
-            rows["recall", k].append(float(any(hits[:k])))
-            rows["precision", k].append(sum(hits[:k]) / k)
-    return {name: np.mean(values) for name, values in rows.items()}, left_out
+            figures["recall_at", k] = float(hits[:k].any())
+            figures["precision_at", k] = hits[:k].sum() / k
+            figures["average_precision_at", k] = (precision * hits)[:k].sum() / min(k, r)
+            figures["average_precision_at_over_hits", k] = (precision * hits)[:k].sum() / max(1, hits[:k].sum())
+            figures["ndcg_at", k] = gain[:k].sum() / sum(1 / np.log2(j + 2) for j in range(min(k, r)))
+        found[i] = figures
+    return found
 
 
-@pytest.fixture(params=[7, 1024])
-def block(request, monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", request.param)
+def check(found, expected, ks):
+    assert found.query.tolist() == sorted(expected)
+    for name in ("first_rank", "r_precision", "average_precision_at_r", "average_precision"):
+        np.testing.assert_allclose(getattr(found, name), [expected[i][name] for i in found.query], atol=1e-12)
+    for name in ("recall_at", "precision_at", "average_precision_at", "average_precision_at_over_hits", "ndcg_at"):
+        for k in ks:
+            values = [expected[i][name, k] for i in found.query]
+            np.testing.assert_allclose(getattr(found, name)[k], values, atol=1e-12, err_msg=f"{name} {k}")
 
 
-@pytest.mark.usefixtures("block")
+@pytest.fixture(params=["all at once", "by slabs", "sorted by torch"])
+def way(request, monkeypatch):
+    """The three ways that ranks are found."""
+    monkeypatch.setattr(tiles, "ROWS", 8)
+    monkeypatch.setattr(tiles, "COLUMNS", 12)
+    if request.param == "by slabs":
+        monkeypatch.setattr(ranks, "LISTED", 40)
+    if request.param == "sorted by torch":
+        monkeypatch.setattr(ranks, "relevant_ranks", sorted_ranks)
+        monkeypatch.setattr(neighbours, "relevant_ranks", sorted_ranks)
+
+
+def sorted_ranks(pairs):
+    right = pairs.spans[:, 2]
+    left = np.searchsorted(right, right) if pairs.y is pairs.x else pairs.spans[:, 1]
+    return ranks.ranks_by_sorting(pairs, np.stack([left, right], axis=1))
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("grouped", [None, "matches", "pairs"])
 @pytest.mark.parametrize("alone", [True, False])
-def test_every_metric_equals_its_definition(alone):
-    ks = (1, 3, 10)
+@pytest.mark.parametrize("points", ["smooth", "tied"])
+def test_every_metric_of_every_query_equals_its_definition(alone, grouped, points):
+    ks = (1, 3, 10, 500)
     x, y = example()
-    g, gy = (x, y) if alone else example(40, classes=6, seed=1)
+    g, gy = (x, y) if alone else example(45, classes=6, seed=1)
+    metric = "cosine"
+    if points == "tied":
+        x, g, metric = np.round(x), np.round(g), "squared_euclidean"
     y = y.copy()
     y[5] = 77  # an identity of its own: nothing to find
-    expected, left_out = brute_force(x, y, g, y if alone else gy, alone, ks)
+    gy = y if alone else gy
+    if alone:
+        g = x
+    cameras = np.arange(len(x)) % 3
+    theirs = cameras if alone else np.arange(len(g)) % 3
     more = {} if alone else {"gallery": g, "gallery_labels": gy}
-    found = retrieval_metrics(x, y, ks=ks, **more)
-    assert (found.left_out, found.queries) == (left_out, len(x) - left_out)
-    for name in ("r_precision", "map_at_r", "mrr"):
-        assert getattr(found, name) == pytest.approx(expected[name], abs=1e-12)
-    for k in ks:
-        assert found.recall_at[k] == pytest.approx(expected["recall", k], abs=1e-12)
-        assert found.precision_at[k] == pytest.approx(expected["precision", k], abs=1e-12)
+    rule = {}
+    if grouped:
+        more |= {"groups": cameras, "exclude": grouped} | ({} if alone else {"gallery_groups": theirs})
+        rule = {"groups": cameras, "gallery_groups": theirs, "exclude": grouped}
+    expected = brute_force(x, y, g, gy, alone, ks, metric=metric, **rule)
+    found = retrieval_per_query(x, y, ks=ks, metric=metric, **more)
+    check(found, expected, ks)
+    means = retrieval_metrics(x, y, ks=ks, metric=metric, **more)
+    assert (means.queries, means.left_out) == (len(expected), len(x) - len(expected))
+    assert means.map_at_r == pytest.approx(np.mean([e["average_precision_at_r"] for e in expected.values()]))
+    assert means.mrr == pytest.approx(np.mean([1 / e["first_rank"] for e in expected.values()]))
+    assert means.map_at_over_hits[3] == pytest.approx(
+        np.mean([e["average_precision_at_over_hits", 3] for e in expected.values()])
+    )
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("seed", range(8))
+def test_odd_sets_equal_the_definition(seed):
+    """Few or many items, classes of very unequal sizes, duplicates, all scores tied."""
+    g = np.random.default_rng(seed)
+    n = int(g.integers(2, 70))
+    y = np.sort(g.geometric(0.3, n)) if seed % 2 else g.integers(0, 3, n)
+    y[: 1 + n // 4] = 0
+    x = g.integers(-1, 2, (n, 3)).astype(np.float32) if seed % 4 else np.ones((n, 3), np.float32)
+    expected = brute_force(x, y, x, y, True, (1, 5), metric="squared_euclidean")
+    check(retrieval_per_query(x, y, ks=(1, 5), metric="squared_euclidean"), expected, (1, 5))
+
+
+def test_many_relevant_items_are_searched_by_halves():
+    x, y = example(300, classes=2)
+    check(retrieval_per_query(x, y, ks=(7,)), brute_force(x, y, x, y, True, (7,)), (7,))
+
+
+def test_scikit_learn_agrees_on_average_precision_and_gain():
+    from sklearn.metrics import average_precision_score, ndcg_score
+
+    x, y = example(80)
+    found = retrieval_per_query(x, y, ks=(5,))
+    unit = x / np.linalg.norm(x, axis=1)[:, None]
+    for place, i in enumerate(found.query):
+        others = np.arange(len(x)) != i
+        same, scores = y[others] == y[i], (unit @ unit[i])[others]
+        assert found.average_precision[place] == pytest.approx(average_precision_score(same, scores), abs=1e-9)
+        assert found.ndcg_at[5][place] == pytest.approx(ndcg_score([same], [scores], k=5), abs=1e-9)
+
+
+def test_the_cmc_curve_is_recall_at_every_rank():
+    x, y = example()
+    found = retrieval_per_query(x, y, ks=(1, 4, 30))
+    curve = found.cmc(30)
+    assert len(curve) == 30
+    assert [curve[k - 1] for k in (1, 4, 30)] == pytest.approx([found.recall_at[k].mean() for k in (1, 4, 30)])
+
+
+def test_rankings_made_elsewhere_give_the_same_figures():
+    x, y = example(50)
+    _, rows = top_k(x, x, 49, exclude_self=True)
+    assert metrics_of_rankings(rows, y) == retrieval_metrics(x, y)
+    g, gy = example(40, classes=6, seed=1)
+    _, rows = top_k(x, g, 40)
+    names, gallery_names = [f"p{c}" for c in y], [f"p{c}" for c in gy]
+    found = metrics_of_rankings(rows, names, gallery_names)
+    assert found == retrieval_metrics(x, y, gallery=g, gallery_labels=gy)
+    short = metrics_of_rankings(rows[:, :5], names, gallery_names)
+    assert short.recall_at[5] == found.recall_at[5]
+    assert short.recall_at[10] == short.recall_at[5]
+    ended = rows.clone()
+    ended[:, 5:] = -1
+    assert metrics_of_rankings(ended, names, gallery_names) == short
+
+
+def test_rankings_that_are_none_are_refused():
+    with pytest.raises(ValueError, match=r"rows\[1\] holds a gallery row twice"):
+        metrics_of_rankings([[0, 1], [1, 1]], [0, 1], [0, 1])
+    with pytest.raises(ValueError, match="from -1 to 1"):
+        metrics_of_rankings([[0, 2]], [0], [0, 1])
+    with pytest.raises(ValueError, match="among its own neighbours"):
+        metrics_of_rankings([[0], [0]], [0, 0])
+
+
+def test_large_labels_stay_apart():
+    x = np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]
+    y = np.array([2**53, 2**53, 2**53 + 1, 2**53 + 1])
+    assert retrieval_metrics(x, y).map_at_r == 1.0
+    assert retrieval_metrics(x[[0, 1, 2, 0]], y).left_out == 0
 
 
 def test_values_equal_pytorch_metric_learning_where_definitions_agree():
@@ -68,12 +189,18 @@ def test_values_equal_pytorch_metric_learning_where_definitions_agree():
     x, y = example(200, classes=10)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     peer = calculator.AccuracyCalculator(
-        include=("precision_at_1", "r_precision", "mean_average_precision_at_r"), k="max_bin_count"
+        include=("precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_reciprocal_rank"),
+        k="max_bin_count",
     ).get_accuracy(torch.tensor(x), torch.tensor(y))
     ours = retrieval_metrics(x, y)
     assert ours.precision_at[1] == pytest.approx(peer["precision_at_1"], abs=1e-6)
     assert ours.r_precision == pytest.approx(peer["r_precision"], abs=1e-6)
     assert ours.map_at_r == pytest.approx(peer["mean_average_precision_at_r"], abs=1e-6)
+
+
+@pytest.fixture(params=[7, 1 << 22])
+def block(request, monkeypatch):
+    monkeypatch.setattr(neighbours, "CELLS", request.param)
 
 
 @pytest.mark.usefixtures("block")
@@ -97,6 +224,13 @@ def test_ties_go_to_the_lower_row_and_an_item_is_not_its_own_neighbour():
     x = np.ones((4, 3), np.float32)
     assert top_k(x, x, 3)[1].tolist() == [[0, 1, 2]] * 4
     assert top_k(x, x, 9, exclude_self=True)[1].tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+
+
+def test_ties_at_the_end_of_top_k_go_to_the_lower_row():
+    g = np.random.default_rng(0).integers(0, 2, (200, 2)).astype(np.float32)
+    scores = -((g[:, None] - g[None]) ** 2).sum(axis=2)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :50]
+    np.testing.assert_array_equal(top_k(g, g, 50, "squared_euclidean")[1].numpy(), order)
 
 
 def test_string_labels_agree_between_queries_and_gallery():

@@ -7,28 +7,78 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import pair_scores
+from triune.functional.ranks import Ranks, relevant_ranks
+from triune.functional.tiles import Exclusion, PairTiles, encode_together
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-BLOCK = 1024
+CELLS = 1 << 22
+"""Scores of a block: 16 MiB."""
+
+
+@dataclass(frozen=True)
+class QueryMetrics:
+    """What each of Q queries found; those without a relevant item in the gallery are left out.
+
+    With R relevant items, of which the j-th best stands at rank r_j:
+
+    Args:
+        query: ``(Q,)`` rows of the queries.
+        relevant: ``(Q,)`` R.
+        first_rank: ``(Q,)`` r_1.
+        recall_at: K → ``(Q,)`` 1 where r_1 ≤ K, else 0 (a hit among the first K, as in metric learning and in CMC).
+        precision_at: K → hits among the first K, over K.
+        average_precision_at: K → Σ j / r_j over hits with r_j ≤ K, over min(K, R): perfect is 1.
+        average_precision_at_over_hits: the same over the number of those hits (0 where there is none): finding one
+            of many at rank 1 is perfect, too. It is what some libraries call average precision at K.
+        ndcg_at: K → Σ 1 / log2(1 + r_j) over hits with r_j ≤ K, over what a perfect ranking has.
+        r_precision: hits among the first R, over R.
+        average_precision_at_r: average precision at R (Musgrave, Belongie & Lim 2020).
+        average_precision: Σ j / r_j / R over the whole ranking, the mAP of re-identification.
+    """
+
+    query: Array
+    relevant: Array
+    first_rank: Array
+    recall_at: dict[int, Array]
+    precision_at: dict[int, Array]
+    average_precision_at: dict[int, Array]
+    average_precision_at_over_hits: dict[int, Array]
+    ndcg_at: dict[int, Array]
+    r_precision: Array
+    average_precision_at_r: Array
+    average_precision: Array
+
+    def cmc(self, ranks: int = 50) -> Array:
+        """The cumulative match characteristic ``(ranks,)``: share of queries with a hit among the first 1, 2, …."""
+        found = np.bincount(np.minimum(self.first_rank, ranks + 1), minlength=ranks + 2)
+        shares: Array = np.cumsum(found)[1 : ranks + 1] / len(self.first_rank)
+        return shares
 
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
     """How well neighbours share the query's identity; means over the queries that have a relevant item.
 
+    What each says of a query is defined at :class:`QueryMetrics`.
+
     Args:
-        recall_at: k → share of queries with a hit among the first k.
-        precision_at: k → share of hits among the first k.
+        recall_at: K → share of queries with a hit among the first K.
+        precision_at: K → share of hits among the first K.
         r_precision: share of hits among the first R, where R is the number of the query's relevant items.
         map_at_r: mean average precision at R (Musgrave, Belongie and Lim 2020).
         mrr: mean of 1 / rank of the first hit.
         queries: how many queries were counted.
         left_out: how many had no relevant item in the gallery.
+        map: mean average precision over whole rankings.
+        map_at: K → mean average precision at K, over min(K, R).
+        map_at_over_hits: K → the same over the hits among the first K.
+        ndcg_at: K → mean normalised discounted cumulative gain.
     """
 
     recall_at: dict[int, float]
@@ -38,12 +88,18 @@ class RetrievalMetrics:
     mrr: float
     queries: int
     left_out: int
+    map: float
+    map_at: dict[int, float]
+    map_at_over_hits: dict[int, float]
+    ndcg_at: dict[int, float]
 
 
 def top_k(
     queries: Embeddings, gallery: Embeddings, k: int, metric: Metric = "cosine", *, exclude_self: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The k most alike gallery rows of each query, by blocks of queries; ties go to the lower row.
+
+    Memory: 16 MiB of scores a block, and the answer.
 
     Args:
         queries: ``(N, D)``.
@@ -53,18 +109,21 @@ def top_k(
         exclude_self: query i and gallery row i are the same item, which is no neighbour of itself.
 
     Returns:
-        Scores ``(N, k)`` (cosine similarity, or minus the distance) and rows ``(N, k)`` int64.
+        Scores ``(N, k)`` (cosine similarity, or minus the distance) and rows ``(N, k)`` int64, where the queries are.
     """
     q, g = _ready(queries, metric, "queries"), _ready(gallery, metric, "gallery")
-    k = min(k, len(g) - exclude_self)
-    scores, rows = [], []
-    for start in range(0, len(q), BLOCK):
-        block = _scores(q, g, start, metric, exclude_self)
+    k = max(0, min(k, len(g) - exclude_self))
+    scores = [torch.empty(0, k, device=q.device)]
+    rows = [torch.empty(0, k, dtype=torch.int64, device=q.device)]
+    height = max(1, CELLS // max(1, len(g)))
+    for start in range(0, len(q), height):
+        block = pair_scores(q[start : start + height], g, metric)
+        if exclude_self:
+            own = torch.arange(len(block), device=block.device)
+            block[own, start + own] = -torch.inf
         values, order = _ranked(block, k)
         scores.append(values)
         rows.append(order)
-    if not scores:
-        return torch.empty(0, k), torch.empty(0, k, dtype=torch.int64)
     return torch.cat(scores), torch.cat(rows)
 
 
@@ -76,8 +135,14 @@ def retrieval_metrics(
     gallery: Embeddings | None = None,
     gallery_labels: Labels | None = None,
     metric: Metric = "cosine",
+    groups: Labels | None = None,
+    gallery_groups: Labels | None = None,
+    exclude: Exclusion = "matches",
+    divide_over: ProcessGroup | None = None,
 ) -> RetrievalMetrics:
-    """Recall@K, Precision@K, R-precision, MAP@R and MRR of every row as a query.
+    """Recall@K, Precision@K, R-precision, MAP, MAP@K, MAP@R, MRR and nDCG@K of every row as a query.
+
+    Memory and time: see :func:`~triune.functional.ranks.relevant_ranks`; never the N × M matrix of scores.
 
     Args:
         embeddings: queries ``(N, D)``.
@@ -86,92 +151,225 @@ def retrieval_metrics(
         gallery: ``(M, D)``; where not given, all other queries.
         gallery_labels: ``(M,)``.
         metric: the distance.
+        groups: ``(N,)`` where each query comes from (camera, photo session, video).
+        gallery_groups: ``(M,)``.
+        exclude: what of a query's own group its ranking leaves out: ``"matches"``, only the relevant items, which is
+            the rule of re-identification (pictures of the same person by the same camera); ``"pairs"``, all items.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Raises:
         ValueError: counts differ, a value is not finite, or no query has a relevant item.
     """
-    q = _ready(embeddings, metric, "embeddings")
-    alone = gallery is None
-    g = q if gallery is None else _ready(gallery, metric, "gallery")
-    if alone:
-        codes = gallery_codes = encode_labels(labels, count=len(q), device="cpu")
+    found = retrieval_per_query(
+        embeddings,
+        labels,
+        ks=ks,
+        gallery=gallery,
+        gallery_labels=gallery_labels,
+        metric=metric,
+        groups=groups,
+        gallery_groups=gallery_groups,
+        exclude=exclude,
+        divide_over=divide_over,
+    )
+    return average(found, len(embeddings))
+
+
+def retrieval_per_query(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    gallery: Embeddings | None = None,
+    gallery_labels: Labels | None = None,
+    metric: Metric = "cosine",
+    groups: Labels | None = None,
+    gallery_groups: Labels | None = None,
+    exclude: Exclusion = "matches",
+    divide_over: ProcessGroup | None = None,
+) -> QueryMetrics:
+    """The same for each query by itself: to find the hard ones, to bootstrap, to draw the CMC curve.
+
+    Args:
+        embeddings, labels, ks, gallery, gallery_labels, metric, groups, gallery_groups, exclude, divide_over: as in
+            :func:`retrieval_metrics`.
+
+    Raises:
+        ValueError: as :func:`retrieval_metrics`.
+    """
+    _check_ks(ks)
+    pairs = PairTiles.prepare(
+        embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups, exclude, divide_over
+    )
+    return joined([measured(ranks, ks) for ranks in relevant_ranks(pairs)], ks)
+
+
+def metrics_of_rankings(
+    rows: Tensor | Array, labels: Labels, gallery_labels: Labels | None = None, *, ks: Sequence[int] = (1, 5, 10)
+) -> RetrievalMetrics:
+    """The same figures of rankings made elsewhere: by an index, or by re-ranking.
+
+    A ranking may end early: what lies beyond its end counts as not found, so that MAP and R-precision are lower bounds
+    where it is shorter than R.
+
+    Args:
+        rows: ``(N, k)`` gallery rows, best first; −1 where a ranking ends early.
+        labels: ``(N,)`` identities of the queries.
+        gallery_labels: ``(M,)``; where not given, the gallery is the queries, and rankings leave out the query itself.
+        ks: the ranks K.
+
+    Raises:
+        ValueError: counts differ, a row is out of range or stands twice in a ranking, or no query has a relevant item.
+    """
+    _check_ks(ks)
+    order = torch.as_tensor(rows).detach().cpu().numpy()
+    alone = gallery_labels is None
+    if gallery_labels is None:
+        codes = others = encode_labels(labels, count=len(order), against="rows").cpu().numpy()
     else:
-        if gallery_labels is None:
-            raise ValueError("gallery_labels is missing: one label for each gallery row")
-        both = encode_labels(
-            np.concatenate([_plain(labels), _plain(gallery_labels)]), count=len(q) + len(g), device="cpu"
-        )
-        codes, gallery_codes = both[: len(q)], both[len(q) :]
+        counts = (len(order), len(gallery_labels))
+        codes, others = encode_together(labels, gallery_labels, counts, ("labels", "gallery_labels"))
+    if (
+        order.ndim != 2
+        or order.dtype.kind not in "iu"
+        or (order.size and not -1 <= order.min() <= order.max() < len(others))
+    ):
+        raise ValueError(f"rows must be (N, k) whole numbers from -1 to {len(others) - 1}: rows of the gallery")
+    ascending = np.sort(order, axis=1)
+    twice = (ascending[:, 1:] == ascending[:, :-1]) & (ascending[:, 1:] >= 0)
+    if twice.any():
+        raise ValueError(f"rows[{int(twice.any(axis=1).argmax())}] holds a gallery row twice: a ranking has each once")
+    if alone and (order == np.arange(len(order))[:, None]).any():
+        raise ValueError("rows holds a query among its own neighbours: leave it out, or give gallery_labels")
+    names, sizes = np.unique(others, return_counts=True)
+    place = np.searchsorted(names, codes).clip(0, max(0, len(names) - 1))
+    known = (names[place] == codes) if len(names) else np.zeros(len(codes), dtype=bool)
+    relevant = np.where(known, sizes[place] if len(names) else 0, 0) - int(alone)
+    hit = (order >= 0) & (others[order] == codes[:, None])
+    # What was not found stands endlessly far down.
+    ranks = [np.concatenate([np.flatnonzero(h) + 1, np.full(r - h.sum(), NOWHERE)]) for h, r in zip(hit, relevant)]
+    flat = np.concatenate([np.empty(0, dtype=np.int64), *ranks])
+    found = joined([measured(Ranks(np.arange(len(order)), relevant, flat), ks)], ks)
+    return average(found, len(order))
+
+
+NOWHERE = np.int64(1) << 62
+
+
+def measured(ranks: Ranks, ks: Sequence[int]) -> QueryMetrics:
+    """The figures of each query from the ranks of its relevant items; queries without any are left out."""
+    kept = ranks.relevant > 0
+    count, r = int(kept.sum()), ranks.relevant[kept]
+    begin = np.concatenate([[0], np.cumsum(r)])[:-1]
+    query = np.repeat(np.arange(count), r)
+    rank = ranks.rank.astype(np.float64)
+    place = np.arange(1, len(rank) + 1) - np.repeat(begin, r)
+    precision = place / rank
+    gain = 1 / np.log2(1 + rank)
+    longest = int(r.max()) if count else 0
+    perfect = np.concatenate([[0.0], np.cumsum(1 / np.log2(2 + np.arange(longest)))])
+
+    def summed(values: Array, limit: Array | int) -> Array:
+        total: Array = np.bincount(query, weights=values * (ranks.rank <= limit), minlength=count)
+        return total
+
+    ones = np.ones(len(rank))
+    hits = {k: summed(ones, k) for k in ks}
+    gains = {k: summed(precision, k) for k in ks}
+    at_r = np.repeat(r, r)
+    first = ranks.rank[begin]
+    return QueryMetrics(
+        query=ranks.query[kept],
+        relevant=r,
+        first_rank=first,
+        recall_at={k: (first <= k).astype(np.float64) for k in ks},
+        precision_at={k: hits[k] / k for k in ks},
+        average_precision_at={k: gains[k] / np.minimum(k, r) for k in ks},
+        average_precision_at_over_hits={k: gains[k] / np.maximum(hits[k], 1) for k in ks},
+        ndcg_at={k: summed(gain, k) / perfect[np.minimum(k, r)] for k in ks},
+        r_precision=summed(ones, at_r) / r,
+        average_precision_at_r=summed(precision, at_r) / r,
+        average_precision=np.bincount(query, weights=precision, minlength=count) / r,
+    )
+
+
+def joined(parts: Sequence[QueryMetrics], ks: Sequence[int]) -> QueryMetrics:
+    """The figures of several sets of queries as one, in the order of their rows.
+
+    Raises:
+        ValueError: there is no query.
+    """
+    if not sum(len(part.query) for part in parts):
+        raise ValueError("no query has a relevant item in the gallery: retrieval metrics are not defined")
+    order = np.argsort(np.concatenate([part.query for part in parts]))
+
+    def whole(name: str) -> Array:
+        values: Array = np.concatenate([getattr(part, name) for part in parts])[order]
+        return values
+
+    def by_rank(name: str) -> dict[int, Array]:
+        return {k: np.concatenate([getattr(part, name)[k] for part in parts])[order] for k in ks}
+
+    return QueryMetrics(
+        query=whole("query"),
+        relevant=whole("relevant"),
+        first_rank=whole("first_rank"),
+        recall_at=by_rank("recall_at"),
+        precision_at=by_rank("precision_at"),
+        average_precision_at=by_rank("average_precision_at"),
+        average_precision_at_over_hits=by_rank("average_precision_at_over_hits"),
+        ndcg_at=by_rank("ndcg_at"),
+        r_precision=whole("r_precision"),
+        average_precision_at_r=whole("average_precision_at_r"),
+        average_precision=whole("average_precision"),
+    )
+
+
+def average(found: QueryMetrics, queries: int) -> RetrievalMetrics:
+    """Means over queries; ``queries`` is how many there were with those left out."""
+
+    def means(values: dict[int, Array]) -> dict[int, float]:
+        return {k: float(each.mean()) for k, each in values.items()}
+
+    return RetrievalMetrics(
+        recall_at=means(found.recall_at),
+        precision_at=means(found.precision_at),
+        r_precision=float(found.r_precision.mean()),
+        map_at_r=float(found.average_precision_at_r.mean()),
+        mrr=float((1 / found.first_rank).mean()),
+        queries=len(found.query),
+        left_out=queries - len(found.query),
+        map=float(found.average_precision.mean()),
+        map_at=means(found.average_precision_at),
+        map_at_over_hits=means(found.average_precision_at_over_hits),
+        ndcg_at=means(found.ndcg_at),
+    )
+
+
+def _check_ks(ks: Sequence[int]) -> None:
     if any(k < 1 for k in ks):
         raise ValueError(f"ks is {tuple(ks)}: ranks start at 1")
-    relevant = (codes[:, None] == torch.unique(gallery_codes)[None, :]).any(dim=1) if len(gallery_codes) else codes < 0
-    names, counts = torch.unique(gallery_codes, return_counts=True)
-    places = torch.searchsorted(names, codes).clamp(max=max(0, len(names) - 1))
-    r = torch.where(relevant, counts[places], 0) - int(alone)
-    kept = r > 0
-    if not kept.any():
-        raise ValueError("no query has a relevant item in the gallery: retrieval metrics are not defined")
-    depth = min(max(*ks, int(r.max())), len(g) - alone)
-    totals = {"r_precision": 0.0, "map_at_r": 0.0, "mrr": 0.0}
-    recall, precision = dict.fromkeys(ks, 0.0), dict.fromkeys(ks, 0.0)
-    for start in range(0, len(q), BLOCK):
-        stop = min(start + BLOCK, len(q))
-        block = _scores(q, g, start, metric, alone)
-        hit = gallery_codes[None, :] == codes[start:stop, None]
-        use, size = kept[start:stop], r[start:stop].clamp(min=1)
-        ranked = _ranked(block, depth)[1]
-        hits = torch.gather(hit, 1, ranked).double()
-        found = hits.cumsum(dim=1)
-        within = torch.arange(1, depth + 1)[None, :] <= size[:, None]
-        precisions = found / torch.arange(1, depth + 1)
-        totals["r_precision"] += float(((hits * within).sum(dim=1) / size)[use].sum())
-        totals["map_at_r"] += float(((precisions * hits * within).sum(dim=1) / size)[use].sum())
-        totals["mrr"] += float((1.0 / _first_rank(block, hit, start if alone else None))[use].sum())
-        for k in ks:
-            cut = min(k, depth)
-            recall[k] += float((found[:, cut - 1] > 0)[use].sum())
-            precision[k] += float((found[:, cut - 1] / k)[use].sum())
-    queries = int(kept.sum())
-    return RetrievalMetrics(
-        recall_at={k: value / queries for k, value in recall.items()},
-        precision_at={k: value / queries for k, value in precision.items()},
-        queries=queries,
-        left_out=len(q) - queries,
-        **{name: value / queries for name, value in totals.items()},
-    )
 
 
 def _ready(embeddings: Embeddings, metric: Metric, name: str) -> Tensor:
     check_metric(metric)
-    x = as_embeddings(embeddings, name).detach().cpu()
+    x = as_embeddings(embeddings, name).detach()
     check_finite(x, name)
     x = x.float()
     return unit(x) if metric == "cosine" else x
 
 
-def _scores(q: Tensor, g: Tensor, start: int, metric: Metric, exclude_self: bool) -> Tensor:
-    block = pair_scores(q[start : start + BLOCK], g, metric)
-    if exclude_self:
-        rows = torch.arange(len(block))
-        block[rows, start + rows] = -torch.inf
-    return block
-
-
 def _ranked(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row, ties to the lower column."""
-    order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
-    return scores.gather(1, order), order
-
-
-def _first_rank(scores: Tensor, hit: Tensor, start: int | None) -> Tensor:
-    """Rank, from 1, of the first relevant item of each row."""
-    if start is not None:
-        rows = torch.arange(len(hit))
-        hit = hit.clone()
-        hit[rows, start + rows] = False
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    return hit.gather(1, order).double().argmax(dim=1).double() + 1
-
-
-def _plain(labels: Any) -> Array:
-    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if k == 0:
+        return scores[:, :0], torch.empty(len(scores), 0, dtype=torch.int64, device=scores.device)
+    values, rows = scores.topk(k, dim=1)
+    # Which of the columns that tie with the last are chosen is not defined: rows where more tie are sorted whole.
+    last = values[:, -1:]
+    tied = ((scores == last).sum(1) > (values == last).sum(1)).nonzero()[:, 0]
+    if len(tied):
+        rows[tied] = scores[tied].argsort(dim=1, descending=True, stable=True)[:, :k]
+        values[tied] = scores[tied].gather(1, rows[tied])
+    rows, order = rows.sort(dim=1)
+    values, order = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return values, rows.gather(1, order)

@@ -50,6 +50,7 @@ class PairTiles:
         x: rows ``(N, D)`` float32, of unit length for the cosine.
         y: columns ``(M, D)``; the same tensor where pairs are drawn from one set.
         spans: for each row the first column it is paired with and its run of matching columns, int64 ``(N, 3)``.
+        orders: which of the given rows, and of the given columns, each sorted one was; int64 ``(N,)`` and ``(M,)``.
         groups: group codes of rows and of columns; both empty where no pair is excluded.
         exclude: which pairs within a group are left out.
         metric: the distance.
@@ -59,6 +60,7 @@ class PairTiles:
     x: Tensor
     y: Tensor
     spans: Array
+    orders: tuple[Array, Array]
     groups: tuple[Array, Array]
     exclude: Exclusion
     metric: Metric
@@ -105,17 +107,17 @@ class PairTiles:
         codes, x = codes[order], x[torch.from_numpy(order)].contiguous()
         kinds = kinds[order] if len(kinds) else kinds
         if gallery is None:
-            y, other, other_kinds = x, codes, kinds
+            y, other, other_kinds, other_order = x, codes, kinds, order
             first = np.arange(1, len(x) + 1)
         else:
-            order = np.argsort(other, kind="stable")
-            other, y = other[order], y[torch.from_numpy(order)].contiguous()
-            other_kinds = other_kinds[order] if len(other_kinds) else other_kinds
+            other_order = np.argsort(other, kind="stable")
+            other, y = other[other_order], y[torch.from_numpy(other_order)].contiguous()
+            other_kinds = other_kinds[other_order] if len(other_kinds) else other_kinds
             first = np.zeros(len(x), dtype=np.int64)
         start = np.maximum(np.searchsorted(other, codes, side="left"), first)
         stop = np.maximum(np.searchsorted(other, codes, side="right"), start)
         spans = np.stack([first, start, stop], axis=1).astype(np.int64)
-        return cls(x, y, spans, (kinds, other_kinds), exclude, metric, divide_over)
+        return cls(x, y, spans, (order, other_order), (kinds, other_kinds), exclude, metric, divide_over)
 
     @property
     def total(self) -> int:
@@ -212,7 +214,7 @@ class PairTiles:
         Returns:
             The threads' states.
         """
-        height, width = self._tile_size()
+        height, width = self.tile_size()
         positions = iter(
             [
                 (row, column)
@@ -245,13 +247,29 @@ class PairTiles:
         finally:
             torch.set_num_threads(threads)
 
+    def share(self) -> tuple[int, int]:
+        """This process's place among those that share the work, and how many they are."""
+        if self.divide_over is None:
+            return 0, 1
+        return dist.get_rank(self.divide_over), dist.get_world_size(self.divide_over)
+
+    def tile_size(self) -> tuple[int, int]:
+        """Rows and columns of a tile."""
+        larger = 1 if self.x.device.type == "cpu" else DEVICE_CELLS
+        return ROWS * larger, COLUMNS * larger
+
+    def own_tile(self, row: int, column: int) -> bool:
+        """Whether a tile is this process's to visit."""
+        share, processes = self.share()
+        # Rows far down have few columns left: taking turns gives every process some of each.
+        height, width = self.tile_size()
+        return (row // height + column // width) % processes == share
+
     def differing(self, row: int, column: int) -> bool:
         """Whether a tile holds an impostor pair, and is this process's to visit."""
-        share, processes = (0, 1) if self.divide_over is None else _place(self.divide_over)
-        # Rows far down have few columns left: taking turns gives every process some of each.
-        height, width = self._tile_size()
-        if (row // height + column // width) % processes != share:
+        if not self.own_tile(row, column):
             return False
+        height, width = self.tile_size()
         spans = self.spans[row : row + height]
         end = min(column + width, len(self.y))
         before = np.minimum(spans[:, 1], end) > np.maximum(spans[:, 0], column)
@@ -399,14 +417,9 @@ class PairTiles:
         total: Array = self._summed(torch.stack(self.visit(self.differing, tally, start)).sum(0)).cpu().numpy()
         return total
 
-    def _tile_size(self) -> tuple[int, int]:
-        """Rows and columns of a tile."""
-        larger = 1 if self.x.device.type == "cpu" else DEVICE_CELLS
-        return ROWS * larger, COLUMNS * larger
-
     def _runs(self, row: int, column: int) -> tuple[Array, Array]:
         """For each row of a tile, the first and one past the last of its matching columns in the tile."""
-        height, width = self._tile_size()
+        height, width = self.tile_size()
         spans = self.spans[row : row + height]
         return np.maximum(spans[:, 1], column), np.minimum(spans[:, 2], column + width)
 
@@ -582,10 +595,6 @@ def _codes(labels: Labels | None, count: int, name: str) -> Array:
         return np.empty(0, dtype=np.int64)
     codes: Array = encode_labels(labels, count=count, name=name, device="cpu").numpy()
     return codes
-
-
-def _place(group: ProcessGroup) -> tuple[int, int]:
-    return dist.get_rank(group), dist.get_world_size(group)
 
 
 def _keys(scores: Tensor) -> Tensor:
