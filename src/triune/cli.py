@@ -72,38 +72,81 @@ def evaluate(arguments: list[str]) -> int:
     parser = _parser("evaluate", evaluate.__doc__)
     parser.add_argument("run", nargs="?", type=Path, help="a run folder")
     parser.add_argument("--data", help="judge the run on this table's test split instead of the run's own data")
-    parser.add_argument("--embeddings", type=Path, help="N embeddings, one a row (.npy)")
-    parser.add_argument("--labels", type=Path, help="N labels (.npy, or one a line)")
-    parser.add_argument("--scores", type=Path, help="a CSV of pairs with the columns score (or distance) and match")
-    parser.add_argument("--metric", default="cosine", choices=["cosine", "euclidean", "squared_euclidean"])
-    parser.add_argument("--output", type=Path, help="folder for metrics.json and report.html")
+    files = parser.add_argument_group("embeddings from any model, all pairs")
+    files.add_argument("--embeddings", type=Path, help="N embeddings, one a row (.npy)")
+    files.add_argument("--labels", type=Path, help="N labels (.npy, or one a line)")
+    files.add_argument("--groups", type=Path, help="CSV of N rows; figures are given for each value of each column")
+    files.add_argument("--exclude", metavar="COLUMN", help="column of --groups: pairs within a group are left out")
+    files.add_argument("--against", type=Path, help="another model's N embeddings (.npy) to compare with")
+    files.add_argument("--threshold", type=Path, help="a run's thresholds.json, to be applied to these pairs")
+    files.add_argument("--metric", default="cosine", choices=["cosine", "euclidean", "squared_euclidean"])
+    files.add_argument("--resamples", type=int, default=1000, help="for the intervals; 0 for none (default: 1000)")
+    files.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
+    files.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    lists = parser.add_argument_group("listed pairs")
+    lists.add_argument("--pairs", type=Path, help="pairs of --embeddings to compare: CSV, or LFW's pairs.txt")
+    lists.add_argument("--names", type=Path, help="N names, one a line, by which --pairs calls the embeddings")
+    lists.add_argument("--scores", type=Path, help="CSV with score (or distance) and match, and maybe fold")
+    parser.add_argument("--output", type=Path, help="folder for metrics.json, report and figures (runs/evaluate-NAME)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     asked = [options.run is not None, options.embeddings is not None, options.scores is not None]
     if sum(asked) != 1:
         raise InputError("name one thing to evaluate: a RUN, or --embeddings with --labels, or --scores")
-    if options.embeddings is not None and options.labels is None:
-        raise InputError("--embeddings needs --labels: one label for each row")
-    from triune.evaluation import evaluate as judge
     from triune.evaluation.summary import summary
 
     if options.run is not None:
-        metrics = judge.evaluate_again(options.run, options.data)
-        output = options.run
-    elif options.embeddings is not None:
-        metrics = judge.evaluate_embeddings(options.embeddings, options.labels, options.metric)
-        output = options.output
-    else:
-        metrics = judge.evaluate_scores(options.scores)
-        output = options.output
-    if output is not None:
-        from triune.evaluation.report import write_report
-        from triune.files import write_json
+        from triune.evaluation.evaluate import evaluate_again
 
-        write_json(output / "metrics.json", metrics)
-        print(f"report  {write_report(output)}", file=sys.stderr)
+        metrics = evaluate_again(options.run, options.data)
+        _write_report(options.run, metrics)
+    else:
+        metrics = _evaluate_files(options)
     _print(metrics if options.json else summary(metrics))
     return 0
+
+
+def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
+    """What `triune evaluate` does without a run: judge, and write metrics, report and figures."""
+    for name in ("groups", "exclude", "against", "threshold"):
+        if getattr(options, name) is not None and options.labels is None:
+            raise InputError(f"--{name} needs --embeddings and --labels: all pairs of labelled embeddings")
+    if options.resamples < 0 or not 0 < options.level < 1:
+        raise InputError("--resamples is a whole number from 0 on, --level a share between 0 and 1")
+    from triune.evaluation import embeddings as judge
+
+    if options.scores is not None:
+        found = judge.evaluate_scores(options.scores)
+    elif options.pairs is not None:
+        found = judge.evaluate_pairs(options.embeddings, options.pairs, options.names, options.metric)
+    elif options.labels is None:
+        raise InputError("--embeddings needs --labels, one label for each row, or --pairs, a list of pairs")
+    else:
+        found = judge.evaluate_embeddings(
+            options.embeddings,
+            options.labels,
+            options.metric,
+            groups=options.groups,
+            exclude=options.exclude,
+            against=options.against,
+            threshold=options.threshold,
+            resampling=judge.Resampling(options.resamples, options.level, options.seed),
+        )
+    output = options.output or Path("runs") / f"evaluate-{found.metrics['name']}"
+    _write_report(output, found.metrics)
+    from triune.evaluation.figure_files import write_figures
+
+    write_figures(output / "figures", found, options.seed)
+    print(f"figures {output / 'figures'}", file=sys.stderr)
+    return found.metrics
+
+
+def _write_report(folder: Path, metrics: dict[str, Any]) -> None:
+    from triune.evaluation.report import write_report
+    from triune.files import write_json
+
+    write_json(folder / "metrics.json", metrics)
+    print(f"report  {write_report(folder)}", file=sys.stderr)
 
 
 def verify(arguments: list[str]) -> int:

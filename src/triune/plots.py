@@ -76,7 +76,11 @@ def plot_roc(
         ax.axvline(x, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)), zorder=0)
     least = 1 / max(v.impostors for v in several.values())
     if log:
+        from matplotlib.ticker import LogLocator
+
         ax.set_xscale("log")
+        # A label for each of seven powers of ten would run into the next.
+        ax.xaxis.set_major_locator(LogLocator(numticks=5))
         ax.set_xlim(min(least, *operating_points, 0.1), 1)
         _percent_ticks(ax.xaxis)
     else:

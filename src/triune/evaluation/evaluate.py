@@ -14,12 +14,10 @@ from torch.nn.functional import interpolate
 from triune._version import __version__
 from triune.data.images import ItemDataset, normalise
 from triune.data.sources import load_source
-from triune.errors import InputError
 from triune.evaluation import measures
 from triune.evaluation.baselines import backbone_embeddings, pixel_embeddings
 from triune.evaluation.predict import Predictions, predict, predicted_masks
 from triune.files import write_json, written_whole
-from triune.functional.roc import verify_scores
 from triune.model.network import MultiTaskModel
 from triune.training.config import Metric, TrainConfig
 from triune.training.datamodule import ItemData
@@ -107,57 +105,6 @@ def evaluate_again(run: Path, table: str | None = None) -> dict[str, Any]:
     earlier = read_json(run / "metrics.json") if (run / "metrics.json").is_file() else {}
     items = load_source(config.data, root=config.root, split=config.split, seed=config.seed)
     return evaluate_run(run, config, ItemData(items, config, card.classes), earlier.get("training"))
-
-
-def evaluate_embeddings(embeddings: Path, labels: Path, metric: Metric) -> dict[str, Any]:
-    """Exact verification and retrieval of embeddings from any model, read from files.
-
-    Args:
-        embeddings: ``.npy`` of shape ``(N, D)``.
-        labels: ``.npy`` of shape ``(N,)``, or a text file with one label a line.
-    """
-    rows = _read_array(embeddings)
-    if rows.ndim != 2 or rows.dtype.kind != "f":
-        raise InputError(f"{embeddings} holds {rows.dtype} of shape {rows.shape}; floats of shape (N, D) are needed")
-    names = _read_array(labels) if labels.suffix == ".npy" else np.array(labels.read_text().splitlines())
-    if names.shape != rows.shape[:1]:
-        raise InputError(f"{labels} has {names.size} labels but {embeddings} has {len(rows)} rows")
-    try:
-        verification = measures.verification_summary(rows, names, metric)
-        retrieval = measures.retrieval_summary(rows, names, metric)
-    except ValueError as error:
-        raise InputError(f"{embeddings}: {error}") from error
-    if "unavailable" in verification:
-        raise InputError(f"{labels}: {verification['unavailable']}")
-    return _bare_metrics(embeddings.stem, str(embeddings), metric, verification, retrieval)
-
-
-def evaluate_scores(path: Path) -> dict[str, Any]:
-    """Exact verification of a list of scored pairs.
-
-    Args:
-        path: CSV with a column ``score`` (higher is more alike) or ``distance``, and ``match`` (0/1, true/false).
-    """
-    try:
-        frame = polars.read_csv(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except polars.exceptions.PolarsError as error:
-        raise InputError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
-    column = next((name for name in ("score", "distance") if name in frame.columns), None)
-    if column is None or "match" not in frame.columns:
-        raise InputError(f"{path} has the columns {', '.join(frame.columns)}; score (or distance) and match are needed")
-    match = _as_flags(frame["match"], path)
-    values = frame[column].cast(polars.Float64, strict=False)
-    if values.null_count():
-        row = int(values.is_null().arg_true()[0]) + 2
-        raise InputError(f"{path} row {row}, column {column}: not a number; correct or drop the row")
-    scores = values.to_numpy() if column == "score" else -values.to_numpy()
-    try:
-        verification = measures.curve_summary(verify_scores(scores, match))
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    return _bare_metrics(path.stem, str(path), "score" if column == "score" else "distance", verification, None)
 
 
 def embeddings_by_source(
@@ -262,44 +209,6 @@ def write_sample_masks(folder: Path, model: MultiTaskModel, dataset: ItemDataset
         ids = predicted_masks(sized)[0].to(torch.uint8).cpu().numpy()
         with written_whole(folder / f"{row['row']}.png") as temporary:
             Image.fromarray(ids).save(temporary)
-
-
-def _bare_metrics(
-    name: str, source: str, metric: str, verification: dict[str, Any], retrieval: dict[str, Any] | None
-) -> dict[str, Any]:
-    return {
-        "triune": __version__,
-        "name": name,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "data": {"source": source, "split": "given", "splits": {}, "classes": []},
-        "metric": metric,
-        "verification": {"trained": {"test": verification}},
-        "retrieval": {"trained": retrieval} if retrieval is not None else {},
-        "operating_point": None,
-        "classification": None,
-        "segmentation": None,
-        "training": None,
-    }
-
-
-def _read_array(path: Path) -> Array:
-    try:
-        array: Array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {error}") from error
-    return array
-
-
-def _as_flags(column: polars.Series, path: Path) -> Array:
-    words = column.cast(polars.String).str.strip_chars().str.to_lowercase()
-    flags = words.replace_strict({"1": True, "true": True, "0": False, "false": False}, default=None)
-    if flags.null_count():
-        row = int(flags.is_null().arg_true()[0]) + 2
-        raise InputError(f"{path} row {row}, column match: {column[row - 2]!r} is neither 0/1 nor true/false")
-    converted: Array = flags.cast(polars.Boolean).to_numpy()
-    return converted
 
 
 def evaluation_device(config: TrainConfig) -> torch.device:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from triune.functional.distances import Metric
-from triune.functional.neighbours import retrieval_metrics
+from triune.functional.neighbours import RetrievalMetrics, retrieval_metrics
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification
 from triune.functional.thresholds import fit_threshold
@@ -30,7 +30,11 @@ def verification_summary(embeddings: Array, identities: Array, metric: Metric) -
     reason = why_not_verifiable(identities)
     if reason is not None:
         return {"unavailable": reason}
-    verification = verify_embeddings(embeddings, identities, metric=metric)
+    return figures_of(verify_embeddings(embeddings, identities, metric=metric))
+
+
+def figures_of(verification: Verification) -> dict[str, Any]:
+    """The same of pairs that were verified already: the curve's figures and the histogram."""
     edges, matches, impostors = verification.histogram(HISTOGRAM_BINS)
     return {
         **curve_summary(verification),
@@ -72,14 +76,14 @@ def retrieval_summary(embeddings: Array, identities: Array, metric: Metric) -> d
     """Recall@1/5/10, MAP@R, R-precision and MRR, every item a query against all others."""
     if len(identities) < 2 or np.unique(identities, return_counts=True)[1].max() < 2:
         return {"unavailable": "no identity has two images"}
-    found = retrieval_metrics(embeddings, identities, ks=(1, 5, 10), metric=metric)
+    return retrieval_figures(retrieval_metrics(embeddings, identities, ks=(1, 5, 10), metric=metric))
+
+
+def retrieval_figures(found: RetrievalMetrics) -> dict[str, Any]:
+    """Retrieval metrics with ranks as words, as JSON has them."""
     return {
-        "recall_at": {str(k): float(value) for k, value in found.recall_at.items()},
-        "map_at_r": float(found.map_at_r),
-        "r_precision": float(found.r_precision),
-        "mrr": float(found.mrr),
-        "queries": int(found.queries),
-        "left_out": int(found.left_out),
+        name: {str(k): each for k, each in value.items()} if isinstance(value, dict) else value
+        for name, value in vars(found).items()
     }
 
 

@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from triune.errors import InputError
+from triune.evaluation import report_evidence as evidence
 from triune.evaluation import report_numbers as numbers
 from triune.evaluation import report_pictures as pictures
 from triune.evaluation.markup import Section
@@ -29,7 +30,10 @@ def write_report(run: Path) -> Path:
     items = pictures.read_items(run, metric) if metric else None
     sections = [
         numbers.roc_section(metrics),
+        evidence.comparison_section(metrics),
         numbers.threshold_section(metrics),
+        evidence.conditions_section(metrics),
+        evidence.folds_section(metrics),
         pictures.map_section(items),
         numbers.retrieval_section(metrics),
         pictures.neighbours_section(items),

@@ -32,6 +32,7 @@ NAMES = {
     "untrained": "untrained backbone",
     "pretrained": "pretrained backbone",
 }
+BASELINES = ("pixels", "untrained", "pretrained")
 STYLES = {"trained": "s0", "pixels": "s1"}
 FEW_IDENTITIES = 10
 MATRIX_CLASSES = 24
@@ -346,7 +347,7 @@ def _cautions(metrics: dict[str, Any]) -> list[str]:
         better = [
             f"{_named(name)} ({percent(f['tpr_at_fpr']['0.05']['tpr'])})"
             for name, f in drawn[1:]
-            if f["tpr_at_fpr"]["0.05"]["tpr"] >= own
+            if name in BASELINES and f["tpr_at_fpr"]["0.05"]["tpr"] >= own
         ]
         if better:
             found.append(

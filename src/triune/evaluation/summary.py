@@ -2,6 +2,8 @@
 
 from typing import Any
 
+FITTED = {"val": "validation pairs"}
+FPRS = ("0.05", "0.01", "0.001")
 NAMES = {
     "trained": "this model",
     "pixels": "raw pixels",
@@ -12,7 +14,10 @@ NAMES = {
 
 def summary(metrics: dict[str, Any]) -> str:
     """The headline numbers of ``metrics.json``: verification beside the baselines, the threshold, the other heads."""
-    lines = _verification(metrics) + _operating_point(metrics.get("operating_point"))
+    lines = _verification(metrics) + _comparison(metrics.get("comparison")) + _folds(metrics.get("folds"))
+    lines += _operating_point(metrics.get("operating_point"))
+    for found in metrics.get("conditions") or []:
+        lines += _conditions(found)
     classes, masks = metrics.get("classification"), metrics.get("segmentation")
     if classes and "accuracy" in classes:
         lines.append(f"class accuracy {classes['accuracy']:.3f} on {classes['items']} {classes['split']} images")
@@ -24,7 +29,8 @@ def summary(metrics: dict[str, Any]) -> str:
 
 
 def _verification(metrics: dict[str, Any]) -> list[str]:
-    rows = []
+    rows: list[tuple[str, list[str]]] = []
+    doubt, sure = False, None
     for name, splits in metrics.get("verification", {}).items():
         figures = splits.get("test") or splits.get("val")
         if figures is None or "unavailable" in figures:
@@ -32,19 +38,74 @@ def _verification(metrics: dict[str, Any]) -> list[str]:
         points = figures["tpr_at_fpr"]
         retrieval = metrics.get("retrieval", {}).get(name, {})
         recall = retrieval.get("recall_at", {}).get("1", float("nan"))
-        values = [points[fpr]["tpr"] for fpr in ("0.05", "0.01", "0.001")]
+        values = [points[fpr]["tpr"] for fpr in FPRS]
         values += [figures["auc"], figures["eer"], recall, retrieval.get("map_at_r", float("nan"))]
-        unreliable = [not points[fpr]["reliable"] for fpr in ("0.05", "0.01", "0.001")] + [False] * 4
-        cells = [f"{value:.3f}{'?' if doubt else ' '}" for value, doubt in zip(values, unreliable, strict=True)]
-        rows.append((NAMES.get(name, name), cells, any(unreliable)))
+        unreliable = [not points[fpr]["reliable"] for fpr in FPRS] + [False] * 4
+        doubt |= any(unreliable)
+        cells = [f"{value:.3f}{'?' if bad else ' '}" for value, bad in zip(values, unreliable, strict=True)]
+        rows.append((NAMES.get(name, name), cells))
+        ends = figures.get("interval")
+        if ends:
+            sure = figures["uncertainty"]
+            cells = [f"{ends[key][0]:.3f}-{ends[key][1]:.3f} " for key in (*FPRS, "auc", "eer")]
+            rows.append((f"  {sure['level']:.0%} interval", [*cells, "", ""]))
     if not rows:
         return []
     heads = ("TPR@5%", "@1%", "@0.1%", "AUC", "EER", "R@1", "MAP@R")
-    lines = [" " * 20 + "".join(f"{head:>8}" for head in heads)]
-    lines += [f"{label:<20}" + "".join(f"{cell:>8}" for cell in cells) for label, cells, _ in rows]
-    if any(doubt for *_, doubt in rows):
+    widths = [14 if sure and place < 5 else 8 for place in range(len(heads))]
+    label = max(20, 1 + max(len(name) for name, _ in rows))
+    lines = [" " * label + "".join(f"{head} ".rjust(width) for head, width in zip(heads, widths))]
+    lines += [f"{name:<{label}}" + "".join(cell.rjust(w) for cell, w in zip(cells, widths)) for name, cells in rows]
+    if doubt:
         lines.append("? too few non-matching pairs for a figure to lean on (fewer than 30 false positives expected)")
+    if sure:
+        lines.append(f"intervals resample the {sure['identities']} identities {sure['resamples']} times")
+    return [line.rstrip() for line in (*lines, "")]
+
+
+def _comparison(found: dict[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    lines = [f"this model minus {found['against']}, with {found['level']:.0%} interval"]
+    named = {f"TPR@{100 * float(fpr):g}%": d for fpr, d in found["tpr_at_fpr"].items()}
+    for name, d in {**named, "AUC": found["auc"], "EER": found["eer"]}.items():
+        lines.append(f"  {name:<10} {d['estimate']:+.3f}  {d['low']:+.3f} to {d['high']:+.3f}  p = {d['p_value']:.3f}")
     return [*lines, ""]
+
+
+def _folds(found: dict[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    accuracy = found["accuracy"]
+    lines = [
+        f"over {len(found['names'])} folds, thresholds from the others: accuracy {accuracy['mean']:.4f} "
+        f"+/- {accuracy['standard_error']:.4f} (standard error)"
+    ]
+    for fpr, rates in found["tpr_at_fpr"].items():
+        tpr, realised, doubt = rates["tpr"], rates["fpr"], "" if rates["reliable"] else "?"
+        figures = f"{tpr['mean']:.4f} +/- {tpr['standard_error']:.4f} at FPR {realised['mean']:.4f}"
+        lines.append(f"  TPR@{100 * float(fpr):g}%{doubt}  {figures}")
+    return [*lines, ""]
+
+
+def _conditions(found: dict[str, Any]) -> list[str]:
+    names = [row["condition"] for row in found["rows"]]
+    width = max([len(found["column"]), *map(len, names)], default=0) + 2
+    where = "these pairs" if found["fitted_here"] else "other data"
+    lines = [
+        f"by {found['column']}, all at the threshold {found['threshold']:.4f} fitted on {where}",
+        f"  {found['column']:<{width}}{'same':>10}{'different':>13}  {'TPR':<21} FPR",
+    ]
+    for row in found["rows"]:
+        tpr, fpr = (_with_ends(row[rate], digits) for rate, digits in (("tpr", 3), ("fpr", 4)))
+        lines.append(f"  {row['condition']:<{width}}{row['matches']:>10,}{row['impostors']:>13,}  {tpr:<21} {fpr}")
+    return [*lines, ""]
+
+
+def _with_ends(values: list[float], digits: int) -> str:
+    estimate, low, high = values
+    ends = "" if low != low else f" ({low:.{digits}f}-{high:.{digits}f})"
+    return f"{estimate:.{digits}f}{ends}"
 
 
 def _operating_point(point: dict[str, Any] | None) -> list[str]:
@@ -54,7 +115,7 @@ def _operating_point(point: dict[str, Any] | None) -> list[str]:
         return [f"no threshold: {point['unavailable']}"]
     lines = [
         f"threshold: accept at {point['metric']} distance <= {point['distance']:.4f}, "
-        f"chosen on validation pairs for FPR {point['target_fpr']:.1%}"
+        f"chosen on {FITTED.get(point['fitted_on'], point['fitted_on'])} for FPR {point['target_fpr']:.1%}"
     ]
     for split, words in (("val", "there"), ("test", "on test pairs")):
         counts = point.get(split)

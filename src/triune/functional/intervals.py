@@ -160,6 +160,7 @@ def bootstrap_verification(
     seed: int = 0,
     groups: Labels | None = None,
     max_pairs: int = 100_000_000,
+    verification: Verification | None = None,
 ) -> Intervals:
     """AUC, EER, TPR@FPR and the rates at fixed thresholds over all pairs, with intervals that resample identities.
 
@@ -187,12 +188,13 @@ def bootstrap_verification(
         seed: of the drawing.
         groups: ``(N,)``: pairs within a group are excluded, as in ``verify_embeddings``.
         max_pairs: most impostor pairs weighed.
+        verification: what ``verify_embeddings`` says of the same pairs, where it is at hand; saves doing it again.
 
     Raises:
         ValueError: as ``verify_embeddings``; or ``resamples``, ``level`` or a threshold makes no sense.
     """
     _check_settings(resamples, level, fprs, thresholds)
-    exact = verify_embeddings(embeddings, labels, metric=metric, groups=groups, fprs=fprs)
+    exact = verification or verify_embeddings(embeddings, labels, metric=metric, groups=groups, fprs=fprs)
     items, _ = Items.prepare(embeddings, labels, metric, groups)
     weights = draw_weights(items.identities, resamples, seed)
     found = items.match_scores()
@@ -301,13 +303,31 @@ def compare_verification(
         )
         for each, its_metric in ((first, metric), (second, second_metric or metric))
     ]
-    one, other = both
+    return compare_intervals(*both)
+
+
+def compare_intervals(first: Intervals, second: Intervals) -> Comparison:
+    """The same from intervals that are at hand already, of the same items, resamples, seed, budgets and level.
+
+    Raises:
+        ValueError: they differ in one of these.
+    """
+    for name in ("identities", "resamples", "level"):
+        one, other = getattr(first, name), getattr(second, name)
+        if one != other:
+            raise ValueError(f"{name} is {one} for the first and {other} for the second: resample both alike")
+    if set(first.tpr_at_fpr) != set(second.tpr_at_fpr):
+        raise ValueError("the two have different false-positive budgets: resample both alike")
+    level = first.level
+    budgets = {
+        fpr: _difference(interval, second.tpr_at_fpr[fpr], level) for fpr, interval in first.tpr_at_fpr.items()
+    }
     return Comparison(
-        auc=_difference(one.auc, other.auc, level),
-        eer=_difference(one.eer, other.eer, level),
-        tpr_at_fpr={fpr: _difference(one.tpr_at_fpr[fpr], other.tpr_at_fpr[fpr], level) for fpr in one.tpr_at_fpr},
-        first=one,
-        second=other,
+        auc=_difference(first.auc, second.auc, level),
+        eer=_difference(first.eer, second.eer, level),
+        tpr_at_fpr=budgets,
+        first=first,
+        second=second,
     )
 
 

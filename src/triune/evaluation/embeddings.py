@@ -1,0 +1,384 @@
+"""A file of embeddings or of scored pairs judged: figures with intervals, by condition, and beside another model's."""
+
+import datetime
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars
+
+from triune._version import __version__
+from triune.data.pair_lists import PairList, read_pairs
+from triune.errors import InputError
+from triune.evaluation import measures
+from triune.evaluation.summary import NAMES
+from triune.functional.conditions import ConditionRates, RatesByCondition, rates_by_condition
+from triune.functional.distances import Metric
+from triune.functional.intervals import Comparison, Difference, Intervals, bootstrap_verification, compare_intervals
+from triune.functional.neighbours import average, retrieval_per_query
+from triune.functional.pairs import verify_embeddings
+from triune.functional.protocols import FoldResult, cross_validated_accuracy, score_pairs
+from triune.functional.roc import Verification, verify_scores
+from triune.functional.thresholds import Threshold
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+CMC_RANKS = 50
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made.
+
+    Args:
+        resamples: how often identities are drawn; 0 for no intervals.
+        level: the share of intervals that should cover the truth.
+        seed: of the drawing.
+    """
+
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found, and what figures are drawn from.
+
+    Args:
+        metrics: plain values, for ``metrics.json`` and the report.
+        verifications: by name, for curves.
+        cmc: by name, the share of queries with a hit among the first 1, 2, ….
+        threshold: the score from which pairs are accepted; NaN where there is none.
+        items: embeddings ``(N, D)`` and labels for the map, or ``None``.
+    """
+
+    metrics: dict[str, Any]
+    verifications: dict[str, Verification]
+    cmc: dict[str, Array] = field(default_factory=dict)
+    threshold: float = float("nan")
+    items: tuple[Array, Array] | None = None
+
+
+def evaluate_embeddings(
+    embeddings: Path,
+    labels: Path,
+    metric: Metric = "cosine",
+    *,
+    groups: Path | None = None,
+    exclude: str | None = None,
+    against: Path | None = None,
+    threshold: Path | None = None,
+    resampling: Resampling = Resampling(),
+) -> Judgement:
+    """Exact verification and retrieval of embeddings from any model, read from files.
+
+    Args:
+        embeddings: ``.npy`` of shape ``(N, D)``.
+        labels: ``.npy`` of shape ``(N,)``, or a text file with one label a line.
+        metric: the distance.
+        groups: CSV of N rows in the same order; each column is a condition (camera, breed) whose values are compared.
+        exclude: the column of ``groups`` that says where an item comes from (photo session, video, camera): pairs
+            within one are no test, and are left out; of rankings, only a query's relevant items are.
+        against: another model's embeddings of the same items, ``(N, E)``.
+        threshold: ``thresholds.json`` of a run, or one :meth:`Threshold.as_dict` as JSON, to be applied to these pairs.
+        resampling: how intervals are made.
+
+    Raises:
+        InputError: a file cannot be read, or does not fit the others.
+    """
+    rows = read_embeddings(embeddings)
+    names = read_labels(labels, len(rows), embeddings)
+    conditions = read_groups(groups, len(rows), embeddings) if groups is not None else {}
+    if exclude is not None and exclude not in conditions:
+        known = f"{groups} has the columns {', '.join(conditions)}" if groups else "give the CSV with --groups"
+        raise InputError(f"--exclude names the column {exclude!r}: {known}")
+    reason = measures.why_not_verifiable(names)
+    if reason is not None:
+        raise InputError(f"{labels}: {reason}")
+    sessions = conditions.get(exclude) if exclude is not None else None
+    models = {"trained": (embeddings, rows)}
+    if against is not None:
+        models[other_name(against, embeddings)] = (against, read_against(against, len(rows), embeddings))
+    figures: dict[str, Any] = {}
+    retrieval: dict[str, Any] = {}
+    verifications: dict[str, Verification] = {}
+    cmc: dict[str, Array] = {}
+    intervals: dict[str, Intervals] = {}
+    for name, (path, x) in models.items():
+        try:
+            verification = verify_embeddings(x, names, metric=metric, groups=sessions)
+            found = retrieval_per_query(x, names, metric=metric, groups=sessions)
+            if resampling.resamples:
+                intervals[name] = bootstrap_verification(
+                    x, names, metric=metric, groups=sessions, verification=verification, **vars(resampling)
+                )
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from error
+        verifications[name] = verification
+        cmc[name] = found.cmc(min(CMC_RANKS, len(x) - 1))
+        retrieval[name] = measures.retrieval_figures(average(found, len(x)))
+        figures[name] = {"test": measures.figures_of(verification) | _intervals(intervals.get(name), resampling)}
+    metrics = bare_metrics(embeddings.stem, str(embeddings), metric, figures, retrieval)
+    if len(intervals) > 1:
+        first, second = intervals.values()
+        metrics["comparison"] = _comparison(compare_intervals(first, second), next(reversed(models)))
+    point = _given_threshold(threshold, metric, verifications["trained"]) if threshold is not None else None
+    metrics["operating_point"] = point
+    score = point["threshold"] if point else verifications["trained"].threshold_at_fpr(measures.FPRS[0])
+    metrics["conditions"] = [
+        _by_condition(column, rates_by_condition(
+            rows, names, values, score, metric=metric, groups=sessions, **vars(resampling)
+        ), fitted_here=point is None)
+        for column, values in conditions.items()
+        if column != exclude
+    ]  # fmt: skip
+    return Judgement(metrics, verifications, cmc, score, (rows, names))
+
+
+def evaluate_pairs(embeddings: Path, pairs: Path, names: Path | None, metric: Metric = "cosine") -> Judgement:
+    """Exact verification of listed pairs of embeddings, over folds where the list has them.
+
+    Args:
+        embeddings: ``.npy`` of shape ``(N, D)``.
+        pairs: CSV with ``first``, ``second``, ``match`` and maybe ``fold``, or LFW's ``pairs.txt``.
+        names: text file with the N names that the list calls the rows by; where not given, ``0`` to ``N − 1``.
+        metric: the distance.
+    """
+    rows = read_embeddings(embeddings)
+    called = read_names(names, len(rows), embeddings) if names is not None else [str(i) for i in range(len(rows))]
+    listed: PairList = read_pairs(pairs)
+    first, second = listed.rows(called)
+    try:
+        scores = score_pairs(rows, first, second, metric).numpy()
+    except ValueError as error:
+        raise InputError(f"{embeddings}: {error}") from error
+    return _judged_list(scores, listed.is_match, listed.folds, embeddings.stem, pairs, metric)
+
+
+def evaluate_scores(path: Path) -> Judgement:
+    """Exact verification of a list of scored pairs, over folds where the list has them.
+
+    Args:
+        path: CSV with a column ``score`` (higher is more alike) or ``distance``, ``match`` (0/1, true/false), and maybe
+            ``fold``.
+    """
+    frame = _read_csv(path)
+    column = next((name for name in ("score", "distance") if name in frame.columns), None)
+    if column is None or "match" not in frame.columns:
+        raise InputError(f"{path} has the columns {', '.join(frame.columns)}; score (or distance) and match are needed")
+    match = _as_flags(frame["match"], path)
+    values = frame[column].cast(polars.Float64, strict=False)
+    if values.null_count():
+        row = int(values.is_null().arg_true()[0]) + 2
+        raise InputError(f"{path} row {row}, column {column}: not a number; correct or drop the row")
+    scores = values.to_numpy() if column == "score" else -values.to_numpy()
+    folds = tuple(_words(frame["fold"], path)) if "fold" in frame.columns else None
+    return _judged_list(scores, match, folds, path.stem, path, column)
+
+
+def bare_metrics(
+    name: str, source: str, metric: str, verification: dict[str, Any], retrieval: dict[str, Any]
+) -> dict[str, Any]:
+    """``metrics.json`` of something that was not trained here."""
+    return {
+        "triune": __version__,
+        "name": name,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "data": {"source": source, "split": "given", "splits": {}, "classes": []},
+        "metric": metric,
+        "verification": verification,
+        "retrieval": retrieval,
+        "operating_point": None,
+        "classification": None,
+        "segmentation": None,
+        "training": None,
+    }
+
+
+def read_embeddings(path: Path) -> Array:
+    """Embeddings ``(N, D)`` from a ``.npy`` file, floats as they are."""
+    rows = _read_array(path)
+    if rows.ndim != 2 or rows.dtype.kind != "f":
+        raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; floats of shape (N, D) are needed")
+    return rows
+
+
+def read_against(path: Path, count: int, embeddings: Path) -> Array:
+    """Another model's embeddings of the same items."""
+    rows = read_embeddings(path)
+    if len(rows) != count:
+        raise InputError(f"{path} has {len(rows)} rows but {embeddings} has {count}: the same items in the same order")
+    return rows
+
+
+def read_labels(path: Path, count: int, embeddings: Path) -> Array:
+    """N labels from a ``.npy`` file or from the lines of a text file."""
+    names = _read_array(path) if path.suffix == ".npy" else np.array(_lines(path))
+    if names.shape != (count,):
+        raise InputError(f"{path} has {names.size} labels but {embeddings} has {count} rows")
+    return names
+
+
+def read_names(path: Path, count: int, embeddings: Path) -> list[str]:
+    """N names from the lines of a text file."""
+    names = _lines(path)
+    if len(names) != count:
+        raise InputError(f"{path} has {len(names)} names but {embeddings} has {count} rows")
+    return names
+
+
+def read_groups(path: Path, count: int, embeddings: Path) -> dict[str, Array]:
+    """The columns of a CSV of N rows, as strings.
+
+    Raises:
+        InputError: the CSV cannot be read, has another number of rows, or an empty cell.
+    """
+    frame = _read_csv(path)
+    if len(frame) != count:
+        raise InputError(f"{path} has {len(frame)} rows below its header but {embeddings} has {count}: one for each")
+    return {name: np.array(_words(frame[name], path)) for name in frame.columns}
+
+
+def other_name(path: Path, embeddings: Path) -> str:
+    """What the other model is called beside this one: its file, with its folder where both files are called alike."""
+    name = path.stem if path.stem != embeddings.stem else f"{path.parent.name}/{path.stem}"
+    return f"{name} (other)" if name in NAMES else name
+
+
+def _judged_list(
+    scores: Array, match: Array, folds: tuple[str, ...] | None, name: str, source: Path, metric: str
+) -> Judgement:
+    try:
+        verification = verify_scores(scores, match)
+        by_fold = None if folds is None else cross_validated_accuracy(scores, match, np.array(folds))
+    except ValueError as error:
+        raise InputError(f"{source}: {error}") from error
+    metrics = bare_metrics(name, str(source), metric, {"trained": {"test": measures.curve_summary(verification)}}, {})
+    if by_fold is not None:
+        metrics["folds"] = _folds(by_fold)
+    return Judgement(metrics, {"trained": verification}, threshold=verification.threshold_at_fpr(measures.FPRS[0]))
+
+
+def _intervals(found: Intervals | None, resampling: Resampling) -> dict[str, Any]:
+    if found is None:
+        return {}
+    ends = {str(fpr): [interval.low, interval.high] for fpr, interval in found.tpr_at_fpr.items()}
+    ends |= {name: [getattr(found, name).low, getattr(found, name).high] for name in ("auc", "eer")}
+    return {"interval": ends, "uncertainty": {"identities": found.identities, **vars(resampling)}}
+
+
+def _comparison(found: Comparison, other: str) -> dict[str, Any]:
+    def plain(difference: Difference) -> dict[str, float]:
+        values: dict[str, float] = difference._asdict()
+        return values
+
+    return {
+        "against": other,
+        "level": found.first.level,
+        "auc": plain(found.auc),
+        "eer": plain(found.eer),
+        "tpr_at_fpr": {str(fpr): plain(difference) for fpr, difference in found.tpr_at_fpr.items()},
+    }
+
+
+def _by_condition(column: str, found: RatesByCondition, *, fitted_here: bool) -> dict[str, Any]:
+    def plain(row: ConditionRates) -> dict[str, Any]:
+        counts = {name: getattr(row, name) for name in ("items", "identities", "matches", "impostors")}
+        rates = {
+            name: [getattr(row, name).estimate, getattr(row, name).low, getattr(row, name).high]
+            for name in ("tpr", "fpr")
+        }
+        return {"condition": str(row.first), **counts, **rates}
+
+    return {
+        "column": column,
+        "threshold": found.threshold,
+        "fitted_here": fitted_here,
+        "level": found.level,
+        "rows": [plain(row) for row in found.within],
+        "inequity": {rate: found.inequity(rate)._asdict() for rate in ("fpr", "fnr")},
+    }
+
+
+def _folds(found: FoldResult) -> dict[str, Any]:
+    return {
+        "names": [str(name) for name in found.folds],
+        "accuracy": found.accuracy._asdict(),
+        "accuracies": found.accuracies.tolist(),
+        "tpr_at_fpr": {
+            str(fpr): {
+                "tpr": rates.mean_tpr._asdict(), "fpr": rates.mean_fpr._asdict(), "reliable": bool(rates.reliable)
+            }
+            for fpr, rates in found.rates.items()
+        },
+    }  # fmt: skip
+
+
+def _given_threshold(path: Path, metric: Metric, verification: Verification) -> dict[str, Any]:
+    """A threshold that was fitted elsewhere, and what it does here, in the form of a run's operating point."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        # A run's file holds one threshold for each budget; that of its own is said at the top.
+        own = stored["all"][str(stored["target_fpr"])] if "all" in stored else stored
+        fitted = Threshold.from_dict(own)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no threshold ({error}): give a run's thresholds.json") from error
+    if fitted.metric != metric:
+        raise InputError(f"{path} holds a threshold of {fitted.metric} scores: evaluate with --metric {fitted.metric}")
+    return {
+        **fitted.as_dict(),
+        "val": None,
+        "test": measures.counts_at(verification, fitted.threshold),
+        "all": {str(fitted.target_fpr): fitted.as_dict()},
+    }
+
+
+def _read_csv(path: Path) -> polars.DataFrame:
+    try:
+        return polars.read_csv(path, infer_schema_length=None)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except polars.exceptions.PolarsError as error:
+        raise InputError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
+
+
+def _read_array(path: Path) -> Array:
+    try:
+        array: Array = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {error}") from error
+    return array
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file ({error}): one entry a line is needed") from error
+
+
+def _words(column: polars.Series, path: Path) -> list[str]:
+    words = column.cast(polars.String).str.strip_chars()
+    empty = words.is_null() | (words == "")
+    if empty.any():
+        raise InputError(f"{path} row {int(empty.arg_true()[0]) + 2}, column {column.name}: empty; fill it in")
+    return words.to_list()
+
+
+def _as_flags(column: polars.Series, path: Path) -> Array:
+    words = column.cast(polars.String).str.strip_chars().str.to_lowercase()
+    flags = words.replace_strict({"1": True, "true": True, "0": False, "false": False}, default=None)
+    if flags.null_count():
+        row = int(flags.is_null().arg_true()[0]) + 2
+        raise InputError(f"{path} row {row}, column match: {column[row - 2]!r} is neither 0/1 nor true/false")
+    converted: Array = flags.cast(polars.Boolean).to_numpy()
+    return converted
