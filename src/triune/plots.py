@@ -25,6 +25,8 @@ GREY = "#767676"
 SIZE = (4.8, 3.8)
 MOST_POINTS = 20_000
 """Of a longer curve only the corners are drawn, which looks the same."""
+MOST_CORNERS = 20_000
+"""Of still more corners so many are drawn, evenly: finer than any printer."""
 MOST_NAMES = 20
 """Of more identities none is named in the map."""
 DET_TICKS = {
@@ -277,12 +279,14 @@ def _style(place: int) -> tuple[str, str]:
 
 
 def _corners(x: Array, y: Array) -> tuple[Array, Array]:
-    """A long staircase without the points inside its straight runs."""
+    """A long staircase without the points inside its straight runs, and of very many corners some, evenly."""
     if len(x) <= MOST_POINTS:
         return x, y
     level = (y[1:-1] == y[:-2]) & (y[1:-1] == y[2:])
     upright = (x[1:-1] == x[:-2]) & (x[1:-1] == x[2:])
-    kept = np.concatenate([[True], ~(level | upright), [True]])
+    kept = np.flatnonzero(np.concatenate([[True], ~(level | upright), [True]]))
+    if len(kept) > MOST_CORNERS:
+        kept = kept[np.linspace(0, len(kept) - 1, MOST_CORNERS).astype(np.int64)]
     return x[kept], y[kept]
 
 

@@ -26,6 +26,7 @@ from triune.functional.thresholds import Threshold
 Array: TypeAlias = np.ndarray[Any, Any]
 
 CMC_RANKS = 50
+MAP_ITEMS = 2000
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Judgement:
         verifications: by name, for curves.
         cmc: by name, the share of queries with a hit among the first 1, 2, ….
         threshold: the score from which pairs are accepted; NaN where there is none.
-        items: embeddings ``(N, D)`` and labels for the map, or ``None``.
+        items: embeddings ``(N, D)`` and labels for the map, of at most :data:`MAP_ITEMS`, or ``None``.
     """
 
     metrics: dict[str, Any]
@@ -135,7 +136,10 @@ def evaluate_embeddings(
         for column, values in conditions.items()
         if column != exclude
     ]  # fmt: skip
-    return Judgement(metrics, verifications, cmc, score, (rows, names))
+    shown = np.arange(len(rows))
+    if len(rows) > MAP_ITEMS:
+        shown = np.random.default_rng(resampling.seed).choice(len(rows), MAP_ITEMS, replace=False)
+    return Judgement(metrics, verifications, cmc, score, (rows[shown], names[shown]))
 
 
 def evaluate_pairs(embeddings: Path, pairs: Path, names: Path | None, metric: Metric = "cosine") -> Judgement:

@@ -10,8 +10,6 @@ from triune.evaluation.embeddings import Judgement
 from triune.files import written_whole
 from triune.plots import plot_cmc, plot_det, plot_embedding_map, plot_roc, plot_score_histograms
 
-MAP_ITEMS = 2000
-"""Of more items so many are drawn in the embedding map."""
 BINS = 80
 KINDS = {".png": {"dpi": 200}, ".pdf": {}}
 
@@ -22,7 +20,7 @@ def write_figures(folder: Path, found: Judgement, seed: int = 0) -> list[Path]:
     Args:
         folder: where ``roc.png``, ``roc.pdf`` and so on are written.
         found: what was judged.
-        seed: of the map, and of the items drawn for it.
+        seed: of the map.
 
     Returns:
         The PNG files.
@@ -39,9 +37,6 @@ def write_figures(folder: Path, found: Judgement, seed: int = 0) -> list[Path]:
         drawn["cmc"] = plot_cmc(found.cmc["trained"])
     if found.items is not None:
         embeddings, labels = found.items
-        if len(embeddings) > MAP_ITEMS:
-            chosen = np.random.default_rng(seed).choice(len(embeddings), MAP_ITEMS, replace=False)
-            embeddings, labels = embeddings[chosen], labels[chosen]
         drawn["map"] = plot_embedding_map(embedding_map(embeddings, seed), labels)
     for name, ax in drawn.items():
         for kind, options in KINDS.items():

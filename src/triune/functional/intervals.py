@@ -19,12 +19,12 @@ import torch
 from scipy import sparse, special
 from torch import Tensor
 
-from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric
 from triune.functional.kernels import resampling
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification, verify_scores
-from triune.functional.tiles import encode_together, to_distances
+from triune.functional.tiles import encode_together, sorted_rows, to_distances
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -319,9 +319,7 @@ def compare_intervals(first: Intervals, second: Intervals) -> Comparison:
     if set(first.tpr_at_fpr) != set(second.tpr_at_fpr):
         raise ValueError("the two have different false-positive budgets: resample both alike")
     level = first.level
-    budgets = {
-        fpr: _difference(interval, second.tpr_at_fpr[fpr], level) for fpr, interval in first.tpr_at_fpr.items()
-    }
+    budgets = {fpr: _difference(interval, second.tpr_at_fpr[fpr], level) for fpr, interval in first.tpr_at_fpr.items()}
     return Comparison(
         auc=_difference(first.auc, second.auc, level),
         eer=_difference(first.eer, second.eer, level),
@@ -449,7 +447,6 @@ class Items:
         check_metric(metric)
         x = as_embeddings(embeddings).detach().cpu()
         check_finite(x)
-        x = unit(x.float()) if metric == "cosine" else x.float()
         codes = np.unique(encode_labels(labels, count=len(x), device="cpu").numpy(), return_inverse=True)[1]
         order = np.argsort(codes, kind="stable")
         kinds = np.empty(0, np.int64)
@@ -457,7 +454,7 @@ class Items:
             kinds = encode_labels(groups, count=len(x), name="groups", device="cpu").numpy()[order]
         sorted_codes = codes[order].astype(np.int32)
         count = int(sorted_codes[-1]) + 1 if len(x) else 0
-        return cls(x[torch.from_numpy(order)].contiguous(), sorted_codes, kinds, metric, count), order
+        return cls(sorted_rows(x.float(), order, metric), sorted_codes, kinds, metric, count), order
 
     def take(self, rows: Array) -> "Items":
         """Some of the items, still sorted."""

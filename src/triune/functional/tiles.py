@@ -26,10 +26,14 @@ ROWS, COLUMNS = 256, 1024
 """Of a tile on the CPU: 1 MiB of scores, so that they are still in the cache when they are looked at."""
 DEVICE_CELLS = 64
 """How many times as many rows, and as many columns, a tile has on other devices, which want large products."""
-SAMPLE = (1 << 15, 1 << 20)
+SAMPLE = (1 << 15, 1 << 22)
 """Fewest and most pairs drawn to foresee where thresholds will lie."""
+SAMPLED = 1 << 12
+"""Pairs drawn at a time."""
 KEPT = 1 << 26
 """Most scores kept around thresholds, in all: 256 MiB."""
+COPIED = 1 << 14
+"""Rows put in order at a time."""
 COUNTER_PAIRS = 1 << 31
 """After so many pairs the threads' 32-bit counters, which hold twice as much, are emptied."""
 
@@ -104,14 +108,14 @@ class PairTiles:
                     groups, gallery_groups, (len(x), len(y)), ("groups", "gallery_groups")
                 )
         order = np.argsort(codes, kind="stable")
-        codes, x = codes[order], x[torch.from_numpy(order)].contiguous()
+        codes, x = codes[order], sorted_rows(x, order, metric)
         kinds = kinds[order] if len(kinds) else kinds
         if gallery is None:
             y, other, other_kinds, other_order = x, codes, kinds, order
             first = np.arange(1, len(x) + 1)
         else:
             other_order = np.argsort(other, kind="stable")
-            other, y = other[other_order], y[torch.from_numpy(other_order)].contiguous()
+            other, y = other[other_order], sorted_rows(y, other_order, metric)
             other_kinds = other_kinds[other_order] if len(other_kinds) else other_kinds
             first = np.zeros(len(x), dtype=np.int64)
         start = np.maximum(np.searchsorted(other, codes, side="left"), first)
@@ -291,9 +295,20 @@ class PairTiles:
     def sample(self) -> Array:
         """Some impostor scores, drawn evenly, ascending; to foresee by, not to report."""
         g = np.random.default_rng(0)
-        drawn = min(max(self.total >> 12, SAMPLE[0]), SAMPLE[1])
-        rows = g.integers(0, len(self.x), drawn)
-        columns = g.integers(0, len(self.y), drawn)
+        drawn = min(max(self.total >> 10, SAMPLE[0]), SAMPLE[1])
+        scores, count = np.empty(drawn, dtype=np.float32), 0
+        for start in range(0, drawn, SAMPLED):
+            part = self._drawn(g, min(SAMPLED, drawn - start))
+            scores[count : count + len(part)] = part
+            count += len(part)
+        scores = scores[:count]
+        scores.sort()
+        return scores
+
+    def _drawn(self, g: np.random.Generator, count: int) -> Array:
+        """The scores of so many pairs drawn evenly, as far as these are impostors."""
+        rows = g.integers(0, len(self.x), count)
+        columns = g.integers(0, len(self.y), count)
         if self.y is self.x:
             rows, columns = np.minimum(rows, columns), np.maximum(rows, columns)
         spans = self.spans[rows]
@@ -301,19 +316,14 @@ class PairTiles:
         groups = self._impostor_groups()
         if len(groups[0]):
             kept &= groups[0][rows] != groups[1][columns]
-        rows, columns = rows[kept], columns[kept]
-        parts = []
-        for start in range(0, len(rows), 1 << 16):
-            x = self.x[torch.from_numpy(rows[start : start + (1 << 16)])]
-            y = self.y[torch.from_numpy(columns[start : start + (1 << 16)])]
-            if self.metric == "cosine":
-                parts.append((x * y).sum(1))
-            else:
-                squared = (x - y).square().sum(1)
-                parts.append(-squared if self.metric == "squared_euclidean" else -squared.sqrt())
-        scores: Array = torch.cat(parts).cpu().numpy() if parts else np.empty(0, dtype=np.float32)
-        scores.sort()
-        return scores
+        x, y = self.x[torch.from_numpy(rows[kept])], self.y[torch.from_numpy(columns[kept])]
+        if self.metric == "cosine":
+            scores = (x * y).sum(1)
+        else:
+            squared = (x - y).square().sum(1)
+            scores = -squared if self.metric == "squared_euclidean" else -squared.sqrt()
+        found: Array = scores.cpu().numpy()
+        return found
 
     def gathered(self, parts: list[Array]) -> list[Array]:
         """The parts of all processes."""
@@ -342,7 +352,9 @@ class PairTiles:
             return counting.fresh_state(table, COLUMNS, room), _Totals.of(table)
 
         joined = _Totals.of(table)
-        for state, totals in self.visit(self.differing, count, start):
+        done = self.visit(self.differing, count, start)
+        while done:
+            state, totals = done.pop()
             counting.finish(table, state)
             totals.take(state)
             joined.add(totals)
@@ -546,6 +558,16 @@ def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Ten
     gram.copy_(-squared if square else -squared.sqrt())
 
 
+def sorted_rows(x: Tensor, order: Array, metric: Metric) -> Tensor:
+    """The rows ``(N, D)`` of x in another order, of unit length for the cosine; no second copy beside the result."""
+    rows = torch.from_numpy(order).to(x.device)
+    result = torch.empty_like(x, memory_format=torch.contiguous_format)
+    for start in range(0, len(x), COPIED):
+        part = x[rows[start : start + COPIED]]
+        result[start : start + COPIED] = unit(part) if metric == "cosine" else part
+    return result
+
+
 def encode_together(
     first: Labels, second: Labels, counts: tuple[int, int], names: tuple[str, str]
 ) -> tuple[Array, Array]:
@@ -583,9 +605,7 @@ def _ready(embeddings: Embeddings, metric: Metric, name: str) -> Tensor:
     x = as_embeddings(embeddings, name).detach()
     check_finite(x, name)
     x = x.float()
-    if metric == "cosine":
-        return unit(x)
-    if not bool(torch.isfinite(x.square().sum(1)).all()):
+    if metric != "cosine" and not bool(torch.isfinite(x.square().sum(1)).all()):
         raise ValueError(f"{name} holds a row whose squared length overflows float32: scale the embeddings down")
     return x
 
