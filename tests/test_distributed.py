@@ -62,6 +62,8 @@ def work(rank, world, file, results):
     except ValueError as error:
         answers.append(str(error))
     torch.save(answers, results / f"{rank}.pt")
+    # A process that leaves while another still talks to it makes torch abort that one now and then.
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -205,6 +205,7 @@ def work(rank, folder):
         figures |= {name: value.item() for name, value in metric.compute().items()}
         assert sum(map(len, metric.labels)) == len(x[share])  # afterwards each holds its own again
     torch.save(figures, folder / f"{rank}.pt")
+    dist.barrier()  # a process that leaves while another still talks to it can abort that one
     dist.destroy_process_group()
 
 
