@@ -63,6 +63,7 @@ def way(request, monkeypatch):
     """The three ways that ranks are found."""
     monkeypatch.setattr(tiles, "ROWS", 8)
     monkeypatch.setattr(tiles, "COLUMNS", 12)
+    monkeypatch.setattr(neighbours, "MEASURED", 30)
     if request.param == "by slabs":
         monkeypatch.setattr(ranks, "LISTED", 40)
     if request.param == "sorted by torch":

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -137,6 +138,21 @@ def test_many_more_impostors_than_wait_at_a_time_are_counted(monkeypatch):
 def test_budgets_that_were_not_foreseen_cost_another_visit_and_are_as_exact():
     x, y = smooth(4)
     assert_equal(*both(x, y, fprs=()))
+
+
+def test_detached_figures_are_the_same_and_refuse_what_takes_another_visit():
+    x, y = smooth(0)
+    whole = verify_embeddings(x, y, fprs=(0.05,))
+    kept = pickle.loads(pickle.dumps(whole.detached()))
+    assert (kept.auc, kept.eer, kept.tpr_at_fpr(0.05)) == (whole.auc, whole.eer, whole.tpr_at_fpr(0.05))
+    for mine, theirs in zip(kept.roc(), whole.roc()):
+        np.testing.assert_array_equal(mine, theirs)
+    between = float(np.mean(np.unique(whole.match_scores)[20:22]))
+    whole.confusion_at(between)
+    with pytest.raises(ValueError, match="another visit of all pairs"):
+        kept.confusion_at(between)
+    listed = from_scores(whole.match_scores, np.array([0.1, 0.2]))
+    assert listed.detached().confusion_at(0.15) == listed.confusion_at(0.15)
 
 
 def test_scores_that_do_not_fit_are_found_by_selection(monkeypatch):

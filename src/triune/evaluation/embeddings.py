@@ -1,7 +1,9 @@
 """A file of embeddings or of scored pairs judged: figures with intervals, by condition, and beside another model's."""
 
+import ctypes
 import datetime
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -111,17 +113,21 @@ def evaluate_embeddings(
     for name, (path, x) in models.items():
         try:
             verification = verify_embeddings(x, names, metric=metric, groups=sessions)
+            figures[name] = {"test": measures.figures_of(verification)}
+            return_freed_memory()
             found = retrieval_per_query(x, names, metric=metric, groups=sessions)
+            return_freed_memory()
             if resampling.resamples:
                 intervals[name] = bootstrap_verification(
                     x, names, metric=metric, groups=sessions, verification=verification, **vars(resampling)
                 )
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
+        return_freed_memory()
         verifications[name] = verification
         cmc[name] = found.cmc(min(CMC_RANKS, len(x) - 1))
         retrieval[name] = measures.retrieval_figures(average(found, len(x)))
-        figures[name] = {"test": measures.figures_of(verification) | _intervals(intervals.get(name), resampling)}
+        figures[name]["test"] |= _intervals(intervals.get(name), resampling)
     metrics = bare_metrics(embeddings.stem, str(embeddings), metric, figures, retrieval)
     if len(intervals) > 1:
         first, second = intervals.values()
@@ -139,7 +145,9 @@ def evaluate_embeddings(
     shown = np.arange(len(rows))
     if len(rows) > MAP_ITEMS:
         shown = np.random.default_rng(resampling.seed).choice(len(rows), MAP_ITEMS, replace=False)
-    return Judgement(metrics, verifications, cmc, score, (rows[shown], names[shown]))
+    # What is drawn from needs no embeddings: two sorted copies of them would stay.
+    detached = {name: each.detached() for name, each in verifications.items()}
+    return Judgement(metrics, detached, cmc, score, (rows[shown], names[shown]))
 
 
 def evaluate_pairs(embeddings: Path, pairs: Path, names: Path | None, metric: Metric = "cosine") -> Judgement:
@@ -250,6 +258,13 @@ def other_name(path: Path, embeddings: Path) -> str:
     """What the other model is called beside this one: its file, with its folder where both files are called alike."""
     name = path.stem if path.stem != embeddings.stem else f"{path.parent.name}/{path.stem}"
     return f"{name} (other)" if name in NAMES else name
+
+
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system: glibc keeps what threads freed, here as much as the embeddings."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _judged_list(

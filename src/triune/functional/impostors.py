@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -39,6 +39,9 @@ class Impostors(Protocol):
     def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
         """About ``bins`` equal bins from ``low`` to ``high``: edges ``(B + 1,)`` and counts ``(B,)`` int64."""
 
+    def detached(self) -> "Impostors":
+        """The same, holding no embeddings."""
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -55,6 +58,10 @@ class Listed:
     def lowest(self) -> float:
         """The lowest score."""
         return float(self.scores[0])
+
+    def detached(self) -> "Listed":
+        """The same: the list holds no embeddings."""
+        return self
 
     def below(self, scores: Array) -> Array:
         """How many score less than each of the given scores."""
@@ -102,6 +109,20 @@ class Visits(Protocol):
         """The score at a place of the ascending order."""
 
 
+class NoMoreVisits:
+    """Stands where the pairs were that could be visited again."""
+
+    def below(self, scores: Array) -> Array:
+        """Refuse."""
+        raise ValueError(self._why)
+
+    def select(self, place: int) -> float:
+        """Refuse."""
+        raise ValueError(self._why)
+
+    _why = "this takes another visit of all pairs, but the embeddings were let go: ask before detached()"
+
+
 @dataclass(frozen=True)
 class Counted:
     """Impostors counted around the knots (the distinct match scores), with a few intervals kept in full.
@@ -131,6 +152,10 @@ class Counted:
     def lowest(self) -> float:
         """The lowest score."""
         return self.at(0)
+
+    def detached(self) -> "Counted":
+        """The same without the pairs: what would take another visit of them is refused."""
+        return replace(self, visits=NoMoreVisits())
 
     def below(self, scores: Array) -> Array:
         """How many score less than each of the given scores; visits the pairs again for what is not known."""

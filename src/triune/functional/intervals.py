@@ -32,6 +32,10 @@ KNOTS = 2000
 """Up to so many distinct match scores the resampled figures are exact. Of more, so many are chosen, evenly."""
 BLOCK_CELLS = 1 << 20
 ROWS = 64
+COLUMNS = 256
+"""Resamples weighed at a time."""
+WIDE = 64
+"""Resamples whose weights are float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -537,9 +541,13 @@ def _listed_pair_noise(couples: Array, accepted: Array) -> float:
 def _cross_weight(counts: Any, weights: Array) -> Array:
     """Σ over the rows of ``counts (S, G)`` of half of (Σ_g a w)² − Σ_g (a w)², shape (R,)."""
     counts = sparse.csr_array(counts, dtype=np.float64)
-    wide = weights.astype(np.float64)
-    both = np.square(counts @ wide) - counts.power(2) @ np.square(wide)
-    return np.asarray(both.sum(0) / 2)
+    squared = counts.power(2)
+    sums = []
+    for first in range(0, weights.shape[1], WIDE):
+        wide = weights[:, first : first + WIDE].astype(np.float64)
+        both = np.square(counts @ wide) - squared @ np.square(wide)
+        sums.append(np.asarray(both.sum(0) / 2))
+    return np.concatenate(sums)
 
 
 def _resample_items(
@@ -552,27 +560,39 @@ def _resample_items(
     seed: int,
 ) -> "_Figures":
     knots = _knots(np.sort(np.concatenate([scores for scores, _ in found])), thresholds).astype(np.float32)
-    binned = ((_bins(knots, scores), np.full(len(scores), code)) for scores, code in found)
-    matches = _weigh_matches(binned, len(knots), weights)
     count = len(items.codes)
     sets = max(1, math.ceil(count * count / 2 / max_pairs))
     order = np.random.default_rng([seed, 1]).permutation(count)
-    impostors = np.zeros((2 * len(knots) + 1, weights.shape[1]))
+
+    def parts() -> Iterator[tuple[Items, Array]]:
+        """The random sets of items whose pairs are weighed, and the identities they know."""
+        for rows in np.array_split(order, sets):
+            part = items.take(np.sort(rows)) if sets > 1 else items
+            known = np.unique(part.codes)
+            yield part.among(known), known
+
+    figures = []
+    # Histograms of all resamples at once would be the largest thing in memory.
+    for first in range(0, weights.shape[1], COLUMNS):
+        drawn = np.ascontiguousarray(weights[:, first : first + COLUMNS])
+        impostors = np.zeros((2 * len(knots) + 1, drawn.shape[1]))
+        for part, known in parts():
+            _weigh_items(part, knots, drawn[known], impostors)
+        # Only now, when the threads' own histograms are gone.
+        binned = ((_bins(knots, scores), np.full(len(scores), code)) for scores, code in found)
+        figures.append(_figures(_weigh_matches(binned, len(knots), drawn), impostors, knots, fprs, thresholds))
+    joined = _joined(figures)
     sums = np.zeros((len(thresholds), 5))
-    for rows in np.array_split(order, sets):
-        part = items.take(np.sort(rows)) if sets > 1 else items
-        known = np.unique(part.codes)
-        part = part.among(known)
-        impostors += _weigh_items(part, knots, weights[known])
-        for k, threshold in enumerate(thresholds):
-            sums[k] += _couple_sums(part, threshold)
-    figures = _figures(matches, impostors, knots, fprs, thresholds)
-    rates = [without_pair_noise(each, _pair_noise(*sums[k])) for k, each in enumerate(figures.fpr_at_threshold)]
-    return figures._replace(fpr_at_threshold=rates)
+    if thresholds:
+        for part, _ in parts():
+            for k, threshold in enumerate(thresholds):
+                sums[k] += _couple_sums(part, threshold)
+    rates = [without_pair_noise(each, _pair_noise(*sums[k])) for k, each in enumerate(joined.fpr_at_threshold)]
+    return joined._replace(fpr_at_threshold=rates)
 
 
-def _weigh_items(items: Items, knots: Array, weights: Array) -> Array:
-    """Histograms of the impostor scores, ``(2K + 1, R)``."""
+def _weigh_items(items: Items, knots: Array, weights: Array, histograms: Array) -> None:
+    """Add the impostor scores to their histograms ``(2K + 1, R)``."""
     bins, resamples = 2 * len(knots) + 1, weights.shape[1]
     total = items.impostor_weight(weights)
     skip = _fullest_bin(items, knots)
@@ -593,13 +613,13 @@ def _weigh_items(items: Items, knots: Array, weights: Array) -> Array:
     threads = torch.get_num_threads()
     try:  # each thread multiplies by itself: see PairTiles.visit
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            result = np.zeros((bins, resamples))
+            left = total
             for part in pool.map(run, range(threads)):
-                result += part
+                histograms += part
+                left -= part.sum(0, dtype=np.float64)
     finally:
         torch.set_num_threads(threads)
-    result[skip] = total - result.sum(0)
-    return result
+    histograms[skip] += left
 
 
 def _fullest_bin(items: Items, knots: Array) -> int:
@@ -672,6 +692,16 @@ def _figures(
         parts = [_columns_figures(matches[:, each], impostors[:, each], fprs, places) for each in columns]
     joined = [np.concatenate(each, axis=-1) for each in zip(*parts)]
     return _Figures(joined[0][0], joined[1][0], *(list(each) for each in joined[2:]))
+
+
+def _joined(parts: Sequence[_Figures]) -> _Figures:
+    """The figures of several sets of resamples as one."""
+    auc, eer = (np.concatenate([getattr(part, name) for part in parts]) for name in ("auc", "eer"))
+    lists = [
+        [np.concatenate(each) for each in zip(*(getattr(part, name) for part in parts))]
+        for name in ("tpr_at_fpr", "tpr_at_threshold", "fpr_at_threshold")
+    ]
+    return _Figures(auc, eer, *lists)
 
 
 def _columns_figures(matches: Array, impostors: Array, fprs: Sequence[float], places: list[int]) -> tuple[Array, ...]:

@@ -1,6 +1,6 @@
 """The nearest neighbours, by blocks, and the retrieval metrics on them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,6 +19,8 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 CELLS = 1 << 22
 """Scores of a block: 16 MiB."""
+MEASURED = 1 << 17
+"""About so many ranks are turned into figures at a time."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def retrieval_per_query(
     pairs = PairTiles.prepare(
         embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups, exclude, divide_over
     )
-    return joined([measured(ranks, ks) for ranks in relevant_ranks(pairs)], ks)
+    return joined([measured(part, ks) for ranks in relevant_ranks(pairs) for part in _parts(ranks)], ks)
 
 
 def metrics_of_rankings(
@@ -344,6 +346,17 @@ def average(found: QueryMetrics, queries: int) -> RetrievalMetrics:
         map_at_over_hits=means(found.average_precision_at_over_hits),
         ndcg_at=means(found.ndcg_at),
     )
+
+
+def _parts(ranks: Ranks) -> Iterator[Ranks]:
+    """Some queries at a time: their figures take several times the room of their ranks."""
+    ends = np.cumsum(ranks.relevant)
+    first = 0
+    while first < len(ends):
+        begin = int(ends[first] - ranks.relevant[first])
+        last = max(first + 1, int(np.searchsorted(ends, begin + MEASURED, side="right")))
+        yield Ranks(ranks.query[first:last], ranks.relevant[first:last], ranks.rank[begin : int(ends[last - 1])])
+        first = last
 
 
 def _check_ks(ks: Sequence[int]) -> None:

@@ -112,6 +112,14 @@ class Verification:
         """How many pairs do not."""
         return self.impostor.count
 
+    def detached(self) -> "Verification":
+        """The same without the embeddings it came from, to be kept or pickled.
+
+        Curves, AUC, EER and the budgets it was made for are at hand; another budget or threshold, which would take
+        another visit of all pairs, is then a ValueError. Of listed scores nothing changes.
+        """
+        return Verification(self.match_scores, self.impostor.detached())
+
     @property
     def impostor_scores(self) -> Array:
         """Of the non-matching pairs, ascending, where they are listed."""

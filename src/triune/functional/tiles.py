@@ -32,7 +32,7 @@ SAMPLED = 1 << 12
 """Pairs drawn at a time."""
 KEPT = 1 << 26
 """Most scores kept around thresholds, in all: 256 MiB."""
-COPIED = 1 << 14
+COPIED = 1 << 12
 """Rows put in order at a time."""
 COUNTER_PAIRS = 1 << 31
 """After so many pairs the threads' 32-bit counters, which hold twice as much, are emptied."""
