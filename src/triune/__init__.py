@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from triune.data.batches import ClassBalancedBatchSampler
     from triune.distributed import DistributedTripletLoss
     from triune.errors import InputError
+    from triune.functional.clustering import clustering_quality
     from triune.functional.conditions import rates_by_condition
     from triune.functional.distances import check_finite, paired_distance, pairwise_distance
+    from triune.functional.episodes import few_shot
     from triune.functional.intervals import bootstrap_verification, compare_verification
     from triune.functional.losses import TripletOutcome, triplet_loss, triplet_margin_loss
     from triune.functional.margins import diagnose, suggest_margin
@@ -46,8 +48,10 @@ _HOMES = {
     "Verification": "triune.functional.roc",
     "bootstrap_verification": "triune.functional.intervals",
     "check_finite": "triune.functional.distances",
+    "clustering_quality": "triune.functional.clustering",
     "compare_verification": "triune.functional.intervals",
     "diagnose": "triune.functional.margins",
+    "few_shot": "triune.functional.episodes",
     "fit_threshold": "triune.functional.thresholds",
     "grad_cache": "triune.grad_cache",
     "mine_triplets": "triune.functional.triplets",
@@ -85,8 +89,10 @@ __all__ = [
     "__version__",
     "bootstrap_verification",
     "check_finite",
+    "clustering_quality",
     "compare_verification",
     "diagnose",
+    "few_shot",
     "fit_threshold",
     "grad_cache",
     "mine_triplets",

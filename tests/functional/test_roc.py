@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
 from triune.functional.roc import Confusion, verify_scores
 
@@ -50,6 +50,17 @@ def test_auc_and_roc_equal_scikit_learn_on_a_thousand_sets():
         ours = v.roc()
         np.testing.assert_allclose(ours[0], fpr, atol=1e-15)
         np.testing.assert_allclose(ours[1], tpr, atol=1e-15)
+
+
+def test_det_equals_scikit_learn_on_a_thousand_sets():
+    for scores, match in random_sets(1000):
+        finite = np.clip(np.asarray(scores, dtype=np.float64), -1e308, 1e308)
+        fpr, fnr, thresholds = det_curve(match, finite)
+        ours = verify_scores(finite, match)
+        # scikit-learn leaves out what lies before the first and behind the last change of a rate.
+        points = {t: (a, b) for a, b, t in zip(*(part.tolist() for part in ours.det()))}
+        for x, y, t in zip(fpr.tolist(), fnr.tolist(), thresholds.tolist()):
+            assert points[t] == pytest.approx((x, y), abs=1e-15)
 
 
 def test_tpr_at_fpr_and_its_threshold_equal_plain_counting_on_a_thousand_sets():
