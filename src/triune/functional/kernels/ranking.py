@@ -168,6 +168,22 @@ def to_ranks(begin: Any, first: int, counts: Any, ahead: Any, ranks: Any) -> Non
 
 
 @_jit
+def shared_weight(begin: Any, columns: Any, weights: Any, top: Any, rows: Any, others: Any, shared: Any) -> None:
+    """Σ over columns of the smaller of two weights, for every query and gallery row that both have the column.
+
+    Args:
+        begin, columns, weights: the queries' weights by rows.
+        top, rows, others: those of the gallery by columns.
+        shared: ``(Q, M)``, zeros, written.
+    """
+    for i in range(shared.shape[0]):
+        for e in range(begin[i], begin[i + 1]):
+            column, own = columns[e], weights[e]
+            for f in range(top[column], top[column + 1]):
+                shared[i, rows[f]] += min(own, others[f])
+
+
+@_jit
 def _below(keys: Any, begin: int, count: int, key: int) -> Any:
     """How many of the sorted keys from ``begin`` on are below ``key``."""
     if count <= FEW:
