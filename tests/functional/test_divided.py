@@ -9,6 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from triune.functional import pairs, ranks, tiles
+from triune.functional.intervals import bootstrap_verification
 from triune.functional.neighbours import retrieval_per_query
 from triune.functional.pairs import verify_embeddings
 
@@ -60,6 +61,9 @@ def found_of(group):
             ranks.LISTED = at_a_time
             each = retrieval_per_query(*given, **options, divide_over=group)
             found.append((each.query.tolist(), each.first_rank.tolist(), each.average_precision.tolist()))
+        if "gallery" not in options and "metric" not in options:
+            sure = bootstrap_verification(*given, **options, resamples=11, thresholds=(0.3,), divide_over=group)
+            found.append([each.values.tolist() for each in (sure.auc, sure.eer, sure.fpr_at_threshold[0.3])])
         found.append(by_sorting(*given, **options, divide_over=group))
     return found
 

@@ -8,6 +8,7 @@ An identity g drawn w_g times gives each of its matching pairs the weight w_g, a
 and h the weight w_g·w_h; copies of one identity are not paired with one another.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +17,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from scipy import sparse, special
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric
 from triune.functional.kernels import resampling
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification, verify_scores
-from triune.functional.tiles import encode_together, sorted_rows, to_distances
+from triune.functional.tiles import encode_together, process_share, sorted_rows, to_distances
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -165,6 +168,7 @@ def bootstrap_verification(
     groups: Labels | None = None,
     max_pairs: int = 100_000_000,
     verification: Verification | None = None,
+    divide_over: ProcessGroup | None = None,
 ) -> Intervals:
     """AUC, EER, TPR@FPR and the rates at fixed thresholds over all pairs, with intervals that resample identities.
 
@@ -193,17 +197,21 @@ def bootstrap_verification(
         groups: ``(N,)``: pairs within a group are excluded, as in ``verify_embeddings``.
         max_pairs: most impostor pairs weighed.
         verification: what ``verify_embeddings`` says of the same pairs, where it is at hand; saves doing it again.
+        divide_over: processes that share the pairs and the resamples; each must call this with the same arguments,
+            and all get the same.
 
     Raises:
         ValueError: as ``verify_embeddings``; or ``resamples``, ``level`` or a threshold makes no sense.
     """
     _check_settings(resamples, level, fprs, thresholds)
-    exact = verification or verify_embeddings(embeddings, labels, metric=metric, groups=groups, fprs=fprs)
+    exact = verification or verify_embeddings(
+        embeddings, labels, metric=metric, groups=groups, fprs=fprs, divide_over=divide_over
+    )
     items, _ = Items.prepare(embeddings, labels, metric, groups)
     weights = draw_weights(items.identities, resamples, seed)
     found = items.match_scores()
     witnesses = len({code for scores, code in found if len(scores)})
-    values = _resample_items(items, found, weights, fprs, thresholds, max_pairs, seed)
+    values = _resample_items(items, found, weights, fprs, thresholds, max_pairs, seed, divide_over)
     return _summarise(exact, values, fprs, thresholds, (items.identities, witnesses), level)
 
 
@@ -274,6 +282,7 @@ def compare_verification(
     seed: int = 0,
     groups: Labels | None = None,
     max_pairs: int = 100_000_000,
+    divide_over: ProcessGroup | None = None,
 ) -> Comparison:
     """Two models on the same items: differences with intervals and p-values from the same resampled identities.
 
@@ -287,7 +296,7 @@ def compare_verification(
         labels: ``(N,)`` identities.
         metric: the distance; for the second model ``second_metric``, where it is another.
         second_metric: see there.
-        fprs, resamples, level, seed, groups, max_pairs: as in :func:`bootstrap_verification`.
+        fprs, resamples, level, seed, groups, max_pairs, divide_over: as in :func:`bootstrap_verification`.
     """
     if len(first) != len(second):
         raise ValueError(
@@ -304,6 +313,7 @@ def compare_verification(
             seed=seed,
             groups=groups,
             max_pairs=max_pairs,
+            divide_over=divide_over,
         )
         for each, its_metric in ((first, metric), (second, second_metric or metric))
     ]
@@ -558,6 +568,7 @@ def _resample_items(
     thresholds: Sequence[float],
     max_pairs: int,
     seed: int,
+    divide_over: ProcessGroup | None,
 ) -> "_Figures":
     knots = _knots(np.sort(np.concatenate([scores for scores, _ in found])), thresholds).astype(np.float32)
     count = len(items.codes)
@@ -572,16 +583,19 @@ def _resample_items(
             yield part.among(known), known
 
     figures = []
+    share, processes = process_share(divide_over)
     # Histograms of all resamples at once would be the largest thing in memory.
-    for first in range(0, weights.shape[1], COLUMNS):
-        drawn = np.ascontiguousarray(weights[:, first : first + COLUMNS])
+    width = min(COLUMNS, math.ceil(weights.shape[1] / processes))
+    starts = range(0, weights.shape[1], width)
+    for first in starts[share::processes]:
+        drawn = np.ascontiguousarray(weights[:, first : first + width])
         impostors = np.zeros((2 * len(knots) + 1, drawn.shape[1]))
         for part, known in parts():
             _weigh_items(part, knots, drawn[known], impostors)
         # Only now, when the threads' own histograms are gone.
         binned = ((_bins(knots, scores), np.full(len(scores), code)) for scores, code in found)
         figures.append(_figures(_weigh_matches(binned, len(knots), drawn), impostors, knots, fprs, thresholds))
-    joined = _joined(figures)
+    joined = _joined(_of_all_processes(figures, divide_over))
     sums = np.zeros((len(thresholds), 5))
     if thresholds:
         for part, _ in parts():
@@ -692,6 +706,16 @@ def _figures(
         parts = [_columns_figures(matches[:, each], impostors[:, each], fprs, places) for each in columns]
     joined = [np.concatenate(each, axis=-1) for each in zip(*parts)]
     return _Figures(joined[0][0], joined[1][0], *(list(each) for each in joined[2:]))
+
+
+def _of_all_processes(figures: list[_Figures], divide_over: ProcessGroup | None) -> list[_Figures]:
+    """The figures of all sets of resamples, which processes took in turns, in order."""
+    if divide_over is None:
+        return figures
+    everyones: list[Any] = [None] * dist.get_world_size(divide_over)
+    dist.all_gather_object(everyones, figures, group=divide_over)
+    turns = itertools.zip_longest(*everyones)
+    return [each for turn in turns for each in turn if each is not None]
 
 
 def _joined(parts: Sequence[_Figures]) -> _Figures:

@@ -133,7 +133,7 @@ class PairTiles:
 
         def matching(row: int, column: int) -> bool:
             first, last = self._runs(row, column)
-            return bool((last > first).any())
+            return self.own_tile(row, column) and bool((last > first).any())
 
         def collect(tile: Tile, parts: list[Array]) -> None:
             first, last = self._runs(tile.row, tile.column)
@@ -142,7 +142,8 @@ class PairTiles:
             count = counting.match_rows(scores, tile.row, tile.column, self.spans, self.groups, room)
             parts.append(room[:count])
 
-        found = np.concatenate([np.empty(0, np.float32), *itertools.chain(*self.visit(matching, collect, list))])
+        parts = list(itertools.chain(*self.visit(matching, collect, list)))
+        found = np.concatenate([np.empty(0, np.float32), *self.gathered(parts)])
         found.sort()
         return found
 
@@ -253,9 +254,7 @@ class PairTiles:
 
     def share(self) -> tuple[int, int]:
         """This process's place among those that share the work, and how many they are."""
-        if self.divide_over is None:
-            return 0, 1
-        return dist.get_rank(self.divide_over), dist.get_world_size(self.divide_over)
+        return process_share(self.divide_over)
 
     def tile_size(self) -> tuple[int, int]:
         """Rows and columns of a tile."""
@@ -556,6 +555,11 @@ def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Ten
     i, j = (squared < 1e-3 * both).nonzero(as_tuple=True)
     squared[i, j] = (rows[i] - columns[j]).square().sum(1)
     gram.copy_(-squared if square else -squared.sqrt())
+
+
+def process_share(divide_over: ProcessGroup | None) -> tuple[int, int]:
+    """This process's place among those that share some work, and how many they are."""
+    return (0, 1) if divide_over is None else (dist.get_rank(divide_over), dist.get_world_size(divide_over))
 
 
 def sorted_rows(x: Tensor, order: Array, metric: Metric) -> Tensor:
