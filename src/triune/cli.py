@@ -79,6 +79,7 @@ def evaluate(arguments: list[str]) -> int:
     files.add_argument("--exclude", metavar="COLUMN", help="column of --groups: pairs within a group are left out")
     files.add_argument("--against", type=Path, help="another model's N embeddings (.npy) to compare with")
     files.add_argument("--threshold", type=Path, help="a run's thresholds.json, to be applied to these pairs")
+    files.add_argument("--rerank", action="store_true", help="retrieval with expanded items and re-ranked, as well")
     files.add_argument("--metric", default="cosine", choices=["cosine", "euclidean", "squared_euclidean"])
     files.add_argument("--resamples", type=int, default=1000, help="for the intervals; 0 for none (default: 1000)")
     files.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
@@ -131,6 +132,7 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
             against=options.against,
             threshold=options.threshold,
             resampling=judge.Resampling(options.resamples, options.level, options.seed),
+            reranked=options.rerank,
         )
     output = options.output or Path("runs") / f"evaluate-{found.metrics['name']}"
     _write_report(output, found.metrics)

@@ -8,9 +8,10 @@ import pytest
 from triune.cli import main
 from triune.functional.conditions import rates_by_condition
 from triune.functional.intervals import bootstrap_verification, compare_verification
-from triune.functional.neighbours import retrieval_metrics
+from triune.functional.neighbours import metrics_of_rankings, retrieval_metrics
 from triune.functional.pairs import verify_embeddings
 from triune.functional.protocols import cross_validated_accuracy
+from triune.functional.reranking import expand_gallery, rerank
 from triune.functional.roc import verify_scores
 from triune.functional.thresholds import fit_threshold
 
@@ -100,6 +101,20 @@ def test_two_models_are_compared_on_the_same_resamples(files, capsys):
     assert "training gave nothing" not in page
     assert main(["evaluate", *map(str, flags), "--resamples", "60", "--output", str(out)]) == 0
     assert "this model minus other" in capsys.readouterr().out
+
+
+def test_retrieval_is_judged_expanded_and_re_ranked_where_asked(files, capsys):
+    folder, x, _, y, *_ = files
+    flags = ["--embeddings", folder / "x.npy", "--labels", folder / "y.txt", "--resamples", "0", "--rerank"]
+    found, out = evaluated(folder, capsys, *flags)
+    assert found["retrieval"]["expanded"]["map_at_r"] == retrieval_metrics(expand_gallery(x), y).map_at_r
+    assert found["retrieval"]["re-ranked"]["map_at_r"] == metrics_of_rankings(rerank(x, k=50).rows, y).map_at_r
+    assert "re-ranked" in (out / "report.html").read_text()
+    assert main(["evaluate", *map(str, flags), "--output", str(out)]) == 0
+    assert f"{found['retrieval']['re-ranked']['map_at_r']:.3f}" in capsys.readouterr().out
+    more = ["--groups", str(folder / "groups.csv"), "--exclude", "session"]
+    assert main(["evaluate", *map(str, flags), *more]) == 2
+    assert "leave --exclude away" in capsys.readouterr().err
 
 
 def test_a_threshold_of_a_run_is_applied_as_it_is(files, capsys):

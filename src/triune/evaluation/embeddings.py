@@ -19,9 +19,10 @@ from triune.evaluation.summary import NAMES
 from triune.functional.conditions import ConditionRates, RatesByCondition, rates_by_condition
 from triune.functional.distances import Metric
 from triune.functional.intervals import Comparison, Difference, Intervals, bootstrap_verification, compare_intervals
-from triune.functional.neighbours import average, retrieval_per_query
+from triune.functional.neighbours import average, metrics_of_rankings, retrieval_metrics, retrieval_per_query
 from triune.functional.pairs import verify_embeddings
 from triune.functional.protocols import FoldResult, cross_validated_accuracy, score_pairs
+from triune.functional.reranking import expand_gallery, rerank
 from triune.functional.roc import Verification, verify_scores
 from triune.functional.thresholds import Threshold
 
@@ -75,6 +76,7 @@ def evaluate_embeddings(
     against: Path | None = None,
     threshold: Path | None = None,
     resampling: Resampling = Resampling(),
+    reranked: bool = False,
 ) -> Judgement:
     """Exact verification and retrieval of embeddings from any model, read from files.
 
@@ -88,6 +90,7 @@ def evaluate_embeddings(
         against: another model's embeddings of the same items, ``(N, E)``.
         threshold: ``thresholds.json`` of a run, or one :meth:`Threshold.as_dict` as JSON, to be applied to these pairs.
         resampling: how intervals are made.
+        reranked: judge retrieval with expanded items and with k-reciprocal re-ranking as well.
 
     Raises:
         InputError: a file cannot be read, or does not fit the others.
@@ -98,6 +101,8 @@ def evaluate_embeddings(
     if exclude is not None and exclude not in conditions:
         known = f"{groups} has the columns {', '.join(conditions)}" if groups else "give the CSV with --groups"
         raise InputError(f"--exclude names the column {exclude!r}: {known}")
+    if reranked and exclude is not None:
+        raise InputError("--rerank judges whole rankings: leave --exclude away")
     reason = measures.why_not_verifiable(names)
     if reason is not None:
         raise InputError(f"{labels}: {reason}")
@@ -128,6 +133,12 @@ def evaluate_embeddings(
         cmc[name] = found.cmc(min(CMC_RANKS, len(x) - 1))
         retrieval[name] = measures.retrieval_figures(average(found, len(x)))
         figures[name]["test"] |= _intervals(intervals.get(name), resampling)
+    if reranked:
+        expanded = expand_gallery(rows, metric=metric)
+        retrieval["expanded"] = measures.retrieval_figures(retrieval_metrics(expanded, names, metric="cosine"))
+        depth = max(CMC_RANKS, int(np.unique(names, return_counts=True)[1].max()))
+        rankings = rerank(rows, k=depth, metric=metric).rows
+        retrieval["re-ranked"] = measures.retrieval_figures(metrics_of_rankings(rankings, names))
     metrics = bare_metrics(embeddings.stem, str(embeddings), metric, figures, retrieval)
     if len(intervals) > 1:
         first, second = intervals.values()

@@ -4,6 +4,7 @@ from typing import Any
 
 FITTED = {"val": "validation pairs"}
 FPRS = ("0.05", "0.01", "0.001")
+RANKINGS = ("expanded", "re-ranked")
 NAMES = {
     "trained": "this model",
     "pixels": "raw pixels",
@@ -51,6 +52,12 @@ def _verification(metrics: dict[str, Any]) -> list[str]:
             rows.append((f"  {sure['level']:.0%} interval", [*cells, "", ""]))
     if not rows:
         return []
+    for name in RANKINGS:
+        retrieval = metrics.get("retrieval", {}).get(name)
+        if retrieval:
+            rows.append(
+                (f"  {name}", [""] * 5 + [f"{retrieval['recall_at']['1']:.3f} ", f"{retrieval['map_at_r']:.3f} "])
+            )
     heads = ("TPR@5%", "@1%", "@0.1%", "AUC", "EER", "R@1", "MAP@R")
     widths = [14 if sure and place < 5 else 8 for place in range(len(heads))]
     label = max(20, 1 + max(len(name) for name, _ in rows))
