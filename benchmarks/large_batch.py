@@ -23,7 +23,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from triune.grad_cache import grad_cache
+from triune.cached_gradients import grad_cache
 from triune.losses import TripletLoss
 
 LIMIT = 4 * 2**30

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +27,10 @@ def test_every_home_is_public_and_every_public_name_has_a_home():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'triplet_lose'"):
         _ = triune.triplet_lose
+
+
+def test_no_public_name_is_also_a_module():
+    """A module that is imported becomes an attribute of its package, and would take the name's place."""
+    folder = Path(triune.__file__).parent
+    modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert modules.isdisjoint(set(triune.__all__) - {"__version__"})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from triune._version import __version__
 
 if TYPE_CHECKING:
+    from triune.cached_gradients import grad_cache
     from triune.data.batches import ClassBalancedBatchSampler
     from triune.distributed import DistributedTripletLoss
     from triune.errors import InputError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from triune.functional.roc import Confusion, Verification, verify_scores
     from triune.functional.thresholds import Threshold, fit_threshold
     from triune.functional.triplets import Triplets, mine_triplets
-    from triune.grad_cache import grad_cache
     from triune.losses import TripletLoss
     from triune.memory import CrossBatchMemory
     from triune.miners import TripletMiner
@@ -53,7 +53,7 @@ _HOMES = {
     "diagnose": "triune.functional.margins",
     "few_shot": "triune.functional.episodes",
     "fit_threshold": "triune.functional.thresholds",
-    "grad_cache": "triune.grad_cache",
+    "grad_cache": "triune.cached_gradients",
     "mine_triplets": "triune.functional.triplets",
     "paired_distance": "triune.functional.distances",
     "pairwise_distance": "triune.functional.distances",

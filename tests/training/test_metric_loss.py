@@ -76,7 +76,6 @@ def test_any_loss_of_the_peer_is_made_with_the_sizes_it_needs(name):
         (["--metric_loss", "pml:functools"], "no loss 'functools'"),
         (["--metric_loss", "circle", "--metric_loss_options.nope", "1"], "its options are margin, gamma, normalize"),
         (["--metric_loss", "arcface", "--images.collages", "4"], "collages"),
-        (["--metric_loss", "circle", "--margin", "auto"], "margin auto is for the triplet loss; circle"),
     ],
 )
 def test_what_cannot_be_made_says_why(flags, words):

@@ -15,8 +15,8 @@ from triune.functional.protocols import score_pairs
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-CELLS = 1 << 22
-"""Distances of a block of queries: 16 MiB of float32."""
+CELLS = 1 << 20
+"""Distances of a block of queries: 8 MiB of float64, of which some are held at once."""
 
 
 class Reranked(NamedTuple):
@@ -51,7 +51,7 @@ def expand_queries(
         ``(N, D)`` of unit length, float32, where the queries are.
 
     Raises:
-        ValueError: ``neighbours`` is below 1, ``alpha`` negative, or an embedding not finite.
+        ValueError: ``neighbours`` is below 1, ``alpha`` negative, widths differ, or an embedding is not finite.
     """
     return _expanded(queries, gallery, neighbours, alpha, metric, alone=False)
 
@@ -87,13 +87,14 @@ def rerank(
     differs in details: it scales d by each column's largest and the weights to sum 1, and asks for more than two
     thirds.
 
-    Memory: about N + M rows of k1² entries at worst, and 16 MiB blocks; never an (N + M)² matrix. Time: the products,
-    and the overlaps of neighbourhoods.
+    Memory: at most k2 (k1 + 1)(k1/2 + 1) weights of 12 bytes an item (as a rule far fewer), 16 bytes for each of the
+    N × k returned, and blocks of some ten MiB; never an (N + M)² matrix. Give ``k`` where the gallery is large: without
+    it, the answer has N × M cells. Time: O((N + M)² D) for the neighbours, O(N M) for the rankings, and the overlaps.
 
     Args:
         queries: ``(N, D)``.
         gallery: ``(M, D)``; where not given, every item queries all others.
-        k: how many rows are returned for each query; all where not given.
+        k: how many rows are returned for each query, the same as the first k of all; all where not given.
         k1: size of the neighbourhoods.
         k2: how many items' weights are averaged; 1 for none.
         mix: the share of the plain distance, 0 to 1.
@@ -109,15 +110,14 @@ def rerank(
     q = _ready(queries, metric, "queries")
     alone = gallery is None
     g = q if gallery is None else _ready(gallery, metric, "gallery")
-    if q.shape[1] != g.shape[1]:
-        raise ValueError(f"queries have {q.shape[1]} dimensions but the gallery {g.shape[1]}")
+    _check_widths(q, g)
     everyone = q if alone else torch.cat([q, g])
     weights = _neighbourhood_weights(everyone, k1, k2, metric)
     offset = 0 if alone else len(q)
     of_gallery = weights[offset:]
     by_column = of_gallery.tocsc()
     sums = np.asarray(weights.sum(axis=1)).ravel()
-    count = len(g) - int(alone)
+    count = max(0, len(g) - int(alone))
     kept = count if k is None else min(k, count)
     rows, distances = np.empty((len(q), kept), dtype=np.int64), np.empty((len(q), kept))
     height = max(1, CELLS // max(1, len(g)))
@@ -132,10 +132,23 @@ def rerank(
         mixed = (1 - mix) * (1 - shared / union) + mix * plain
         if alone:
             mixed[np.arange(stop - start), np.arange(start, stop)] = np.inf
-        order = np.argsort(mixed, axis=1, kind="stable")[:, :kept]
+        order = _smallest(mixed, kept)
         rows[start:stop] = order
         distances[start:stop] = np.take_along_axis(mixed, order, axis=1)
     return Reranked(rows, distances)
+
+
+def _smallest(values: Array, k: int) -> Array:
+    """The columns of the k smallest of each row, smallest first, ties to the lower column."""
+    if not 0 < k < values.shape[1]:
+        return np.argsort(values, axis=1, kind="stable")[:, :k]
+    order = np.empty((len(values), k), dtype=np.int64)
+    last = np.partition(values, k - 1, axis=1)[:, k - 1]
+    for i, row in enumerate(values):
+        # More than k where several tie with the last: the stable sort keeps the lower ones.
+        candidates = np.flatnonzero(row <= last[i])
+        order[i] = candidates[np.argsort(row[candidates], kind="stable")[:k]]
+    return order
 
 
 def _neighbourhood_weights(x: Tensor, k1: int, k2: int, metric: Metric) -> Any:
@@ -176,8 +189,11 @@ def _expanded(
         raise ValueError(f"neighbours is {neighbours}: at least 1 is needed")
     if not alpha >= 0:
         raise ValueError(f"alpha is {alpha}: 0 or more is needed")
-    _, rows = top_k(queries, gallery, neighbours, metric, exclude_self=alone)
-    q, g = (unit(_ready(each, metric, "embeddings")) for each in (queries, gallery))
+    q = _ready(queries, metric, "embeddings" if alone else "queries")
+    g = q if alone else _ready(gallery, metric, "gallery")
+    _check_widths(q, g)
+    _, rows = top_k(q, g, neighbours, metric, exclude_self=alone)
+    q, g = unit(q), unit(g)
     expanded = torch.empty_like(q)
     height = max(1, CELLS // max(1, rows.shape[1] * q.shape[1]))
     for start in range(0, len(q), height):
@@ -185,6 +201,11 @@ def _expanded(
         weights = (near @ own[:, :, None]).clamp(min=0) ** alpha
         expanded[start : start + height] = own + (weights * near).sum(1)
     return unit(expanded)
+
+
+def _check_widths(queries: Tensor, gallery: Tensor) -> None:
+    if queries.shape[1] != gallery.shape[1]:
+        raise ValueError(f"queries have {queries.shape[1]} dimensions but the gallery {gallery.shape[1]}")
 
 
 def _ready(embeddings: Embeddings, metric: Metric, name: str) -> Tensor:

@@ -44,8 +44,6 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
         )
     if config.loss.memory:
         raise InputError(f"loss.memory is for the triplet loss, not {name}")
-    if config.margin == "auto":
-        raise InputError(f"margin auto is for the triplet loss; {name} takes its settings from metric_loss_options")
     if name in PAIR_LOSSES:
         return _made(PAIR_LOSSES[name], name, **options)
     if name in PROXY_LOSSES:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from triune.grad_cache import grad_cache
+from triune.cached_gradients import grad_cache
 from triune.losses import TripletLoss
 from triune.pair_losses import SupConLoss
 from triune.proxy_losses import ArcFaceLoss
