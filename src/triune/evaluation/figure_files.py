@@ -7,10 +7,10 @@ import numpy as np
 
 from triune.evaluation.embedding_map import embedding_map
 from triune.evaluation.embeddings import Judgement
+from triune.evaluation.measures import HISTOGRAM_BINS
 from triune.files import written_whole
 from triune.plots import plot_cmc, plot_det, plot_embedding_map, plot_roc, plot_score_histograms
 
-BINS = 80
 KINDS = {".png": {"dpi": 200}, ".pdf": {}}
 
 
@@ -30,7 +30,8 @@ def write_figures(folder: Path, found: Judgement, seed: int = 0) -> list[Path]:
         "roc": plot_roc(curves if len(curves) > 1 else curves["ours"]),
         "det": plot_det(curves if len(curves) > 1 else curves["ours"]),
         "scores": plot_score_histograms(
-            *curves["ours"].histogram(BINS), threshold=found.threshold if np.isfinite(found.threshold) else None
+            *curves["ours"].histogram(HISTOGRAM_BINS),
+            threshold=found.threshold if np.isfinite(found.threshold) else None,
         ),
     }
     if "trained" in found.cmc:

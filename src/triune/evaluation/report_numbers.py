@@ -23,16 +23,10 @@ from triune.evaluation.markup import (
     plural,
     table,
 )
+from triune.evaluation.summary import NAMES
 
 Array = np.ndarray[Any, Any]
 
-NAMES = {
-    "trained": "this model",
-    "pixels": "raw pixels",
-    "untrained": "untrained backbone",
-    "pretrained": "pretrained backbone",
-}
-BASELINES = ("pixels", "untrained", "pretrained")
 STYLES = {"trained": "s0", "pixels": "s1"}
 FEW_IDENTITIES = 10
 MATRIX_CLASSES = 24
@@ -347,7 +341,7 @@ def _cautions(metrics: dict[str, Any]) -> list[str]:
         better = [
             f"{_named(name)} ({percent(f['tpr_at_fpr']['0.05']['tpr'])})"
             for name, f in drawn[1:]
-            if name in BASELINES and f["tpr_at_fpr"]["0.05"]["tpr"] >= own
+            if name in NAMES and f["tpr_at_fpr"]["0.05"]["tpr"] >= own
         ]
         if better:
             found.append(

@@ -27,7 +27,7 @@ from triune.functional.kernels import resampling
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification, verify_scores
-from triune.functional.tiles import encode_together, process_share, sorted_rows, to_distances
+from triune.functional.tiles import encode_together, process_share, scores_between, sorted_rows
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -410,7 +410,7 @@ def accepted_by_identity(rows: "Items", columns: "Items", threshold: float) -> I
         accepted, pairs = np.zeros((2, last - first, identities))
         for row in range(begin, end, height):
             block = slice(row, min(row + height, end))
-            scores = scores_between(rows.x[block], columns.x, columns.metric)
+            scores = scores_between(rows.x[block], columns.x, columns.metric).numpy()
             taken = scores >= limit
             known = np.ones_like(taken)
             if rows is columns:
@@ -423,16 +423,6 @@ def accepted_by_identity(rows: "Items", columns: "Items", threshold: float) -> I
                 summed = np.add.reduceat(np.add.reduceat(mask, starts, axis=1, dtype=np.int32), row_starts, axis=0)
                 counts[np.ix_(row_present - first, present)] += summed
         yield slice(first, last), accepted, pairs
-
-
-def scores_between(x: Tensor, y: Tensor, metric: Metric) -> Array:
-    """Scores ``(N, M)`` float32 of rows of ``x`` against rows of ``y``: cosine of unit rows, or minus the distance."""
-    scores = x @ y.T
-    if metric != "cosine":
-        squares = (x.square().sum(1), y.square().sum(1))
-        to_distances(scores, x, y, squares, square=metric == "squared_euclidean")
-    array: Array = scores.numpy()
-    return array
 
 
 @dataclass(frozen=True)
@@ -481,7 +471,8 @@ class Items:
 
     def scores(self, rows: slice, columns: slice) -> Array:
         """Scores ``(rows, columns)`` float32."""
-        return scores_between(self.x[rows], self.x[columns], self.metric)
+        array: Array = scores_between(self.x[rows], self.x[columns], self.metric).numpy()
+        return array
 
     def match_scores(self) -> list[tuple[Array, int]]:
         """The scores of each identity's matching pairs, and which identity it is."""

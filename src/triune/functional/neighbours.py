@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.functional.distances import Embeddings, Metric, comparable
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import pair_scores
 from triune.functional.ranks import Ranks, relevant_ranks
@@ -113,7 +113,7 @@ def top_k(
     Returns:
         Scores ``(N, k)`` (cosine similarity, or minus the distance) and rows ``(N, k)`` int64, where the queries are.
     """
-    q, g = _ready(queries, metric, "queries"), _ready(gallery, metric, "gallery")
+    q, g = comparable(queries, metric, "queries"), comparable(gallery, metric, "gallery")
     k = max(0, min(k, len(g) - exclude_self))
     scores = [torch.empty(0, k, device=q.device)]
     rows = [torch.empty(0, k, dtype=torch.int64, device=q.device)]
@@ -362,14 +362,6 @@ def _parts(ranks: Ranks) -> Iterator[Ranks]:
 def _check_ks(ks: Sequence[int]) -> None:
     if any(k < 1 for k in ks):
         raise ValueError(f"ks is {tuple(ks)}: ranks start at 1")
-
-
-def _ready(embeddings: Embeddings, metric: Metric, name: str) -> Tensor:
-    check_metric(metric)
-    x = as_embeddings(embeddings, name).detach()
-    check_finite(x, name)
-    x = x.float()
-    return unit(x) if metric == "cosine" else x
 
 
 def _ranked(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

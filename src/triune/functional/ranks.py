@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from triune.functional.kernels import ranking
-from triune.functional.tiles import PairTiles, Tile, to_distances
+from triune.functional.tiles import PairTiles, Tile, scores_between
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -62,17 +62,12 @@ def relevant_ranks(pairs: PairTiles) -> Iterator[Ranks]:
 def ranks_by_sorting(pairs: PairTiles, runs: Array) -> Iterator[Ranks]:
     """The same by torch, which sorts each row: for other devices, and what the kernels are tested against."""
     device, alone = pairs.x.device, pairs.y is pairs.x
-    squares = (pairs.x.square().sum(1), pairs.y.square().sum(1))
     height = max(1, SORTED // max(1, len(pairs.y)))
     low_rows = 0xFFFFFFFF - torch.from_numpy(pairs.orders[1]).to(device)
     share, processes = pairs.share()
     for number, start in enumerate(range(0, len(pairs.x), height)):
         stop = min(start + height, len(pairs.x))
-        rows = pairs.x[start:stop]
-        scores = rows @ pairs.y.T
-        if pairs.metric != "cosine":
-            norms = (squares[0][start:stop], squares[1])
-            to_distances(scores, rows, pairs.y, norms, square=pairs.metric == "squared_euclidean")
+        scores = scores_between(pairs.x[start:stop], pairs.y, pairs.metric)
         column = torch.arange(len(pairs.y), device=device)
         run = torch.from_numpy(runs[start:stop]).to(device)
         relevant = (column >= run[:, :1]) & (column < run[:, 1:])
@@ -119,8 +114,7 @@ def _ranks_of_slab(pairs: PairTiles, runs: Array, places: Array, slab: tuple[int
     keys = np.empty(int(begin[last]), dtype=np.int64)
     counts = np.zeros(len(pairs.x), dtype=np.int64)
     worst = np.full(len(pairs.x), np.inf, dtype=np.float32)
-    everyone = (np.empty(0, dtype=np.int64),) * 2
-    among_others = pairs.groups if pairs.exclude == "pairs" else everyone
+    among_others = pairs.impostor_groups()
 
     def inside(row: int, column: int) -> bool:
         return first <= row < last and (not both or column + width > row + 1)

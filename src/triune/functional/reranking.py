@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.functional.distances import Embeddings, Metric, comparable, unit
 from triune.functional.kernels import ranking
 from triune.functional.neighbours import top_k
 from triune.functional.pairs import pair_scores
@@ -107,9 +107,9 @@ def rerank(
         raise ValueError(f"k is {k}, k1 is {k1} and k2 is {k2}: each must be at least 1")
     if not 0 <= mix <= 1:
         raise ValueError(f"mix is {mix}: a share from 0 to 1 is needed")
-    q = _ready(queries, metric, "queries")
+    q = comparable(queries, metric, "queries")
     alone = gallery is None
-    g = q if gallery is None else _ready(gallery, metric, "gallery")
+    g = q if gallery is None else comparable(gallery, metric, "gallery")
     _check_widths(q, g)
     everyone = q if alone else torch.cat([q, g])
     weights = _neighbourhood_weights(everyone, k1, k2, metric)
@@ -189,8 +189,8 @@ def _expanded(
         raise ValueError(f"neighbours is {neighbours}: at least 1 is needed")
     if not alpha >= 0:
         raise ValueError(f"alpha is {alpha}: 0 or more is needed")
-    q = _ready(queries, metric, "embeddings" if alone else "queries")
-    g = q if alone else _ready(gallery, metric, "gallery")
+    q = comparable(queries, metric, "embeddings" if alone else "queries")
+    g = q if alone else comparable(gallery, metric, "gallery")
     _check_widths(q, g)
     _, rows = top_k(q, g, neighbours, metric, exclude_self=alone)
     q, g = unit(q), unit(g)
@@ -206,14 +206,6 @@ def _expanded(
 def _check_widths(queries: Tensor, gallery: Tensor) -> None:
     if queries.shape[1] != gallery.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} dimensions but the gallery {gallery.shape[1]}")
-
-
-def _ready(embeddings: Embeddings, metric: Metric, name: str) -> Tensor:
-    check_metric(metric)
-    x = as_embeddings(embeddings, name).detach()
-    check_finite(x, name)
-    x = x.float()
-    return unit(x) if metric == "cosine" else x
 
 
 def _distances(scores: Tensor, metric: Metric) -> Tensor:

@@ -284,7 +284,7 @@ class PairTiles:
         spans = torch.from_numpy(self.spans[tile.row : tile.row + len(tile.scores)]).to(tile.scores.device)
         column = torch.arange(tile.column, tile.column + tile.scores.shape[1], device=tile.scores.device)[None, :]
         mask = (column >= spans[:, :1]) & ((column < spans[:, 1:2]) | (column >= spans[:, 2:]))
-        rows, columns = self._impostor_groups()
+        rows, columns = self.impostor_groups()
         if len(rows):
             own = torch.from_numpy(rows[tile.row : tile.row + len(tile.scores)]).to(mask.device)
             theirs = torch.from_numpy(columns[tile.column : tile.column + mask.shape[1]]).to(mask.device)
@@ -312,7 +312,7 @@ class PairTiles:
             rows, columns = np.minimum(rows, columns), np.maximum(rows, columns)
         spans = self.spans[rows]
         kept = (columns >= spans[:, 0]) & ((columns < spans[:, 1]) | (columns >= spans[:, 2]))
-        groups = self._impostor_groups()
+        groups = self.impostor_groups()
         if len(groups[0]):
             kept &= groups[0][rows] != groups[1][columns]
         x, y = self.x[torch.from_numpy(rows[kept])], self.y[torch.from_numpy(columns[kept])]
@@ -337,7 +337,7 @@ class PairTiles:
         threads = torch.get_num_threads()
         # A thread may come to see more than its share of an interval.
         room = capacity // threads + min(capacity, capacity // 4 + 65536)
-        groups = self._impostor_groups()
+        groups = self.impostor_groups()
 
         def count(tile: Tile, own: tuple[counting.State, _Totals]) -> None:
             state, totals = own
@@ -434,7 +434,7 @@ class PairTiles:
         spans = self.spans[row : row + height]
         return np.maximum(spans[:, 1], column), np.minimum(spans[:, 2], column + width)
 
-    def _impostor_groups(self) -> tuple[Array, Array]:
+    def impostor_groups(self) -> tuple[Array, Array]:
         """Group codes by which impostor pairs are excluded."""
         empty = np.empty(0, dtype=np.int64)
         return self.groups if self.exclude == "pairs" else (empty, empty)
@@ -555,6 +555,15 @@ def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Ten
     i, j = (squared < 1e-3 * both).nonzero(as_tuple=True)
     squared[i, j] = (rows[i] - columns[j]).square().sum(1)
     gram.copy_(-squared if square else -squared.sqrt())
+
+
+def scores_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
+    """Scores ``(N, M)`` float32 of rows of ``x`` against rows of ``y``: cosine of unit rows, or minus the distance."""
+    scores = x @ y.T
+    if metric != "cosine":
+        squares = (x.square().sum(1), y.square().sum(1))
+        to_distances(scores, x, y, squares, square=metric == "squared_euclidean")
+    return scores
 
 
 def process_share(divide_over: ProcessGroup | None) -> tuple[int, int]:
