@@ -14,14 +14,8 @@ contender alone.
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib
-import importlib.metadata
 import json
 import math
-import os
-import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,6 +26,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from machine import described, importable, own_peak
 from torch import Tensor
 
 FLOOR_ROWS = 1024
@@ -302,13 +297,7 @@ def peak_memory(options: argparse.Namespace) -> float:
     """Do one part here; this process's peak resident MiB."""
     if options.part != "imports":
         STEPS[options.part](*identities(options, options.items))()
-    # Linux hands ru_maxrss on to a child, whose peak would then be its parent's; VmHWM begins anew.
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    # macOS counts in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return own_peak()
 
 
 def compare(report: Report, peer: str, mine: Values, theirs: Values) -> None:
@@ -322,28 +311,12 @@ def neighbour_search() -> str:
     return "FAISS (IndexFlatL2)" if importable("faiss") else "its own CustomKNN, since faiss is not installed"
 
 
-def importable(module: str) -> bool:
-    try:
-        importlib.import_module(module)
-    except ImportError:
-        return False
-    return True
-
-
 def heading(options: argparse.Namespace) -> str:
     """What was measured, where and with which versions."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = []
-    for name in ("torch", "numba", "numpy", PML, "faiss-cpu", "torchmetrics"):
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    packages = ("torch", "numba", "numpy", PML, "faiss-cpu", "torchmetrics")
     return (
         f"# Retrieval, every row a query\n\n"
-        f"{datetime.date.today()}; {platform.machine()}, {os.cpu_count()} cores ({torch.get_num_threads()} torch "
-        f"threads, load {os.getloadavg()[0]:.1f} at the start), {memory:.0f} GiB; Python "
-        f"{platform.python_version()}, {', '.join(versions)}.\n\nD = {options.dim}, {options.per_identity} items an "
+        f"{described(packages)}\n\nD = {options.dim}, {options.per_identity} items an "
         f"identity, noise {options.noise}, float32, cosine, median of {options.repeats} turns. The products are the "
         f"whole matrix of scores, by blocks, alone."
     )

@@ -12,13 +12,7 @@ given. Peak memory is the operating system's own count of a process that runs on
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib
-import importlib.metadata
 import math
-import os
-import platform
-import resource
 import subprocess
 import sys
 import time
@@ -27,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from machine import described, importable, own_peak
 from torch import Tensor
 
 FPR = 0.05
@@ -205,17 +200,6 @@ def peak_memory(options: argparse.Namespace) -> float:
     return own_peak()
 
 
-def own_peak() -> float:
-    """Peak resident MiB of this process."""
-    # Linux hands ru_maxrss on to a child, whose peak would then be its parent's; VmHWM begins anew.
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    # macOS counts in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def agreement(mine: tuple[float, float], theirs: tuple[float, float]) -> str:
     """Speed counts only between equal results."""
     # Blocked products round the last bit of a score otherwise than one product: a few pairs change places.
@@ -231,28 +215,12 @@ def met(holds: bool, judged: bool) -> str:
     return "holds" if holds else "DOES NOT HOLD"
 
 
-def importable(module: str) -> bool:
-    try:
-        importlib.import_module(module)
-    except ImportError:
-        return False
-    return True
-
-
 def heading(options: argparse.Namespace) -> str:
     """What was measured, where and with which versions."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = []
-    for name in ("torch", "numba", "numpy", *PEERS):
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    packages = ("torch", "numba", "numpy", *PEERS)
     return (
         f"# Verification over all pairs, N = {options.items:,}\n\n"
-        f"{datetime.date.today()}; {platform.machine()}, {os.cpu_count()} cores ({torch.get_num_threads()} torch "
-        f"threads, load {os.getloadavg()[0]:.1f} at the start), {memory:.0f} GiB; Python "
-        f"{platform.python_version()}, {', '.join(versions)}.\n\nD = {options.dim}, {options.per_identity} items an "
+        f"{described(packages)}\n\nD = {options.dim}, {options.per_identity} items an "
         f"identity, noise {options.noise}, float32, cosine, median of {options.repeats} turns. Each contender gives "
         f"AUC and TPR@FPR=5%; the products are the upper triangle's blocks alone.\n"
     )
