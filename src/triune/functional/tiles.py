@@ -34,8 +34,8 @@ KEPT = 1 << 26
 """Most scores kept around thresholds, in all: 256 MiB."""
 COPIED = 1 << 12
 """Rows put in order at a time."""
-COUNTER_PAIRS = 1 << 31
-"""After so many pairs the threads' 32-bit counters, which hold twice as much, are emptied."""
+COUNTER_PAIRS = 1 << 30
+"""After so many pairs the threads' counters, which hold twice as much, are emptied."""
 
 
 class Tile(NamedTuple):
@@ -166,7 +166,11 @@ class PairTiles:
         ends = np.concatenate([sample, knots[[0, -1]]])
         # Bins cover what nearly all scores lie in: a few far away must not make them coarse.
         low, high = np.quantile(ends, [0.0005, 0.9995]) if len(ends) > 100 else (ends.min(), ends.max())
-        table = counting.tables(knots, float(low), float(high), intervals)
+        table = counting.tables(knots, float(low), float(high), intervals, sample)
+        if intervals:
+            # Cells are kept whole: a few more scores than the intervals hold.
+            share = table.kept[counting.cells_of(sample, table)].mean()
+            capacity = max(capacity, int(share * self.total * 1.1) + 1000)
         on_cpu = self.x.device.type == "cpu"
         totals = (self._count_on_cpu if on_cpu else self._count_by_torch)(table, capacity)
         return self._joined(table, intervals, totals)
@@ -362,32 +366,27 @@ class PairTiles:
     def _count_by_torch(self, table: counting.Tables, capacity: int) -> "_Totals":
         """The same by torch, for other devices; what the kernels are tested against."""
         device = self.x.device
-        knots = torch.from_numpy(table.knots[:-1]).to(device)
-        bottoms, tops = table.keep_low, table.keep_high
-        kept = [(b, float(bottoms[b]), float(tops[b])) for b in range(len(bottoms)) if bottoms[b] <= tops[b]]
-        home = torch.from_numpy(table.bucket).to(device)
-        low, scale = float(table.low), float(table.scale)
+        knots, left, slope = (torch.from_numpy(part).to(device) for part in (table.knots[:-1], table.left, table.slope))
+        marked, kept = (torch.from_numpy(part).to(device) for part in (table.marked(), table.kept))
+        low, top, scale = float(table.low), float(table.top), float(table.scale)
 
         def tally(places: Tensor, counts: Array) -> None:
             counts += torch.bincount(places, minlength=len(counts)).cpu().numpy()
 
         def count(tile: Tile, totals: _Totals) -> None:
             scores = tile.scores[self.impostors(tile)]
-            place = ((scores - low) * scale).clamp(0, counting.BINS - 1).int()
-            bucket = home[place]
-            tally(place[bucket < 0], totals.plain)
-            scores, bucket = scores[bucket >= 0], bucket[bucket >= 0]
-            tally(bucket, totals.seen)
-            left = torch.searchsorted(knots, scores)
-            tally(left, totals.rank)
-            tally(left[torch.searchsorted(knots, scores, right=True) > left], totals.tied)
-            for b, bottom, top in kept:
-                own = scores[bucket == b]
-                totals.under[b] += int((own < bottom).sum())
-                inside = own[(own >= bottom) & (own <= top)]
-                totals.lost |= sum(map(len, totals.kept)) + len(inside) > 2 * capacity + 65536
-                if not totals.lost:
-                    totals.kept.append(inside.cpu().numpy())
+            offset = (scores - low).clamp(0, top)
+            bins = (offset * scale).clamp_max(counting.BINS - 1).int()
+            cells = ((offset - left[bins]) * slope[bins]).int()
+            tally(cells, totals.cells)
+            scores, cells = scores[marked[cells]], cells[marked[cells]]
+            place = torch.searchsorted(knots, scores)
+            tally(place, totals.rank)
+            tally(place[torch.searchsorted(knots, scores, right=True) > place], totals.tied)
+            inside = scores[kept[cells]]
+            totals.lost |= sum(map(len, totals.kept)) + len(inside) > 2 * capacity + 65536
+            if not totals.lost:
+                totals.kept.append(inside.cpu().numpy())
 
         joined = _Totals.of(table)
         for totals in self.visit(self.differing, count, partial(_Totals.of, table)):
@@ -396,25 +395,25 @@ class PairTiles:
 
     def _joined(self, table: counting.Tables, intervals: list[tuple[float, float]], totals: "_Totals") -> Counted:
         """The counts of all threads and processes as one answer."""
-        knots = table.knots[:-1]
-        rank, tied, plain, seen, under = (
-            self._summed(torch.from_numpy(part)).numpy()
-            for part in (totals.rank, totals.tied, totals.plain, totals.seen, totals.under)
+        rank, tied, cells = (
+            self._summed(torch.from_numpy(part)).numpy() for part in (totals.rank, totals.tied, totals.cells)
         )
-        kept = self.gathered(totals.kept)
+        parts = self.gathered(totals.kept)
         lost = bool(self._summed(torch.tensor([int(totals.lost)]))[0])
-        # Scores of a bin without a bucket have all the knots of the bins before it below them.
-        home = counting.bins_of(knots, table.low, table.scale)
-        np.add.at(rank, np.searchsorted(home, np.arange(counting.BINS)), plain)
+        # All scores of a cell that is not marked have the knots of the cells before it below them.
+        plain = ~table.marked()
+        np.add.at(rank, table.before[:-1][plain], cells[plain])
         # Of the scores with up to u knots below them, those that tie with knot u do not lie below it.
         up_to = np.cumsum(rank)
         below = up_to - tied
-        scores = np.concatenate([*kept, knots[:0]])
-        scores.sort()
-        known = [] if lost else _kept_intervals(table, intervals, plain, seen, under, scores)
-        counts = plain + np.where(table.bucket >= 0, seen[table.bucket], 0) if len(seen) else plain
+        known = []
+        if intervals and not lost:
+            scores = np.concatenate([*parts, np.empty(0, np.float32)])
+            scores.sort()
+            known = _kept_intervals(table, intervals, cells, scores)
         edges = float(table.low) + np.arange(counting.BINS + 1) / float(table.scale)
-        return Counted(knots, below[:-1], up_to[:-1], int(up_to[-1]), known, self, edges, counts)
+        counts = np.add.reduceat(cells, table.begin[:-1])
+        return Counted(table.knots[:-1], below[:-1], up_to[:-1], int(up_to[-1]), known, self, edges, counts)
 
     def _tallied(self, places: Callable[[Tensor], Tensor], size: int) -> Array:
         """How many impostor scores go to each of ``size`` places: another visit of all pairs; int64."""
@@ -451,11 +450,9 @@ class PairTiles:
 class _Totals:
     """What was counted, in 64 bits."""
 
+    cells: Array
     rank: Array
     tied: Array
-    plain: Array
-    seen: Array
-    under: Array
     kept: list[Array]
     lost: bool = False
     unread: int = 0
@@ -463,15 +460,15 @@ class _Totals:
     @classmethod
     def of(cls, table: counting.Tables) -> "_Totals":
         """Nothing counted yet."""
-        buckets = len(table.begin) - 1
-        sizes = (len(table.knots), len(table.knots), counting.BINS, buckets, buckets)
-        rank, tied, plain, seen, under = (np.zeros(size, dtype=np.int64) for size in sizes)
-        return cls(rank, tied, plain, seen, under, kept=[])
+        sizes = (len(table.kept), len(table.knots), len(table.knots))
+        cells, rank, tied = (np.zeros(size, dtype=np.int64) for size in sizes)
+        return cls(cells, rank, tied, kept=[])
 
     def take(self, state: counting.State) -> None:
         """Add what a thread has counted so far, and let it begin anew."""
-        for name in ("rank", "tied", "plain", "seen", "under"):
-            mine, theirs = getattr(self, name), getattr(state, name)
+        self.cells += state.cells & ~counting.MARK
+        np.bitwise_and(state.cells, counting.MARK, out=state.cells)
+        for mine, theirs in ((self.rank, state.rank), (self.tied, state.tied)):
             mine += theirs
             theirs[:] = 0
         count = int(state.kept_count[0])
@@ -482,9 +479,8 @@ class _Totals:
 
     def add(self, other: "_Totals") -> None:
         """Add what another thread has counted."""
-        for name in ("rank", "tied", "plain", "seen", "under"):
-            mine = getattr(self, name)
-            mine += getattr(other, name)
+        for mine, theirs in ((self.cells, other.cells), (self.rank, other.rank), (self.tied, other.tied)):
+            mine += theirs
         self.kept += other.kept
         self.lost |= other.lost
 
@@ -595,21 +591,18 @@ def encode_together(
 
 
 def _kept_intervals(
-    table: counting.Tables, intervals: list[tuple[float, float]], plain: Array, seen: Array, under: Array, scores: Array
+    table: counting.Tables, intervals: list[tuple[float, float]], cells: Array, scores: Array
 ) -> list[Kept]:
     """What was kept (``scores``, ascending), an interval at a time, with the number of scores below it."""
-    counts = np.where(table.bucket >= 0, seen[np.maximum(table.bucket, 0)] if len(seen) else 0, plain)
-    before = np.concatenate([[0], np.cumsum(counts)])
+    before = np.concatenate([[0], np.cumsum(cells)])
+    kept_before = np.concatenate([[0], np.cumsum(np.where(table.kept, cells, 0))])
     result = []
     for bottom, top in intervals:
         low, high = np.float32(bottom), np.float32(top)
-        bin_ = int(counting.bins_of(np.array([low]), table.low, table.scale)[0])
-        bucket = int(table.bucket[bin_])
-        # A bucket that two intervals reach into keeps all between them: count from where it begins.
-        begin = np.searchsorted(scores, table.keep_low[bucket], side="left")
         first = np.searchsorted(scores, low, side="left")
         last = np.searchsorted(scores, high, side="right")
-        below = int(before[bin_] + under[bucket] + (first - begin))
+        cell = int(counting.cells_of(np.array([low]), table)[0])
+        below = int(before[cell] + first - kept_before[cell])
         result.append(Kept(float(low), float(high), below, scores[first:last]))
     return result
 

@@ -1,4 +1,4 @@
-"""Counting impostor scores among sorted match scores on the CPU: a few nanoseconds a pair, no list of pairs.
+"""Counting impostor scores among sorted match scores on the CPU: about a nanosecond a pair, no list of pairs.
 
 The README beside this file explains the algorithm.
 """
@@ -10,137 +10,163 @@ import numpy as np
 from triune.functional.kernels.cpu import compile_kernel
 
 # Scores of one bin that wait to be ranked: enough of them that the bin's knots are fetched into the cache once.
-WAITING = 2048
-# Bins that the scores are spread over; one buffer of waiting scores each.
+WAITING = 1024
+# Equal bins that the range of the scores is cut into; each is cut into cells of its own width.
 BINS = 1024
-# Cells of a bin's own table, for each knot in it.
-CELLS_A_KNOT = 4
+# Most cells of a bin: rounding then moves a score by less than the quarter of a cell that both ends have to spare.
+BIN_CELLS = 1024
+# Scores farther from zero than this share the outermost cells; the tables' own numbers stay far from overflow.
+FARTHEST = 1e30
+# Fewest cells of a bin that an interval to keep reaches into.
+KEPT_BIN_CELLS = 64
+# Fewest and most cells in all: their counters, four bytes each, should stay in the second-level cache.
+CELLS = (1 << 12, 1 << 18)
+# The share of the scores that may fall into cells with a knot, if the cells are not too many then.
+MARKED_SHARE = 0.01
+# Added to the counter of a cell with something in it that counting does not settle: the sign says so.
+MARK = np.int32(-(1 << 31))
 
-# No reassociation: a score and a knot must land in bins by exactly the same arithmetic.
+# No reassociation: a score and a knot must land in cells by exactly the same arithmetic.
 _jit = compile_kernel({"nsz", "nnan"})
 
 
 class Tables(NamedTuple):
-    """Where a score stands among the knots (the U distinct match scores), looked up in two steps."""
+    """Where a score stands among the knots (the U distinct match scores): a bin, then one of C cells."""
 
     low: Any
     """Left edge of the first bin, float32."""
+    top: Any
+    """Width of all bins together, float32."""
     scale: Any
     """Bins a unit of score, float32."""
-    bucket: Any
-    """Bin → its bucket, −1 where the bin holds no knot and nothing is kept: its scores are only counted. (BINS,)"""
+    left: Any
+    """Bin → what is subtracted, float32. (BINS,)"""
+    slope: Any
+    """Bin → cells a unit of score, float32. (BINS,)"""
+    begin: Any
+    """Bin → its first cell. (BINS + 1,)"""
     knots: Any
     """Distinct match scores, ascending, and +∞. (U + 1,)"""
-    begin: Any
-    """Bucket → its first knot. (buckets + 1,)"""
-    inner_low: Any
-    """Bucket → left edge of its table. (buckets,)"""
-    inner_scale: Any
-    """Bucket → cells a unit of score. (buckets,)"""
-    cell_begin: Any
-    """Bucket → its first cell. (buckets + 1,)"""
-    cells: Any
-    """Cell → how many of the bucket's knots lie in the cells before it."""
-    keep_low: Any
-    """Bucket → scores from here are kept. (buckets,)"""
-    keep_high: Any
-    """Bucket → up to here. (buckets,)"""
+    before: Any
+    """Cell → how many knots lie in the cells before it, int32. (C + 1,)"""
+    kept: Any
+    """Cell → whether its scores are kept. (C,)"""
+    keeps: Any
+    """Bin → whether it has such a cell. (BINS,)"""
+
+    def marked(self) -> Any:
+        """Cells that hold a knot, or whose scores are kept. (C,)"""
+        return (np.diff(self.before) > 0) | self.kept
 
 
 class State(NamedTuple):
     """What one thread has counted so far."""
 
-    plain: Any
-    """Scores in each bin without a bucket, uint32. (BINS,)"""
+    cells: Any
+    """Scores in each cell, int32; plus MARK where their place is not settled by that. (C,)"""
     rank: Any
-    """Scores with exactly r knots below them, uint32. (U + 1,)"""
+    """Scores of marked cells with exactly r knots below them, uint32. (U + 1,)"""
     tied: Any
     """Scores equal to a knot, uint32. (U + 1,)"""
-    seen: Any
-    """Scores ranked in each bucket, int64. (buckets,)"""
-    under: Any
-    """Of these, those below ``keep_low``, int64. (buckets,)"""
     waiting: Any
-    """Scores to be ranked. (buckets, WAITING)"""
+    """Scores of marked cells, to be ranked. (BINS, WAITING)"""
     filled: Any
-    """How many wait. (buckets,)"""
+    """How many wait. (BINS,)"""
     kept: Any
-    """Scores inside the intervals to keep. (capacity,)"""
+    """Scores of the cells to keep. (capacity,)"""
     kept_count: Any
     """How many there were; more than the capacity means that some were lost. (1,)"""
     chosen: Any
     """Scratch: a row's scores without those of excluded pairs. (columns,)"""
+    offset: Any
+    """Scratch: how far scores lie above ``low``. (max(columns, WAITING),)"""
+    bins: Any
+    """Scratch: their bins, uint32. (columns,)"""
     places: Any
-    """Scratch: bins of a row. (columns,)"""
-    inner: Any
-    """Scratch: cells of the waiting scores. (WAITING,)"""
+    """Scratch: their cells, uint32. (max(columns, WAITING),)"""
+    picked: Any
+    """Scratch: which of them lie in marked cells, uint32. (columns,)"""
 
 
-def tables(knots: Any, low: float, high: float, keep: list[tuple[float, float]]) -> Tables:
+def tables(knots: Any, low: float, high: float, keep: list[tuple[float, float]], sample: Any) -> Tables:
     """Look-up tables for sorted distinct ``knots (U,)`` and bins from ``low`` to ``high``.
+
+    Cells are made small where both knots and scores are many: the share of the scores that meet a knot in their cell,
+    Σ p·k / n over bins with a share p of the scores, k knots and n cells, is least for n in proportion to √(p·k).
 
     Args:
         knots: float32, ascending.
-        low, high: the range that most scores lie in; others fall into the outermost bins.
+        low, high: the range that most scores lie in; others fall into the outermost cells.
         keep: intervals whose scores are to be kept.
+        sample: some of the scores that will be counted.
     """
-    low32 = np.float32(low)
-    span = max(float(np.float32(high)) - float(low32), 1e-30)
-    scale = np.float32(min(BINS / span, 3e37))
-    home = bins_of(knots, low32, scale)
-    wanted = np.zeros(BINS, dtype=bool)
-    wanted[home] = True
-    ends = [bins_of(np.array(pair, dtype=np.float32), low32, scale) for pair in keep]
-    for first, last in ends:
-        wanted[first : last + 1] = True
-    bucket = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int32)
-    used = np.flatnonzero(wanted)
-    begin = np.concatenate([np.searchsorted(home, used), [len(knots)]]).astype(np.int64)
-    keep_low = np.full(len(used), np.inf, dtype=np.float32)
-    keep_high = np.full(len(used), -np.inf, dtype=np.float32)
-    for (bottom, top), (first, last) in zip(keep, ends, strict=True):
-        for b in bucket[first : last + 1]:
-            keep_low[b], keep_high[b] = min(keep_low[b], np.float32(bottom)), max(keep_high[b], np.float32(top))
-    sizes = np.maximum(CELLS_A_KNOT * np.diff(begin), 1)
-    cell_begin = np.concatenate([[0], np.cumsum(sizes + 1)]).astype(np.int64)
-    cells = np.empty(cell_begin[-1], dtype=np.int32)
-    inner_low = np.zeros(len(used), dtype=np.float32)
-    inner_scale = np.ones(len(used), dtype=np.float32)
-    for b in range(len(used)):
-        own = knots[begin[b] : begin[b + 1]]
-        if len(own):
-            # From the knots themselves: an outermost bin may reach far beyond its edge.
-            inner_low[b] = own[0]
-            inner_scale[b] = np.float32(min(sizes[b] / max(float(own[-1]) - float(own[0]), 1e-30), 3e37))
-        place = bins_of(own, inner_low[b], inner_scale[b], int(sizes[b]))
-        cells[cell_begin[b] : cell_begin[b + 1]] = np.searchsorted(place, np.arange(sizes[b] + 1))
-    padded = np.append(knots, np.float32(np.inf)).astype(np.float32)
-    return Tables(low32, scale, bucket, padded, begin, inner_low, inner_scale, cell_begin, cells, keep_low, keep_high)
+    low32 = np.float32(np.clip(low, -FARTHEST, FARTHEST))
+    span = min(max(float(high) - float(low32), 1 / FARTHEST), 2 * FARTHEST)
+    scale, top = np.float32(BINS / span), np.float32(span)
+    share = (np.bincount(_bins(_offset(sample, low32, top), scale), minlength=BINS) + 0.5) / (len(sample) + BINS / 2)
+    held = np.bincount(_bins(_offset(knots, low32, top), scale), minlength=BINS)
+    least = np.ones(BINS, dtype=np.int64)
+    keeps = np.zeros(BINS, dtype=bool)
+    for pair in keep:
+        first, last = _bins(_offset(np.array(pair, dtype=np.float32), low32, top), scale)
+        least[first : last + 1] = KEPT_BIN_CELLS
+        keeps[first : last + 1] = True
+    weights = np.sqrt(share * held)
+    weights /= max(weights.sum(), 1e-300)
+    total = CELLS[0]
+    while True:
+        sizes = np.clip(total * weights, least, BIN_CELLS).astype(np.int64)
+        if total >= CELLS[1] or (share * np.minimum(held / sizes, 1)).sum() <= MARKED_SHARE:
+            break
+        total *= 2
+    begin = np.concatenate([[0], np.cumsum(sizes)])
+    width = 1 / float(scale)
+    steep = (sizes - 0.5) / width
+    left = np.arange(BINS) * width - (begin[:-1] + 0.25) / steep
+    table = Tables(
+        low=low32, top=top, scale=scale, left=left.astype(np.float32), slope=steep.astype(np.float32), begin=begin,
+        knots=np.append(knots, np.float32(np.inf)).astype(np.float32), before=np.zeros(begin[-1] + 1, np.int32),
+        kept=np.zeros(begin[-1], dtype=bool), keeps=keeps,
+    )  # fmt: skip
+    table.before[:] = np.searchsorted(cells_of(knots, table), np.arange(begin[-1] + 1))
+    for pair in keep:
+        first, last = cells_of(np.array(pair, dtype=np.float32), table)
+        table.kept[first : last + 1] = True
+    return table
 
 
-def bins_of(scores: Any, low: Any, scale: Any, count: int = BINS) -> Any:
-    """The bin of each score, by the arithmetic of the kernels; int32, same shape."""
-    place = np.clip((scores.astype(np.float32) - low) * scale, np.float32(0), np.float32(count - 1))
-    return place.astype(np.int32)
+def cells_of(scores: Any, table: Tables) -> Any:
+    """The cell of each score, by the arithmetic of the kernels; int32, same shape."""
+    offset = _offset(scores, table.low, table.top)
+    bins = _bins(offset, table.scale)
+    return ((offset - table.left[bins]) * table.slope[bins]).astype(np.int32)
+
+
+def _offset(scores: Any, low: Any, top: Any) -> Any:
+    return np.clip(scores.astype(np.float32) - low, np.float32(0), top)
+
+
+def _bins(offset: Any, scale: Any) -> Any:
+    return np.minimum(offset * scale, np.float32(BINS - 1)).astype(np.int32)
 
 
 def fresh_state(table: Tables, columns: int, capacity: int) -> State:
     """Nothing counted yet, for rows of up to ``columns`` scores, with room to keep ``capacity`` of them."""
-    buckets = len(table.begin) - 1
     ranks = len(table.knots)
+    scratch = max(columns, WAITING)
     return State(
-        plain=np.zeros(BINS, np.uint32),
+        cells=np.where(table.marked(), MARK, np.int32(0)),
         rank=np.zeros(ranks, np.uint32),
         tied=np.zeros(ranks, np.uint32),
-        seen=np.zeros(buckets, np.int64),
-        under=np.zeros(buckets, np.int64),
-        waiting=np.empty((buckets, WAITING), np.float32),
-        filled=np.zeros(buckets, np.int64),
+        waiting=np.empty((BINS, WAITING), np.float32),
+        filled=np.zeros(BINS, np.uint64),
         kept=np.empty(capacity, np.float32),
         kept_count=np.zeros(1, np.int64),
         chosen=np.empty(columns, np.float32),
-        places=np.empty(columns, np.int32),
-        inner=np.empty(WAITING, np.int32),
+        offset=np.empty(scratch, np.float32),
+        bins=np.empty(columns, np.uint32),
+        places=np.empty(scratch, np.uint32),
+        picked=np.empty(columns, np.uint32),
     )
 
 
@@ -182,73 +208,78 @@ def finish(table: Any, state: Any) -> None:
         state.filled[b] = 0
 
 
+# Indices are unsigned in these loops: Numba tests a signed one for being negative, which costs as much as the rest.
 @_jit
 def _count(scores: Any, table: Any, state: Any) -> None:
-    """Put each score into its bin: count it there, or let it wait to be ranked."""
-    zero, top = np.float32(0), np.float32(len(table.bucket) - 1)
-    low, scale = table.low, table.scale
-    places, plain, bucket, waiting, filled = state.places, state.plain, table.bucket, state.waiting, state.filled
+    """Count each score in its cell; those of marked cells wait to be ranked."""
+    zero, last, one = np.float32(0), np.float32(BINS - 1), np.uint64(1)
+    low, top, scale, left, slope = table.low, table.top, table.scale, table.left, table.slope
+    offset, bins, places, picked, cells = state.offset, state.bins, state.places, state.picked, state.cells
     for j in range(len(scores)):
-        places[j] = np.int32(min(max((scores[j] - low) * scale, zero), top))
+        u = min(max(scores[j] - low, zero), top)
+        offset[j] = u
+        bins[j] = np.uint32(min(u * scale, last))
     for j in range(len(scores)):
-        place = places[j]
-        b = bucket[place]
-        if b < 0:
-            plain[place] += np.uint32(1)
-        else:
-            n = filled[b]
-            waiting[b, n] = scores[j]
-            n += 1
-            if n == WAITING:
-                _rank(b, n, table, state)
-                n = 0
-            filled[b] = n
+        b = bins[j]
+        places[j] = np.uint32((offset[j] - left[b]) * slope[b])
+    n = np.uint64(0)
+    for j in range(len(scores)):
+        c = places[j]
+        seen = cells[c]
+        cells[c] = seen + np.int32(1)
+        picked[n] = j
+        n += np.uint64(seen < 0)
+    waiting, filled = state.waiting, state.filled
+    for e in range(n):
+        j = picked[e]
+        b = bins[j]
+        k = filled[b]
+        waiting[b, k] = scores[j]
+        k += one
+        if k == np.uint64(WAITING):
+            _rank(b, k, table, state)
+            k = np.uint64(0)
+        filled[b] = k
 
 
 @_jit
 def _rank(b: int, count: int, table: Any, state: Any) -> None:
-    """Rank the waiting scores of a bucket among its knots, and keep those that are to be kept."""
-    base = table.begin[b]
-    knots, rank, tied = table.knots[base:], state.rank[base:], state.tied[base:]
-    cells = table.cells[table.cell_begin[b] : table.cell_begin[b + 1]]
-    low, scale = table.inner_low[b], table.inner_scale[b]
-    zero, top = np.float32(0), np.float32(len(cells) - 2)
-    scores, inner = state.waiting[b], state.inner
+    """Rank the waiting scores of a bin among its knots, and keep those that are to be kept."""
+    zero, one = np.float32(0), np.uint64(1)
+    low, top, left, slope = table.low, table.top, table.left[b], table.slope[b]
+    knots, before, rank, tied = table.knots, table.before, state.rank, state.tied
+    scores, places = state.waiting[b], state.places
     for e in range(count):
-        inner[e] = np.int32(min(max((scores[e] - low) * scale, zero), top))
+        u = min(max(scores[e] - low, zero), top)
+        places[e] = np.uint32((u - left) * slope)
     for e in range(count):
         s = scores[e]
-        r = np.int64(cells[inner[e]])
-        end = np.int64(cells[inner[e] + 1])
-        # Most cells hold one knot or none. Without a knot of its own, a cell's next knot lies above: no branch on that.
-        several = end - r > 1
-        r += knots[r] < s
+        c = np.uint64(places[e])
+        r = np.uint64(before[c])
+        end = np.uint64(before[c + one])
+        # Most cells hold one knot. A kept cell may hold none: the next knot then lies above, so no branch on that.
+        several = end - r > one
+        r += np.uint64(knots[r] < s)
         if several:
-            while end - r > 8:
-                middle = (r + end) >> 1
+            while end - r > np.uint64(8):
+                middle = (r + end) >> one
                 if knots[middle] < s:
-                    r = middle + 1
+                    r = middle + one
                 else:
                     end = middle
             while r < end and knots[r] < s:
-                r += 1
+                r += one
         rank[r] += np.uint32(1)
         if knots[r] == s:
             tied[r] += np.uint32(1)
-    state.seen[b] += count
-    bottom, height = table.keep_low[b], table.keep_high[b]
-    if bottom <= height:
-        n, under = state.kept_count[0], 0
+    if table.keeps[b]:
+        n = state.kept_count[0]
         for e in range(count):
-            s = scores[e]
-            if s < bottom:
-                under += 1
-            elif s <= height:
+            if table.kept[places[e]]:
                 if n < len(state.kept):
-                    state.kept[n] = s
+                    state.kept[n] = scores[e]
                 n += 1
         state.kept_count[0] = n
-        state.under[b] += under
 
 
 @compile_kernel({"nsz"})
