@@ -25,6 +25,7 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(tiles, "ROWS", 16)
     monkeypatch.setattr(tiles, "COLUMNS", 32)
     monkeypatch.setattr(tiles, "SAMPLE", (2000, 2000))
+    monkeypatch.setattr(tiles, "SAMPLED", 500)
     monkeypatch.setattr(pairs, "LISTED_PAIRS", -1)
 
 

@@ -28,7 +28,7 @@ DEVICE_CELLS = 64
 """How many times as many rows, and as many columns, a tile has on other devices, which want large products."""
 SAMPLE = (1 << 15, 1 << 22)
 """Fewest and most pairs drawn to foresee where thresholds will lie."""
-SAMPLED = 1 << 12
+SAMPLED = 1 << 14
 """Pairs drawn at a time."""
 KEPT = 1 << 26
 """Most scores kept around thresholds, in all: 256 MiB."""
@@ -132,8 +132,13 @@ class PairTiles:
         """The scores of all matching pairs, ascending, float32."""
 
         def matching(row: int, column: int) -> bool:
+            # Runs of matching columns follow each other down the rows.
+            height, width = self.tile_size()
+            start, stop = self.spans[row, 1], self.spans[min(row + height, len(self.x)) - 1, 2]
+            if stop <= column or start >= column + width or not self.own_tile(row, column):
+                return False
             first, last = self._runs(row, column)
-            return self.own_tile(row, column) and bool((last > first).any())
+            return bool((last > first).any())
 
         def collect(tile: Tile, parts: list[Array]) -> None:
             first, last = self._runs(tile.row, tile.column)
@@ -279,6 +284,8 @@ class PairTiles:
         height, width = self.tile_size()
         spans = self.spans[row : row + height]
         end = min(column + width, len(self.y))
+        if max(spans[0, 2], column) < end:
+            return True
         before = np.minimum(spans[:, 1], end) > np.maximum(spans[:, 0], column)
         after = np.maximum(spans[:, 2], column) < end
         return bool((before | after).any())
@@ -297,21 +304,17 @@ class PairTiles:
 
     def sample(self) -> Array:
         """Some impostor scores, drawn evenly, ascending; to foresee by, not to report."""
-        g = np.random.default_rng(0)
         drawn = min(max(self.total >> 10, SAMPLE[0]), SAMPLE[1])
-        scores, count = np.empty(drawn, dtype=np.float32), 0
-        for start in range(0, drawn, SAMPLED):
-            part = self._drawn(g, min(SAMPLED, drawn - start))
-            scores[count : count + len(part)] = part
-            count += len(part)
-        scores = scores[:count]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            scores = np.concatenate(list(pool.map(self._drawn, range(-(-drawn // SAMPLED)))))
         scores.sort()
         return scores
 
-    def _drawn(self, g: np.random.Generator, count: int) -> Array:
-        """The scores of so many pairs drawn evenly, as far as these are impostors."""
-        rows = g.integers(0, len(self.x), count)
-        columns = g.integers(0, len(self.y), count)
+    def _drawn(self, part: int) -> Array:
+        """The scores of a part of the sample, as far as its pairs are impostors."""
+        g = np.random.default_rng(part)
+        rows = g.integers(0, len(self.x), SAMPLED)
+        columns = g.integers(0, len(self.y), SAMPLED)
         if self.y is self.x:
             rows, columns = np.minimum(rows, columns), np.maximum(rows, columns)
         spans = self.spans[rows]
@@ -319,14 +322,14 @@ class PairTiles:
         groups = self.impostor_groups()
         if len(groups[0]):
             kept &= groups[0][rows] != groups[1][columns]
-        x, y = self.x[torch.from_numpy(rows[kept])], self.y[torch.from_numpy(columns[kept])]
-        if self.metric == "cosine":
-            scores = (x * y).sum(1)
+        rows, columns, dot = rows[kept], columns[kept], self.metric == "cosine"
+        scores: Array
+        if self.x.device.type == "cpu":
+            scores = counting.scores_of_pairs(self.x.numpy(), self.y.numpy(), rows, columns, dot)
         else:
-            squared = (x - y).square().sum(1)
-            scores = -squared if self.metric == "squared_euclidean" else -squared.sqrt()
-        found: Array = scores.cpu().numpy()
-        return found
+            x, y = self.x[torch.from_numpy(rows)], self.y[torch.from_numpy(columns)]
+            scores = ((x * y).sum(1) if dot else -(x - y).square().sum(1)).cpu().numpy()
+        return scores if self.metric != "euclidean" else -np.sqrt(-scores)
 
     def gathered(self, parts: list[Array]) -> list[Array]:
         """The parts of all processes."""

@@ -282,6 +282,33 @@ def _rank(b: int, count: int, table: Any, state: Any) -> None:
         state.kept_count[0] = n
 
 
+@compile_kernel({"nsz", "nnan", "reassoc", "contract"})
+def scores_of_pairs(x: Any, y: Any, rows: Any, columns: Any, dot: bool) -> Any:
+    """x[rows]·y[columns], or minus their squared distances, to rounding; no copy of the rows is made.
+
+    Args:
+        x, y: embeddings (N, D) and (M, D).
+        rows, columns: which of them, int64 (P,).
+        dot: whether products are wanted.
+
+    Returns:
+        float32 (P,).
+    """
+    scores = np.empty(len(rows), np.float32)
+    for p in range(len(rows)):
+        a, b = x[rows[p]], y[columns[p]]
+        total = np.float32(0)
+        if dot:
+            for k in range(len(a)):
+                total += a[k] * b[k]
+        else:
+            for k in range(len(a)):
+                difference = a[k] - b[k]
+                total -= difference * difference
+        scores[p] = total
+    return scores
+
+
 @compile_kernel({"nsz"})
 def distances_in_place(gram: Any, x: Any, y: Any, x_squares: Any, y_squares: Any, square: bool) -> None:
     """Turn x·yᵀ into minus the (squared) distance.
