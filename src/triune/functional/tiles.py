@@ -30,6 +30,8 @@ SAMPLE = (1 << 15, 1 << 22)
 """Fewest and most pairs drawn to foresee where thresholds will lie."""
 SAMPLED = 1 << 14
 """Pairs drawn at a time."""
+OUTLINE = 1 << 18
+"""Scores of the sample, evenly spaced in their order, by which bins and cells are laid out."""
 KEPT = 1 << 26
 """Most scores kept around thresholds, in all: 256 MiB."""
 COPIED = 1 << 12
@@ -168,6 +170,8 @@ class PairTiles:
         """
         sample = self.sample()
         intervals, capacity = foreseen(sample, self.total, fprs)
+        # The rest needs a rough picture alone, and the memory is wanted for the counters.
+        sample = sample[:: -(-len(sample) // OUTLINE)].copy() if len(sample) > OUTLINE else sample
         ends = np.concatenate([sample, knots[[0, -1]]])
         # Bins cover what nearly all scores lie in: a few far away must not make them coarse.
         low, high = np.quantile(ends, [0.0005, 0.9995]) if len(ends) > 100 else (ends.min(), ends.max())
@@ -175,7 +179,7 @@ class PairTiles:
         if intervals:
             # Cells are kept whole: a few more scores than the intervals hold.
             share = table.kept[counting.cells_of(sample, table)].mean()
-            capacity = max(capacity, int(share * self.total * 1.1) + 1000)
+            capacity = max(capacity, int(share * self.total * 1.2) + 1000)
         on_cpu = self.x.device.type == "cpu"
         totals = (self._count_on_cpu if on_cpu else self._count_by_torch)(table, capacity)
         return self._joined(table, intervals, totals)
@@ -305,10 +309,20 @@ class PairTiles:
     def sample(self) -> Array:
         """Some impostor scores, drawn evenly, ascending; to foresee by, not to report."""
         drawn = min(max(self.total >> 10, SAMPLE[0]), SAMPLE[1])
+        parts = -(-drawn // SAMPLED)
+        # Places that no score is written to sort last.
+        scores = np.full((parts, SAMPLED), np.nan, dtype=np.float32)
+
+        def draw(part: int) -> int:
+            found = self._drawn(part)
+            scores[part, : len(found)] = found
+            return len(found)
+
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            scores = np.concatenate(list(pool.map(self._drawn, range(-(-drawn // SAMPLED)))))
-        scores.sort()
-        return scores
+            count = sum(pool.map(draw, range(parts)))
+        flat = scores.reshape(-1)
+        flat.sort()
+        return flat[:count]
 
     def _drawn(self, part: int) -> Array:
         """The scores of a part of the sample, as far as its pairs are impostors."""
