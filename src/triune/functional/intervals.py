@@ -27,7 +27,7 @@ from triune.functional.kernels import resampling
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification, verify_scores
-from triune.functional.tiles import encode_together, process_share, scores_between, sorted_rows
+from triune.functional.tiles import PairTiles, encode_together, process_share, scores_between, sorted_rows
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -207,7 +207,7 @@ def bootstrap_verification(
     exact = verification or verify_embeddings(
         embeddings, labels, metric=metric, groups=groups, fprs=fprs, divide_over=divide_over
     )
-    items, _ = Items.prepare(embeddings, labels, metric, groups)
+    items, _ = Items.prepare(embeddings, labels, metric, groups, exact)
     weights = draw_weights(items.identities, resamples, seed)
     found = items.match_scores()
     witnesses = len({code for scores, code in found if len(scores)})
@@ -445,9 +445,14 @@ class Items:
 
     @classmethod
     def prepare(
-        cls, embeddings: Embeddings, labels: Labels, metric: Metric, groups: Labels | None
+        cls,
+        embeddings: Embeddings,
+        labels: Labels,
+        metric: Metric,
+        groups: Labels | None,
+        verification: Verification | None = None,
     ) -> tuple["Items", Array]:
-        """Check the items and sort them; the order as well."""
+        """Check the items and sort them; the order as well. A verification of the same items may have them sorted."""
         check_metric(metric)
         x = as_embeddings(embeddings).detach().cpu()
         check_finite(x)
@@ -458,7 +463,10 @@ class Items:
             kinds = encode_labels(groups, count=len(x), name="groups", device="cpu").numpy()[order]
         sorted_codes = codes[order].astype(np.int32)
         count = int(sorted_codes[-1]) + 1 if len(x) else 0
-        return cls(sorted_rows(x.float(), order, metric), sorted_codes, kinds, metric, count), order
+        rows = _sorted_before(verification, order, metric)
+        if rows is None:
+            rows = sorted_rows(x.float(), order, metric)
+        return cls(rows, sorted_codes, kinds, metric, count), order
 
     def take(self, rows: Array) -> "Items":
         """Some of the items, still sorted."""
@@ -625,6 +633,14 @@ def _weigh_items(items: Items, knots: Array, weights: Array, histograms: Array) 
     finally:
         torch.set_num_threads(threads)
     histograms[skip] += left
+
+
+def _sorted_before(verification: Verification | None, order: Array, metric: Metric) -> Tensor | None:
+    """The rows that a verification holds, where they are in this very order: at N = 100,000 a copy counts."""
+    tiles = getattr(verification.impostor, "visits", None) if verification is not None else None
+    if not isinstance(tiles, PairTiles) or tiles.x is not tiles.y or tiles.metric != metric:
+        return None
+    return tiles.x if tiles.x.device.type == "cpu" and np.array_equal(tiles.orders[0], order) else None
 
 
 def _fullest_bin(items: Items, knots: Array) -> int:
