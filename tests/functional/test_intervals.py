@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
+from triune.functional import intervals, pairs
 from triune.functional.intervals import (
     bootstrap_scores,
     bootstrap_verification,
@@ -336,3 +338,17 @@ def test_the_kernel_weighs_in_64_bits_as_in_32():
         room = resampling.scratch(36, 5, 7)
         resampling.weigh_block(scores, 0, codes, np.empty(0, np.int64), knots, weights, 1, histogram, room)
         np.testing.assert_array_equal(histogram, by_hand)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_sorted_rows_of_a_verification_are_taken_where_they_fit(metric, monkeypatch):
+    monkeypatch.setattr(pairs, "LISTED_PAIRS", -1)
+    g = np.random.default_rng(0)
+    x, y = g.normal(size=(60, 5)).astype(np.float32), g.integers(0, 9, 60)
+    verification = pairs.verify_embeddings(x, y, metric=metric)
+    alone, _ = intervals.Items.prepare(x, y, metric, None)
+    shared, _ = intervals.Items.prepare(x, y, metric, None, verification)
+    assert torch.equal(alone.x, shared.x)
+    assert shared.x.data_ptr() == verification.impostor.visits.x.data_ptr()
+    other, _ = intervals.Items.prepare(x, y, "squared_euclidean", None, verification)
+    assert other.x.data_ptr() != shared.x.data_ptr()
