@@ -334,9 +334,12 @@ def _all_by_kernel(
 
         totals, x_grad, sorted_grad = gpu.all_triplets(gpu.pose(x, y, *groups, own, metric), margin, gap, differentiate)
     else:
-        from triune.functional.kernels import cpu
+        from triune.functional.kernels import cpu, one_set
 
-        totals, x_grad, sorted_grad = cpu.all_triplets(cpu.pose(x, y, *groups, own, metric), margin, gap, differentiate)
+        problem = cpu.pose(x, y, *groups, own, metric)
+        if margin != "soft" and one_set.fits(problem):
+            return *one_set.all_triplets(problem, margin, gap, differentiate), None
+        totals, x_grad, sorted_grad = cpu.all_triplets(problem, margin, gap, differentiate)
     if sorted_grad is None:
         return totals, None, None
     y_grad = torch.empty_like(sorted_grad)
@@ -522,7 +525,10 @@ def _no_triplets(distances: Tensor) -> Sums:
 
 
 class _Solved(torch.autograd.Function):
-    """Sums whose gradient was computed along with them: ``solve(x, y, differentiate)`` → sums (5,), dx, dy."""
+    """Sums whose gradient was computed along with them: ``solve(x, y, differentiate)`` → sums (5,), dx, dy.
+
+    Where x and y are one tensor, dx may be the whole gradient and dy None.
+    """
 
     @staticmethod
     def forward(
@@ -537,7 +543,7 @@ class _Solved(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         scaled = [
-            gradient * grad.to(gradient.dtype) if needed else None
+            gradient * grad.to(gradient.dtype) if needed and gradient is not None else None
             for gradient, needed in zip(ctx.gradients, ctx.needs_input_grad)
         ]
         if torch.is_grad_enabled():  # backward(create_graph=True)

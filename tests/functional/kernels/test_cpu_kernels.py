@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from triune.functional.distances import unit
-from triune.functional.kernels import choose_path, cpu
+from triune.functional.kernels import choose_path, cpu, one_set
 from triune.functional.losses import triplet_loss
 from triune.functional.triplets import mine_triplets
 
@@ -138,8 +138,9 @@ def test_small_blocks_and_threads_change_nothing(margin, monkeypatch):
     x, labels = batch(300, 9)
     whole = triplet_loss(x, labels, margin=margin)
     mined = mine_triplets(x, labels, "semihard")
-    monkeypatch.setattr(cpu, "BLOCK_CELLS", 70 * 300)
-    monkeypatch.setattr(cpu, "PARALLEL_CELLS", 1)
+    monkeypatch.setattr(cpu, "SHARE_CELLS", 70 * 300)
+    monkeypatch.setattr(cpu, "THREAD_CELLS", 1)
+    monkeypatch.setattr(one_set, "TILES", (70, 70))
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -150,6 +151,41 @@ def test_small_blocks_and_threads_change_nothing(margin, monkeypatch):
     for a, b in zip(blocked, whole):
         torch.testing.assert_close(a, b)
     torch.testing.assert_close(*(torch.autograd.grad(each.loss, x)[0] for each in (blocked, whole)))
+
+
+@metrics
+@pytest.mark.parametrize("gap", [None, (0.0, 0.3)])
+@pytest.mark.parametrize("count", [2, 31, 150, 161])
+def test_one_set_in_ragged_tiles_with_classes_that_end_inside_them(metric, gap, count, monkeypatch):
+    """Tiles on the diagonal and beside it, whole and cut, classes of one item and classes over two tiles."""
+    monkeypatch.setattr(one_set, "TILES", (31, 31))
+    x, labels = batch(count, 1 + count // 3, lattice=metric != "cosine")
+    assert_equals_float64(x, labels, margin=0.2, metric=metric, gap=gap)
+
+
+def test_one_set_adds_up_alike_however_many_threads_there_are(monkeypatch):
+    monkeypatch.setattr(one_set, "TILES", (70, 70))
+    monkeypatch.setattr(cpu, "THREAD_CELLS", 1)
+    x, labels = batch(400, 60)
+    threads, results = torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            loss = triplet_loss(x, labels).loss
+            results.append((loss, *torch.autograd.grad(loss, x)))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_a_tournament_visits_every_pair_of_blocks_once_and_no_block_twice_a_round(count):
+    blocks = [slice(k, k + 1) for k in range(count)]
+    played = [[(a.start, b.start) for a, b in tiles] for tiles in one_set.rounds(blocks)]
+    assert sorted(pair for tiles in played for pair in tiles) == [(a, b) for a in range(count) for b in range(a, count)]
+    for tiles in played:
+        blocks_of_a_round = [block for a, b in tiles for block in {a, b}]
+        assert len(blocks_of_a_round) == len(set(blocks_of_a_round))
 
 
 def _loss_in_child(queue):

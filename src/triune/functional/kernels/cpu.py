@@ -1,24 +1,27 @@
-"""Triplet kernels for the CPU: a matrix product by torch, everything else on one row of it at a time in Numba.
+"""Triplet kernels for the CPU: matrix products by torch, everything else on one row of them at a time in Numba.
 
 The README beside this file explains the algorithms. Every function takes float32; torch's thread count is used.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 
-# Cells of the Gram matrix held at a time: 8 MiB, so that a block is still in the cache when it is used.
-BLOCK_CELLS = 1 << 21
+from triune.functional.kernels.threads import one_torch_thread_each
+
+# Cells of the Gram matrix that a thread works on at a time: 1 MiB, so that they are in the cache when they are used.
+SHARE_CELLS = 1 << 18
+# With fewer than this for each, starting threads takes longer than they save.
+THREAD_CELLS = 1 << 20
+# Shares held at a time. The gradient of the reference rows waits for all of them.
+SHARES = 8
 # Gram-based squared distances below this share of ‖x‖² + ‖y‖² have lost digits and are computed from differences.
 CLOSE = np.float32(1e-3)
-# Smaller blocks are not worth a second thread.
-PARALLEL_CELLS = 1 << 16
 # With more positives than this an anchor's negatives are ranked by binary search instead of by comparing to each.
 LINEAR_POSITIVES = 100
 LINEAR_SEMIHARD = 3
@@ -50,6 +53,9 @@ def compile_kernel(flags: set[str]) -> Any:
 _jit = compile_kernel(_FAST)
 
 
+Share: TypeAlias = tuple[slice, Tensor]  # rows, and room for their products with the reference rows
+
+
 class Problem(NamedTuple):
     """N anchors and M reference rows sorted by label, as NumPy float32 and int64 arrays."""
 
@@ -70,6 +76,8 @@ class Problem(NamedTuple):
     order: Any
     """The original index of each sorted reference row, (M,)."""
     metric: int
+    one_set: bool
+    """The anchors are the reference rows, and each is its own."""
 
 
 def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: Tensor, metric: str) -> Problem:
@@ -84,6 +92,7 @@ def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: 
         own: the anchor's own row in the unsorted y, −1 for none (N,).
         metric: which distance.
     """
+    same = (x.data_ptr(), x.shape, x.stride()) == (y.data_ptr(), y.shape, y.stride())
     x, y = x.detach().contiguous(), y.detach()[order]
     place = torch.empty_like(order)
     place[order] = torch.arange(order.shape[0])
@@ -92,7 +101,8 @@ def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: 
         own = torch.where((start <= own) & (own < stop), own, -1)
     norms = x.square().sum(1), y.square().sum(1)
     arrays: list[Any] = [each.numpy() for each in (x, y, *norms, start, stop, own, order)]
-    return Problem(*arrays, METRICS[metric])  # type: ignore[call-arg]
+    one_set = same and bool(torch.equal(own, place))
+    return Problem(*arrays, METRICS[metric], one_set)  # type: ignore[call-arg]
 
 
 @torch.no_grad()
@@ -106,20 +116,32 @@ def all_triplets(
         (loss, triplets, active, Σ d(a,p), Σ d(a,n)) in float64, shape (5,); if asked to differentiate, the gradients of
         the summed loss with respect to ``x`` (N, D) and to the *sorted* ``y`` (M, D), each one matrix product more.
     """
-    totals = np.zeros(5)
     x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
     x_one, y_one = (torch.cat([each, torch.ones(len(each), 1)], 1) for each in (x, y))
     x_grad, y_grad = torch.zeros_like(x_one), torch.zeros_like(y_one)
     low, high = (-np.inf, np.inf) if gap is None else gap
-    options: list[Any]
-    for rows, block in _gram_blocks(problem):
-        work, options = (_soft_rows, []) if margin == "soft" else (_hinge_rows, [np.float32(margin)])
-        options += [np.float32(low), np.float32(high), gap is not None, differentiate]
-        for part in _in_threads(len(block), work, (block.numpy(), problem, rows.start, *options)):
-            totals += part
+    work, first = (_soft_rows, []) if margin == "soft" else (_hinge_rows, [np.float32(margin)])
+    options: list[Any] = [*first, np.float32(low), np.float32(high), gap is not None, differentiate]
+
+    @torch.inference_mode()
+    def sum_rows(share: Share) -> Any:
+        rows, block = share
+        torch.mm(x[rows], y.T, out=block)
+        sums = work(0, len(block), block.numpy(), problem, rows.start, *options)
         if differentiate:  # the block now holds V with d loss / dx = Σ V (x − y)
             torch.mm(block, y_one, out=x_grad[rows])
-            y_grad.addmm_(block.T, x_one[rows])
+        return sums
+
+    @torch.inference_mode()
+    def pull(columns: slice, rows: slice, block: Tensor) -> None:
+        y_grad[columns].addmm_(block[:, columns].T, x_one[rows])
+
+    totals = np.zeros(5)
+    with one_torch_thread_each(threads_for(len(x) * len(y))) as each:
+        for rows, block, shares in _rounds(problem):
+            totals += np.sum(each(sum_rows, shares), axis=0)
+            if differentiate:  # divided by columns: no two threads may add to one row of the gradient
+                each(partial(pull, rows=rows, block=block), _slices(len(y), -(-len(y) // SHARES)))
     if not differentiate:
         return torch.from_numpy(totals), None, None
     return (
@@ -145,73 +167,86 @@ def mine(
     positive, negative = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
     low, high = (-np.inf, np.inf) if gap is None else gap
     options = (STRATEGIES[strategy], np.float32(margin), np.float32(low), np.float32(high), gap is not None)
-    for rows, block in _gram_blocks(problem):
-        _in_threads(
-            len(block), _mine_rows, (block.numpy(), problem, rows.start, *options, ends - slots, positive, negative)
-        )
+    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+
+    @torch.inference_mode()
+    def mine_rows(share: Share) -> None:
+        rows, block = share
+        torch.mm(x[rows], y.T, out=block)
+        _mine_rows(0, len(block), block.numpy(), problem, rows.start, *options, ends - slots, positive, negative)
+
+    with one_torch_thread_each(threads_for(len(x) * len(y))) as each:
+        for _, _, shares in _rounds(problem):
+            each(mine_rows, shares)
     kept = negative >= 0
     anchor = np.repeat(np.arange(len(slots)), slots)
     first, second, third = (torch.from_numpy(each[kept]) for each in (anchor, positive, negative))
     return first, second, third
 
 
-def _gram_blocks(problem: Problem) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of x·yᵀ, block by block, in one buffer that is used again."""
-    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
-    if len(x) == 0 or len(y) == 0:
-        return
-    step = min(len(x), max(16, BLOCK_CELLS // len(y)))
-    buffer = torch.empty(step, len(y))
-    for begin in range(0, len(x), step):
-        rows = slice(begin, min(begin + step, len(x)))
-        block = buffer[: rows.stop - rows.start]
-        torch.mm(x[rows], y.T, out=block)
-        yield rows, block
+def threads_for(cells: int) -> int:
+    """How many threads are worth starting for so many distances."""
+    return max(1, min(torch.get_num_threads(), cells // THREAD_CELLS))
 
 
-def _in_threads(rows: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
-    """``work(first, last, *arguments)`` on shares of the rows, one a thread; Numba lets go of the GIL.
+def _rounds(problem: Problem) -> Iterator[tuple[slice, Tensor, list[Share]]]:
+    """Rows in rounds, with room for their products with y in one buffer that is used again, and each round in shares.
 
-    Threads of our own, not Numba's parallel loops: those abort the process after a fork (OpenMP) or when two threads
-    call them (workqueue), and take ten times as long to compile.
+    What is summed with what depends on the sizes alone, not on how many threads there are (up to SHARES of them).
     """
-    threads = min(torch.get_num_threads(), rows)
-    if threads == 1 or arguments[0].size < PARALLEL_CELLS:
-        return [work(0, rows, *arguments)]
-    bounds = np.linspace(0, rows, 4 * threads + 1).astype(np.int64)
-    with ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(work, a, b, *arguments) for a, b in pairwise(bounds) if b > a]
-        return [job.result() for job in jobs]
+    count, width = len(problem.x), len(problem.y)
+    if count == 0 or width == 0:
+        return
+    height = max(16, SHARE_CELLS // width)
+    # Short shares of many columns are few at a time: they fill the memory.
+    together = SHARES if height > 16 else min(SHARES, torch.get_num_threads())
+    buffer = torch.empty(min(count, together * height), width)
+    for rows in _slices(count, together * height):
+        block = buffer[: rows.stop - rows.start]
+        shares = [
+            (slice(rows.start + part.start, rows.start + part.stop), block[part])
+            for part in _slices(len(block), height)
+        ]
+        yield rows, block, shares
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    """Consecutive slices of a size that cover ``range(count)``."""
+    return [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
 
 
 @_jit
 def _distance_row(gram: Any, problem: Any, i: int, d: Any) -> None:
     """Distances of anchor i to every reference row, from its row of the Gram matrix; infinite to itself."""
-    count, width = problem.y.shape
-    norm, own = problem.x_norm[i], problem.own[i]
-    if own >= 0:
-        gram[own] = -np.inf
-    lost = np.float32(np.inf)
-    for j in range(count):
-        both = norm + problem.y_norm[j]
+    if problem.own[i] >= 0:
+        gram[problem.own[i]] = -np.inf
+    distances(gram, problem.x[i], problem.x_norm[i], problem.y, problem.y_norm, problem.metric, d)
+
+
+@_jit
+def distances(gram: Any, x: Any, norm: Any, y: Any, y_norm: Any, metric: int, d: Any) -> None:
+    """Distances of a row x to rows y, from their products."""
+    lost = np.float32(0)  # a sum vectorises, the smallest does not
+    for j in range(len(d)):
+        both = norm + y_norm[j]
         squared = both - np.float32(2) * gram[j]
         d[j] = squared
-        lost = min(lost, squared - CLOSE * both)
-    if lost < 0:
-        for j in range(count):
-            if d[j] < CLOSE * (norm + problem.y_norm[j]):
+        lost += np.float32(1) if squared < CLOSE * both else np.float32(0)
+    if lost > 0:
+        for j in range(len(d)):
+            if d[j] < CLOSE * (norm + y_norm[j]):
                 total = np.float32(0)
-                for k in range(width):
-                    difference = problem.x[i, k] - problem.y[j, k]
+                for k in range(len(x)):
+                    difference = x[k] - y[j, k]
                     total += difference * difference
                 d[j] = total
-    if problem.metric == 0:
-        for j in range(count):
+    if metric == 0:
+        for j in range(len(d)):
             d[j] = np.sqrt(d[j])
-    elif problem.metric == 2:
+    elif metric == 2:
         zero = np.float32(0.5) if norm == 0 else np.float32(0)
-        for j in range(count):
-            d[j] = np.float32(0.5) * d[j] + zero + (np.float32(0.5) if problem.y_norm[j] == 0 else np.float32(0))
+        for j in range(len(d)):
+            d[j] = np.float32(0.5) * d[j] + zero + (np.float32(0.5) if y_norm[j] == 0 else np.float32(0))
 
 
 @_jit
@@ -252,7 +287,7 @@ def _sort(values: Any, payload: Any, size: int) -> None:
 
 
 @_jit
-def _slope(weight: Any, d: Any, metric: int) -> Any:
+def slope(weight: Any, d: Any, metric: int) -> Any:
     """V from the weight of a distance: its gradient with respect to x is V (x − y)."""
     if metric == 0:
         return weight / d if d > 0 else np.float32(0)
@@ -261,7 +296,7 @@ def _slope(weight: Any, d: Any, metric: int) -> Any:
 
 @_jit
 def _slopes(c: Any, d: Any, metric: int, out: Any) -> None:
-    """:func:`_slope` of the weights −c of a run of negatives."""
+    """:func:`slope` of the weights −c of a run of negatives."""
     if metric == 0:
         for j in range(len(c)):
             out[j] = -c[j] / d[j] if d[j] > 0 else np.float32(0)
@@ -360,7 +395,7 @@ def _hinge_rows(
             _slopes(c[stop:], d[stop:], metric, out[stop:])
             out[start:stop] = 0
             for k in range(size):
-                out[column[k]] = _slope(r[k], ap[k], metric)
+                out[column[k]] = slope(r[k], ap[k], metric)
     return totals
 
 
@@ -536,7 +571,7 @@ def _soft_rows(
             _slopes(c[stop:], d[stop:], metric, out[stop:])
             out[start:stop] = 0
             for k in range(size):
-                out[column[k]] = _slope(np.float32(r[k]), ap[k], metric)
+                out[column[k]] = slope(np.float32(r[k]), ap[k], metric)
     totals[2] = totals[1]
     return totals
 
