@@ -312,7 +312,10 @@ def _mined(
     if metric == "cosine":
         x, y = (u := unit(x)), u if y is x else unit(y)
     groups = group_by_label(codes, reference_codes)
-    solve = partial(_all_by_kernel, groups=groups, own=own, margin=margin, metric=metric, gap=gap, path=path)
+    # Not by comparing addresses: a detached reference has the same, and takes no gradient.
+    solve = partial(
+        _all_by_kernel, groups=groups, own=own, margin=margin, metric=metric, gap=gap, path=path, same=y is x
+    )
     return Sums(*_Solved.apply(x, y, solve))
 
 
@@ -327,6 +330,7 @@ def _all_by_kernel(
     metric: Metric,
     gap: Gap | None,
     path: Path,
+    same: bool,
 ) -> Solution:
     """Sums over all triplets, and the gradients of their loss, by the Numba or Triton kernels."""
     if path == "triton":
@@ -336,7 +340,7 @@ def _all_by_kernel(
     else:
         from triune.functional.kernels import cpu, one_set
 
-        problem = cpu.pose(x, y, *groups, own, metric)
+        problem = cpu.pose(x, y, *groups, own, metric, same)
         if margin != "soft" and one_set.fits(problem):
             return *one_set.all_triplets(problem, margin, gap, differentiate), None
         totals, x_grad, sorted_grad = cpu.all_triplets(problem, margin, gap, differentiate)

@@ -163,6 +163,19 @@ def test_one_set_in_ragged_tiles_with_classes_that_end_inside_them(metric, gap, 
     assert_equals_float64(x, labels, margin=0.2, metric=metric, gap=gap)
 
 
+@pytest.mark.parametrize("fixed", ["embeddings", "reference"])
+def test_a_reference_of_the_same_memory_that_takes_no_gradient_is_not_one_set(fixed):
+    x, labels = batch(40, 10)
+
+    def gradient(x):
+        parts = {"embeddings": x, "reference": x} | {fixed: x.detach()}
+        options = {"reference_labels": labels, "own_rows": torch.arange(40), "reduction": "sum"}
+        return torch.autograd.grad(triplet_loss(labels=labels, **parts, **options).loss, x)[0]
+
+    exact = gradient(x.detach().double().requires_grad_())
+    torch.testing.assert_close(gradient(x).double(), exact, rtol=1e-4, atol=1e-4)
+
+
 def test_one_set_adds_up_alike_however_many_threads_there_are(monkeypatch):
     monkeypatch.setattr(one_set, "TILES", (70, 70))
     monkeypatch.setattr(cpu, "THREAD_CELLS", 1)

@@ -77,10 +77,12 @@ class Problem(NamedTuple):
     """The original index of each sorted reference row, (M,)."""
     metric: int
     one_set: bool
-    """The anchors are the reference rows, and each is its own."""
+    """The anchors are the reference rows, one variable, and each is its own."""
 
 
-def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: Tensor, metric: str) -> Problem:
+def pose(
+    x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: Tensor, metric: str, same: bool = False
+) -> Problem:
     """A problem from float32 tensors, with y not yet sorted by label, and unit rows for the cosine.
 
     Args:
@@ -91,8 +93,8 @@ def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: 
         stop: one past the last (N,).
         own: the anchor's own row in the unsorted y, −1 for none (N,).
         metric: which distance.
+        same: x and y are one variable, so that a gradient with respect to x is all there is to be had.
     """
-    same = (x.data_ptr(), x.shape, x.stride()) == (y.data_ptr(), y.shape, y.stride())
     x, y = x.detach().contiguous(), y.detach()[order]
     place = torch.empty_like(order)
     place[order] = torch.arange(order.shape[0])
