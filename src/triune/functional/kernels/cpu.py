@@ -743,12 +743,14 @@ def _closest_beyond_each(
         for left in range(begin, end, TILE):
             run, indices = d[left : min(left + TILE, end)], order[left : min(left + TILE, end)]
             _rank(ordered, run, False, position)
-            for j in range(len(run)):
-                rank = position[j]  # how many positives are closer; it is noted at the last of them
-                if run[j] <= best[rank]:
-                    if run[j] < best[rank] or indices[j] < index[rank]:
+            # Indices are unsigned here: Numba tests a signed one for being negative, a third of the loop's time.
+            for j in range(np.uint64(len(run))):
+                rank = np.uint64(np.uint32(position[j]))  # how many positives are closer; noted at the last of them
+                value = run[j]
+                if value <= best[rank]:
+                    if value < best[rank] or indices[j] < index[rank]:
                         index[rank] = indices[j]
-                    best[rank] = run[j]
+                    best[rank] = value
     nearest, lowest = np.float32(np.inf), len(d)
     for k in range(size - 1, -1, -1):
         if best[k + 1] < nearest or (best[k + 1] == nearest and index[k + 1] < lowest):
