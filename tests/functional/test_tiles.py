@@ -253,7 +253,7 @@ def test_counters_are_emptied_before_they_run_over(monkeypatch):
     x, y = smooth(10)
     taken = []
     real = tiles._Totals.take
-    monkeypatch.setattr(tiles._Totals, "take", lambda self, state: (taken.append(1), real(self, state))[1])
+    monkeypatch.setattr(tiles._Totals, "take", lambda self, *given: (taken.append(1), real(self, *given))[1])
     monkeypatch.setattr(tiles, "COUNTER_PAIRS", 100)
     assert_equal(*both(x, y))
     assert len(taken) > 3

@@ -366,7 +366,7 @@ class PairTiles:
             counting.count_rows(scores, tile.row, tile.column, self.spans, groups, table, state)
             totals.unread += scores.size
             if totals.unread > COUNTER_PAIRS:
-                totals.take(state)
+                totals.take(table, state)
 
         def start() -> tuple[counting.State, _Totals]:
             return counting.fresh_state(table, COLUMNS, room), _Totals.of(table)
@@ -376,7 +376,7 @@ class PairTiles:
         while done:
             state, totals = done.pop()
             counting.finish(table, state)
-            totals.take(state)
+            totals.take(table, state)
             joined.add(totals)
         return joined
 
@@ -481,10 +481,9 @@ class _Totals:
         cells, rank, tied = (np.zeros(size, dtype=np.int64) for size in sizes)
         return cls(cells, rank, tied, kept=[])
 
-    def take(self, state: counting.State) -> None:
+    def take(self, table: counting.Tables, state: counting.State) -> None:
         """Add what a thread has counted so far, and let it begin anew."""
-        self.cells += state.cells & ~counting.MARK
-        np.bitwise_and(state.cells, counting.MARK, out=state.cells)
+        self.cells += counting.emptied_cells(table, state)
         for mine, theirs in ((self.rank, state.rank), (self.tied, state.tied)):
             mine += theirs
             theirs[:] = 0

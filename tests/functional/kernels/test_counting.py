@@ -69,9 +69,49 @@ def test_the_kernel_and_the_tables_agree_on_every_cell():
     counting.count_rows(scores, 0, 0, spans, (none, none), table, state)
     counting.finish(table, state)
     expected = np.bincount(counting.cells_of(scores.ravel(), table), minlength=len(table.kept))
-    np.testing.assert_array_equal(state.cells & ~counting.MARK, expected)
+    np.testing.assert_array_equal(counting.emptied_cells(table, state), expected)
+    assert not counting.emptied_cells(table, state).any()
     marked = scores.ravel()[table.marked()[counting.cells_of(scores.ravel(), table)]]
     np.testing.assert_array_equal(state.rank, np.bincount(np.searchsorted(knots, marked), minlength=len(table.knots)))
     kept = scores.ravel()[table.kept[counting.cells_of(scores.ravel(), table)]]
     np.testing.assert_array_equal(np.sort(state.kept[: state.kept_count[0]]), np.sort(kept))
     assert state.tied.sum() == np.isin(scores, knots).sum()
+
+
+@pytest.mark.parametrize("rows", [1, 40, 70, 150])
+@pytest.mark.parametrize("value", [0.25, 0.5, 0.75])
+def test_counters_of_16_bits_do_not_lose_scores_that_all_fall_into_one_cell(rows, value):
+    """Up to 150 · 1,000 equal scores: in a cell with a knot (0.5), in one without, and in one that is kept."""
+    knots = np.array([0.5], np.float32)
+    table = counting.tables(knots, 0.0, 1.0, [(0.7, 0.8)], np.linspace(0, 1, 1000, dtype=np.float32))
+    state = counting.fresh_state(table, 1000, rows * 1000)
+    scores = np.full((rows, 1000), value, np.float32)
+    scores[:, 500] = 0.1
+    none = np.empty(0, np.int64)
+    counting.count_rows(scores, 0, 0, np.zeros((rows, 3), np.int64), (none, none), table, state)
+    counting.finish(table, state)
+    counts = counting.emptied_cells(table, state)
+    first, second = counting.cells_of(np.array([0.1, value], np.float32), table)
+    assert (counts[first], counts[second], counts.sum()) == (rows, rows * 999, rows * 1000)
+    assert state.tied[0] == state.rank[0] == (rows * 999 if value == 0.5 else 0)
+    assert state.kept_count[0] == (rows * 999 if value == 0.75 else 0)
+
+
+def test_scores_that_wait_are_ranked_in_the_middle_of_a_row():
+    """Every cell is marked, and a bin's waiting room fills up many times, mostly within a row."""
+    g = np.random.default_rng(3)
+    knots = np.unique(g.uniform(0.4, 0.41, 20_000).astype(np.float32))
+    scores = g.uniform(0.4, 0.41, size=(60, 1000)).astype(np.float32)
+    scores[:, ::7] = g.choice(knots, size=(60, 143))
+    table = counting.tables(knots, 0.0, 1.0, [], scores.ravel())
+    state = counting.fresh_state(table, 1000, 0)
+    none = np.empty(0, np.int64)
+    counting.count_rows(scores, 0, 0, np.zeros((60, 3), np.int64), (none, none), table, state)
+    counting.finish(table, state)
+    cells = counting.cells_of(scores.ravel(), table)
+    marked = scores.ravel()[table.marked()[cells]]
+    assert len(marked) > 40 * counting.WAITING
+    np.testing.assert_array_equal(counting.emptied_cells(table, state), np.bincount(cells, minlength=len(table.kept)))
+    np.testing.assert_array_equal(state.rank, np.bincount(np.searchsorted(knots, marked), minlength=len(table.knots)))
+    equal = marked[np.isin(marked, knots)]
+    np.testing.assert_array_equal(state.tied, np.bincount(np.searchsorted(knots, equal), minlength=len(table.knots)))

@@ -19,12 +19,15 @@ BIN_CELLS = 1024
 FARTHEST = 1e30
 # Fewest cells of a bin that an interval to keep reaches into.
 KEPT_BIN_CELLS = 64
-# Fewest and most cells in all: their counters, four bytes each, should stay in the second-level cache.
+# Fewest and most cells in all: their counters, two bytes each, should stay in the second-level cache beside a tile.
 CELLS = (1 << 12, 1 << 18)
 # The share of the scores that may fall into cells with a knot, if the cells are not too many then.
 MARKED_SHARE = 0.01
-# Added to the counter of a cell with something in it that counting does not settle: the sign says so.
-MARK = np.int32(-(1 << 31))
+# Where the counter of a cell begins that holds what counting does not settle: the sign says so. Other counters begin at
+# 0 and turn negative too when they overflow, but then lie below this.
+MARK = np.int16(-(1 << 14))
+# A marked counter that has come this far is emptied; what a row can add to it leaves it negative.
+NEARLY_FULL = np.int16(-(1 << 11))
 
 # No reassociation: a score and a knot must land in cells by exactly the same arithmetic.
 _jit = compile_kernel({"nsz", "nnan"})
@@ -63,7 +66,9 @@ class State(NamedTuple):
     """What one thread has counted so far."""
 
     cells: Any
-    """Scores in each cell, int32; plus MARK where their place is not settled by that. (C,)"""
+    """Scores in each cell since its counter was last emptied, int16; plus MARK in marked ones. (C,)"""
+    carried: Any
+    """Scores in each cell before that, int32. (C,)"""
     rank: Any
     """Scores of marked cells with exactly r knots below them, uint32. (U + 1,)"""
     tied: Any
@@ -83,9 +88,11 @@ class State(NamedTuple):
     bins: Any
     """Scratch: their bins, uint32. (columns,)"""
     places: Any
-    """Scratch: their cells, uint32. (max(columns, WAITING),)"""
+    """Scratch: their cells, uint32. (columns,)"""
+    ranked: Any
+    """Scratch: the cells of scores that have waited, uint32. (WAITING,)"""
     picked: Any
-    """Scratch: which of them lie in marked cells, uint32. (columns,)"""
+    """Scratch: which of them lie in cells with a negative counter, uint32. (columns,)"""
 
 
 def tables(knots: Any, low: float, high: float, keep: list[tuple[float, float]], sample: Any) -> Tables:
@@ -151,10 +158,11 @@ def _bins(offset: Any, scale: Any) -> Any:
 
 
 def fresh_state(table: Tables, columns: int, capacity: int) -> State:
-    """Nothing counted yet, for rows of up to ``columns`` scores, with room to keep ``capacity`` of them."""
+    """Nothing counted yet, for rows of up to ``columns`` ≤ 2,048 scores, with room to keep ``capacity`` of them."""
     ranks = len(table.knots)
     return State(
-        cells=np.where(table.marked(), MARK, np.int32(0)),
+        cells=np.where(table.marked(), MARK, np.int16(0)),
+        carried=np.zeros(len(table.kept), np.int32),
         rank=np.zeros(ranks, np.uint32),
         tied=np.zeros(ranks, np.uint32),
         waiting=np.empty((BINS, WAITING), np.float32),
@@ -164,9 +172,19 @@ def fresh_state(table: Tables, columns: int, capacity: int) -> State:
         chosen=np.empty(columns, np.float32),
         offset=np.empty(columns, np.float32),
         bins=np.empty(columns, np.uint32),
-        places=np.empty(max(columns, WAITING), np.uint32),
+        places=np.empty(columns, np.uint32),
+        ranked=np.empty(WAITING, np.uint32),
         picked=np.empty(columns, np.uint32),
     )
+
+
+def emptied_cells(table: Tables, state: State) -> Any:
+    """How many scores each cell has met, int32 (C,); the counters begin anew."""
+    marked = table.marked()
+    counts = state.carried + np.where(marked, state.cells - MARK, state.cells.view(np.uint16))
+    state.cells[:] = np.where(marked, MARK, np.int16(0))
+    state.carried[:] = 0
+    return counts
 
 
 @_jit
@@ -225,12 +243,23 @@ def _count(scores: Any, table: Any, state: Any) -> None:
     for j in range(len(scores)):
         c = places[j]
         seen = cells[c]
-        cells[c] = seen + np.int32(1)
+        cells[c] = np.int16(seen + np.int16(1))
         picked[n] = j
         n += np.uint64(seen < 0)
-    waiting, filled = state.waiting, state.filled
+    waiting, filled, carried = state.waiting, state.filled, state.carried
     for e in range(n):
         j = picked[e]
+        c = places[j]
+        seen = cells[c]
+        if seen > NEARLY_FULL or seen < MARK:
+            if seen >= 0:  # an overflow that an earlier score of this row has carried
+                continue
+            if seen < MARK:
+                carried[c] += np.int32(seen) + np.int32(1 << 16)
+                cells[c] = np.int16(0)
+                continue
+            carried[c] += np.int32(seen) - np.int32(MARK)
+            cells[c] = MARK
         b = bins[j]
         k = filled[b]
         waiting[b, k] = scores[j]
@@ -247,7 +276,7 @@ def _rank(b: int, count: int, table: Any, state: Any) -> None:
     zero, one = np.float32(0), np.uint64(1)
     low, top, left, slope = table.low, table.top, table.left[b], table.slope[b]
     knots, before, rank, tied = table.knots, table.before, state.rank, state.tied
-    scores, places = state.waiting[b], state.places
+    scores, places = state.waiting[b], state.ranked
     for e in range(count):
         u = min(max(scores[e] - low, zero), top)
         places[e] = np.uint32((u - left) * slope)
@@ -255,11 +284,12 @@ def _rank(b: int, count: int, table: Any, state: Any) -> None:
         s = scores[e]
         c = np.uint64(places[e])
         r = np.uint64(before[c])
-        end = np.uint64(before[c + one])
-        # Most cells hold one knot. A kept cell may hold none: the next knot then lies above, so no branch on that.
-        several = end - r > one
+        # Knots of later cells lie above, so a step too many does nothing: few steps for all cost less than branches.
         r += np.uint64(knots[r] < s)
-        if several:
+        r += np.uint64(knots[r] < s)
+        r += np.uint64(knots[r] < s)
+        if knots[r] < s:  # a crowded cell
+            end = np.uint64(before[c + one])
             while end - r > np.uint64(8):
                 middle = (r + end) >> one
                 if knots[middle] < s:
