@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, as_embeddings, unit
-from triune.functional.labels import Labels
+from triune.functional.labels import Labels, whole_numbers
 from triune.functional.losses import Sums, TripletOutcome, reduce, triplet_sums
 from triune.losses import TripletLoss
-from triune.memory import whole_numbers
 
 
 class DistributedTripletLoss(TripletLoss):

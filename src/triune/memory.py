@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from triune.functional.distances import Embeddings, as_embeddings
-from triune.functional.labels import Labels, encode_labels
+from triune.functional.labels import Labels, whole_numbers
 from triune.functional.losses import TripletOutcome
 from triune.losses import TripletLoss
 
@@ -96,17 +95,3 @@ class CrossBatchMemory(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""
         return f"size={self.size}, start={self.start}"
-
-
-def whole_numbers(labels: Labels, count: int) -> Tensor:
-    """Labels as int64, which mean the same in every batch and in every process.
-
-    Raises:
-        ValueError: they are words, or beyond int64, whose codes would differ from batch to batch.
-    """
-    if not isinstance(labels, Tensor):
-        array = np.asarray(labels)
-        # uint64 beyond int64 is numbered by rank, as words are.
-        if array.size and (array.dtype.kind in "UOS" or array.max() > np.iinfo(np.int64).max):
-            raise ValueError("labels are words, or beyond int64: number them once for all data, so that batches agree")
-    return encode_labels(labels, count=count)

@@ -58,6 +58,8 @@ def test_options_and_dashes_are_taken():
     made = criterion("--metric-loss", "arcface", "--metric-loss-options", '{"margin": 0.4, "scale": 30}')
     assert isinstance(made, ArcFaceLoss)
     assert made.settings == {"margin": 0.4, "scale": 30}
+    assert criterion("--metric_loss", "margin").beta.ndim == 0
+    assert len(criterion("--metric_loss", "margin", "--metric_loss_options.num_classes", "auto").beta) == 5
 
 
 @pytest.mark.parametrize("name", ["TripletMarginLoss", "ArcFaceLoss", "SubCenterArcFaceLoss", "SoftTripleLoss"])

@@ -45,6 +45,8 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
     if config.loss.memory:
         raise InputError(f"loss.memory is for the triplet loss, not {name}")
     if name in PAIR_LOSSES:
+        if options.get("num_classes") == "auto":  # of the margin loss, which has one boundary where not asked
+            options["num_classes"] = identities
         return _made(PAIR_LOSSES[name], name, **options)
     if name in PROXY_LOSSES:
         if config.images.collages:
