@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from triune.distributed import DistributedTripletLoss
 from triune.losses import TripletLoss
+from triune.memory import CrossBatchMemory
 
 CASES = [
     {"mining": "all", "reduction": "mean_active"},
@@ -27,6 +28,11 @@ SIZES = {2: (9, 5), 3: (7, 0, 12)}
 def joined(n, dtype=torch.float64):
     g = torch.Generator().manual_seed(0)
     return torch.randn(n, 6, generator=g).to(dtype), torch.randint(0, 4, (n,), generator=g) + 2**53
+
+
+def remembering(criterion):
+    """A memory that wraps around at the third step, and is left out at the first."""
+    return CrossBatchMemory(criterion, size=30, embedding_dim=6, start=1).double()
 
 
 def network(dtype=torch.float64):
@@ -48,6 +54,14 @@ def work(rank, world, file, results):
             outcome = DistributedTripletLoss(averaged=averaged, **options).outcome(local, y[rows])
             outcome.loss.backward()
             answers.append((outcome.loss.item(), int(outcome.triplets), int(outcome.active), local.grad.tolist()))
+    # A memory of the joined batches.
+    memory, steps = remembering(DistributedTripletLoss(averaged=False, mining="semihard", margin=0.5)), []
+    for step in range(4):
+        local = (x[rows] + 0.3 * step).requires_grad_()
+        loss = memory(local, y[rows])
+        loss.backward()
+        steps.append((loss.item(), local.grad.tolist()))
+    answers.append((steps, memory.state_dict()))
     # float32 goes by the kernels.
     local = x[rows].float().requires_grad_()
     loss = DistributedTripletLoss(averaged=False)(local, y[rows])
@@ -90,13 +104,30 @@ def test_value_and_gradient_are_those_of_the_joined_batch(answers, case):
         torch.testing.assert_close(gradient, factor * x.grad, rtol=0, atol=1e-12)
 
 
+def test_a_memory_holds_the_joined_batches_in_every_process(answers):
+    world, per_process = answers
+    x, y = joined(sum(SIZES[world]))
+    memory = remembering(TripletLoss(mining="semihard", margin=0.5))
+    for step in range(4):
+        batch = (x + 0.3 * step).requires_grad_()
+        expected = memory(batch, y)
+        expected.backward()
+        found = [answer[2 * len(CASES)][0][step] for answer in per_process]
+        assert [loss for loss, _ in found] == pytest.approx([expected.item()] * world, abs=1e-12)
+        gradient = torch.tensor([row for _, rows in found for row in rows], dtype=torch.float64)
+        torch.testing.assert_close(gradient, batch.grad, rtol=0, atol=1e-12)
+    for answer in per_process:
+        state = answer[2 * len(CASES)][1]
+        assert all(torch.equal(state[name], buffer) for name, buffer in memory.state_dict().items())
+
+
 def test_the_kernels_of_float32_agree(answers):
     world, per_process = answers
     x, y = joined(sum(SIZES[world]), torch.float32)
     x.requires_grad_()
     expected = TripletLoss()(x, y)
     expected.backward()
-    found = [answer[2 * len(CASES)] for answer in per_process]
+    found = [answer[2 * len(CASES) + 1] for answer in per_process]
     assert [loss for loss, _ in found] == pytest.approx([expected.item()] * world, rel=1e-5)
     gradient = torch.tensor([row for _, rows in found for row in rows])
     torch.testing.assert_close(gradient, x.grad, rtol=1e-4, atol=1e-6)
@@ -108,7 +139,7 @@ def test_averaged_gradients_of_a_network_are_those_of_the_joined_batch(answers):
     model = network()
     TripletLoss(mining="semihard", margin=0.5)(model(x), y).backward()
     for answer in per_process:
-        for mine, theirs in zip(answer[2 * len(CASES) + 1], model.parameters(), strict=True):
+        for mine, theirs in zip(answer[2 * len(CASES) + 2], model.parameters(), strict=True):
             torch.testing.assert_close(torch.tensor(mine, dtype=torch.float64), theirs.grad, rtol=0, atol=1e-12)
 
 

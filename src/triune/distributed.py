@@ -24,7 +24,8 @@ class DistributedTripletLoss(TripletLoss):
     DistributedDataParallel averages over W processes, each sends back W times its part of the joined batch's gradient.
     Batches may differ in size; a process may have none. Every process has to call it, and the backward pass, as often.
 
-    Random triplets are drawn by each process from its own generator.
+    Random triplets are drawn by each process from its own generator. With ``indices`` or a ``reference`` the loss is
+    that of the process alone.
 
     Args:
         averaged: gradients will be averaged over the processes, as DistributedDataParallel and Lightning do; ``False``
@@ -54,35 +55,52 @@ class DistributedTripletLoss(TripletLoss):
         Raises:
             ValueError: labels are words, whose codes would differ from process to process.
         """
-        alone = not dist.is_available() or not dist.is_initialized() or dist.get_world_size(self.group) == 1
-        if alone or indices is not None or reference is not None:
+        if self._alone() or indices is not None or reference is not None:
             return super().outcome(
                 embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
             )
         x = as_embeddings(embeddings)
         codes = whole_numbers(labels, len(x)).to(x.device)
+        return self._joined(x, codes, x[:0].detach(), codes[:0], generator)[0]
+
+    def beside(
+        self, embeddings: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor
+    ) -> tuple[TripletOutcome, Tensor, Tensor]:
+        """The same beside rows of earlier batches, which every process has to hold alike; and the joined batch."""
+        if self._alone():
+            return super().beside(embeddings, codes, earlier, earlier_codes)
+        return self._joined(embeddings, codes, earlier, earlier_codes, None)
+
+    def _alone(self) -> bool:
+        return not dist.is_available() or not dist.is_initialized() or dist.get_world_size(self.group) == 1
+
+    def _joined(
+        self, x: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor, generator: torch.Generator | None
+    ) -> tuple[TripletOutcome, Tensor, Tensor]:
+        """The outcome of the joined batch with earlier rows as further reference, and that batch with its codes."""
         if self.averaged:
             x = _ScaledGradient.apply(x, dist.get_world_size(self.group))
-        if self.normalize:
-            x = unit(x)
         sizes = _sizes(len(x), x.device, self.group)
         everyone = _Gathered.apply(x, sizes, self.group)
         everyones_codes = _gather(codes, sizes, self.group)
         first = sum(sizes[: dist.get_rank(self.group)])
+        anchors, reference = x, torch.cat([everyone, earlier])
+        if self.normalize:
+            anchors, reference = unit(anchors), unit(reference)
         sums = triplet_sums(
-            x,
+            anchors,
             codes,
             margin=self.margin,
             metric=self.metric,
             mining=self.mining,
             gap=self.gap,
-            reference=everyone,
-            reference_labels=everyones_codes,
+            reference=reference,
+            reference_labels=torch.cat([everyones_codes, earlier_codes]),
             own_rows=first + torch.arange(len(x), device=x.device),
             generator=generator,
         )
         outcome = reduce(Sums(*_Summed.apply(torch.stack(list(sums)), self.group).unbind()), self.reduction)
-        return outcome._replace(loss=outcome.loss.to(x.dtype))
+        return outcome._replace(loss=outcome.loss.to(x.dtype)), everyone.detach(), everyones_codes
 
 
 class _ScaledGradient(torch.autograd.Function):

@@ -15,8 +15,9 @@ class CrossBatchMemory(nn.Module):
     """A triplet loss whose positives and negatives also come from a ring of earlier embeddings (Wang et al. 2020, XBM).
 
     Anchors are the rows of the batch; the reference set is the batch itself, with gradients, and the memory, without.
-    In ``eval()`` nothing is remembered. The ring, its position, how full it is and the number of steps are buffers: a
-    loss loaded from ``state_dict`` goes on bit for bit. Memory: size·(D·4 + 8) bytes.
+    With a :class:`triune.distributed.DistributedTripletLoss` the batch is that of all processes, and each remembers all
+    of it: the rings stay equal. In ``eval()`` nothing is remembered. The ring, its position, how full it is and the
+    number of steps are buffers: a loss loaded from ``state_dict`` goes on bit for bit. Memory: size·(D·4 + 8) bytes.
 
     >>> criterion = CrossBatchMemory(TripletLoss(mining="hard"), size=1024, embedding_dim=64)
     >>> loss = criterion(torch.randn(8, 64, requires_grad=True), [0, 0, 1, 1, 2, 2, 3, 3])
@@ -66,15 +67,9 @@ class CrossBatchMemory(nn.Module):
         filled = int(self.filled) if int(self.steps) >= self.start else 0
         # A copy, since the ring is written to before the backward pass comes by.
         remembered = self.embeddings[:filled].to(x.dtype).clone()
-        outcome = self.criterion.outcome(
-            x,
-            codes,
-            reference=torch.cat([x, remembered]),
-            reference_labels=torch.cat([codes, self.labels[:filled]]),
-            own_rows=torch.arange(len(x), device=x.device),
-        )
+        outcome, everyone, everyones_codes = self.criterion.beside(x, codes, remembered, self.labels[:filled].clone())
         if self.training:
-            self.remember(x.detach(), codes)
+            self.remember(everyone, everyones_codes)
         return outcome
 
     @torch.no_grad()

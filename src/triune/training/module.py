@@ -79,7 +79,8 @@ class TrainingModule(pl.LightningModule):
         """One step's loss; ``None`` skips the optimiser step."""
         output = self.model(batch.images)
         terms = self.objective(output, Targets(batch.classes, batch.masks, batch.identities))
-        if not torch.isfinite(terms.total):
+        # Together: a process that skipped a step by itself would leave the others waiting for its gradients.
+        if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(terms.total)), all=True):
             self._report_nonfinite(terms, batch)
             return None
         self.log_dict(step_figures(terms, output.embedding), batch_size=len(batch.images))
