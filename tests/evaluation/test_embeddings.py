@@ -209,6 +209,28 @@ def test_what_does_not_fit_is_named(files, capsys, flags, says):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "says"),
+    [
+        ("flat.npy", "y.txt", "(N, D) are needed"),
+        (".", "y.txt", "cannot be read"),
+        ("x.npy", ".", "cannot be read"),
+        ("x.npy", "shares.npy", "shares.npy holds float64"),
+        ("words.npy", "y.txt", "not a whole .npy"),
+    ],
+)
+def test_files_that_hold_something_else_are_bad_input(files, capsys, embeddings, labels, says):
+    folder, *_ = files
+    np.save(folder / "flat.npy", np.zeros((N, 0)))
+    np.save(folder / "shares.npy", np.arange(N) / N)
+    (folder / "words.npy").write_text("words")
+    assert main(["evaluate", "--embeddings", str(folder / embeddings), "--labels", str(folder / labels)]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    assert "pickle.load" not in said
+
+
 def test_all_pairs_are_asked_of_labelled_embeddings_only(files, capsys):
     folder, *_ = files
     (folder / "s.csv").write_text("score,match\n1,1\n0,0\n")

@@ -224,7 +224,7 @@ def bare_metrics(
 def read_embeddings(path: Path) -> Array:
     """Embeddings ``(N, D)`` from a ``.npy`` file, floats as they are."""
     rows = _read_array(path)
-    if rows.ndim != 2 or rows.dtype.kind != "f":
+    if rows.ndim != 2 or rows.dtype.kind != "f" or rows.shape[1] == 0:
         raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; floats of shape (N, D) are needed")
     return rows
 
@@ -241,7 +241,9 @@ def read_labels(path: Path, count: int, embeddings: Path) -> Array:
     """N labels from a ``.npy`` file or from the lines of a text file."""
     names = _read_array(path) if path.suffix == ".npy" else np.array(_lines(path))
     if names.shape != (count,):
-        raise InputError(f"{path} has {names.size} labels but {embeddings} has {count} rows")
+        raise InputError(f"{path} has labels of shape {names.shape} but {embeddings} has {count} rows: one for each")
+    if names.dtype.kind not in "iubUS":
+        raise InputError(f"{path} holds {names.dtype}: labels are whole numbers or words")
     return names
 
 
@@ -373,6 +375,8 @@ def _read_csv(path: Path) -> polars.DataFrame:
         return polars.read_csv(path, infer_schema_length=None)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except polars.exceptions.PolarsError as error:
         raise InputError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
 
@@ -382,8 +386,11 @@ def _read_array(path: Path) -> Array:
         array: Array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {error}") from error
+        reason = str(error).split(". ")[0]  # NumPy goes on to advise unpickling, which runs code of the file
+        raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {reason}") from error
     return array
 
 
@@ -394,6 +401,8 @@ def _lines(path: Path) -> list[str]:
         raise InputError(f"{path} does not exist") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text file ({error}): one entry a line is needed") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _words(column: polars.Series, path: Path) -> list[str]:

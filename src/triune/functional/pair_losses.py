@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, softplus
+from torch.nn.functional import softplus
 from torch.utils.checkpoint import checkpoint
 
 from triune.functional.distances import Embeddings, as_embeddings, check_finite, pairwise_distance
@@ -118,7 +118,7 @@ def n_pairs_loss(
 
     Of each class with two items or more, the first is the anchor and the second the positive; of a miner's pairs, the
     first pair of each class. Similarity is the inner product of embeddings that keep their length, which the paper
-    holds down by ``l2``. Time O(C²·D), memory O(C² + N).
+    holds down by ``l2``. Time O(N²·D), memory O(N²): N²/4 similarities, or N² of a miner's pairs.
 
     Args:
         embeddings: shape (N, D).
@@ -128,21 +128,27 @@ def n_pairs_loss(
     """
     x = as_embeddings(embeddings)
     codes = encode_labels(labels, count=len(x), device=x.device)
-    if pairs is None:  # items of a class that follow each other hold its first two
+    slots = len(x)
+    if pairs is None:  # of items sorted by class, neighbours are pairs; with two items a class, C is half of N at most
         order = codes.argsort(stable=True)
-        same = codes[order[1:]] == codes[order[:-1]]
-        anchor, positive = order[:-1][same], order[1:][same]
+        anchor, positive, slots = order[:-1], order[1:], slots // 2
     else:
         anchor, positive, _, _ = _columns(pairs, x.device)
-    by_class = codes[anchor].argsort(stable=True)
-    classes = codes[anchor[by_class]]
-    first = by_class[torch.cat([torch.ones_like(classes[:1], dtype=torch.bool), classes[1:] != classes[:-1]])]
-    anchors, positives = x[anchor[first]], x[positive[first]]
+        order = codes[anchor].argsort(stable=True)
+        anchor, positive = anchor[order], positive[order]
+    # The first pair of each class goes to a slot of its own, all others to one beyond: nothing waits for their number.
+    begins = torch.ones_like(anchor, dtype=torch.bool)
+    begins[1:] = codes[anchor[1:]] != codes[anchor[:-1]]
+    first = begins & (codes[anchor] == codes[positive])
+    place = torch.where(first, first.cumsum(0) - 1, slots)
+    empty = torch.zeros(slots + 1, dtype=torch.int64, device=x.device)
+    anchors, positives = (x[empty.scatter(0, place, rows)[:slots]] for rows in (anchor, positive))
+    classes = first.sum()
+    used = torch.arange(slots, device=x.device) < classes
     logits = _similarity(anchors, positives)
-    # The sum, not the mean: without a pair it is 0 and not NaN.
-    loss = cross_entropy(logits, torch.arange(len(first), device=x.device), reduction="sum")
-    length = (anchors.square().sum() + positives.square().sum()) / 2
-    return (loss + l2 * length) / max(1, len(first)) + _nothing(x)
+    loss = (_logsumexp(logits, used.expand(logits.shape)) - logits.diagonal()).where(used, 0.0).sum()
+    length = (anchors.square().sum(1) + positives.square().sum(1)).where(used, 0.0).sum() / 2
+    return (loss + l2 * length) / classes.clamp(min=1) + _nothing(x)
 
 
 def multi_similarity_loss(
