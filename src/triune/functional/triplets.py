@@ -93,10 +93,9 @@ def mine_triplets(
     Returns:
         The chosen triplets, on the device of the embeddings. No gradient flows through them.
 
-    Memory: O(D·(N + M)) plus a block of at most max(4 Mi, M) distances plus the result; only ``"all"`` has a
-        result
-    that is cubic, and :func:`triune.functional.losses.triplet_loss` does not need it. On a GPU the size of
-    the result is waited for.
+    Memory: O(D·(N + M)), a block of at most max(4 Mi, M) distances, and the result: up to P triplets for P pairs, N for
+    ``"batch_hard"``; only ``"all"`` has a result that is cubic, and :func:`triune.functional.losses.triplet_loss` does
+    not need it. On a GPU the size of the result is waited for.
 
     Raises:
         ValueError: shapes or label counts disagree, an option is unknown, or an embedding is not finite (the
