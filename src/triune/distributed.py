@@ -1,4 +1,4 @@
-"""The triplet loss over several processes: every anchor meets every process's items, the work is divided."""
+"""Losses over several processes: those of the joined batch, in value and gradient; triplets with the work divided."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, as_embeddings, unit
@@ -55,7 +55,7 @@ class DistributedTripletLoss(TripletLoss):
         Raises:
             ValueError: labels are words, whose codes would differ from process to process.
         """
-        if self._alone() or indices is not None or reference is not None:
+        if _alone(self.group) or indices is not None or reference is not None:
             return super().outcome(
                 embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
             )
@@ -67,12 +67,9 @@ class DistributedTripletLoss(TripletLoss):
         self, embeddings: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor
     ) -> tuple[TripletOutcome, Tensor, Tensor]:
         """The same beside rows of earlier batches, which every process has to hold alike; and the joined batch."""
-        if self._alone():
+        if _alone(self.group):
             return super().beside(embeddings, codes, earlier, earlier_codes)
         return self._joined(embeddings, codes, earlier, earlier_codes, None)
-
-    def _alone(self) -> bool:
-        return not dist.is_available() or not dist.is_initialized() or dist.get_world_size(self.group) == 1
 
     def _joined(
         self, x: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor, generator: torch.Generator | None
@@ -103,11 +100,54 @@ class DistributedTripletLoss(TripletLoss):
         return outcome._replace(loss=outcome.loss.to(x.dtype)), everyone.detach(), everyones_codes
 
 
+class JoinedLoss(nn.Module):
+    """Any loss of embeddings and labels, taken of the joined batch of all processes; as it is where there is only one.
+
+    Every process computes the whole loss, O(N²) for the N items of all: what a pair loss divides by is known to no part
+    of the batch. Gradients, those of the loss's own parameters too, are those of the joined batch. Batches may differ
+    in size; every process has to call it, and the backward pass, as often. Losses that draw do so in each process by
+    itself, and the gradient is the mean over the draws.
+
+    >>> from triune.pair_losses import NTXentLoss
+    >>> criterion = JoinedLoss(NTXentLoss())
+    >>> loss = criterion(torch.randn(8, 16, requires_grad=True), [0, 0, 1, 1, 2, 2, 3, 3])
+
+    Args:
+        criterion: called as ``criterion(embeddings, labels)``.
+        averaged: gradients will be averaged over the processes, as DistributedDataParallel and Lightning do; ``False``
+            where they are summed.
+        group: the processes; all of them where not given.
+    """
+
+    def __init__(self, criterion: nn.Module, *, averaged: bool = True, group: ProcessGroup | None = None) -> None:
+        super().__init__()
+        self.criterion = criterion
+        self.averaged = averaged
+        self.group = group
+
+    def forward(self, embeddings: Embeddings, labels: Labels) -> Tensor:
+        """The scalar loss of the embeddings ``(N, D)`` and whole-number labels of all processes."""
+        if _alone(self.group):
+            alone: Tensor = self.criterion(embeddings, labels)
+            return alone
+        x = as_embeddings(embeddings)
+        codes = whole_numbers(labels, len(x)).to(x.device)
+        sizes = _sizes(len(x), x.device, self.group)
+        loss: Tensor = self.criterion(_Gathered.apply(x, sizes, self.group), _gather(codes, sizes, self.group))
+        # W processes send back the gradient of the whole loss each: W times too much, which averaging takes away.
+        return loss if self.averaged else _ScaledGradient.apply(loss, 1 / dist.get_world_size(self.group))
+
+
+def _alone(group: ProcessGroup | None) -> bool:
+    """Whether there is one process only."""
+    return not dist.is_available() or not dist.is_initialized() or dist.get_world_size(group) == 1
+
+
 class _ScaledGradient(torch.autograd.Function):
     """The same values; a gradient that is ``factor`` times as large."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
         ctx.factor = factor
         return x.view_as(x)
 

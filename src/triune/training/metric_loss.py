@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from triune.distributed import DistributedTripletLoss
+from triune.distributed import DistributedTripletLoss, JoinedLoss
 from triune.errors import InputError
 from triune.memory import CrossBatchMemory
 from triune.pair_losses import PAIR_LOSSES
@@ -47,7 +47,7 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
     if name in PAIR_LOSSES:
         if options.get("num_classes") == "auto":  # of the margin loss, which has one boundary where not asked
             options["num_classes"] = identities
-        return _made(PAIR_LOSSES[name], name, **options)
+        return JoinedLoss(_made(PAIR_LOSSES[name], name, **options))
     if name in PROXY_LOSSES:
         if config.images.collages:
             raise InputError(
