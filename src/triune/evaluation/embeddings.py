@@ -260,7 +260,8 @@ def read_labels(path: Path, count: int, embeddings: Path) -> Array:
     """N labels from a ``.npy`` file or from the lines of a text file."""
     names = _read_array(path) if path.suffix == ".npy" else np.array(_lines(path))
     if names.shape != (count,):
-        raise InputError(f"{path} has labels of shape {names.shape} but {embeddings} has {count} rows: one for each")
+        found = f"{len(names)} labels" if names.ndim == 1 else f"labels of shape {names.shape}"
+        raise InputError(f"{path} has {found} but {embeddings} has {count} rows: one for each")
     if names.dtype.kind not in "iubUS":
         raise InputError(f"{path} holds {names.dtype}: labels are whole numbers or words")
     return names
