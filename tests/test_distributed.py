@@ -1,4 +1,4 @@
-"""The triplet loss over two and three processes against one process on the joined batch."""
+"""Losses over two and three processes against one process on the joined batch."""
 
 import os
 
@@ -9,8 +9,11 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from triune.distributed import DistributedTripletLoss
+from triune.distributed import DistributedTripletLoss, JoinedLoss
 from triune.losses import TripletLoss
+from triune.memory import CrossBatchMemory
+from triune.pair_losses import ContrastiveLoss, NTXentLoss, SupConLoss
+from triune.proxy_losses import ProxyAnchorLoss
 
 CASES = [
     {"mining": "all", "reduction": "mean_active"},
@@ -21,12 +24,23 @@ CASES = [
     {"mining": "batch_hard", "metric": "squared_euclidean", "normalize": False},
     {"mining": "semihard", "margin": 0.4},
 ]
+PAIRS = [NTXentLoss, ContrastiveLoss, lambda: proxies(6)]
 SIZES = {2: (9, 5), 3: (7, 0, 12)}
 
 
 def joined(n, dtype=torch.float64):
     g = torch.Generator().manual_seed(0)
     return torch.randn(n, 6, generator=g).to(dtype), torch.randint(0, 4, (n,), generator=g) + 2**53
+
+
+def proxies(width):
+    torch.manual_seed(2)
+    return ProxyAnchorLoss(4, width).double()
+
+
+def remembering(criterion):
+    """A memory that wraps around at the third step, and is left out at the first."""
+    return CrossBatchMemory(criterion, size=30, embedding_dim=6, start=1).double()
 
 
 def network(dtype=torch.float64):
@@ -48,6 +62,14 @@ def work(rank, world, file, results):
             outcome = DistributedTripletLoss(averaged=averaged, **options).outcome(local, y[rows])
             outcome.loss.backward()
             answers.append((outcome.loss.item(), int(outcome.triplets), int(outcome.active), local.grad.tolist()))
+    # A memory of the joined batches.
+    memory, steps = remembering(DistributedTripletLoss(averaged=False, mining="semihard", margin=0.5)), []
+    for step in range(4):
+        local = (x[rows] + 0.3 * step).requires_grad_()
+        loss = memory(local, y[rows])
+        loss.backward()
+        steps.append((loss.item(), local.grad.tolist()))
+    answers.append((steps, memory.state_dict()))
     # float32 goes by the kernels.
     local = x[rows].float().requires_grad_()
     loss = DistributedTripletLoss(averaged=False)(local, y[rows])
@@ -57,6 +79,15 @@ def work(rank, world, file, results):
     model = DistributedDataParallel(network())
     DistributedTripletLoss(mining="semihard", margin=0.5)(model(x[rows]), y[rows]).backward()
     answers.append([parameter.grad.tolist() for parameter in model.parameters()])
+    # Other losses, whole in every process.
+    model = DistributedDataParallel(network())
+    JoinedLoss(SupConLoss())(model(x[rows]), y[rows]).backward()
+    answers.append([parameter.grad.tolist() for parameter in model.parameters()])
+    for make in PAIRS:
+        local, criterion = x[rows].clone().requires_grad_(), make()
+        loss = JoinedLoss(criterion, averaged=False)(local, y[rows] - 2**53)
+        loss.backward()
+        answers.append((loss.item(), local.grad.tolist(), [p.grad.tolist() for p in criterion.parameters()]))
     try:
         DistributedTripletLoss()(x[rows], ["a"] * max(1, len(x[rows])))
     except ValueError as error:
@@ -90,13 +121,30 @@ def test_value_and_gradient_are_those_of_the_joined_batch(answers, case):
         torch.testing.assert_close(gradient, factor * x.grad, rtol=0, atol=1e-12)
 
 
+def test_a_memory_holds_the_joined_batches_in_every_process(answers):
+    world, per_process = answers
+    x, y = joined(sum(SIZES[world]))
+    memory = remembering(TripletLoss(mining="semihard", margin=0.5))
+    for step in range(4):
+        batch = (x + 0.3 * step).requires_grad_()
+        expected = memory(batch, y)
+        expected.backward()
+        found = [answer[2 * len(CASES)][0][step] for answer in per_process]
+        assert [loss for loss, _ in found] == pytest.approx([expected.item()] * world, abs=1e-12)
+        gradient = torch.tensor([row for _, rows in found for row in rows], dtype=torch.float64)
+        torch.testing.assert_close(gradient, batch.grad, rtol=0, atol=1e-12)
+    for answer in per_process:
+        state = answer[2 * len(CASES)][1]
+        assert all(torch.equal(state[name], buffer) for name, buffer in memory.state_dict().items())
+
+
 def test_the_kernels_of_float32_agree(answers):
     world, per_process = answers
     x, y = joined(sum(SIZES[world]), torch.float32)
     x.requires_grad_()
     expected = TripletLoss()(x, y)
     expected.backward()
-    found = [answer[2 * len(CASES)] for answer in per_process]
+    found = [answer[2 * len(CASES) + 1] for answer in per_process]
     assert [loss for loss, _ in found] == pytest.approx([expected.item()] * world, rel=1e-5)
     gradient = torch.tensor([row for _, rows in found for row in rows])
     torch.testing.assert_close(gradient, x.grad, rtol=1e-4, atol=1e-6)
@@ -108,8 +156,29 @@ def test_averaged_gradients_of_a_network_are_those_of_the_joined_batch(answers):
     model = network()
     TripletLoss(mining="semihard", margin=0.5)(model(x), y).backward()
     for answer in per_process:
-        for mine, theirs in zip(answer[2 * len(CASES) + 1], model.parameters(), strict=True):
+        for mine, theirs in zip(answer[2 * len(CASES) + 2], model.parameters(), strict=True):
             torch.testing.assert_close(torch.tensor(mine, dtype=torch.float64), theirs.grad, rtol=0, atol=1e-12)
+
+
+def test_another_loss_of_the_joined_batch_has_its_gradient(answers):
+    world, per_process = answers
+    x, y = joined(sum(SIZES[world]))
+    model = network()
+    SupConLoss()(model(x), y).backward()
+    for answer in per_process:
+        for mine, theirs in zip(answer[2 * len(CASES) + 3], model.parameters(), strict=True):
+            torch.testing.assert_close(torch.tensor(mine, dtype=torch.float64), theirs.grad, rtol=0, atol=1e-12)
+    for index, make in enumerate(PAIRS):
+        leaf, criterion = x.clone().requires_grad_(), make()
+        expected = criterion(leaf, y - 2**53)
+        expected.backward()
+        found = [answer[2 * len(CASES) + 4 + index] for answer in per_process]
+        assert [loss for loss, *_ in found] == pytest.approx([expected.item()] * world, abs=1e-12)
+        gradient = torch.tensor([row for _, rows, _ in found for row in rows], dtype=torch.float64)
+        torch.testing.assert_close(gradient, leaf.grad, rtol=0, atol=1e-12)
+        for place, parameter in enumerate(criterion.parameters()):  # summed over the processes
+            whole = sum(torch.tensor(own[place], dtype=torch.float64) for *_, own in found)
+            torch.testing.assert_close(whole, parameter.grad, rtol=0, atol=1e-12)
 
 
 def test_labels_that_are_words_are_refused(answers):

@@ -92,3 +92,17 @@ def test_the_boundary_of_the_margin_loss_is_saved():
     other.load_state_dict(criterion.state_dict())
     assert other.beta.item() == pytest.approx(0.7)
     assert not [p for p in MarginLoss(learn_beta=False).parameters() if p.requires_grad]
+
+
+def test_each_class_may_have_a_boundary():
+    x, y = batch()
+    criterion = MarginLoss(num_classes=8, nu=0.1)
+    assert criterion.beta.shape == (8,)
+    criterion(x, y).backward()
+    assert torch.isfinite(criterion.beta.grad).all()
+    with pytest.raises(ValueError, match="classes run from 0 to 7 but boundaries from 0 to 6"):
+        MarginLoss(num_classes=7)(x, y)
+    with pytest.raises(ValueError, match="labels are words"):
+        criterion(x, [str(label) for label in y.tolist()])
+    with pytest.raises(ValueError, match="num_classes is 0"):
+        MarginLoss(num_classes=0)

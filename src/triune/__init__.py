@@ -8,7 +8,7 @@ from triune._version import __version__
 if TYPE_CHECKING:
     from triune.cached_gradients import grad_cache
     from triune.data.batches import ClassBalancedBatchSampler
-    from triune.distributed import DistributedTripletLoss
+    from triune.distributed import DistributedTripletLoss, JoinedLoss
     from triune.errors import InputError
     from triune.functional.clustering import clustering_quality
     from triune.functional.conditions import rates_by_condition
@@ -33,6 +33,7 @@ _HOMES = {
     "Confusion": "triune.functional.roc",
     "CrossBatchMemory": "triune.memory",
     "DistributedTripletLoss": "triune.distributed",
+    "JoinedLoss": "triune.distributed",
     "InputError": "triune.errors",
     "LossTerms": "triune.model.objective",
     "MultiTaskModel": "triune.model.network",
@@ -73,6 +74,7 @@ __all__ = [
     "Confusion",
     "CrossBatchMemory",
     "DistributedTripletLoss",
+    "JoinedLoss",
     "InputError",
     "LossTerms",
     "MultiTaskModel",

@@ -79,6 +79,7 @@ def evaluate(arguments: list[str]) -> int:
     files.add_argument("--exclude", metavar="COLUMN", help="column of --groups: pairs within a group are left out")
     files.add_argument("--against", type=Path, help="another model's N embeddings (.npy) to compare with")
     files.add_argument("--threshold", type=Path, help="a run's thresholds.json, to be applied to these pairs")
+    files.add_argument("--templates", type=Path, help="CSV of N rows: those of one template (and media) are averaged")
     files.add_argument("--rerank", action="store_true", help="retrieval with expanded items and re-ranked, as well")
     files.add_argument("--metric", default="cosine", choices=["cosine", "euclidean", "squared_euclidean"])
     files.add_argument("--resamples", type=int, default=1000, help="for the intervals; 0 for none (default: 1000)")
@@ -112,6 +113,8 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("groups", "exclude", "against", "threshold"):
         if getattr(options, name) is not None and options.labels is None:
             raise InputError(f"--{name} needs --embeddings and --labels: all pairs of labelled embeddings")
+    if options.templates is not None and options.embeddings is None:
+        raise InputError("--templates needs --embeddings, with --labels or --pairs")
     if options.resamples < 0 or not 0 < options.level < 1:
         raise InputError("--resamples is a whole number from 0 on, --level a share between 0 and 1")
     from triune.evaluation import embeddings as judge
@@ -119,7 +122,9 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
     if options.scores is not None:
         found = judge.evaluate_scores(options.scores)
     elif options.pairs is not None:
-        found = judge.evaluate_pairs(options.embeddings, options.pairs, options.names, options.metric)
+        found = judge.evaluate_pairs(
+            options.embeddings, options.pairs, options.names, options.metric, options.templates
+        )
     elif options.labels is None:
         raise InputError("--embeddings needs --labels, one label for each row, or --pairs, a list of pairs")
     else:
@@ -133,6 +138,7 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
             threshold=options.threshold,
             resampling=judge.Resampling(options.resamples, options.level, options.seed),
             reranked=options.rerank,
+            templates=options.templates,
         )
     output = options.output or Path("runs") / f"evaluate-{found.metrics['name']}"
     _write_report(output, found.metrics)

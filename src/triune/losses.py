@@ -93,6 +93,29 @@ class TripletLoss(nn.Module):
             generator=generator,
         )  # fmt: skip
 
+    def beside(
+        self, embeddings: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor
+    ) -> tuple[TripletOutcome, Tensor, Tensor]:
+        """The outcome of a batch whose positives and negatives come from itself and from rows of earlier batches.
+
+        Args:
+            embeddings: shape (N, D).
+            codes: int64 (N,).
+            earlier: shape (M, D), of the same type.
+            earlier_codes: int64 (M,).
+
+        Returns:
+            The outcome, and the whole batch with its codes: what a memory should keep.
+        """
+        outcome = self.outcome(
+            embeddings,
+            codes,
+            reference=torch.cat([embeddings, earlier]),
+            reference_labels=torch.cat([codes, earlier_codes]),
+            own_rows=torch.arange(len(embeddings), device=embeddings.device),
+        )
+        return outcome, embeddings.detach(), codes
+
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""
         return (

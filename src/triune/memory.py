@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from triune.functional.distances import Embeddings, as_embeddings
-from triune.functional.labels import Labels, encode_labels
+from triune.functional.labels import Labels, whole_numbers
 from triune.functional.losses import TripletOutcome
 from triune.losses import TripletLoss
 
@@ -16,8 +15,9 @@ class CrossBatchMemory(nn.Module):
     """A triplet loss whose positives and negatives also come from a ring of earlier embeddings (Wang et al. 2020, XBM).
 
     Anchors are the rows of the batch; the reference set is the batch itself, with gradients, and the memory, without.
-    In ``eval()`` nothing is remembered. The ring, its position, how full it is and the number of steps are buffers: a
-    loss loaded from ``state_dict`` goes on bit for bit. Memory: size·(D·4 + 8) bytes.
+    With a :class:`triune.distributed.DistributedTripletLoss` the batch is that of all processes, and each remembers all
+    of it: the rings stay equal. In ``eval()`` nothing is remembered. The ring, its position, how full it is and the
+    number of steps are buffers: a loss loaded from ``state_dict`` goes on bit for bit. Memory: size·(D·4 + 8) bytes.
 
     >>> criterion = CrossBatchMemory(TripletLoss(mining="hard"), size=1024, embedding_dim=64)
     >>> loss = criterion(torch.randn(8, 64, requires_grad=True), [0, 0, 1, 1, 2, 2, 3, 3])
@@ -67,15 +67,9 @@ class CrossBatchMemory(nn.Module):
         filled = int(self.filled) if int(self.steps) >= self.start else 0
         # A copy, since the ring is written to before the backward pass comes by.
         remembered = self.embeddings[:filled].to(x.dtype).clone()
-        outcome = self.criterion.outcome(
-            x,
-            codes,
-            reference=torch.cat([x, remembered]),
-            reference_labels=torch.cat([codes, self.labels[:filled]]),
-            own_rows=torch.arange(len(x), device=x.device),
-        )
+        outcome, everyone, everyones_codes = self.criterion.beside(x, codes, remembered, self.labels[:filled].clone())
         if self.training:
-            self.remember(x.detach(), codes)
+            self.remember(everyone, everyones_codes)
         return outcome
 
     @torch.no_grad()
@@ -96,17 +90,3 @@ class CrossBatchMemory(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""
         return f"size={self.size}, start={self.start}"
-
-
-def whole_numbers(labels: Labels, count: int) -> Tensor:
-    """Labels as int64, which mean the same in every batch and in every process.
-
-    Raises:
-        ValueError: they are words, or beyond int64, whose codes would differ from batch to batch.
-    """
-    if not isinstance(labels, Tensor):
-        array = np.asarray(labels)
-        # uint64 beyond int64 is numbered by rank, as words are.
-        if array.size and (array.dtype.kind in "UOS" or array.max() > np.iinfo(np.int64).max):
-            raise ValueError("labels are words, or beyond int64: number them once for all data, so that batches agree")
-    return encode_labels(labels, count=count)

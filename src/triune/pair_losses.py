@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from triune.functional.distances import Embeddings, as_embeddings, unit
-from triune.functional.labels import Labels
+from triune.functional.labels import Labels, whole_numbers
 from triune.functional.pair_losses import (
     check_above_zero,
     check_sampling,
@@ -29,6 +29,7 @@ from triune.functional.pair_losses import (
     smooth_ap_loss,
     sup_con_loss,
 )
+from triune.functional.proxy_losses import check_classes
 
 
 class _PairLoss(nn.Module):
@@ -252,12 +253,14 @@ class MarginLoss(_PairLoss):
     """Pairs on the right side of a learnt boundary, negatives drawn over all distances (Wu et al. 2017).
 
     See :func:`triune.functional.pair_losses.margin_loss`. Its boundary is the parameter ``beta``, to be given to the
-    optimiser and saved with the model.
+    optimiser and saved with the model: one number, or one for each class, which anchors are held to (β_class in the
+    paper). With classes, labels are whole numbers from 0 to num_classes − 1.
 
     Args:
         margin: how far from the boundary pairs should be.
         beta: where the boundary begins.
         learn_beta: whether it is learnt.
+        num_classes: how many classes have a boundary of their own; not given: one boundary for all.
         nu: weight of the boundary as a regulariser.
         cutoff: distances below are drawn as if here; from 0 to 2, neither included.
         farthest: negatives from here on are not drawn.
@@ -269,6 +272,7 @@ class MarginLoss(_PairLoss):
         margin: float = 0.2,
         beta: float = 1.2,
         learn_beta: bool = True,
+        num_classes: int | None = None,
         nu: float = 0.0,
         cutoff: float = 0.5,
         farthest: float = 1.4,
@@ -277,15 +281,24 @@ class MarginLoss(_PairLoss):
         super().__init__(normalize)
         check_sampling(cutoff)
         self.margin = margin
-        self.beta = nn.Parameter(torch.tensor(float(beta)), requires_grad=learn_beta)
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"num_classes is {num_classes}: at least 1 is needed")
+        shape = () if num_classes is None else (num_classes,)
+        self.beta = nn.Parameter(torch.full(shape, float(beta)), requires_grad=learn_beta)
         self.learn_beta = learn_beta
+        self.num_classes = num_classes
         self.nu = nu
         self.cutoff = cutoff
         self.farthest = farthest
 
     def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        beta: Tensor = self.beta
+        if self.num_classes is not None:
+            labels = whole_numbers(labels, len(x)).to(beta.device)
+            check_classes(labels, self.num_classes, "boundaries")
+            beta = beta[labels]
         return margin_loss(
-            x, labels, margin=self.margin, beta=self.beta, nu=self.nu, cutoff=self.cutoff, farthest=self.farthest,
+            x, labels, margin=self.margin, beta=beta, nu=self.nu, cutoff=self.cutoff, farthest=self.farthest,
             generator=generator, **batch,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from triune.functional.conditions import rates_by_condition
 from triune.functional.intervals import bootstrap_verification, compare_verification
 from triune.functional.neighbours import metrics_of_rankings, retrieval_metrics
 from triune.functional.pairs import verify_embeddings
-from triune.functional.protocols import cross_validated_accuracy
+from triune.functional.protocols import cross_validated_accuracy, pool_templates
 from triune.functional.reranking import expand_gallery, rerank
 from triune.functional.roc import verify_scores
 from triune.functional.thresholds import fit_threshold
@@ -161,6 +161,41 @@ def test_listed_pairs_of_embeddings_go_over_their_folds(files, capsys):
     assert "have no embedding" in capsys.readouterr().err
 
 
+def test_templates_are_judged_in_place_of_their_images(files, capsys):
+    folder, x, _, y, *_ = files
+    sets = np.arange(N) // 2  # neighbours share a label
+    (folder / "sets.csv").write_text("template,media\n" + "".join(f"t{t:03},m{i % 2}\n" for i, t in enumerate(sets)))
+    given = ["--embeddings", str(folder / "x.npy"), "--templates", str(folder / "sets.csv"), "--resamples", "0"]
+    given += ["--json", "--output", str(folder / "out")]
+    assert main(["evaluate", *given, "--labels", str(folder / "y.txt")]) == 0
+    figures = json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]
+    pooled, _ = pool_templates(x, sets)
+    expected = verify_embeddings(pooled, y[::2])
+    assert figures["matches"] + figures["impostors"] == (N // 2) * (N // 2 - 1) // 2
+    assert figures["auc"] == pytest.approx(expected.auc, abs=1e-6)
+    labels = y[::2].tolist()
+    pairs = [(a, b) for a in range(0, N // 2, 3) for b in range(a + 1, N // 2, 2)]
+    lines = [f"t{a:03},t{b:03},{int(labels[a] == labels[b])}" for a, b in pairs]
+    (folder / "sets-pairs.csv").write_text("first,second,match\n" + "\n".join(lines) + "\n")
+    assert main(["evaluate", *given, "--pairs", str(folder / "sets-pairs.csv")]) == 0
+    figures = json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]
+    assert figures["matches"] + figures["impostors"] == len(pairs)
+
+
+def test_templates_that_do_not_fit_are_named(files, capsys):
+    folder, *_ = files
+    (folder / "mixed.csv").write_text("template\n" + "a\n" * N)
+    (folder / "none.csv").write_text("set\n" + "a\n" * N)
+    given = ["evaluate", "--embeddings", str(folder / "x.npy"), "--labels", str(folder / "y.txt")]
+    for name, words in (("mixed.csv", "template a holds images of two labels"), ("none.csv", "template is needed")):
+        assert main([*given, "--templates", str(folder / name)]) == 2
+        assert words in capsys.readouterr().err
+    assert main([*given, "--templates", str(folder / "mixed.csv"), "--groups", str(folder / "groups.csv")]) == 2
+    assert "leave one away" in capsys.readouterr().err
+    assert main(["evaluate", "--scores", "s.csv", "--templates", "t.csv"]) == 2
+    assert "--templates needs --embeddings" in capsys.readouterr().err
+
+
 def test_scores_with_folds_go_over_them(tmp_path, capsys):
     lines = [f"{s},{m},{f}" for f in "ab" for s, m in ((0.9, 1), (0.8, 1), (0.85, 0), (0.1, 0))]
     (tmp_path / "s.csv").write_text("\n".join(["score,match,fold", *lines]))
@@ -207,6 +242,28 @@ def test_what_does_not_fit_is_named(files, capsys, flags, says):
     assert main(["evaluate", *given, *flags, "--output", str(folder / "out")]) == 2
     assert says in capsys.readouterr().err
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "says"),
+    [
+        ("flat.npy", "y.txt", "(N, D) are needed"),
+        (".", "y.txt", "cannot be read"),
+        ("x.npy", ".", "cannot be read"),
+        ("x.npy", "shares.npy", "shares.npy holds float64"),
+        ("words.npy", "y.txt", "not a whole .npy"),
+    ],
+)
+def test_files_that_hold_something_else_are_bad_input(files, capsys, embeddings, labels, says):
+    folder, *_ = files
+    np.save(folder / "flat.npy", np.zeros((N, 0)))
+    np.save(folder / "shares.npy", np.arange(N) / N)
+    (folder / "words.npy").write_text("words")
+    assert main(["evaluate", "--embeddings", str(folder / embeddings), "--labels", str(folder / labels)]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    assert "pickle.load" not in said
 
 
 def test_all_pairs_are_asked_of_labelled_embeddings_only(files, capsys):

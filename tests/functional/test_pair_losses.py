@@ -13,6 +13,7 @@ from oracles import tied_batch
 from triune.functional import pair_losses as ours
 from triune.functional.distances import unit
 from triune.functional.triplets import mine_triplets
+from triune.pair_losses import MarginLoss
 
 # --- the formulas, as loops over pairs -----------------------------------------------------------------------------
 # x: embeddings, r: what they are compared with, P[a] and N[a]: the positives and negatives of anchor a, y: labels.
@@ -507,6 +508,45 @@ def test_the_boundary_of_the_margin_loss_is_learnt():
     )
     empty = torch.zeros(0, dtype=torch.long)
     assert ours.margin_loss(x, y, pairs=(empty, empty, empty), beta=beta, nu=0.1).item() == 0
+    of_anchors = beta.detach().expand(14).clone().requires_grad_()
+    assert ours.margin_loss(x, y, pairs=(empty, empty, empty), beta=of_anchors, nu=0.1).item() == 0
+
+
+def test_a_boundary_of_each_class_is_what_the_paper_says():
+    x, y = batch(3)
+    beta = torch.linspace(0.8, 1.3, 4, dtype=torch.float64, requires_grad=True)
+    drawn = ours.distance_weighted_triplets(unit(x), y, generator=torch.Generator().manual_seed(1))
+
+    def formula(x, beta):
+        costs, total = [], 0.0
+        for a, p, n in zip(*(column.tolist() for column in drawn)):
+            mine = 2 * beta[int(y[a])]
+            costs.append((0.2 + distance(x[a], x[p]) - mine).clamp(min=0))
+            costs.append((0.2 + mine - distance(x[a], x[n])).clamp(min=0))
+            total = total + 0.1 * mine
+        return (sum(costs) + total) / sum(cost > 0 for cost in costs)
+
+    expected = value_and_gradients(formula, x, beta)  # which scales β, too, to length 1
+    for given in ({"pairs": drawn}, {"generator": torch.Generator().manual_seed(1)}):
+        result = value_and_gradients(lambda x, beta: ours.margin_loss(x, y, beta=2 * beta[y], nu=0.1, **given), x, beta)
+        assert_same(result, expected)
+    with pytest.raises(ValueError, match=r"beta has shape \(3,\)"):
+        ours.margin_loss(x, y, beta=torch.ones(3))
+
+
+def test_fixed_slots_draw_as_the_compact_ones_do(monkeypatch):
+    """On a GPU, and compiled, every anchor has M slots: the same pairs, with negatives drawn by the same weights."""
+    x, y = batch(0, n=30)
+    d, sets = ours.pairwise_distance(unit(x), unit(x)), ours._batch(unit(x), y, None, None, None, None)
+    compact = ours._draw_negatives(d, sets, 0.5, 1.4, None)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    fixed = ours._draw_negatives(d, sets, 0.5, 1.4, None)
+    assert fixed.kept.shape == (30, 30)
+    assert fixed.kept.shape[1] > compact.kept.shape[1]
+    assert torch.equal(fixed.kept.sum(1), compact.kept.sum(1))
+    assert torch.equal(fixed.positive[fixed.kept], compact.positive[compact.kept])
+    anchors = torch.arange(30)[:, None].expand(30, 30)[fixed.kept]
+    assert (y[anchors] != y[fixed.negative[fixed.kept]]).all()
 
 
 # --- the peer ------------------------------------------------------------------------------------------------------
@@ -560,6 +600,22 @@ def test_margin_loss_equals_the_peer_on_the_same_triplets():
         theirs(unit(x), y, tuple(drawn)).backward()
         ours.margin_loss(unit(x), y, pairs=drawn, beta=beta, nu=0.1).backward()
         assert beta.grad.item() == pytest.approx(theirs.beta.grad.item(), rel=1e-5)
+
+
+def test_boundaries_of_classes_equal_the_peer():
+    for seed in range(4):
+        x, y = batch(seed)
+        drawn = ours.distance_weighted_triplets(unit(x), y)
+        theirs = peer.MarginLoss(margin=0.2, nu=0.1, beta=1.1, learn_beta=True, num_classes=4)
+        mine = MarginLoss(margin=0.2, nu=0.1, beta=1.1, num_classes=4)
+        with torch.no_grad():
+            for criterion in (theirs, mine):
+                criterion.beta += torch.tensor([0.0, 0.1, -0.1, 0.2])
+        expected = value_and_gradients(lambda x: theirs(x, y, tuple(drawn)), x)
+        assert_same(value_and_gradients(lambda x: mine(x, y, drawn), x), expected, **CLOSE)
+        theirs(x, y, tuple(drawn)).backward()
+        mine(x, y, drawn).backward()
+        torch.testing.assert_close(mine.beta.grad, theirs.beta.grad, rtol=1e-5, atol=1e-7)
 
 
 def test_smooth_ap_equals_the_peer_that_counts_a_query_as_its_own_positive():

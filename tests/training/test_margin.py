@@ -42,6 +42,15 @@ def test_auto_needs_the_triplet_loss_and_validation_identities(table, tmp_path, 
     assert "margin auto needs validation images" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("spread", "collapsed"), [(1e-3, True), (1.0, False)])
+def test_a_margin_is_not_fitted_to_a_collapse(spread, collapsed, capsys):
+    trained = module()
+    x = torch.ones(32, 8) + spread * torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
+    trained.fit_margin(torch.nn.functional.normalize(x), torch.arange(32) // 4)
+    assert (trained.objective.triplet.margin == 0.2) == collapsed
+    assert ("all but collapsed" in capsys.readouterr().err) == collapsed
+
+
 def outcome(triplets, active, negative):
     numbers = (0.2, triplets, active, 0.1, negative)
     return TripletOutcome(*(torch.tensor(float(number)) for number in numbers))

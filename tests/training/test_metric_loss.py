@@ -37,6 +37,7 @@ def test_the_triplet_loss_is_the_default_with_the_settings_of_the_run():
 @pytest.mark.parametrize("name", [*PAIR_LOSSES, *PROXY_LOSSES])
 def test_every_name_makes_its_loss(name):
     made = criterion("--metric_loss", name)
+    made = made.criterion if name in PAIR_LOSSES else made  # of the joined batch of all processes
     assert type(made) is {**PAIR_LOSSES, **PROXY_LOSSES}[name]
     if name in PROXY_LOSSES:
         assert made.proxies.shape[0] == 5
@@ -52,12 +53,15 @@ def test_a_memory_wraps_the_triplet_loss_and_no_other():
 
 
 def test_options_and_dashes_are_taken():
-    made = criterion("--metric-loss=sup-con", "--metric_loss_options.temperature", "0.2")
+    made = criterion("--metric-loss=sup-con", "--metric_loss_options.temperature", "0.2").criterion
     assert isinstance(made, SupConLoss)
     assert made.temperature == 0.2
     made = criterion("--metric-loss", "arcface", "--metric-loss-options", '{"margin": 0.4, "scale": 30}')
     assert isinstance(made, ArcFaceLoss)
     assert made.settings == {"margin": 0.4, "scale": 30}
+    assert criterion("--metric_loss", "margin").criterion.beta.ndim == 0
+    made = criterion("--metric_loss", "margin", "--metric_loss_options.num_classes", "auto")
+    assert len(made.criterion.beta) == 5
 
 
 @pytest.mark.parametrize("name", ["TripletMarginLoss", "ArcFaceLoss", "SubCenterArcFaceLoss", "SoftTripleLoss"])

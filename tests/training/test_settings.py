@@ -19,6 +19,13 @@ def test_short_and_dotted_flags_reach_their_settings():
     assert config.images.augment.flip == 0.0
 
 
+def test_hyphens_are_underscores_in_the_names_of_flags_only():
+    flags = ["--batch-size", "32", "--metric-loss=sup-con", "--model.embedding-dim=8", "--data", "my-items.csv"]
+    config = parse_train(flags)
+    assert (config.batch_size, config.metric_loss, config.model.embedding_dim) == (32, "sup-con", 8)
+    assert config.data == "my-items.csv"
+
+
 def test_flags_override_the_file_and_the_file_the_defaults(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("epochs: 3\nseed: 7\nmodel:\n  backbone: resnet10t\n")

@@ -21,7 +21,7 @@ from triune.functional.distances import Metric
 from triune.functional.intervals import Comparison, Difference, Intervals, bootstrap_verification, compare_intervals
 from triune.functional.neighbours import average, metrics_of_rankings, retrieval_metrics, retrieval_per_query
 from triune.functional.pairs import verify_embeddings
-from triune.functional.protocols import FoldResult, cross_validated_accuracy, score_pairs
+from triune.functional.protocols import FoldResult, cross_validated_accuracy, pool_templates, score_pairs
 from triune.functional.reranking import expand_gallery, rerank
 from triune.functional.roc import Verification, verify_scores
 from triune.functional.thresholds import Threshold
@@ -77,6 +77,7 @@ def evaluate_embeddings(
     threshold: Path | None = None,
     resampling: Resampling = Resampling(),
     reranked: bool = False,
+    templates: Path | None = None,
 ) -> Judgement:
     """Exact verification and retrieval of embeddings from any model, read from files.
 
@@ -91,12 +92,20 @@ def evaluate_embeddings(
         threshold: ``thresholds.json`` of a run, or one :meth:`Threshold.as_dict` as JSON, to be applied to these pairs.
         resampling: how intervals are made.
         reranked: judge retrieval with expanded items and with k-reciprocal re-ranking as well.
+        templates: CSV of N rows; embeddings of one ``template`` are averaged, and templates are judged in their place.
 
     Raises:
         InputError: a file cannot be read, or does not fit the others.
     """
     rows = read_embeddings(embeddings)
     names = read_labels(labels, len(rows), embeddings)
+    images, sets = len(rows), None
+    if templates is not None:
+        if groups is not None:
+            raise InputError("--groups describes images, --templates judges sets of them: leave one away")
+        sets = read_templates(templates, images, embeddings)
+        names = sets.labels(names, labels)
+        rows = sets.pooled(rows, embeddings)
     conditions = read_groups(groups, len(rows), embeddings) if groups is not None else {}
     if exclude is not None and exclude not in conditions:
         known = f"{groups} has the columns {', '.join(conditions)}" if groups else "give the CSV with --groups"
@@ -109,7 +118,8 @@ def evaluate_embeddings(
     sessions = conditions.get(exclude) if exclude is not None else None
     models = {"trained": (embeddings, rows)}
     if against is not None:
-        models[other_name(against, embeddings)] = (against, read_against(against, len(rows), embeddings))
+        other = read_against(against, images, embeddings)
+        models[other_name(against, embeddings)] = (against, other if sets is None else sets.pooled(other, against))
     figures: dict[str, Any] = {}
     retrieval: dict[str, Any] = {}
     verifications: dict[str, Verification] = {}
@@ -161,7 +171,9 @@ def evaluate_embeddings(
     return Judgement(metrics, detached, cmc, score, (rows[shown], names[shown]))
 
 
-def evaluate_pairs(embeddings: Path, pairs: Path, names: Path | None, metric: Metric = "cosine") -> Judgement:
+def evaluate_pairs(
+    embeddings: Path, pairs: Path, names: Path | None, metric: Metric = "cosine", templates: Path | None = None
+) -> Judgement:
     """Exact verification of listed pairs of embeddings, over folds where the list has them.
 
     Args:
@@ -169,9 +181,16 @@ def evaluate_pairs(embeddings: Path, pairs: Path, names: Path | None, metric: Me
         pairs: CSV with ``first``, ``second``, ``match`` and maybe ``fold``, or LFW's ``pairs.txt``.
         names: text file with the N names that the list calls the rows by; where not given, ``0`` to ``N − 1``.
         metric: the distance.
+        templates: CSV of N rows; embeddings of one ``template`` are averaged, and the list calls templates by its ids.
     """
     rows = read_embeddings(embeddings)
-    called = read_names(names, len(rows), embeddings) if names is not None else [str(i) for i in range(len(rows))]
+    if templates is not None:
+        if names is not None:
+            raise InputError("--names calls images, --templates sets of them: leave one away")
+        sets = read_templates(templates, len(rows), embeddings)
+        rows, called = sets.pooled(rows, embeddings), np.unique(sets.template).tolist()
+    else:
+        called = read_names(names, len(rows), embeddings) if names is not None else [str(i) for i in range(len(rows))]
     listed: PairList = read_pairs(pairs)
     first, second = listed.rows(called)
     try:
@@ -224,7 +243,7 @@ def bare_metrics(
 def read_embeddings(path: Path) -> Array:
     """Embeddings ``(N, D)`` from a ``.npy`` file, floats as they are."""
     rows = _read_array(path)
-    if rows.ndim != 2 or rows.dtype.kind != "f":
+    if rows.ndim != 2 or rows.dtype.kind != "f" or rows.shape[1] == 0:
         raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; floats of shape (N, D) are needed")
     return rows
 
@@ -241,7 +260,10 @@ def read_labels(path: Path, count: int, embeddings: Path) -> Array:
     """N labels from a ``.npy`` file or from the lines of a text file."""
     names = _read_array(path) if path.suffix == ".npy" else np.array(_lines(path))
     if names.shape != (count,):
-        raise InputError(f"{path} has {names.size} labels but {embeddings} has {count} rows")
+        found = f"{len(names)} labels" if names.ndim == 1 else f"labels of shape {names.shape}"
+        raise InputError(f"{path} has {found} but {embeddings} has {count} rows: one for each")
+    if names.dtype.kind not in "iubUS":
+        raise InputError(f"{path} holds {names.dtype}: labels are whole numbers or words")
     return names
 
 
@@ -263,6 +285,41 @@ def read_groups(path: Path, count: int, embeddings: Path) -> dict[str, Array]:
     if len(frame) != count:
         raise InputError(f"{path} has {len(frame)} rows below its header but {embeddings} has {count}: one for each")
     return {name: np.array(_words(frame[name], path)) for name in frame.columns}
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Which of N images belong together (IJB): a set of one subject, and within it the frames of one video."""
+
+    path: Path
+    template: Array
+    media: Array | None
+
+    def pooled(self, rows: Array, embeddings: Path) -> Array:
+        """The mean embedding of each template, in the order of their ids."""
+        try:
+            means, _ = pool_templates(rows, self.template, self.media)
+        except ValueError as error:
+            raise InputError(f"{embeddings}: {error}") from error
+        pooled: Array = means.numpy()
+        return pooled
+
+    def labels(self, names: Array, path: Path) -> Array:
+        """The label of each template, in the order of their ids."""
+        _, first, inverse = np.unique(self.template, return_index=True, return_inverse=True)
+        other = np.flatnonzero(names[first][inverse] != names)
+        if len(other):
+            raise InputError(f"{self.path}: template {self.template[other[0]]} holds images of two labels of {path}")
+        of_templates: Array = names[first]
+        return of_templates
+
+
+def read_templates(path: Path, count: int, embeddings: Path) -> Templates:
+    """The columns ``template`` and maybe ``media`` of a CSV of N rows."""
+    columns = read_groups(path, count, embeddings)
+    if "template" not in columns:
+        raise InputError(f"{path} has the columns {', '.join(columns)}; template is needed, and media may follow")
+    return Templates(path, columns["template"], columns.get("media"))
 
 
 def other_name(path: Path, embeddings: Path) -> str:
@@ -373,6 +430,8 @@ def _read_csv(path: Path) -> polars.DataFrame:
         return polars.read_csv(path, infer_schema_length=None)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except polars.exceptions.PolarsError as error:
         raise InputError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
 
@@ -382,8 +441,11 @@ def _read_array(path: Path) -> Array:
         array: Array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {error}") from error
+        reason = str(error).split(". ")[0]  # NumPy goes on to advise unpickling, which runs code of the file
+        raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {reason}") from error
     return array
 
 
@@ -394,6 +456,8 @@ def _lines(path: Path) -> list[str]:
         raise InputError(f"{path} does not exist") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text file ({error}): one entry a line is needed") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _words(column: polars.Series, path: Path) -> list[str]:

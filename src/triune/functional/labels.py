@@ -62,3 +62,17 @@ def encode_labels(
     if count is not None and codes.shape[0] != count:
         raise ValueError(f"{name} has {codes.shape[0]} entries but {against} has {count} rows")
     return codes
+
+
+def whole_numbers(labels: Labels, count: int) -> Tensor:
+    """Labels as int64, which mean the same in every batch and in every process.
+
+    Raises:
+        ValueError: they are words, or beyond int64, whose codes would differ from batch to batch.
+    """
+    if not isinstance(labels, Tensor):
+        array = np.asarray(labels)
+        # uint64 beyond int64 is numbered by rank, as words are.
+        if array.size and (array.dtype.kind in "UOS" or array.max() > np.iinfo(np.int64).max):
+            raise ValueError("labels are words, or beyond int64: number them once for all data, so that batches agree")
+    return encode_labels(labels, count=count)

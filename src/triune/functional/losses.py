@@ -142,8 +142,10 @@ def triplet_loss(
         The loss and its statistics. No valid triplet, or no active one: the loss is 0 and its gradients are 0.
 
     Memory: O(D·(N + M)) and a block of 2 Mi distances by the kernels of float32 (see kernels/README.md), 4 Mi by plain
-    torch. The kernels, and blocks, are differentiated in the forward pass, once: asking for a second derivative raises
-    an error that says the way out. In float64, up to one block, second derivatives are right.
+    torch; ``"hard"``, ``"semihard"`` and ``"random"`` list their P pairs, too: O(P). On a GPU, in float32, ``"all"``
+    and ``"batch_hard"`` wait for nothing, the others once, for the number of pairs. The kernels, and blocks, are
+    differentiated in the forward pass, once: asking for a second derivative raises an error that says the way out. In
+    float64, up to one block, second derivatives are right.
 
     Raises:
         ValueError: shapes or label counts disagree, or an option is unknown.

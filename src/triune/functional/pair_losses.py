@@ -16,16 +16,16 @@ Labels and shapes that disagree, and settings out of range, raise ValueError.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, softplus
+from torch.nn.functional import softplus
 from torch.utils.checkpoint import checkpoint
 
 from triune.functional.distances import Embeddings, as_embeddings, check_finite, pairwise_distance
 from triune.functional.labels import Labels, encode_labels
-from triune.functional.triplets import Triplets, masks, resolve_reference
+from triune.functional.triplets import Choice, Triplets, draw_uniform, masks, resolve_reference
 
 BLOCK_CELLS = 1 << 22
 """Smooth-AP compares this many (query, positive, item) at a time, or all those of one query if they are more."""
@@ -118,7 +118,7 @@ def n_pairs_loss(
 
     Of each class with two items or more, the first is the anchor and the second the positive; of a miner's pairs, the
     first pair of each class. Similarity is the inner product of embeddings that keep their length, which the paper
-    holds down by ``l2``. Time O(C²·D), memory O(C² + N).
+    holds down by ``l2``. Time O(N²·D), memory O(N²): N²/4 similarities, or N² of a miner's pairs.
 
     Args:
         embeddings: shape (N, D).
@@ -128,21 +128,27 @@ def n_pairs_loss(
     """
     x = as_embeddings(embeddings)
     codes = encode_labels(labels, count=len(x), device=x.device)
-    if pairs is None:  # items of a class that follow each other hold its first two
+    slots = len(x)
+    if pairs is None:  # of items sorted by class, neighbours are pairs; with two items a class, C is half of N at most
         order = codes.argsort(stable=True)
-        same = codes[order[1:]] == codes[order[:-1]]
-        anchor, positive = order[:-1][same], order[1:][same]
+        anchor, positive, slots = order[:-1], order[1:], slots // 2
     else:
         anchor, positive, _, _ = _columns(pairs, x.device)
-    by_class = codes[anchor].argsort(stable=True)
-    classes = codes[anchor[by_class]]
-    first = by_class[torch.cat([torch.ones_like(classes[:1], dtype=torch.bool), classes[1:] != classes[:-1]])]
-    anchors, positives = x[anchor[first]], x[positive[first]]
+        order = codes[anchor].argsort(stable=True)
+        anchor, positive = anchor[order], positive[order]
+    # The first pair of each class goes to a slot of its own, all others to one beyond: nothing waits for their number.
+    begins = torch.ones_like(anchor, dtype=torch.bool)
+    begins[1:] = codes[anchor[1:]] != codes[anchor[:-1]]
+    first = begins & (codes[anchor] == codes[positive])
+    place = torch.where(first, first.cumsum(0) - 1, slots)
+    empty = torch.zeros(slots + 1, dtype=torch.int64, device=x.device)
+    anchors, positives = (x[empty.scatter(0, place, rows)[:slots]] for rows in (anchor, positive))
+    classes = first.sum()
+    used = torch.arange(slots, device=x.device) < classes
     logits = _similarity(anchors, positives)
-    # The sum, not the mean: without a pair it is 0 and not NaN.
-    loss = cross_entropy(logits, torch.arange(len(first), device=x.device), reduction="sum")
-    length = (anchors.square().sum() + positives.square().sum()) / 2
-    return (loss + l2 * length) / max(1, len(first)) + _nothing(x)
+    loss = (_logsumexp(logits, used.expand(logits.shape)) - logits.diagonal()).where(used, 0.0).sum()
+    length = (anchors.square().sum(1) + positives.square().sum(1)).where(used, 0.0).sum() / 2
+    return (loss + l2 * length) / classes.clamp(min=1) + _nothing(x)
 
 
 def multi_similarity_loss(
@@ -331,24 +337,43 @@ def margin_loss(
         embeddings: shape (N, D), unit rows.
         labels: N integers or strings.
         margin: α.
-        beta: β, the boundary between matching and non-matching distances; a scalar tensor is learnt.
-        nu: ν, weight of β as a regulariser; without a pair it costs nothing.
+        beta: β, the boundary between matching and non-matching distances: one, or one for each anchor, shape (N,), such
+            as that of its class. A tensor is learnt.
+        nu: ν, weight of β as a regulariser that keeps boundaries small. One β costs ν·β; one for each anchor cost
+            ν·Σ β over the matching pairs, divided as the pairs are (the authors' code). Without a pair it costs 0.
         cutoff, farthest: of the sampling.
         pairs: of a miner, in place of sampling.
         reference, reference_labels, own_rows: see the head of this file.
-        generator: source of the draws.
+        generator: source of the draws; on the CPU the same seed draws what :func:`distance_weighted_triplets` does.
+
+    Memory: O(N·M). Nothing waits for a GPU.
     """
     batch = _batch(embeddings, labels, None, reference, reference_labels, own_rows)
     d = pairwise_distance(batch.x, batch.y)
+    boundary = beta.to(d) if isinstance(beta, Tensor) else d.new_full((), beta)
+    if boundary.ndim and boundary.shape != d.shape[:1]:
+        raise ValueError(f"beta has shape {tuple(boundary.shape)}; one number, or one for each of {len(d)} anchors")
+    of_anchor = boundary.expand(d.shape[:1])
     if pairs is None:
-        pairs = _draw_negatives(d.detach(), batch, cutoff, farthest, generator)
-    anchor, positive, other, negative = _columns(pairs, d.device)
-    boundary = beta.to(d.device) if isinstance(beta, Tensor) else beta
-    near = (d[anchor, positive] + (margin - boundary)).relu()
-    far = ((margin + boundary) - d[other, negative]).relu()
-    active = ((near > 0).sum() + (far > 0).sum()).clamp(min=1)
-    listed = len(anchor) + len(other) > 0
-    return batch.cost((near.sum() + far.sum()) / active + nu * boundary * listed)
+        choice = _draw_negatives(d.detach(), batch, cutoff, farthest, generator)
+        d_ap, d_an, kept = d.gather(1, choice.positive), d.gather(1, choice.negative), choice.kept
+        beta_ap = beta_an = of_anchor[:, None]
+    else:
+        anchor, positive, other, negative = _columns(pairs, d.device)
+        d_ap, d_an = d[anchor, positive], d[other, negative]
+        beta_ap, beta_an = of_anchor[anchor], of_anchor[other]
+        kept = torch.ones_like(anchor, dtype=torch.bool)
+    near = (d_ap + (margin - beta_ap)).relu()
+    far = ((margin + beta_an) - d_an).relu()
+    if pairs is None:
+        near, far = near.where(kept, 0.0), far.where(kept, 0.0)
+    active = (near > 0).sum() + (far > 0).sum()
+    loss = (near.sum() + far.sum()) / active.clamp(min=1)
+    if boundary.ndim:
+        small = (beta_ap * kept).sum() / active.clamp(min=1) * (active > 0)
+    else:
+        small = boundary * (kept.any() if pairs is None else len(d_ap) + len(d_an) > 0)
+    return batch.cost(loss + nu * small)
 
 
 @torch.no_grad()
@@ -385,7 +410,9 @@ def distance_weighted_triplets(
         ValueError: shapes or label counts disagree, or an embedding is not finite (the row is named).
     """
     batch = _finite_batch(embeddings, labels, reference, reference_labels, own_rows)
-    return _draw_negatives(pairwise_distance(batch.x, batch.y), batch, cutoff, farthest, generator)
+    choice = _draw_negatives(pairwise_distance(batch.x, batch.y), batch, cutoff, farthest, generator)
+    anchor, slot = choice.kept.nonzero(as_tuple=True)
+    return Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
 
 
 def smooth_ap_loss(
@@ -406,7 +433,8 @@ def smooth_ap_loss(
     this function does too.
 
     Time O(N·M·K) for K positives a query at most. Memory O(N·M) plus one block of at most max(4 Mi, K·M) comparisons:
-    past one block, blocks of queries are computed again in the backward pass. Waits for the GPU once, for K.
+    past one block, blocks of queries are computed again in the backward pass. Waits for the GPU once, for K. Under
+    torch.compile it has a first derivative only.
 
     Args:
         embeddings: shape (N, D), unit rows.
@@ -418,11 +446,11 @@ def smooth_ap_loss(
     batch = _batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
     s = _similarity(batch.x, batch.y) / temperature
     counts = batch.positive.sum(1)
-    slots = int(counts.max()) if len(counts) else 0
-    # The columns of each query's positives; queries with fewer are padded.
-    columns = (~batch.positive).to(torch.int8).argsort(dim=1, stable=True)[:, :slots]
-    parts = (s, columns, batch.positive, batch.negative, counts)
-    step = max(1, BLOCK_CELLS // max(1, slots * s.shape[1]))
+    if torch.compiler.is_compiling():  # K is not known to the compiler: it sees one opaque operation
+        precision, _ = _smooth_precision_opaque(s, batch.positive, batch.negative)
+        return batch.cost(_mean(1 - precision, counts > 0))
+    parts = (s, _positive_columns(batch.positive), batch.positive, batch.negative, counts)
+    step = _block_rows(parts[1], s)
     if step >= len(s):
         precision = _smooth_precision(*parts)
     else:
@@ -567,29 +595,36 @@ def _informative(s: Tensor, positive: Tensor, negative: Tensor, epsilon: float) 
 
 def _draw_negatives(
     d: Tensor, batch: _Batch, cutoff: float, farthest: float, generator: torch.Generator | None
-) -> Triplets:
-    """A negative a matching pair by inverting each anchor's cumulative weights: O(N·M) however many pairs there are."""
+) -> Choice:
+    """A negative a matching pair by inverting each anchor's cumulative weights: O(N·M) however many pairs there are.
+
+    (N, Q) slots hold the anchors' pairs in order: Q is the largest number of positives on the CPU. Elsewhere, and to
+    the compiler, that number is not known without waiting, and Q is M.
+    """
     check_sampling(cutoff)
+    counts, columns = batch.positive.sum(1), d.shape[1]
+    if columns == 0:
+        none = counts[:, None].expand(d.shape)
+        return Choice(none, none, batch.positive)
+    if d.device.type == "cpu" and not torch.compiler.is_compiling():
+        positive = _positive_columns(batch.positive)
+    else:
+        positive = (~batch.positive).to(torch.int8).argsort(dim=1, stable=True)
     width = batch.x.shape[1]
     near = batch.negative & (d < farthest)
     allowed = torch.where(near.any(1, keepdim=True), near, batch.negative)
-    anchor, positive = (batch.positive & allowed.any(1, keepdim=True)).nonzero(as_tuple=True)
-    if len(anchor) == 0:
-        return Triplets(anchor, positive, anchor)
     # At antipodes the density is 0: the weight there is held finite.
     clipped = d.double().clamp(min=cutoff, max=1.999)
     log_weight = (2 - width) * clipped.log() - (width - 3) / 2 * (1 - clipped.square() / 4).log()
     largest = log_weight.where(allowed, -torch.inf).amax(1, keepdim=True)
     cumulative = (log_weight - largest).exp().where(allowed, 0.0).cumsum(1)
-    nth = batch.positive.cumsum(1)[anchor, positive] - 1
-    shape = (len(d), int(nth.max()) + 1)
-    draws = torch.rand(shape, dtype=torch.float64, device=generator.device if generator else d.device,
-                       generator=generator).to(d.device)  # fmt: skip
+    draws = draw_uniform(positive.shape, d.device, generator)
     # Below the total, so that the column found is one whose weight is not 0.
     total = cumulative[:, -1:]
     level = torch.minimum(draws * total, torch.nextafter(total, torch.zeros_like(total)))
-    drawn = torch.searchsorted(cumulative, level, right=True).clamp(max=d.shape[1] - 1)
-    return Triplets(anchor, positive, drawn[anchor, nth])
+    drawn = torch.searchsorted(cumulative, level, right=True).clamp(max=columns - 1)
+    exists = torch.arange(positive.shape[1], device=d.device) < counts[:, None]
+    return Choice(positive, drawn, exists & allowed.any(1, keepdim=True))
 
 
 def _smooth_precision(s: Tensor, columns: Tensor, positive: Tensor, negative: Tensor, counts: Tensor) -> Tensor:
@@ -600,6 +635,53 @@ def _smooth_precision(s: Tensor, columns: Tensor, positive: Tensor, negative: Te
     among_all = among_positives + (above * negative[:, None, :]).sum(2)
     real = torch.arange(columns.shape[1], device=s.device) < counts[:, None]
     return (among_positives / among_all).where(real, 0.0).sum(1) / counts.clamp(min=1)
+
+
+@torch.library.custom_op("triune::smooth_precision", mutates_args=())
+def _smooth_precision_opaque(s: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """The precision of every query (N,), and its gradient with respect to the query's row of s (N, M)."""
+    counts, columns = positive.sum(1), _positive_columns(positive)
+    precision, slope = s.new_zeros(len(s)), torch.zeros_like(s)
+    step = _block_rows(columns, s)
+    for rows in (slice(start, start + step) for start in range(0, len(s), step)):
+        column, few = columns[rows], counts[rows, None].clamp(min=1)
+        above = torch.sigmoid(s[rows, None, :] - s[rows].gather(1, column)[:, :, None])
+        hit, other = positive[rows, None, :], (positive | negative)[rows, None, :]
+        hits, among_all = 0.5 + (above * hit).sum(2), 0.5 + (above * other).sum(2)
+        real = torch.arange(column.shape[1], device=s.device) < counts[rows, None]
+        precision[rows] = (hits / among_all).where(real, 0.0).sum(1) / few[:, 0]
+        share = hit / among_all[:, :, None] - other * (hits / among_all.square())[:, :, None]
+        share = (share * above * (1 - above)).where(real[:, :, None], 0.0) / few[:, :, None]
+        slope[rows] = share.sum(1).scatter_add(1, column, -share.sum(2))
+    return precision, slope
+
+
+@_smooth_precision_opaque.register_fake
+def _(s: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    return s.new_empty(s.shape[0]), torch.empty_like(s)
+
+
+def _keep_slope(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1])
+
+
+def _scale_slope(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    (slope,) = ctx.saved_tensors
+    return grad[:, None] * slope, None, None
+
+
+_smooth_precision_opaque.register_autograd(_scale_slope, setup_context=_keep_slope)
+
+
+def _positive_columns(positive: Tensor) -> Tensor:
+    """The columns of each row's positives first, (N, K) for at most K in a row; rows with fewer are padded."""
+    slots = int(positive.sum(1).max()) if len(positive) else 0
+    return (~positive).to(torch.int8).argsort(dim=1, stable=True)[:, :slots]
+
+
+def _block_rows(columns: Tensor, s: Tensor) -> int:
+    """How many queries fit a block of comparisons."""
+    return max(1, BLOCK_CELLS // max(1, columns.shape[1] * s.shape[1]))
 
 
 def _logsumexp(values: Tensor, kept: Tensor) -> Tensor:

@@ -140,6 +140,22 @@ def soft_triple_loss(
     return loss + regularization * apart.mean() / 2 * (1 if len(cosine) else 0)
 
 
+def check_classes(classes: Tensor, count: int, what: str = "proxies") -> None:
+    """Raise ValueError unless all classes (N,) are from 0 to count − 1.
+
+    Looked at on the CPU only: a GPU would have to be waited for, and reports a wrong index by itself, as compiled
+    code does.
+    """
+    if classes.device.type != "cpu" or torch.compiler.is_compiling() or not len(classes):
+        return
+    first, last = int(classes.min()), int(classes.max())
+    if not 0 <= first <= last < count:
+        raise ValueError(
+            f"classes run from {first} to {last} but {what} from 0 to {count - 1}: "
+            f"number the training classes from 0, and give the loss num_classes"
+        )
+
+
 def _cosines(
     embeddings: Embeddings, classes: Tensor, proxies: Tensor, count: int | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -154,13 +170,7 @@ def _cosines(
         )
     if x.shape[1] != w.shape[1]:
         raise ValueError(f"embeddings have {x.shape[1]} dimensions but the proxies {w.shape[1]}")
-    limit = len(w) if count is None else count
-    # Looked at on the CPU only: a GPU would have to be waited for, and reports a wrong index by itself.
-    if classes.device.type == "cpu" and len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < limit:
-        raise ValueError(
-            f"classes run from {int(classes.min())} to {int(classes.max())} but proxies from 0 to {limit - 1}: "
-            f"number the training classes from 0, and give the loss num_classes"
-        )
+    check_classes(classes, len(w) if count is None else count)
     dtype = torch.promote_types(x.dtype, w.dtype)
     # Autocast would round the cosines to half precision, which the scale of the logits enlarges.
     with torch.autocast(x.device.type, enabled=False):

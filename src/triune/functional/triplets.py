@@ -93,10 +93,9 @@ def mine_triplets(
     Returns:
         The chosen triplets, on the device of the embeddings. No gradient flows through them.
 
-    Memory: O(D·(N + M)) plus a block of at most max(4 Mi, M) distances plus the result; only ``"all"`` has a
-        result
-    that is cubic, and :func:`triune.functional.losses.triplet_loss` does not need it. On a GPU the size of
-    the result is waited for.
+    Memory: O(D·(N + M)), a block of at most max(4 Mi, M) distances, and the result: up to P triplets for P pairs, N for
+    ``"batch_hard"``; only ``"all"`` has a result that is cubic, and :func:`triune.functional.losses.triplet_loss` does
+    not need it. On a GPU the size of the result is waited for.
 
     Raises:
         ValueError: shapes or label counts disagree, an option is unknown, or an embedding is not finite (the
@@ -185,11 +184,7 @@ def choose(
         choice = Choice(columns, closest, kept)
     elif strategy == "random":
         counts = negative.sum(1, keepdim=True)
-        if generator is None:
-            draws = torch.rand_like(distances, dtype=torch.float64)
-        else:
-            draws = torch.rand(distances.shape, dtype=torch.float64, device=generator.device, generator=generator)
-            draws = draws.to(distances.device)
+        draws = draw_uniform(distances.shape, distances.device, generator)
         nth = (draws * counts).long().clamp_max((counts - 1).clamp_min(0))
         drawn = torch.searchsorted(negative.cumsum(1), nth + 1).clamp_max(distances.shape[1] - 1)
         choice = Choice(columns, drawn, positive & (counts > 0))
@@ -291,10 +286,16 @@ def draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None) 
     anchor, positive = _list_pairs(groups, own)
     counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
     anchor, positive, counts = anchor[counts > 0], positive[counts > 0], counts[counts > 0]
-    device = generator.device if generator is not None else anchor.device
-    draws = torch.rand(anchor.shape[0], dtype=torch.float64, device=device, generator=generator).to(anchor.device)
+    draws = draw_uniform(anchor.shape, anchor.device, generator)
     nth = torch.minimum((draws * counts).long(), counts - 1)
     return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))
+
+
+def draw_uniform(shape: torch.Size, device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Numbers in [0, 1), float64, drawn where the generator lives: the same seed gives the same on every device."""
+    if generator is None:  # the compiler takes no generator, not even None
+        return torch.rand(shape, dtype=torch.float64, device=device)
+    return torch.rand(shape, dtype=torch.float64, device=generator.device, generator=generator).to(device)
 
 
 def choose_fast(

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from triune.distributed import DistributedTripletLoss
+from triune.distributed import DistributedTripletLoss, JoinedLoss
 from triune.errors import InputError
 from triune.memory import CrossBatchMemory
 from triune.pair_losses import PAIR_LOSSES
@@ -45,7 +45,9 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
     if config.loss.memory:
         raise InputError(f"loss.memory is for the triplet loss, not {name}")
     if name in PAIR_LOSSES:
-        return _made(PAIR_LOSSES[name], name, **options)
+        if options.get("num_classes") == "auto":  # of the margin loss, which has one boundary where not asked
+            options["num_classes"] = identities
+        return JoinedLoss(_made(PAIR_LOSSES[name], name, **options))
     if name in PROXY_LOSSES:
         if config.images.collages:
             raise InputError(

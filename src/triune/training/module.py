@@ -23,6 +23,9 @@ from triune.training.config import Metric, OptimizerConfig
 MOSTLY = 0.95
 """Share of an epoch's batches without any triplet from which training is said to have stopped teaching."""
 
+TINY_MARGIN = 0.002
+"""Of unit vectors: a margin that ``auto`` does not choose, a hundredth of the usual 0.2."""
+
 
 class TrainingModule(pl.LightningModule):
     """A network, its objective and its optimiser.
@@ -79,7 +82,8 @@ class TrainingModule(pl.LightningModule):
         """One step's loss; ``None`` skips the optimiser step."""
         output = self.model(batch.images)
         terms = self.objective(output, Targets(batch.classes, batch.masks, batch.identities))
-        if not torch.isfinite(terms.total):
+        # Together: a process that skipped a step by itself would leave the others waiting for its gradients.
+        if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(terms.total)), all=True):
             self._report_nonfinite(terms, batch)
             return None
         self.log_dict(step_figures(terms, output.embedding), batch_size=len(batch.images))
@@ -121,14 +125,21 @@ class TrainingModule(pl.LightningModule):
         embeddings = torch.cat([e for e, _ in kept]) if kept else torch.empty(0, 1)
         identities = torch.cat([i for _, i in kept]) if kept else torch.empty(0, dtype=torch.long)
         if self.choose_margin and self.chosen_margin is None and not self.trainer.sanity_checking:
-            try:
-                self.set_margin(suggest_margin(embeddings, identities, metric=self.metric).margin)
-            except ValueError as error:
-                print(f"warning: the margin stays as it is: {error}", file=sys.stderr, flush=True)
+            self.fit_margin(embeddings, identities)
         tpr, auc = validation_figures(embeddings, identities, self.metric, self.target_fpr)
         chosen = as_good(tpr, self.best_tpr, len(identities))
         self.best_tpr = max(self.best_tpr, tpr)
         self.log_dict({"val_tpr": tpr, "val_auc": auc, "chosen_step": float(self.global_step if chosen else -1)})
+
+    def fit_margin(self, embeddings: Tensor, identities: Tensor) -> None:
+        """Set the margin by held-out embeddings, unless they give none or have collapsed."""
+        try:
+            margin = suggest_margin(embeddings, identities, metric=self.metric).margin
+            if margin < TINY_MARGIN:  # a margin that fits a collapse would keep it, and hide it from the advice
+                raise ValueError(f"the embedding has all but collapsed, distances differ by {margin:.2g}")
+            self.set_margin(margin)
+        except ValueError as error:
+            print(f"warning: the margin stays as it is: {error}", file=sys.stderr, flush=True)
 
     def set_margin(self, margin: float) -> None:
         """Train on with this triplet margin."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 pytest.importorskip("triton")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -26,6 +27,29 @@ def test_the_kernels_under_the_interpreter():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout or "[100%]" in done.stdout
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter replaces the compiler")
+@pytest.mark.parametrize("kernel", ["_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel"])
+def test_a_kernel_compiles_for_a_gpu_that_is_not_here(kernel):
+    """The interpreter takes what the compiler refuses, such as a name whose type changes in a loop."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    from triune.functional.kernels import gpu
+
+    function = getattr(gpu, kernel)
+    fixed = {"METRIC": 0, "GAP": True, "SOFT": True, "SLOTS": 128, "DIFFERENTIATE": True, **gpu.TILE}
+    types = dict.fromkeys(["start", "stop", "own", "order", "chosen", "column"], "*i64")
+    types |= {"partial": "*fp64", **dict.fromkeys("NMDF", "i32"), **dict.fromkeys(["margin", "low", "high"], "fp32")}
+    names = function.arg_names
+    source = ASTSource(
+        fn=function,
+        signature={name: "constexpr" if name in fixed else types.get(name, "*fp32") for name in names},
+        constexprs={(index,): fixed[name] for index, name in enumerate(names) if name in fixed},
+    )
+    options = {"num_warps": gpu.TILE["num_warps"]}
+    assert compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["cubin"]
 
 
 @pytest.fixture
@@ -100,6 +124,64 @@ def test_a_reference_set_with_own_rows(on_triton):
     assert (ours.triplets, ours.active) == (exact.triplets, exact.active)
     for a, b in zip(torch.autograd.grad(ours.loss, (x, y)), torch.autograd.grad(exact.loss, wide)):
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
+@pytest.mark.parametrize(("margin", "gap"), [(0.2, None), ("soft", (0.0, 0.7))])
+@pytest.mark.parametrize(("count", "classes"), [(80, 2), (80, 30), (30, 1)])
+def test_anchors_with_more_positives_than_slots_go_round_again(on_triton, monkeypatch, margin, gap, count, classes):
+    from triune.functional.kernels import gpu
+    from triune.functional.losses import triplet_loss
+
+    monkeypatch.setattr(gpu, "SLOTS", 15)
+    x, labels = batch(count, classes)
+    (y, others), own = batch(140, classes + 3, seed=1), torch.arange(count, device=DEVICE).flip(0)
+    for where in ({}, {"reference": y, "reference_labels": others, "own_rows": own}):
+        leaves = [x, where["reference"]] if where else [x]
+        wide = [each.detach().double().requires_grad_() for each in leaves]
+        exactly = {**where, "reference": wide[1]} if where else {}
+        ours = triplet_loss(x, labels, margin=margin, gap=gap, reduction="sum", **where)
+        exact = triplet_loss(wide[0], labels, margin=margin, gap=gap, reduction="sum", **exactly)
+        assert (ours.triplets, ours.active) == (exact.triplets, exact.active)
+        for a, b in zip((ours.loss, ours.positive_distance, ours.negative_distance), (exact.loss, *exact[3:])):
+            torch.testing.assert_close(a.double(), b.double(), rtol=1e-4, atol=1e-6, equal_nan=True)
+        for a, b in zip(torch.autograd.grad(ours.loss, leaves), torch.autograd.grad(exact.loss, wide)):
+            assert (a.double() - b).norm() <= 2e-5 * b.norm() + 1e-9
+
+
+@needs_kernels
+@pytest.mark.parametrize("mining", ["all", "batch_hard"])
+def test_the_host_waits_for_nothing(on_triton, monkeypatch, mining):
+    """No operation whose result the host must know: a scalar, or a size that depends on the data."""
+    from triune.functional.kernels import gpu
+    from triune.functional.losses import triplet_loss
+
+    class Unwatched:
+        """A kernel whose launches are not looked into: the interpreter reads tensors."""
+
+        def __init__(self, kernel):
+            self.kernel = kernel
+
+        def __getitem__(self, grid):
+            def launch(*args, **options):
+                with _disable_current_modes():
+                    self.kernel[grid](*args, **options)
+
+            return launch
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            name = operation.overloadpacket.__name__
+            assert name not in ("_local_scalar_dense", "nonzero", "masked_select", "unique", "repeat_interleave"), name
+            if name in ("index", "index_put_", "index_put"):
+                assert not any(index is not None and index.dtype == torch.bool for index in args[1]), name
+            return operation(*args, **(kwargs or {}))
+
+    x, labels = batch(70, 9)
+    for name in ("_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel"):
+        monkeypatch.setattr(gpu, name, Unwatched(getattr(gpu, name)))
+    with Watch():
+        triplet_loss(x, labels, mining=mining).loss.backward()
 
 
 @needs_kernels

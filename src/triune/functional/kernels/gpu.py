@@ -1,7 +1,9 @@
 """Triplet kernels for the GPU, in Triton: tiles of the distance matrix are computed, used and thrown away.
 
-The README beside this file explains the algorithms. Memory is O(N·(D + K) + M·D) for K positives an anchor. Everything
-is float32 (products in full precision, not TF32); sums over triplets are float64.
+The README beside this file explains the algorithms. Memory is O((N + M)·(D + SLOTS)), whatever the sizes of the
+classes; listed positives, of hard and semi-hard mining, are O(N·K) for K in the largest class. Everything is float32
+(products in full precision, not TF32); sums over triplets are float64. The all-triplet loss and batch-hard mining never
+wait for the device.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -17,16 +19,20 @@ from triune.functional.distances import Metric, paired_distance
 
 METRICS = {"euclidean": 0, "squared_euclidean": 1, "cosine": 2}
 CLOSE = tl.constexpr(1e-3)
-TILE_ROWS, TILE_COLUMNS, TILE_WIDTH = 64, 64, 32
+TILE_ROWS, TILE_COLUMNS = 64, 64
+# Eight warps: with four, a tile and what hangs on it spill out of the registers.
+TILE: dict[str, Any] = {"BM": TILE_ROWS, "BN": TILE_COLUMNS, "BD": 32, "num_warps": 8}
+# Positives of an anchor whose thresholds are kept at a time; an anchor with more goes over its negatives again.
+SLOTS = 128
 # Values gathered at a time when positives, of which there are few, are worked out by torch.
 GATHERED_VALUES = 1 << 24
 
 
 class Problem(NamedTuple):
-    """N anchors and M reference rows sorted by label, as tensors on one device."""
+    """N anchors and M reference rows, both sorted by label, as tensors on one device."""
 
     x: Tensor
-    """Anchors (N, D), of unit length (or zero) for the cosine."""
+    """Anchors (N, D), of unit length (or zero) for the cosine: neighbours share their positives."""
     y: Tensor
     """Reference rows (M, D) in label order."""
     x_norm: Tensor
@@ -34,78 +40,64 @@ class Problem(NamedTuple):
     start: Tensor
     """Where each anchor's class begins among the reference rows, (N,)."""
     stop: Tensor
+    own: Tensor
+    """The sorted reference row that is the anchor itself, −1 where there is none, (N,)."""
+    anchors: Tensor
+    """The original index of each sorted anchor, (N,)."""
     order: Tensor
     """The original index of each sorted reference row, (M,)."""
-    column: Tensor
-    """Sorted rows of each anchor's positives, (N, K); any row where there is none."""
-    ap: Tensor
-    """Their distances (N, K); −1 where there is none."""
     metric: Metric
 
 
 def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: Tensor, metric: Metric) -> Problem:
-    """A problem from float32 tensors, with y not yet sorted by label; see the fields of :class:`Problem`.
-
-    Waits for the device once, for K, the size of the largest class.
-    """
-    x, y = x.detach().contiguous(), y.detach()[order].contiguous()
-    widest = int((stop - start).max()) if len(x) else 0
-    column = start[:, None] + torch.arange(widest, device=x.device)
-    exists = column < stop[:, None]
-    column = column.clamp_max(max(len(y) - 1, 0))
+    """A problem from float32 tensors that are not yet sorted by label; see the fields of :class:`Problem`."""
+    anchors = start.argsort(stable=True)
+    x, y = x.detach()[anchors].contiguous(), y.detach()[order].contiguous()
     if len(y):
-        exists &= order[column] != own[:, None]
-    ap = torch.full(column.shape, -1.0, device=x.device)
-    for rows in _gathers(len(x), widest * x.shape[1]):
-        pairs = x[rows].repeat_interleave(widest, 0)
-        ap[rows] = paired_distance(pairs, y[column[rows].flatten()], metric).view(-1, widest)
-    ap = torch.where(exists, ap, -1.0)
-    return Problem(x, y, x.square().sum(1), y.square().sum(1), start, stop, order, column, ap, metric)
+        place = torch.empty_like(order).scatter_(0, order, torch.arange(len(y), device=order.device))
+        own = torch.where(own >= 0, place[own.clamp_min(0)], -1)
+    return Problem(
+        x, y, x.square().sum(1), y.square().sum(1), start[anchors], stop[anchors], own[anchors], anchors, order, metric
+    )
 
 
 def all_triplets(
     problem: Problem, margin: float | str, gap: tuple[float, float] | None, differentiate: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Sums over every triplet and their loss's gradients, as :func:`triune.functional.kernels.cpu.all_triplets`."""
-    x, y, ap, column = problem.x, problem.y, problem.ap, problem.column
-    count, widest = ap.shape
-    slopes = torch.zeros_like(ap)  # of a positive's distance: Σ over its negatives of the loss's slope
-    mined = torch.zeros_like(ap)
+    x, y = problem.x, problem.y
+    count, device = len(x), x.device
+    row_tiles, column_tiles = triton.cdiv(count, TILE_ROWS), triton.cdiv(len(y), TILE_COLUMNS)
+    # Distances of positives: rows of the anchors, then some for each tile of columns, which may compute them anew.
+    ap = torch.empty((row_tiles + column_tiles) * TILE_ROWS, SLOTS, device=device)
+    slopes = torch.empty(
+        count, SLOTS, device=device
+    )  # of a positive's distance: Σ over its negatives of the loss's slope
+    mined = torch.empty_like(slopes) if gap is not None else slopes
     row_sum, x_grad = torch.zeros_like(problem.x_norm), torch.zeros_like(x)
     column_sum, y_grad = torch.zeros_like(problem.y_norm), torch.zeros_like(y)
-    row_tiles, column_tiles = triton.cdiv(count, TILE_ROWS), triton.cdiv(len(y), TILE_COLUMNS)
-    partial = torch.zeros(max(row_tiles, 1), 2, dtype=torch.float64, device=x.device)
+    partial = torch.zeros(max(row_tiles, 1), 5, dtype=torch.float64, device=device)
     low, high = (-torch.inf, torch.inf) if gap is None else gap
-    shape = (count, len(y), x.shape[1], widest)
     options: dict[str, Any] = {
-        "METRIC": METRICS[problem.metric], "GAP": gap is not None, "SOFT": margin == "soft",
-        "DIFFERENTIATE": differentiate, "BM": TILE_ROWS, "BN": TILE_COLUMNS, "BD": TILE_WIDTH,
+        "METRIC": METRICS[problem.metric], "GAP": gap is not None, "SOFT": margin == "soft", "SLOTS": SLOTS, **TILE
     }  # fmt: skip
-    bounds = (0.0 if margin == "soft" else float(margin), float(low), float(high))
-    inputs = (x, y, problem.x_norm, problem.y_norm, problem.start, problem.stop, ap)
-    if count and len(y) and widest:
-        _anchor_kernel[(row_tiles,)](*inputs, slopes, mined, row_sum, x_grad, partial, *shape, *bounds, **options)
+    rest = (count, len(y), x.shape[1], 0.0 if margin == "soft" else float(margin), float(low), float(high))
+    inputs = (x, y, problem.x_norm, problem.y_norm, problem.start, problem.stop, problem.own, ap)
+    if count and len(y):
+        _anchor_kernel[(row_tiles,)](
+            *inputs, slopes, mined, row_sum, x_grad, column_sum, y_grad, partial, *rest, **options,
+            DIFFERENTIATE=differentiate,
+        )  # fmt: skip
         if differentiate:
-            del options["DIFFERENTIATE"]
-            _reference_kernel[(column_tiles,)](*inputs, column_sum, y_grad, *shape, *bounds, **options)
-    if gap is None:
-        negatives = len(y) - (problem.stop - problem.start)
-        mined = torch.where(ap >= 0, negatives[:, None].to(mined.dtype), 0.0)
-    loss, negative_distance = partial.sum(0).unbind()
-    triplets = mined.sum(dtype=torch.float64)
-    active = triplets if margin == "soft" else slopes.sum(dtype=torch.float64)
-    positive_distance = (mined.double() * ap.double()).sum()
+            _reference_kernel[(column_tiles,)](*inputs, column_sum, y_grad, *rest, **options)
+    loss, triplets, active, positive_distance, negative_distance = partial.sum(0).unbind()
+    active = triplets if margin == "soft" else active
     totals = torch.stack([loss, triplets, active, positive_distance, negative_distance])
     if not differentiate:
         return totals, None, None
-    x_grad = row_sum[:, None] * x - x_grad
-    y_grad = column_sum[:, None] * y - y_grad
-    slopes = _slope(slopes, ap, problem.metric)
-    for rows in _gathers(count, widest * x.shape[1]):
-        difference = slopes[rows, :, None] * (x[rows, None, :] - y[column[rows]])
-        x_grad[rows] += difference.sum(1)
-        y_grad.index_add_(0, column[rows].flatten(), -difference.flatten(0, 1))
-    return totals, x_grad, y_grad
+    sorted_grad = row_sum[:, None] * x - x_grad
+    x_grad[problem.anchors] = sorted_grad
+    return totals, x_grad, column_sum[:, None] * y - y_grad
 
 
 def mine(
@@ -113,20 +105,17 @@ def mine(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Positive, negative (original indices) and whether there is such a triplet, each (N, Q), in fixed shapes.
 
-    Q is 1 for ``"batch_hard"`` and K, the size of the largest class, for ``"hard"`` and ``"semihard"``.
+    Q is 1 for ``"batch_hard"``. For ``"hard"`` and ``"semihard"`` it is K, the size of the largest class, for which the
+    device is waited for.
     """
-    ap, column = problem.ap, problem.column
-    if strategy == "batch_hard" and ap.shape[1]:
-        farthest = ap.argmax(1, keepdim=True)
-        ap, column = ap.gather(1, farthest), column.gather(1, farthest)
+    column, ap = _farthest_positive(problem) if strategy == "batch_hard" else _positives(problem)
     floors = ap if strategy == "semihard" else torch.full((len(ap), 1), -1.0, device=ap.device)
     an = torch.full(floors.shape, torch.inf, device=ap.device)
     negative = torch.full(floors.shape, len(problem.y), dtype=torch.int64, device=ap.device)
-    if ap.numel():
+    if ap.numel() and len(problem.y):
         _nearest_kernel[(triton.cdiv(len(ap), TILE_ROWS),)](
-            problem.x, problem.y, problem.x_norm, problem.y_norm, problem.start, problem.stop, problem.order, floors,
-            an, negative, len(ap), len(problem.y), problem.x.shape[1], floors.shape[1],
-            METRIC=METRICS[problem.metric], BM=TILE_ROWS, BN=TILE_COLUMNS, BD=TILE_WIDTH,
+            *problem[:7], problem.order, floors, an, negative, len(ap), len(problem.y), problem.x.shape[1],
+            floors.shape[1], METRIC=METRICS[problem.metric], **TILE,
         )  # fmt: skip
     an, negative = an.expand_as(ap), negative.expand_as(ap)
     kept = (ap >= 0) & (an < torch.inf)
@@ -135,33 +124,53 @@ def mine(
     if gap is not None:
         kept &= (ap + gap[0] < an) & (an <= ap + gap[1])
     positive = problem.order[column] if len(problem.y) else column
-    return positive, torch.where(kept, negative, 0), kept
+    back = problem.anchors.argsort()
+    return positive[back], torch.where(kept, negative, 0)[back], kept[back]
 
 
-def _slope(weight: Tensor, d: Tensor, metric: Metric) -> Tensor:
-    """V from the weight of a distance: its gradient with respect to x is V (x − y)."""
-    if metric == "euclidean":
-        return torch.where(d > 0, weight / d, 0.0)
-    return 2 * weight if metric == "squared_euclidean" else weight
+def _farthest_positive(problem: Problem) -> tuple[Tensor, Tensor]:
+    """The sorted row of each anchor's farthest positive and its distance, (N, 1) each; −1 where there is none."""
+    count = len(problem.x)
+    column = torch.zeros(count, 1, dtype=torch.int64, device=problem.x.device)
+    ap = torch.full((count, 1), -1.0, device=problem.x.device)
+    if count and len(problem.y):
+        _farthest_kernel[(triton.cdiv(count, TILE_ROWS),)](
+            *problem[:7], ap, column, count, len(problem.y), problem.x.shape[1],
+            METRIC=METRICS[problem.metric], **TILE,
+        )  # fmt: skip
+    return column, ap
 
 
-def _gathers(rows: int, values: int) -> list[slice]:
-    """Slices of the rows, of ``values`` gathered values each, that stay below GATHERED_VALUES."""
-    step = max(1, GATHERED_VALUES // max(1, values))
-    return [slice(begin, min(begin + step, rows)) for begin in range(0, rows if values else 0, step)]
+def _positives(problem: Problem) -> tuple[Tensor, Tensor]:
+    """Sorted rows of each anchor's positives (N, K), any row where there is none, and their distances, there −1."""
+    x, y, start, stop = problem.x, problem.y, problem.start, problem.stop
+    widest = int((stop - start).max()) if len(x) else 0
+    column = start[:, None] + torch.arange(widest, device=x.device)
+    exists = (column < stop[:, None]) & (column != problem.own[:, None])
+    column = column.clamp_max(max(len(y) - 1, 0))
+    ap = torch.full(column.shape, -1.0, device=x.device)
+    step = max(1, GATHERED_VALUES // max(1, widest * x.shape[1]))
+    for begin in range(0, len(x) if widest else 0, step):
+        rows = slice(begin, begin + step)
+        pairs = x[rows].repeat_interleave(widest, 0)
+        ap[rows] = paired_distance(pairs, y[column[rows].flatten()], problem.metric).view(-1, widest)
+    return column, torch.where(exists, ap, -1.0)
 
 
 @triton.jit
 def _tile(
-    x, y, x_norm, y_norm, start, stop, rows, columns, N, M, D,
+    x, y, x_norm, y_norm, start, stop, own, rows, columns, N, M, D,
     METRIC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
-    """A tile of distances and which of its cells are negatives; close cells are computed from differences."""
+    """A tile of distances, and which cells are negatives and positives; close cells are computed from differences."""
     is_row, is_column = rows < N, columns < M
     first = tl.load(start + rows, mask=is_row, other=0)
     last = tl.load(stop + rows, mask=is_row, other=0)
+    itself = tl.load(own + rows, mask=is_row, other=-1)
     negative = (columns[None, :] < first[:, None]) | (columns[None, :] >= last[:, None])
-    negative = negative & is_row[:, None] & is_column[None, :]
+    exists = is_row[:, None] & is_column[None, :]
+    positive = exists & ~negative & (columns[None, :] != itself[:, None])
+    negative = exists & negative
     gram = tl.zeros((BM, BN), dtype=tl.float32)
     for left in range(0, D, BD):
         k = left + tl.arange(0, BD)
@@ -172,7 +181,7 @@ def _tile(
     b_norm = tl.load(y_norm + columns, mask=is_column, other=0.0)
     both = a_norm[:, None] + b_norm[None, :]
     squared = both - 2 * gram
-    close = negative & (squared < CLOSE * both)
+    close = (negative | positive) & (squared < CLOSE * both)
     if tl.sum(tl.sum(close.to(tl.int32), axis=1), axis=0) > 0:
         exact = tl.zeros((BM, BN), dtype=tl.float32)
         for k in range(D):
@@ -189,7 +198,7 @@ def _tile(
     else:
         zeros = tl.where(a_norm == 0, 0.5, 0.0)[:, None] + tl.where(b_norm == 0, 0.5, 0.0)[None, :]
         d = squared / 2 + zeros
-    return d, negative
+    return d, negative, positive
 
 
 @triton.jit
@@ -212,97 +221,213 @@ def _one_positive(d, negative, t, margin, low, high, GAP: tl.constexpr, SOFT: tl
 
 
 @triton.jit
-def _v(c, d, METRIC: tl.constexpr):
-    """V of the negatives' weights −c."""
+def _v(weight, d, METRIC: tl.constexpr):
+    """V from the weights of distances: the gradient with respect to x is Σ V (x − y)."""
     if METRIC == 0:
-        v = tl.where(d > 0, -c / tl.where(d > 0, d, 1.0), 0.0)
+        v = tl.where(d > 0, weight / tl.where(d > 0, d, 1.0), 0.0)
     elif METRIC == 1:
-        v = -2 * c
+        v = 2 * weight
     else:
-        v = -c
+        v = weight
     return v
 
 
 @triton.jit
-def _anchor_kernel(
-    x, y, x_norm, y_norm, start, stop, ap, slopes, mined, row_sum, x_grad, partial, N, M, D, K, margin, low, high,
-    METRIC: tl.constexpr, GAP: tl.constexpr, SOFT: tl.constexpr, DIFFERENTIATE: tl.constexpr, BM: tl.constexpr,
-    BN: tl.constexpr, BD: tl.constexpr,
+def _classes(start, stop, rows, N, M):
+    """Where the classes of some anchors begin and end, the longest of them, and the columns they lie in."""
+    first = tl.load(start + rows, mask=rows < N, other=0).to(tl.int32)
+    last = tl.load(stop + rows, mask=rows < N, other=0).to(tl.int32)
+    return first, last, tl.max(last - first, axis=0), tl.min(tl.where(rows < N, first, M), axis=0), tl.max(last, axis=0)
+
+
+@triton.jit
+def _in_slots(columns, first, last, done, SLOTS: tl.constexpr):
+    """The slot of each cell's column among the positives that come after ``done``, and whether it has one."""
+    slot = columns[None, :] - first[:, None] - done
+    return slot, (slot >= 0) & (slot < SLOTS) & (columns[None, :] < last[:, None])
+
+
+@triton.jit
+def _thresholds(
+    x, y, x_norm, y_norm, start, stop, own, ap, rows, places, done, N, M, D, METRIC: tl.constexpr, SLOTS: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
-    """All triplets of BM anchors: sums, slopes of their positives, and Σ V·y over their negatives."""
+    """Write distances of the anchors' positives after the first ``done`` to rows ``places`` of ap; −1 for itself."""
+    first, last, _longest, begin, end = _classes(start, stop, rows, N, M)
+    tl.debug_barrier()  # nobody still reads what is written over
+    for left in range(begin, end, BN):
+        columns = (left + tl.arange(0, BN)).to(tl.int64)
+        slot, inside = _in_slots(columns, first, last, done, SLOTS)
+        if tl.sum(tl.sum(inside.to(tl.int32), axis=1), axis=0) > 0:
+            d, _negative, positive = _tile(
+                x, y, x_norm, y_norm, start, stop, own, rows, columns, N, M, D, METRIC, BM, BN, BD
+            )
+            tl.store(ap + places[:, None] * SLOTS + slot, tl.where(positive, d, -1.0), mask=inside)
+    tl.debug_barrier()
+
+
+@triton.jit
+def _add_up(at, values):
+    """Add the sum of a tile to a number that only this program writes."""
+    tl.store(at, tl.load(at) + tl.sum(tl.sum(values, axis=1), axis=0))
+
+
+@triton.jit
+def _add_product(into, v, of, rows, columns, row_count, column_count, D, ATOMIC: tl.constexpr, BD: tl.constexpr):
+    """Add v·of to rows of ``into``, of columns of ``of``."""
+    for left in range(0, D, BD):
+        w = left + tl.arange(0, BD)
+        b = tl.load(
+            of + columns[:, None] * D + w[None, :], mask=(columns < column_count)[:, None] & (w < D)[None, :], other=0.0
+        )
+        at, inside = into + rows[:, None] * D + w[None, :], (rows < row_count)[:, None] & (w < D)[None, :]
+        product = tl.dot(v, b, input_precision="ieee")
+        if ATOMIC:
+            tl.atomic_add(at, product, mask=inside)
+        else:
+            tl.store(at, tl.load(at, mask=inside, other=0.0) + product, mask=inside)
+
+
+@triton.jit
+def _anchor_kernel(
+    x, y, x_norm, y_norm, start, stop, own, ap, slopes, mined, row_sum, x_grad, column_sum, y_grad, partial,
+    N, M, D, margin, low, high, METRIC: tl.constexpr, GAP: tl.constexpr, SOFT: tl.constexpr, SLOTS: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr, DIFFERENTIATE: tl.constexpr,
+):  # fmt: skip
+    """All triplets of BM anchors: sums, Σ V·y over their negatives and positives, and Σ Vᵀ·x of their positives."""
     program = tl.program_id(0)
     rows = (program * BM + tl.arange(0, BM)).to(tl.int64)
     is_row = rows < N
+    first, last, longest, begin, end = _classes(start, stop, rows, N, M)
     total, distance = tl.zeros((BM,), dtype=tl.float64), tl.zeros((BM,), dtype=tl.float64)
+    here = partial + program * 5
     v_sum = tl.zeros((BM,), dtype=tl.float32)
-    for top in range(0, M, BN):
-        columns = (top + tl.arange(0, BN)).to(tl.int64)
-        is_column = columns < M
-        d, negative = _tile(x, y, x_norm, y_norm, start, stop, rows, columns, N, M, D, METRIC, BM, BN, BD)
-        c = tl.zeros((BM, BN), dtype=tl.float32)
-        for k in range(K):
-            t = tl.load(ap + rows * K + k, mask=is_row, other=-1.0)
-            kept, loss, slope = _one_positive(d, negative, t, margin, low, high, GAP, SOFT)
-            c += slope
-            total += tl.sum(loss, axis=1).to(tl.float64)
-            distance += tl.sum(tl.where(kept, d, 0.0), axis=1).to(tl.float64)
-            here = slopes + rows * K + k
-            tl.store(here, tl.load(here, mask=is_row, other=0.0) + tl.sum(slope, axis=1), mask=is_row)
+    for done in range(0, longest, SLOTS):
+        _thresholds(
+            x, y, x_norm, y_norm, start, stop, own, ap, rows, rows, done, N, M, D, METRIC, SLOTS, BM, BN, BD
+        )  # fmt: skip
+        slots = tl.minimum(longest - done, SLOTS)
+        for k in range(slots):
+            tl.store(slopes + rows * SLOTS + k, tl.zeros((BM,), dtype=tl.float32), mask=is_row)
             if GAP:
-                here = mined + rows * K + k
-                tl.store(
-                    here,
-                    tl.load(here, mask=is_row, other=0.0) + tl.sum(kept.to(tl.float32), axis=1),
-                    mask=is_row,
-                )
-        if DIFFERENTIATE:
-            v = _v(c, d, METRIC)
-            v_sum += tl.sum(v, axis=1)
-            for left in range(0, D, BD):
-                w = left + tl.arange(0, BD)
-                b = tl.load(
-                    y + columns[:, None] * D + w[None, :], mask=is_column[:, None] & (w < D)[None, :], other=0.0
-                )
-                at, inside = x_grad + rows[:, None] * D + w[None, :], is_row[:, None] & (w < D)[None, :]
-                tl.store(at, tl.load(at, mask=inside, other=0.0) + tl.dot(v, b, input_precision="ieee"), mask=inside)
-    tl.store(partial + program * 2, tl.sum(total, axis=0))
-    tl.store(partial + program * 2 + 1, tl.sum(distance, axis=0))
+                tl.store(mined + rows * SLOTS + k, tl.zeros((BM,), dtype=tl.float32), mask=is_row)
+        tl.debug_barrier()
+        for top in range(0, M, BN):
+            columns = (top + tl.arange(0, BN)).to(tl.int64)
+            d, negative, _positive = _tile(
+                x, y, x_norm, y_norm, start, stop, own, rows, columns, N, M, D, METRIC, BM, BN, BD
+            )
+            c = tl.zeros((BM, BN), dtype=tl.float32)
+            for k in range(slots):
+                t = tl.load(ap + rows * SLOTS + k, mask=first + done + k < last, other=-1.0)
+                kept, loss, slope = _one_positive(d, negative, t, margin, low, high, GAP, SOFT)
+                c += slope
+                total += tl.sum(loss, axis=1).to(tl.float64)
+                distance += tl.sum(tl.where(kept, d, 0.0), axis=1).to(tl.float64)
+                at = slopes + rows * SLOTS + k
+                tl.store(at, tl.load(at, mask=is_row, other=0.0) + tl.sum(slope, axis=1), mask=is_row)
+                if GAP:
+                    at = mined + rows * SLOTS + k
+                    more = tl.sum(kept.to(tl.float32), axis=1)
+                    tl.store(at, tl.load(at, mask=is_row, other=0.0) + more, mask=is_row)
+            if DIFFERENTIATE:
+                v = _v(-c, d, METRIC)
+                v_sum += tl.sum(v, axis=1)
+                _add_product(x_grad, v, y, rows, columns, N, M, D, False, BD)
+        tl.debug_barrier()
+        for left in range(begin, end, BN):  # the slopes of these positives are known now
+            columns = (left + tl.arange(0, BN)).to(tl.int64)
+            slot, inside = _in_slots(columns, first, last, done, SLOTS)
+            if tl.sum(tl.sum(inside.to(tl.int32), axis=1), axis=0) > 0:
+                cell = rows[:, None] * SLOTS + slot
+                t = tl.load(ap + cell, mask=inside, other=-1.0)
+                slope = tl.load(slopes + cell, mask=inside, other=0.0)
+                if GAP:
+                    number = tl.load(mined + cell, mask=inside, other=0.0)
+                else:
+                    number = tl.where(t >= 0, (M - (last - first))[:, None].to(tl.float32), 0.0)
+                number = number.to(tl.float64)
+                _add_up(here + 1, number)
+                _add_up(here + 2, slope.to(tl.float64))
+                _add_up(here + 3, number * t)
+                if DIFFERENTIATE:
+                    v = _v(slope, t, METRIC)
+                    v_sum += tl.sum(v, axis=1)
+                    _add_product(x_grad, v, y, rows, columns, N, M, D, False, BD)
+                    tl.atomic_add(column_sum + columns, tl.sum(v, axis=0), mask=columns < M)
+                    _add_product(y_grad, tl.trans(v), x, columns, rows, M, N, D, True, BD)
+        tl.debug_barrier()
+    tl.store(here, tl.sum(total, axis=0))
+    tl.store(here + 4, tl.sum(distance, axis=0))
     if DIFFERENTIATE:
         tl.store(row_sum + rows, v_sum, mask=is_row)
 
 
 @triton.jit
 def _reference_kernel(
-    x, y, x_norm, y_norm, start, stop, ap, column_sum, y_grad, N, M, D, K, margin, low, high,
-    METRIC: tl.constexpr, GAP: tl.constexpr, SOFT: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
+    x, y, x_norm, y_norm, start, stop, own, ap, column_sum, y_grad, N, M, D, margin, low, high,
+    METRIC: tl.constexpr, GAP: tl.constexpr, SOFT: tl.constexpr, SLOTS: tl.constexpr, BM: tl.constexpr,
+    BN: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     """The same tiles seen from BN reference rows: Σ Vᵀ·x over the anchors they are negatives of."""
-    columns = (tl.program_id(0) * BN + tl.arange(0, BN)).to(tl.int64)
+    program = tl.program_id(0)
+    columns = (program * BN + tl.arange(0, BN)).to(tl.int64)
     is_column = columns < M
+    spare = (tl.cdiv(N, BM) + program) * BM + tl.arange(0, BM)
     v_sum = tl.zeros((BN,), dtype=tl.float32)
     for top in range(0, N, BM):
         rows = (top + tl.arange(0, BM)).to(tl.int64)
-        is_row = rows < N
-        d, negative = _tile(x, y, x_norm, y_norm, start, stop, rows, columns, N, M, D, METRIC, BM, BN, BD)
+        first, last, longest, _begin, _end = _classes(start, stop, rows, N, M)
+        d, negative, _positive = _tile(
+            x, y, x_norm, y_norm, start, stop, own, rows, columns, N, M, D, METRIC, BM, BN, BD
+        )
+        places = tl.where(longest > SLOTS, spare, rows)
         c = tl.zeros((BM, BN), dtype=tl.float32)
-        for k in range(K):
-            t = tl.load(ap + rows * K + k, mask=is_row, other=-1.0)
-            _, _, slope = _one_positive(d, negative, t, margin, low, high, GAP, SOFT)
-            c += slope
-        v = _v(c, d, METRIC)
+        for done in range(0, longest, SLOTS):
+            if longest > SLOTS:  # what the anchors left behind are their last positives only
+                _thresholds(
+                    x, y, x_norm, y_norm, start, stop, own, ap, rows, places, done, N, M, D, METRIC, SLOTS, BM, BN, BD
+                )  # fmt: skip
+            for k in range(tl.minimum(longest - done, SLOTS)):
+                t = tl.load(ap + places * SLOTS + k, mask=first + done + k < last, other=-1.0)
+                _kept, _loss, slope = _one_positive(d, negative, t, margin, low, high, GAP, SOFT)
+                c += slope
+        v = _v(-c, d, METRIC)
         v_sum += tl.sum(v, axis=0)
-        for left in range(0, D, BD):
-            w = left + tl.arange(0, BD)
-            a = tl.load(x + rows[:, None] * D + w[None, :], mask=is_row[:, None] & (w < D)[None, :], other=0.0)
-            at, inside = y_grad + columns[:, None] * D + w[None, :], is_column[:, None] & (w < D)[None, :]
-            product = tl.dot(tl.trans(v), a, input_precision="ieee")
-            tl.store(at, tl.load(at, mask=inside, other=0.0) + product, mask=inside)
-    tl.store(column_sum + columns, v_sum, mask=is_column)
+        _add_product(y_grad, tl.trans(v), x, columns, rows, M, N, D, False, BD)
+    here = column_sum + columns
+    tl.store(here, tl.load(here, mask=is_column, other=0.0) + v_sum, mask=is_column)
+
+
+@triton.jit
+def _farthest_kernel(
+    x, y, x_norm, y_norm, start, stop, own, ap, column, N, M, D,
+    METRIC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
+):  # fmt: skip
+    """For BM anchors: the farthest positive, ties to the first in label order, which is the lowest original index."""
+    rows = (tl.program_id(0) * BM + tl.arange(0, BM)).to(tl.int64)
+    first, last, _longest, begin, end = _classes(start, stop, rows, N, M)
+    best = tl.full((BM,), -1.0, dtype=tl.float32)
+    holder = tl.zeros((BM,), dtype=tl.int64)
+    for left in range(begin, end, BN):
+        columns = (left + tl.arange(0, BN)).to(tl.int64)
+        inside = (columns[None, :] >= first[:, None]) & (columns[None, :] < last[:, None])
+        if tl.sum(tl.sum(inside.to(tl.int32), axis=1), axis=0) > 0:
+            d, _negative, positive = _tile(
+                x, y, x_norm, y_norm, start, stop, own, rows, columns, N, M, D, METRIC, BM, BN, BD
+            )
+            d = tl.where(positive, d, -1.0)
+            farthest = tl.max(d, axis=1)
+            lowest = tl.min(tl.where(positive & (d == farthest[:, None]), columns[None, :], M), axis=1)
+            holder = tl.where(farthest > best, lowest, holder)
+            best = tl.maximum(best, farthest)
+    tl.store(ap + rows, best, mask=rows < N)
+    tl.store(column + rows, holder, mask=rows < N)
 
 
 @triton.jit
 def _nearest_kernel(
-    x, y, x_norm, y_norm, start, stop, order, floors, an, chosen, N, M, D, F,
+    x, y, x_norm, y_norm, start, stop, own, order, floors, an, chosen, N, M, D, F,
     METRIC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     """For BM anchors and each of F floors: the closest negative beyond the floor, ties to the lowest original index."""
@@ -310,7 +435,9 @@ def _nearest_kernel(
     is_row = rows < N
     for top in range(0, M, BN):
         columns = (top + tl.arange(0, BN)).to(tl.int64)
-        d, negative = _tile(x, y, x_norm, y_norm, start, stop, rows, columns, N, M, D, METRIC, BM, BN, BD)
+        d, negative, _positive = _tile(
+            x, y, x_norm, y_norm, start, stop, own, rows, columns, N, M, D, METRIC, BM, BN, BD
+        )
         index = tl.load(order + columns, mask=columns < M, other=M)
         for f in range(F):
             floor = tl.load(floors + rows * F + f, mask=is_row, other=0.0)
