@@ -23,11 +23,12 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric
+from triune.functional.divided import process_share
 from triune.functional.kernels import resampling
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification, verify_scores
-from triune.functional.tiles import PairTiles, encode_together, process_share, scores_between, sorted_rows
+from triune.functional.tiles import PairTiles, encode_together, scores_between, sorted_rows
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

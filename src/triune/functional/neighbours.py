@@ -11,9 +11,8 @@ from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, comparable
 from triune.functional.labels import Labels, encode_labels
-from triune.functional.pairs import pair_scores
 from triune.functional.ranks import Ranks, relevant_ranks
-from triune.functional.tiles import Exclusion, PairTiles, encode_together
+from triune.functional.tiles import Exclusion, PairTiles, encode_together, scores_between
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -119,7 +118,7 @@ def top_k(
     rows = [torch.empty(0, k, dtype=torch.int64, device=q.device)]
     height = max(1, CELLS // max(1, len(g)))
     for start in range(0, len(q), height):
-        block = pair_scores(q[start : start + height], g, metric)
+        block = scores_between(q[start : start + height], g, metric)
         if exclude_self:
             own = torch.arange(len(block), device=block.device)
             block[own, start + own] = -torch.inf

@@ -10,8 +10,8 @@ from torch import Tensor
 from triune.functional.distances import Embeddings, Metric, comparable, unit
 from triune.functional.kernels import ranking
 from triune.functional.neighbours import top_k
-from triune.functional.pairs import pair_scores
 from triune.functional.protocols import score_pairs
+from triune.functional.tiles import scores_between
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -128,7 +128,7 @@ def rerank(
         ours = (own.indptr, own.indices, own.data)
         ranking.shared_weight(*ours, by_column.indptr, by_column.indices, by_column.data, shared)
         union = sums[start:stop, None] + sums[None, offset:] - shared
-        plain = _distances(pair_scores(q[start:stop], g, metric), metric).cpu().double().numpy()
+        plain = _distances(scores_between(q[start:stop], g, metric), metric).cpu().double().numpy()
         mixed = (1 - mix) * (1 - shared / union) + mix * plain
         if alone:
             mixed[np.arange(stop - start), np.arange(start, stop)] = np.inf
