@@ -4,14 +4,17 @@ Blocks are the same whatever the number of processes, since the shape of a produ
 are summed, and rows that another process fills are zero here, so that no sum rounds.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+Array: TypeAlias = np.ndarray[Any, Any]
 T = TypeVar("T")
 
 
@@ -46,6 +49,22 @@ def completed(part: Tensor, divide_over: ProcessGroup | None) -> Tensor:
     """
     # As whole numbers the bits stay as they are, those of -0 and of NaN as well.
     return summed(part.view(torch.int32 if part.itemsize == 4 else torch.int64), divide_over).view(part.dtype)
+
+
+def rounded_sums(rows: Sequence[Sequence[tuple[float, ...]]], width: int, divide_over: ProcessGroup | None) -> Array:
+    """Sums of numbers whose sum may round: rounded once, so that no order of adding them shows.
+
+    Args:
+        rows: for each of S sums the rows of ``width`` numbers that this process adds to it.
+        width: how many numbers a row has.
+        divide_over: the processes.
+
+    Returns:
+        ``(S, width)`` float64.
+    """
+    gathered = everyones([rows], divide_over)
+    columns = [zip((0.0,) * width, *(row for theirs in gathered for row in theirs[k])) for k in range(len(rows))]
+    return np.array([[math.fsum(column) for column in each] for each in columns]).reshape(-1, width)
 
 
 def everyones(parts: Sequence[T], divide_over: ProcessGroup | None) -> list[T]:
