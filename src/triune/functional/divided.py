@@ -67,6 +67,13 @@ def rounded_sums(rows: Sequence[Sequence[tuple[float, ...]]], width: int, divide
     return np.array([[math.fsum(column) for column in each] for each in columns]).reshape(-1, width)
 
 
+def in_order(results: Sequence[T], divide_over: ProcessGroup | None) -> list[T]:
+    """What came of all blocks, in their order, from what came of each process's :func:`own_blocks`."""
+    share, processes = process_share(divide_over)
+    numbered = everyones([(share + k * processes, each) for k, each in enumerate(results)], divide_over)
+    return [each for _, each in sorted(numbered, key=lambda pair: pair[0])]
+
+
 def everyones(parts: Sequence[T], divide_over: ProcessGroup | None) -> list[T]:
     """The parts of all processes, those of the first process first."""
     if divide_over is None:

@@ -8,7 +8,6 @@ An identity g drawn w_g times gives each of its matching pairs the weight w_g, a
 and h the weight w_g·w_h; copies of one identity are not paired with one another.
 """
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +16,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from scipy import sparse, special
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric
-from triune.functional.divided import process_share, rounded_sums
+from triune.functional.divided import in_order, own_blocks, process_share, rounded_sums
 from triune.functional.kernels import resampling
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import verify_embeddings
@@ -601,11 +599,10 @@ def _resample_items(
             yield part.among(known), known
 
     figures = []
-    share, processes = process_share(divide_over)
+    _, processes = process_share(divide_over)
     # Histograms of all resamples at once would be the largest thing in memory.
     width = min(COLUMNS, math.ceil(weights.shape[1] / processes))
-    starts = range(0, weights.shape[1], width)
-    for first in starts[share::processes]:
+    for first in own_blocks(range(0, weights.shape[1], width), divide_over):
         drawn = np.ascontiguousarray(weights[:, first : first + width])
         impostors = np.zeros((2 * len(knots) + 1, drawn.shape[1]))
         for part, known in parts():
@@ -613,7 +610,7 @@ def _resample_items(
         # Only now, when the threads' own histograms are gone.
         binned = ((_bins(knots, scores), np.full(len(scores), code)) for scores, code in found)
         figures.append(_figures(_weigh_matches(binned, len(knots), drawn), impostors, knots, fprs, thresholds))
-    joined = _joined(_of_all_processes(figures, divide_over))
+    joined = _joined(in_order(figures, divide_over))
     own: list[list[tuple[float, ...]]] = [[] for _ in thresholds]
     if thresholds:
         for part, _ in parts():
@@ -733,16 +730,6 @@ def _figures(
         parts = [_columns_figures(matches[:, each], impostors[:, each], fprs, places) for each in columns]
     joined = [np.concatenate(each, axis=-1) for each in zip(*parts)]
     return _Figures(joined[0][0], joined[1][0], *(list(each) for each in joined[2:]))
-
-
-def _of_all_processes(figures: list[_Figures], divide_over: ProcessGroup | None) -> list[_Figures]:
-    """The figures of all sets of resamples, which processes took in turns, in order."""
-    if divide_over is None:
-        return figures
-    everyones: list[Any] = [None] * dist.get_world_size(divide_over)
-    dist.all_gather_object(everyones, figures, group=divide_over)
-    turns = itertools.zip_longest(*everyones)
-    return [each for turn in turns for each in turn if each is not None]
 
 
 def _joined(parts: Sequence[_Figures]) -> _Figures:
