@@ -104,7 +104,7 @@ def found_of_the_rest(group):
     for rows, metric in ((x, "cosine"), (x, "euclidean"), (tied, "squared_euclidean")):
         both = {"metric": metric, "divide_over": group}
         found += [*hardest_pairs(rows, y, k=7, **both), score_histograms(rows, y, bins=9, **both)]
-        found += [top_k(rows, g, 6, **both), top_k(rows, rows, 6, exclude_self=True, **both)]
+        found += [top_k(rows, g, 0, **both), top_k(rows, g, 6, **both), top_k(rows, rows, 6, exclude_self=True, **both)]
         found += [expand_queries(rows, g, neighbours=4, **both), expand_gallery(rows, neighbours=4, **both)]
         found += [rerank(rows, g, k1=6, k2=3, **both), rerank(rows, k=5, k1=6, k2=3, **both)]
         found.append(dataclasses.astuple(open_set_identification(rows, y, g[gy % 3 > 0], gy[gy % 3 > 0], **both)))

@@ -1,7 +1,7 @@
 """Run a network over images: embeddings, predicted classes, and masks counted against the true ones."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torchmetrics.classification import BinaryConfusionMatrix, MulticlassConfusi
 from triune.data.images import Batch
 from triune.functional.divided import everyones, in_order
 from triune.model.network import MultiTaskModel
+from triune.processes import read_by_all
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class Predictions(NamedTuple):
@@ -42,10 +45,29 @@ def predict(
 
     Processes of ``divide_over`` have each some of the batches, in turns; all get the predictions of all.
     """
+    # Where one process cannot read an image the others must not wait for what it predicts.
+    embeddings, classes, counted, masked = read_by_all(lambda: _own(model, batches, device, progress), divide_over)
+    rows, predicted = in_order(embeddings, divide_over), in_order(classes, divide_over)
+    confusions = everyones(counted, divide_over)
+    return Predictions(
+        embeddings=np.concatenate(rows) if rows else None,
+        classes=np.concatenate(predicted) if predicted else None,
+        mask_confusion=np.sum(confusions, axis=0) if confusions else None,
+        masked=sum(everyones([masked], divide_over)),
+    )
+
+
+def _own(
+    model: MultiTaskModel,
+    batches: Iterable[Batch],
+    device: torch.device | str,
+    progress: Callable[[int], None] | None,
+) -> tuple[list[Array], list[Array], list[Array], int]:
+    """Embeddings and classes of each batch, mask counts of all in a list of one (none: empty), items with a mask."""
     was_training = model.training
     model.eval()
-    embeddings: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-    classes: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+    embeddings: list[Array] = []
+    classes: list[Array] = []
     counts: BinaryConfusionMatrix | MulticlassConfusionMatrix | None = None
     masked = done = 0
     for batch in batches:
@@ -64,14 +86,8 @@ def predict(
         if progress is not None:
             progress(done)
     model.train(was_training)
-    rows, predicted = in_order(embeddings, divide_over), in_order(classes, divide_over)
-    confusions = everyones([counts.compute().long().numpy()] if counts is not None and masked else [], divide_over)
-    return Predictions(
-        embeddings=np.concatenate(rows) if rows else None,
-        classes=np.concatenate(predicted) if predicted else None,
-        mask_confusion=np.sum(confusions, axis=0) if confusions else None,
-        masked=sum(everyones([masked], divide_over)),
-    )
+    counted = [counts.compute().long().numpy()] if counts is not None and masked else []
+    return embeddings, classes, counted, masked
 
 
 def predicted_masks(logits: Tensor) -> Tensor:

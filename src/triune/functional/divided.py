@@ -31,7 +31,7 @@ def own_blocks(blocks: range, divide_over: ProcessGroup | None) -> range:
 
 def summed(counts: Tensor, divide_over: ProcessGroup | None) -> Tensor:
     """The sum over processes of whole numbers, in every one of them; any shape. ``counts`` may be overwritten."""
-    if divide_over is None:
+    if divide_over is None or not counts.numel():
         return counts
     # NCCL takes nothing that is in the host's memory.
     host_only = counts.device.type == "cpu" and "cpu:" not in dist.get_backend_config(divide_over)
