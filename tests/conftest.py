@@ -1,8 +1,12 @@
-"""What several test files need: where the real data lie."""
+"""What several test files need: where the real data lie, and the command in several processes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,3 +17,24 @@ def shared_data(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the data set {name} does not lie beside the repository (shared/data/{name})")
     return folder
+
+
+@pytest.fixture
+def one_thread():
+    """As torchrun starts processes: how a product is shared out among threads changes its last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def torchrun(*arguments, processes=2):
+    """`triune` in several processes, one thread each; the exit code is torchrun's own: 0, or 1 where any failed."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m", "triune"]
+    return subprocess.run(
+        [sys.executable, *launch, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=200,
+    )

@@ -13,8 +13,10 @@ import torch.multiprocessing as mp
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
 
+from triune.functional import tiles
 from triune.functional.neighbours import retrieval_metrics
 from triune.functional.pairs import verify_embeddings
+from triune.functional.tiles import PairTiles
 from triune.metrics import RetrievalMetric, VerificationMetric
 
 
@@ -199,11 +201,21 @@ def work(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
     x, labels = items()
     share = slice(0, 31) if rank == 0 else slice(31, 48)  # unlike shares, in unlike batches
-    figures = {}
+    tiles.ROWS, tiles.COLUMNS = 16, 16
+    figures, own = {}, [0, 0]
+    own_tile = PairTiles.own_tile
+
+    def counted(self, row, column):
+        mine = own_tile(self, row, column)
+        own[mine] += 1
+        return mine
+
+    PairTiles.own_tile = counted
     for metric in (VerificationMetric(fprs=(0.05, 0.001)), RetrievalMetric(ks=(1, 3))):
         fed(metric, x[share], labels[share], size=7)
         figures |= {name: value.item() for name, value in metric.compute().items()}
         assert sum(map(len, metric.labels)) == len(x[share])  # afterwards each holds its own again
+    assert 0.3 < own[True] / sum(own) < 0.7  # the pairs are shared
     torch.save(figures, folder / f"{rank}.pt")
     dist.barrier()  # a process that leaves while another still talks to it can abort that one
     dist.destroy_process_group()

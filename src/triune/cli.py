@@ -30,8 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}", 2)
+    if name == "evaluate" and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from triune.processes import together
+
+        return together(lambda: _run(name, rest))
+    return _run(name, rest)
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    """Run a command that exists, and say what went wrong in one line."""
     try:
-        return COMMANDS[name](rest)
+        return COMMANDS[name](arguments)
     except InputError as error:
         return _fail(str(error), 2)
     except BrokenPipeError:
@@ -68,7 +77,7 @@ def train(arguments: list[str], prog: str = "triune train") -> int:
 
 
 def evaluate(arguments: list[str]) -> int:
-    """Judge a run again, or a file of embeddings, or a file of scores."""
+    """Judge a run again, or a file of embeddings, or a file of scores; under torchrun by several processes."""
     parser = _parser("evaluate", evaluate.__doc__)
     parser.add_argument("run", nargs="?", type=Path, help="a run folder")
     parser.add_argument("--data", help="judge the run on this table's test split instead of the run's own data")
@@ -96,12 +105,16 @@ def evaluate(arguments: list[str]) -> int:
     if sum(asked) != 1:
         raise InputError("name one thing to evaluate: a RUN, or --embeddings with --labels, or --scores")
     from triune.evaluation.summary import summary
+    from triune.processes import is_first, sharing
 
     if options.run is not None:
         from triune.evaluation.evaluate import evaluate_again
 
-        metrics = evaluate_again(options.run, options.data)
-        _write_report(options.run, metrics)
+        metrics = evaluate_again(options.run, options.data, sharing())
+        if is_first():
+            _write_report(options.run, metrics)
+    elif options.labels is None and not is_first():
+        return 0  # a list is little work: the first process does it alone
     else:
         metrics = _evaluate_files(options)
     _print(metrics if options.json else summary(metrics))
@@ -118,6 +131,7 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
     if options.resamples < 0 or not 0 < options.level < 1:
         raise InputError("--resamples is a whole number from 0 on, --level a share between 0 and 1")
     from triune.evaluation import embeddings as judge
+    from triune.processes import is_first, sharing
 
     if options.scores is not None:
         found = judge.evaluate_scores(options.scores)
@@ -139,7 +153,10 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
             resampling=judge.Resampling(options.resamples, options.level, options.seed),
             reranked=options.rerank,
             templates=options.templates,
+            divide_over=sharing(),
         )
+    if not is_first():
+        return found.metrics
     output = options.output or Path("runs") / f"evaluate-{found.metrics['name']}"
     _write_report(output, found.metrics)
     from triune.evaluation.figure_files import write_figures

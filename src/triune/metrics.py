@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import ProcessGroup
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
@@ -83,6 +85,14 @@ class _EpochMetric(Metric):
         }
 
     @property
+    def _sharing(self) -> ProcessGroup | None:
+        """The processes whose items are gathered here, to share the pairs; ``None`` where these are its own alone."""
+        if not self._is_synced or not dist.is_initialized():
+            return None
+        group: ProcessGroup | None = self.process_group or dist.group.WORLD
+        return group
+
+    @property
     @abstractmethod
     def _needs_impostors(self) -> bool:
         """Whether pairs of different identities are needed, too."""
@@ -102,7 +112,8 @@ class VerificationMetric(_EpochMetric):
     The figures are those of :func:`~triune.functional.pairs.verify_embeddings`. In a Lightning loop, call
     ``metric.update(embeddings, labels)`` in ``validation_step``, and at the end of the epoch
     ``self.log_dict(metric.compute())`` and ``metric.reset()``. Over several processes each must have been given a
-    batch. Padding by a sampler repeats items, and a repeated item matches itself: let the sampler drop or not pad.
+    batch; they share the pairs of all. Padding by a sampler repeats items, and a repeated item matches itself: let the
+    sampler drop or not pad.
 
     >>> metric = VerificationMetric(fprs=(0.05,), prefix="val_")
     >>> metric.update(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), [0, 0, 1])
@@ -139,7 +150,7 @@ class VerificationMetric(_EpochMetric):
         return ["auc", "eer", *(f"tpr_at_fpr_{fpr:g}" for fpr in self.fprs)]
 
     def _figures(self, embeddings: Tensor, labels: Tensor) -> dict[str, float]:
-        v = verify_embeddings(embeddings, labels, metric=self.metric, fprs=self.fprs)
+        v = verify_embeddings(embeddings, labels, metric=self.metric, fprs=self.fprs, divide_over=self._sharing)
         return dict(zip(self._names(), [v.auc, v.eer, *(v.tpr_at_fpr(fpr) for fpr in self.fprs)], strict=True))
 
 
@@ -183,6 +194,6 @@ class RetrievalMetric(_EpochMetric):
         return [*at, "r_precision", "map_at_r", "mrr"]
 
     def _figures(self, embeddings: Tensor, labels: Tensor) -> dict[str, float]:
-        r = retrieval_metrics(embeddings, labels, ks=self.ks, metric=self.metric)
+        r = retrieval_metrics(embeddings, labels, ks=self.ks, metric=self.metric, divide_over=self._sharing)
         at = [*(r.recall_at[k] for k in self.ks), *(r.precision_at[k] for k in self.ks)]
         return dict(zip(self._names(), [*at, r.r_precision, r.map_at_r, r.mrr], strict=True))

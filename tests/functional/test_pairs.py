@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from triune.functional import pairs
+from triune.functional import tiles
 from triune.functional.pairs import hardest_pairs, score_histograms, verify_embeddings
 
 
@@ -29,14 +29,15 @@ def listed(x, y, metric):
     return np.array(scores), np.array(match)
 
 
-@pytest.fixture(params=[7, 2048])
-def block(request, monkeypatch):
-    monkeypatch.setattr(pairs, "BLOCK", request.param)
+@pytest.fixture(params=[(7, 11), (256, 1024)])
+def tile_size(request, monkeypatch):
+    for name, value in zip(("ROWS", "COLUMNS"), request.param, strict=True):
+        monkeypatch.setattr(tiles, name, value)
 
 
-@pytest.mark.usefixtures("block")
+@pytest.mark.usefixtures("tile_size")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
-def test_every_pair_is_counted_once_whatever_the_block(metric):
+def test_every_pair_is_counted_once_whatever_the_tile(metric):
     x, y = example()
     v = verify_embeddings(x, y, metric=metric)
     scores, match = listed(x, y, metric)
@@ -77,7 +78,7 @@ def test_nan_and_wrong_counts_and_single_kinds_are_refused():
         verify_embeddings(x[:0], y[:0])
 
 
-@pytest.mark.usefixtures("block")
+@pytest.mark.usefixtures("tile_size")
 def test_histograms_count_every_pair_once():
     x, y = example()
     scores, match = listed(x, y, "cosine")
@@ -94,7 +95,7 @@ def test_histograms_of_equal_scores_have_room():
     assert (same.sum(), other.sum()) == (2, 4)
 
 
-@pytest.mark.usefixtures("block")
+@pytest.mark.usefixtures("tile_size")
 def test_hardest_pairs_are_the_extremes_of_the_full_list():
     x, y = example()
     scores, match = listed(x, y, "euclidean")
@@ -111,3 +112,28 @@ def test_hardest_pairs_of_few_items_are_fewer():
     x, _ = example(3)
     impostors, matches = hardest_pairs(x, [0, 0, 1], k=10)
     assert (len(impostors.score), len(matches.score)) == (2, 1)
+    impostors, matches = hardest_pairs(x[:1], [0])
+    assert (len(impostors.first), len(matches.first)) == (0, 0)
+    with pytest.raises(ValueError, match="k is 0"):
+        hardest_pairs(x, [0, 0, 1], k=0)
+
+
+@pytest.mark.usefixtures("tile_size")
+def test_of_equally_hard_pairs_the_lowest_rows_come_first():
+    y = np.array([2, 0, 1] * 9)
+    impostors, matches = hardest_pairs(np.ones((27, 4), np.float32), y, k=5)
+    assert list(zip(impostors.first, impostors.second)) == [(0, j) for j in (1, 2, 4, 5, 7)]
+    assert list(zip(matches.first, matches.second)) == [(0, j) for j in (3, 6, 9, 12, 15)]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
+def test_scores_are_those_of_verification(metric):
+    x, y = example(50, classes=3)
+    x[7] = x[3] + 1e-4  # near-duplicates, whose distance is computed anew
+    v = verify_embeddings(x, y, metric=metric)
+    impostors, matches = hardest_pairs(x, y, metric=metric, k=2000)
+    np.testing.assert_array_equal(impostors.score[::-1], v.impostor_scores)
+    np.testing.assert_array_equal(matches.score, v.match_scores)
+    edges, same, other = score_histograms(x, y, metric=metric, bins=20)
+    np.testing.assert_array_equal(same, np.histogram(v.match_scores, edges)[0])
+    np.testing.assert_array_equal(other, np.histogram(v.impostor_scores, edges)[0])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -11,6 +12,7 @@ import safetensors.numpy
 import torch
 from PIL import Image
 
+from conftest import torchrun
 from triune.cli import main
 from triune.errors import InputError
 from triune.training.datamodule import ItemData
@@ -292,3 +294,25 @@ def _broken(loss, embeddings, labels):
 def test_new_run_folders_do_not_collide(tmp_path):
     made = [new_run_folder("digits", tmp_path) for _ in range(3)]
     assert [path.name for path in made] == ["digits-1", "digits-2", "digits-3"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_is_judged_over_processes_as_by_one(finished, tmp_path, capsys):
+    copies = [tmp_path / name / finished.name for name in ("one", "two")]
+    for copy in copies:
+        shutil.copytree(finished, copy)
+    assert main(["evaluate", str(copies[0]), "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    two = json.loads(torchrun("evaluate", str(copies[1]), "--json").stdout)
+    assert two == json.loads((copies[1] / "metrics.json").read_text())
+    for found in (one, two):
+        del found["created"]
+    assert two == one
+    for name in ("thresholds.json", "masks"):
+        first, second = (copy / name for copy in copies)
+        files = sorted(first.iterdir()) if first.is_dir() else [first]
+        assert [file.read_bytes() for file in files] == [
+            (second / file.name if second.is_dir() else second).read_bytes() for file in files
+        ]
+    frames = [polars.read_parquet(copy / "embeddings.parquet") for copy in copies]
+    assert frames[0].equals(frames[1])

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars
+from torch.distributed import ProcessGroup
 
 from triune._version import __version__
 from triune.data.pair_lists import PairList, read_pairs
@@ -19,12 +20,13 @@ from triune.evaluation.summary import NAMES
 from triune.functional.conditions import ConditionRates, RatesByCondition, rates_by_condition
 from triune.functional.distances import Metric
 from triune.functional.intervals import Comparison, Difference, Intervals, bootstrap_verification, compare_intervals
-from triune.functional.neighbours import average, metrics_of_rankings, retrieval_metrics, retrieval_per_query
+from triune.functional.neighbours import average, metrics_of_rankings, retrieval_per_query
 from triune.functional.pairs import verify_embeddings
 from triune.functional.protocols import FoldResult, cross_validated_accuracy, pool_templates, score_pairs
 from triune.functional.reranking import expand_gallery, rerank
 from triune.functional.roc import Verification, verify_scores
 from triune.functional.thresholds import Threshold
+from triune.processes import check_same, read_by_all
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -78,6 +80,7 @@ def evaluate_embeddings(
     resampling: Resampling = Resampling(),
     reranked: bool = False,
     templates: Path | None = None,
+    divide_over: ProcessGroup | None = None,
 ) -> Judgement:
     """Exact verification and retrieval of embeddings from any model, read from files.
 
@@ -93,33 +96,43 @@ def evaluate_embeddings(
         resampling: how intervals are made.
         reranked: judge retrieval with expanded items and with k-reciprocal re-ranking as well.
         templates: CSV of N rows; embeddings of one ``template`` are averaged, and templates are judged in their place.
+        divide_over: processes that share the work; each reads the files, and all get the same.
 
     Raises:
         InputError: a file cannot be read, or does not fit the others.
     """
-    rows = read_embeddings(embeddings)
-    names = read_labels(labels, len(rows), embeddings)
-    images, sets = len(rows), None
-    if templates is not None:
-        if groups is not None:
-            raise InputError("--groups describes images, --templates judges sets of them: leave one away")
-        sets = read_templates(templates, images, embeddings)
-        names = sets.labels(names, labels)
-        rows = sets.pooled(rows, embeddings)
-    conditions = read_groups(groups, len(rows), embeddings) if groups is not None else {}
-    if exclude is not None and exclude not in conditions:
-        known = f"{groups} has the columns {', '.join(conditions)}" if groups else "give the CSV with --groups"
-        raise InputError(f"--exclude names the column {exclude!r}: {known}")
-    if reranked and exclude is not None:
-        raise InputError("--rerank judges whole rankings: leave --exclude away")
-    reason = measures.why_not_verifiable(names)
-    if reason is not None:
-        raise InputError(f"{labels}: {reason}")
+
+    def read() -> tuple[dict[str, tuple[Path, Array]], Array, dict[str, Array], Threshold | None]:
+        rows = read_embeddings(embeddings)
+        names = read_labels(labels, len(rows), embeddings)
+        images, sets = len(rows), None
+        if templates is not None:
+            if groups is not None:
+                raise InputError("--groups describes images, --templates judges sets of them: leave one away")
+            sets = read_templates(templates, images, embeddings)
+            names = sets.labels(names, labels)
+            rows = sets.pooled(rows, embeddings)
+        conditions = read_groups(groups, len(rows), embeddings) if groups is not None else {}
+        if exclude is not None and exclude not in conditions:
+            known = f"{groups} has the columns {', '.join(conditions)}" if groups else "give the CSV with --groups"
+            raise InputError(f"--exclude names the column {exclude!r}: {known}")
+        if reranked and exclude is not None:
+            raise InputError("--rerank judges whole rankings: leave --exclude away")
+        reason = measures.why_not_verifiable(names)
+        if reason is not None:
+            raise InputError(f"{labels}: {reason}")
+        models = {"trained": (embeddings, rows)}
+        if against is not None:
+            other = read_against(against, images, embeddings)
+            models[other_name(against, embeddings)] = (against, other if sets is None else sets.pooled(other, against))
+        fitted = _read_threshold(threshold, metric) if threshold is not None else None
+        return models, names, conditions, fitted
+
+    models, names, conditions, fitted = read_by_all(read, divide_over)
+    rows = models["trained"][1]
+    contents = {str(path): x for path, x in models.values()} | {str(labels): names}
+    check_same(contents | {f"{groups}, column {name},": each for name, each in conditions.items()}, divide_over)
     sessions = conditions.get(exclude) if exclude is not None else None
-    models = {"trained": (embeddings, rows)}
-    if against is not None:
-        other = read_against(against, images, embeddings)
-        models[other_name(against, embeddings)] = (against, other if sets is None else sets.pooled(other, against))
     figures: dict[str, Any] = {}
     retrieval: dict[str, Any] = {}
     verifications: dict[str, Verification] = {}
@@ -127,14 +140,20 @@ def evaluate_embeddings(
     intervals: dict[str, Intervals] = {}
     for name, (path, x) in models.items():
         try:
-            verification = verify_embeddings(x, names, metric=metric, groups=sessions)
+            verification = verify_embeddings(x, names, metric=metric, groups=sessions, divide_over=divide_over)
             figures[name] = {"test": measures.figures_of(verification)}
             return_freed_memory()
-            found = retrieval_per_query(x, names, metric=metric, groups=sessions)
+            found = retrieval_per_query(x, names, metric=metric, groups=sessions, divide_over=divide_over)
             return_freed_memory()
             if resampling.resamples:
                 intervals[name] = bootstrap_verification(
-                    x, names, metric=metric, groups=sessions, verification=verification, **vars(resampling)
+                    x,
+                    names,
+                    metric=metric,
+                    groups=sessions,
+                    verification=verification,
+                    divide_over=divide_over,
+                    **vars(resampling),
                 )
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
@@ -144,21 +163,21 @@ def evaluate_embeddings(
         retrieval[name] = measures.retrieval_figures(average(found, len(x)))
         figures[name]["test"] |= _intervals(intervals.get(name), resampling)
     if reranked:
-        expanded = expand_gallery(rows, metric=metric)
-        retrieval["expanded"] = measures.retrieval_figures(retrieval_metrics(expanded, names, metric="cosine"))
+        expanded = expand_gallery(rows, metric=metric, divide_over=divide_over)
+        retrieval["expanded"] = measures.retrieval_summary(expanded, names, "cosine", divide_over)
         depth = max(CMC_RANKS, int(np.unique(names, return_counts=True)[1].max()))
-        rankings = rerank(rows, k=depth, metric=metric).rows
+        rankings = rerank(rows, k=depth, metric=metric, divide_over=divide_over).rows
         retrieval["re-ranked"] = measures.retrieval_figures(metrics_of_rankings(rankings, names))
     metrics = bare_metrics(embeddings.stem, str(embeddings), metric, figures, retrieval)
     if len(intervals) > 1:
         first, second = intervals.values()
         metrics["comparison"] = _comparison(compare_intervals(first, second), next(reversed(models)))
-    point = _given_threshold(threshold, metric, verifications["trained"]) if threshold is not None else None
+    point = _given_threshold(fitted, verifications["trained"]) if fitted is not None else None
     metrics["operating_point"] = point
     score = point["threshold"] if point else verifications["trained"].threshold_at_fpr(measures.FPRS[0])
     metrics["conditions"] = [
         _by_condition(column, rates_by_condition(
-            rows, names, values, score, metric=metric, groups=sessions, **vars(resampling)
+            rows, names, values, score, metric=metric, groups=sessions, divide_over=divide_over, **vars(resampling)
         ), fitted_here=point is None)
         for column, values in conditions.items()
         if column != exclude
@@ -404,8 +423,8 @@ def _folds(found: FoldResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _given_threshold(path: Path, metric: Metric, verification: Verification) -> dict[str, Any]:
-    """A threshold that was fitted elsewhere, and what it does here, in the form of a run's operating point."""
+def _read_threshold(path: Path, metric: Metric) -> Threshold:
+    """A threshold that was fitted elsewhere, for scores of this metric."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         # A run's file holds one threshold for each budget; that of its own is said at the top.
@@ -417,6 +436,11 @@ def _given_threshold(path: Path, metric: Metric, verification: Verification) -> 
         raise InputError(f"{path} holds no threshold ({error}): give a run's thresholds.json") from error
     if fitted.metric != metric:
         raise InputError(f"{path} holds a threshold of {fitted.metric} scores: evaluate with --metric {fitted.metric}")
+    return fitted
+
+
+def _given_threshold(fitted: Threshold, verification: Verification) -> dict[str, Any]:
+    """What a threshold from elsewhere does here, in the form of a run's operating point."""
     return {
         **fitted.as_dict(),
         "val": None,

@@ -1,6 +1,7 @@
 """A finished run judged on its held-out identities: metrics, thresholds, embeddings and sample masks as files."""
 
 import datetime
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 import polars
 import torch
 from PIL import Image
+from torch.distributed import ProcessGroup
 from torch.nn.functional import interpolate
 
 from triune._version import __version__
@@ -18,7 +20,9 @@ from triune.evaluation import measures
 from triune.evaluation.baselines import backbone_embeddings, pixel_embeddings
 from triune.evaluation.predict import Predictions, predict, predicted_masks
 from triune.files import write_json, written_whole
+from triune.functional.divided import process_share
 from triune.model.network import MultiTaskModel
+from triune.processes import read_by_all
 from triune.training.config import Metric, TrainConfig
 from triune.training.datamodule import ItemData
 from triune.training.run import load_model, read_json
@@ -42,7 +46,11 @@ class Judged(NamedTuple):
 
 
 def evaluate_run(
-    run: Path, config: TrainConfig, data: ItemData, training: dict[str, Any] | None = None
+    run: Path,
+    config: TrainConfig,
+    data: ItemData,
+    training: dict[str, Any] | None = None,
+    divide_over: ProcessGroup | None = None,
 ) -> dict[str, Any]:
     """Judge the network in ``run`` on the table's held-out splits and write what was found into the folder.
 
@@ -53,14 +61,18 @@ def evaluate_run(
         config: the run's settings.
         data: the run's table and loaders.
         training: facts of the training (epochs, steps, seconds, seed) for the report.
+        divide_over: processes that share the images and the pairs; the first one writes.
 
     Returns:
         What was written to ``metrics.json``.
     """
     device = evaluation_device(config)
+    share, _ = process_share(divide_over)
     model, card = load_model(run, device)
     judged = {
-        split: Judged(data.dataset(split), predict(model, data.loader(split), device))
+        split: Judged(
+            data.dataset(split), predict(model, data.loader(split, divide_over), device, divide_over=divide_over)
+        )
         for split in ("val", "test", "holdout")
         if data.count(split)
     }
@@ -77,18 +89,23 @@ def evaluate_run(
         "segmentation": judge_masks(judged),
         "training": training,
     }
-    for name, (metric, embeddings) in embeddings_by_source(judged, config, data, device).items():
+    for name, (metric, embeddings) in embeddings_by_source(judged, config, data, device, divide_over).items():
         known = {split: judged[split].with_identity(rows) for split, rows in embeddings.items()}
         metrics["verification"][name] = {
-            split: measures.verification_summary(*known[split], metric) for split in ("val", "test") if split in known
+            split: measures.verification_summary(*known[split], metric, divide_over)
+            for split in ("val", "test")
+            if split in known
         }
         if "test" in known:
-            metrics["retrieval"][name] = measures.retrieval_summary(*known["test"], metric)
+            metrics["retrieval"][name] = measures.retrieval_summary(*known["test"], metric, divide_over)
         if name == "trained":
             metrics["operating_point"] = measures.fitted_threshold(
-                known.get("val"), known.get("test"), config.metric, config.target_fpr
+                known.get("val"), known.get("test"), config.metric, config.target_fpr, divide_over
             )
-            write_json(run / "thresholds.json", metrics["operating_point"])
+    if share != 0:
+        return metrics
+    if metrics["operating_point"] is not None:
+        write_json(run / "thresholds.json", metrics["operating_point"])
     write_embeddings(run / "embeddings.parquet", judged, card.classes)
     if "test" in judged and judged["test"].predictions.mask_confusion is not None:
         write_sample_masks(run / "masks", model, judged["test"].dataset, device)
@@ -96,19 +113,28 @@ def evaluate_run(
     return metrics
 
 
-def evaluate_again(run: Path, table: str | None = None) -> dict[str, Any]:
-    """Judge a finished run once more, on its own data or on another table."""
-    config = read_config(run / "config.yaml")
-    if table is not None:
-        config = replace(config, data=table, split="auto")
-    _, card = load_model(run)
-    earlier = read_json(run / "metrics.json") if (run / "metrics.json").is_file() else {}
-    items = load_source(config.data, root=config.root, split=config.split, seed=config.seed)
-    return evaluate_run(run, config, ItemData(items, config, card.classes), earlier.get("training"))
+def evaluate_again(run: Path, table: str | None = None, divide_over: ProcessGroup | None = None) -> dict[str, Any]:
+    """Judge a finished run once more, on its own data or on another table; processes may share the work."""
+
+    def read() -> tuple[TrainConfig, ItemData, dict[str, Any]]:
+        config = read_config(run / "config.yaml")
+        if table is not None:
+            config = replace(config, data=table, split="auto")
+        _, card = load_model(run)
+        earlier = read_json(run / "metrics.json") if (run / "metrics.json").is_file() else {}
+        items = load_source(config.data, root=config.root, split=config.split, seed=config.seed)
+        return config, ItemData(items, config, card.classes), earlier
+
+    config, data, earlier = read_by_all(read, divide_over)
+    return evaluate_run(run, config, data, earlier.get("training"), divide_over)
 
 
 def embeddings_by_source(
-    judged: dict[str, Judged], config: TrainConfig, data: ItemData, device: torch.device
+    judged: dict[str, Judged],
+    config: TrainConfig,
+    data: ItemData,
+    device: torch.device,
+    divide_over: ProcessGroup | None = None,
 ) -> dict[str, tuple[Metric, dict[str, Array]]]:
     """The trained embedding and the two baselines: name → (metric, split → ``(N, D)``)."""
     sources: dict[str, tuple[Metric, dict[str, Array]]] = {}
@@ -116,8 +142,8 @@ def embeddings_by_source(
     if not trained:
         return sources
     sources["trained"] = (config.metric, trained)
-    splits = [split for split in ("val", "test") if split in judged]
-    sources["pixels"] = ("cosine", {split: pixel_embeddings(data.dataset(split)) for split in splits})
+    splits: list[str] = [split for split in ("val", "test") if split in judged]
+    sources["pixels"] = ("cosine", {s: pixel_embeddings(data.dataset(s), divide_over) for s in splits})
     settings = config.model
     pretrained = settings.pretrained or settings.weights is not None
     torch.manual_seed(config.seed)
@@ -131,7 +157,8 @@ def embeddings_by_source(
         in_channels=config.images.channels,
     ).to(device)
     name = "pretrained" if pretrained else "untrained"
-    sources[name] = ("cosine", {s: backbone_embeddings(start, data.loader(s), device) for s in splits})
+    rows = {s: backbone_embeddings(start, data.loader(s, divide_over), device, divide_over) for s in splits}
+    sources[name] = ("cosine", rows)
     return sources
 
 
@@ -213,4 +240,7 @@ def write_sample_masks(folder: Path, model: MultiTaskModel, dataset: ItemDataset
 
 def evaluation_device(config: TrainConfig) -> torch.device:
     """Where a run is evaluated: on the GPU unless the run was told to use the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() and config.trainer.accelerator != "cpu" else "cpu")
+    if not torch.cuda.is_available() or config.trainer.accelerator == "cpu":
+        return torch.device("cpu")
+    # torchrun numbers the processes of a host.
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
+from torch.distributed import ProcessGroup
 
-from triune.functional.distances import Metric
+from triune.functional.distances import Embeddings, Metric
 from triune.functional.neighbours import RetrievalMetrics, retrieval_metrics
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification
@@ -17,12 +18,16 @@ CURVE_POINTS = 1000
 HISTOGRAM_BINS = 80
 
 
-def verification_summary(embeddings: Array, identities: Array, metric: Metric) -> dict[str, Any]:
+def verification_summary(
+    embeddings: Array, identities: Array, metric: Metric, divide_over: ProcessGroup | None = None
+) -> dict[str, Any]:
     """ROC, AUC, EER and the operating points over every pair of N items.
 
     Args:
         embeddings: ``(N, D)``.
         identities: ``(N,)``.
+        metric: the distance.
+        divide_over: processes that share the work; all get the same.
 
     Returns:
         Plain numbers; ``{"unavailable": reason}`` where the items make no matching or no non-matching pair.
@@ -30,7 +35,7 @@ def verification_summary(embeddings: Array, identities: Array, metric: Metric) -
     reason = why_not_verifiable(identities)
     if reason is not None:
         return {"unavailable": reason}
-    return figures_of(verify_embeddings(embeddings, identities, metric=metric))
+    return figures_of(verify_embeddings(embeddings, identities, metric=metric, divide_over=divide_over))
 
 
 def figures_of(verification: Verification) -> dict[str, Any]:
@@ -72,11 +77,13 @@ def thinned_curve(verification: Verification) -> dict[str, list[float]]:
     return {"fpr": _list(fpr[keep]), "tpr": _list(tpr[keep]), "threshold": _list(thresholds[keep])}
 
 
-def retrieval_summary(embeddings: Array, identities: Array, metric: Metric) -> dict[str, Any]:
+def retrieval_summary(
+    embeddings: Embeddings, identities: Array, metric: Metric, divide_over: ProcessGroup | None = None
+) -> dict[str, Any]:
     """Recall@1/5/10, MAP@R, R-precision and MRR, every item a query against all others."""
     if len(identities) < 2 or np.unique(identities, return_counts=True)[1].max() < 2:
         return {"unavailable": "no identity has two images"}
-    return retrieval_figures(retrieval_metrics(embeddings, identities, ks=(1, 5, 10), metric=metric))
+    return retrieval_figures(retrieval_metrics(embeddings, identities, metric=metric, divide_over=divide_over))
 
 
 def retrieval_figures(found: RetrievalMetrics) -> dict[str, Any]:
@@ -88,20 +95,27 @@ def retrieval_figures(found: RetrievalMetrics) -> dict[str, Any]:
 
 
 def fitted_threshold(
-    validation: tuple[Array, Array] | None, test: tuple[Array, Array] | None, metric: Metric, fpr: float
+    validation: tuple[Array, Array] | None,
+    test: tuple[Array, Array] | None,
+    metric: Metric,
+    fpr: float,
+    divide_over: ProcessGroup | None = None,
 ) -> dict[str, Any]:
     """The threshold chosen on validation pairs, and what it does on them and on test pairs.
 
     Args:
         validation: embeddings and identities the threshold is chosen on.
         test: embeddings and identities it is then applied to.
+        metric: the distance.
+        fpr: the budget of the run's own threshold.
+        divide_over: processes that share the work; all get the same.
     """
     if validation is None:
         return {"unavailable": "there is no validation split to choose a threshold on"}
     reason = why_not_verifiable(validation[1])
     if reason is not None:
         return {"unavailable": f"validation split: {reason}"}
-    on_validation = verify_embeddings(*validation, metric=metric)
+    on_validation = verify_embeddings(*validation, metric=metric, divide_over=divide_over)
     points = {
         str(target): fit_threshold(on_validation, target, metric=metric, fitted_on="val").as_dict()
         for target in sorted({fpr, *FPRS}, reverse=True)
@@ -118,7 +132,7 @@ def fitted_threshold(
         "all": points,
     }
     if test is not None and why_not_verifiable(test[1]) is None:
-        result["test"] = counts_at(verify_embeddings(*test, metric=metric), threshold)
+        result["test"] = counts_at(verify_embeddings(*test, metric=metric, divide_over=divide_over), threshold)
     return result
 
 

@@ -1,15 +1,20 @@
 """Run a network over images: embeddings, predicted classes, and masks counted against the true ones."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 from torchmetrics.classification import BinaryConfusionMatrix, MulticlassConfusionMatrix
 
 from triune.data.images import Batch
+from triune.functional.divided import everyones, in_order
 from triune.model.network import MultiTaskModel
+from triune.processes import read_by_all
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class Predictions(NamedTuple):
@@ -34,20 +39,43 @@ def predict(
     batches: Iterable[Batch],
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
+    divide_over: ProcessGroup | None = None,
 ) -> Predictions:
-    """Run ``model`` in evaluation mode over ``batches``; ``progress`` is told how many items are done."""
+    """Run ``model`` in evaluation mode over ``batches``; ``progress`` is told how many items are done.
+
+    Processes of ``divide_over`` have each some of the batches, in turns; all get the predictions of all.
+    """
+    # Where one process cannot read an image the others must not wait for what it predicts.
+    embeddings, classes, counted, masked = read_by_all(lambda: _own(model, batches, device, progress), divide_over)
+    rows, predicted = in_order(embeddings, divide_over), in_order(classes, divide_over)
+    confusions = everyones(counted, divide_over)
+    return Predictions(
+        embeddings=np.concatenate(rows) if rows else None,
+        classes=np.concatenate(predicted) if predicted else None,
+        mask_confusion=np.sum(confusions, axis=0) if confusions else None,
+        masked=sum(everyones([masked], divide_over)),
+    )
+
+
+def _own(
+    model: MultiTaskModel,
+    batches: Iterable[Batch],
+    device: torch.device | str,
+    progress: Callable[[int], None] | None,
+) -> tuple[list[Array], list[Array], list[Array], int]:
+    """Embeddings and classes of each batch, mask counts of all in a list of one (none: empty), items with a mask."""
     was_training = model.training
     model.eval()
-    embeddings: list[Tensor] = []
-    classes: list[Tensor] = []
+    embeddings: list[Array] = []
+    classes: list[Array] = []
     counts: BinaryConfusionMatrix | MulticlassConfusionMatrix | None = None
     masked = done = 0
     for batch in batches:
         output = model(batch.images.to(device))
         if output.embedding is not None:
-            embeddings.append(output.embedding.float().cpu())
+            embeddings.append(output.embedding.float().cpu().numpy())
         if output.class_logits is not None:
-            classes.append(output.class_logits.argmax(dim=1).cpu())
+            classes.append(output.class_logits.argmax(dim=1).cpu().numpy())
         if output.mask_logits is not None:
             counts = counts or _mask_counter(output.mask_logits.shape[1])
             known = (batch.masks != 255).flatten(1).any(dim=1)
@@ -58,12 +86,8 @@ def predict(
         if progress is not None:
             progress(done)
     model.train(was_training)
-    return Predictions(
-        embeddings=torch.cat(embeddings).numpy() if embeddings else None,
-        classes=torch.cat(classes).numpy() if classes else None,
-        mask_confusion=counts.compute().long().numpy() if counts is not None and masked else None,
-        masked=masked,
-    )
+    counted = [counts.compute().long().numpy()] if counts is not None and masked else []
+    return embeddings, classes, counted, masked
 
 
 def predicted_masks(logits: Tensor) -> Tensor:
@@ -72,6 +96,7 @@ def predicted_masks(logits: Tensor) -> Tensor:
 
 
 def _mask_counter(channels: int) -> BinaryConfusionMatrix | MulticlassConfusionMatrix:
+    # Several processes add up their counts here in any case: torchmetrics would wait for those that have no mask.
     if channels == 1:
-        return BinaryConfusionMatrix(ignore_index=255)
-    return MulticlassConfusionMatrix(num_classes=channels, ignore_index=255)
+        return BinaryConfusionMatrix(ignore_index=255, sync_on_compute=False)
+    return MulticlassConfusionMatrix(num_classes=channels, ignore_index=255, sync_on_compute=False)

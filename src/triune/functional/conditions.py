@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric
+from triune.functional.divided import rounded_sums, summed
 from triune.functional.intervals import (
     Interval,
     Items,
     accepted_by_identity,
     draw_weights,
+    identity_turns,
     rate_interval,
     without_pair_noise,
 )
@@ -129,6 +133,7 @@ def rates_by_condition(
     cross: Cross = "within",
     seed: int = 0,
     groups: Labels | None = None,
+    divide_over: ProcessGroup | None = None,
 ) -> RatesByCondition:
     """TPR and FPR over all pairs within each condition, and between each two, at one threshold.
 
@@ -145,6 +150,7 @@ def rates_by_condition(
         cross: ``"within"``: pairs within a condition; ``"all"``: those between two conditions as well.
         seed: of the drawing.
         groups: ``(N,)``: pairs within a group (photo session, video) are excluded.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Raises:
         ValueError: an embedding is not finite, counts differ, or a setting makes no sense.
@@ -164,37 +170,68 @@ def rates_by_condition(
     parts = [items.take(np.flatnonzero(kinds[order] == value)) for value in values]
     names = tuple(plain[place].item() for place in places)
     weights = draw_weights(items.identities, resamples, seed)
+    couples = [(i, j) for i in range(len(parts)) for j in (range(i, len(parts)) if cross == "all" else (i,))]
+    counts = np.zeros((len(couples), 4, weights.shape[1]))
+    squares = []
+    for turn, (i, j) in enumerate(couples):
+        squares.append(_count(parts[i], parts[j], threshold, weights, counts[turn], turn, divide_over))
+    # Whole numbers below 2⁵³, whose sums do not round; those of squares may be larger.
+    counts = summed(torch.from_numpy(counts), divide_over).numpy()
+    sums = rounded_sums(squares, 4, divide_over)
     rows = [
-        _rates(parts[i], parts[j], (names[i], names[j]), threshold, weights, level)
-        for i in range(len(parts))
-        for j in (range(i, len(parts)) if cross == "all" else (i,))
+        _rates(parts[i], parts[j], (names[i], names[j]), counts[k], sums[k], level) for k, (i, j) in enumerate(couples)
     ]
     return RatesByCondition(names, tuple(rows), threshold, level)
 
 
-def _rates(
-    one: Items, other: Items, names: tuple[Any, Any], threshold: float, weights: Array, level: float
-) -> ConditionRates:
-    """Counts by identity, weighed by each resample."""
+def _count(
+    one: Items,
+    other: Items,
+    threshold: float,
+    weights: Array,
+    counts: Array,
+    turn: int,
+    divide_over: ProcessGroup | None,
+) -> list[tuple[float, ...]]:
+    """Count this process's part of the pairs of two conditions, weighed by each resample.
+
+    Args:
+        counts: ``(4, R)``, written: accepted matching pairs, matching, accepted impostor and impostor pairs.
+        turn: which of all such calls this is.
+        one, other, threshold, weights, divide_over: the items, and what is made of them.
+
+    Returns:
+        For some identities at a time Σ a², Σ a·n and Σ n² over their pairs with others, a of n pairs accepted, and how
+        many of them have a matching pair.
+    """
     # Only the identities of these two: with many conditions each has few.
     known = np.union1d(one.codes, other.codes)
     weights = weights[known].astype(np.float64)
     first = one.among(known)
     second = first if one is other else other.among(known)
-    accepted_matches, matches, accepted, impostors = np.zeros((4, weights.shape[1]))
-    sums, witnesses = np.zeros(3), 0
-    for own, a, n in accepted_by_identity(first, second, threshold):
+    accepted_matches, matches, accepted, impostors = counts
+    sums = []
+    for own, a, n in accepted_by_identity(first, second, threshold, identity_turns(len(known), turn, divide_over)):
         mine = weights[own]
         diagonal = np.arange(len(a)), np.arange(own.start, own.stop)
         accepted_matches += a[diagonal] @ mine
         matches += n[diagonal] @ mine
-        witnesses += int((n[diagonal] > 0).sum())
+        witnesses = float((n[diagonal] > 0).sum())
         a[diagonal] = n[diagonal] = 0
         accepted += (mine * (a @ weights)).sum(0)
         impostors += (mine * (n @ weights)).sum(0)
         # Σ a², Σ a·n and Σ n² over pairs of identities. Where both have items in both conditions their two counts are
         # taken for two pairs, which can only make the interval wider.
-        sums += np.square(a).sum(), (a * n).sum(), np.square(n).sum()
+        sums.append((*(float(each.sum()) for each in (np.square(a), a * n, np.square(n))), witnesses))
+    return sums
+
+
+def _rates(
+    one: Items, other: Items, names: tuple[Any, Any], counts: Array, sums: Array, level: float
+) -> ConditionRates:
+    """The rates of what all processes counted."""
+    accepted_matches, matches, accepted, impostors = counts
+    identities = len(np.union1d(one.codes, other.codes))
     with np.errstate(divide="ignore", invalid="ignore"):
         tprs, fprs = accepted_matches / matches, accepted / impostors
         noise = (sums[0] - 2 * fprs[0] * sums[1] + fprs[0] ** 2 * sums[2]) / impostors[0] ** 2
@@ -202,11 +239,11 @@ def _rates(
     return ConditionRates(
         *names,
         items=len(one.codes) + (0 if one is other else len(other.codes)),
-        identities=len(known),
+        identities=identities,
         matches=int(matches[0]),
         impostors=int(impostors[0]),
-        tpr=_interval(tprs, level, witnesses),
-        fpr=_interval(fprs, level, max(len(known) // 2, 1)),
+        tpr=_interval(tprs, level, int(sums[3])),
+        fpr=_interval(fprs, level, max(identities // 2, 1)),
     )
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from scipy import special
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.functional.divided import completed, own_blocks
 from triune.functional.labels import Labels, encode_labels
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -66,6 +68,7 @@ def few_shot(
     metric: Metric = "cosine",
     level: float = 0.95,
     seed: int = 0,
+    divide_over: ProcessGroup | None = None,
 ) -> FewShotAccuracy:
     """Accuracy of N-way K-shot recognition: which of ``ways`` classes, known from ``shots`` items each, is a query of?
 
@@ -95,6 +98,8 @@ def few_shot(
         metric: the distance. Euclidean and squared Euclidean decide alike.
         level: of the interval.
         seed: of the drawing, which depends on the labels and these settings only: models can be compared by episode.
+        divide_over: processes that share the episodes (all draw all); each must call this with the same arguments, and
+            all get the same.
 
     Raises:
         ValueError: an embedding is not finite, counts differ, a setting makes no sense, or too few classes are large
@@ -113,12 +118,11 @@ def few_shot(
     drawn = draw_episodes(codes, ways=ways, shots=shots, queries=queries, episodes=episodes, seed=seed)
     width = max((shots + queries) * max(x.shape[1], 1), queries * ways * shots) * ways
     step = max(1, CELLS // width)
-    accuracies = np.concatenate(
-        [
-            _accuracies(x, drawn.support[start : start + step], drawn.query[start : start + step], classifier, metric)
-            for start in range(0, episodes, step)
-        ]
-    )
+    accuracies = np.zeros(episodes)
+    for start in own_blocks(range(0, episodes, step), divide_over):
+        part = slice(start, start + step)
+        accuracies[part] = _accuracies(x, drawn.support[part], drawn.query[part], classifier, metric)
+    accuracies = completed(torch.from_numpy(accuracies), divide_over).numpy()
     mean = float(accuracies.mean())
     half = float(special.ndtri(0.5 + level / 2)) * float(accuracies.std(ddof=1)) / math.sqrt(episodes)
     return FewShotAccuracy(mean, mean - half, mean + half, accuracies, ways, shots, queries, episodes)

@@ -8,7 +8,6 @@ An identity g drawn w_g times gives each of its matching pairs the weight w_g, a
 and h the weight w_g·w_h; copies of one identity are not paired with one another.
 """
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,17 +16,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from scipy import sparse, special
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric
+from triune.functional.divided import in_order, own_blocks, process_share, rounded_sums
 from triune.functional.kernels import resampling
 from triune.functional.labels import Labels, encode_labels
 from triune.functional.pairs import verify_embeddings
 from triune.functional.roc import Verification, verify_scores
-from triune.functional.tiles import PairTiles, encode_together, process_share, scores_between, sorted_rows
+from triune.functional.tiles import PairTiles, encode_together, scores_between, sorted_rows
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -37,6 +36,8 @@ BLOCK_CELLS = 1 << 20
 ROWS = 64
 COLUMNS = 256
 """Resamples weighed at a time."""
+TURNS = 64
+"""Runs of identities that processes take turns in, at least."""
 WIDE = 64
 """Resamples whose weights are float64 at a time."""
 
@@ -391,21 +392,36 @@ def without_pair_noise(rates: Array, noise: Array | float) -> Array:
     return result
 
 
-def accepted_by_identity(rows: "Items", columns: "Items", threshold: float) -> Iterator[tuple[slice, Array, Array]]:
+def identity_turns(identities: int, turn: int, divide_over: ProcessGroup | None) -> list[slice]:
+    """Runs of identities 0 … G−1 that are this process's. Which process has the first run goes round with ``turn``."""
+    width = max(1, min(BLOCK_CELLS // max(identities, 1), math.ceil(identities / TURNS)))
+    share, processes = process_share(divide_over)
+    starts = range(0, identities, width)[(share - turn) % processes :: processes]
+    return [slice(first, min(first + width, identities)) for first in starts]
+
+
+def accepted_by_identity(
+    rows: "Items", columns: "Items", threshold: float, turns: Sequence[slice]
+) -> Iterator[tuple[slice, Array, Array]]:
     """Accepted and all pairs between some identities of ``rows`` and every identity of ``columns``.
 
     Both know the same identities, some perhaps without an item. Where ``rows`` is ``columns`` every pair is counted
     once, its lower identity first.
 
+    Args:
+        rows, columns: the items.
+        threshold: scores from here are accepted.
+        turns: which identities of the rows, a part of :func:`identity_turns`.
+
     Returns:
-        Which identities of the rows, and two float64 counts ``(identities of the slice, G)``.
+        For each turn the turn, and two float64 counts ``(identities of the turn, G)``.
     """
     identities = columns.identities
     limit = _as_knot(threshold, np.float32)
     starts, present = _runs(columns.codes)
     height = max(1, BLOCK_CELLS // max(len(columns.codes), 1))
-    for first in range(0, identities, max(1, BLOCK_CELLS // max(identities, 1))):
-        last = min(first + max(1, BLOCK_CELLS // identities), identities)
+    for turn in turns:
+        first, last = turn.start, turn.stop
         begin, end = np.searchsorted(rows.codes, [first, last]).tolist()
         accepted, pairs = np.zeros((2, last - first, identities))
         for row in range(begin, end, height):
@@ -422,7 +438,7 @@ def accepted_by_identity(rows: "Items", columns: "Items", threshold: float) -> I
             for counts, mask in ((accepted, taken), (pairs, known)):
                 summed = np.add.reduceat(np.add.reduceat(mask, starts, axis=1, dtype=np.int32), row_starts, axis=0)
                 counts[np.ix_(row_present - first, present)] += summed
-        yield slice(first, last), accepted, pairs
+        yield turn, accepted, pairs
 
 
 @dataclass(frozen=True)
@@ -521,13 +537,14 @@ def _runs(codes: Array) -> tuple[Array, Array]:
     return starts, codes[starts]
 
 
-def _couple_sums(items: Items, threshold: float) -> Array:
-    """Over pairs of identities, a of n pairs accepted: Σ a, Σ n, Σ a², Σ a·n, Σ n²."""
-    sums = np.zeros(5)
-    for own, a, n in accepted_by_identity(items, items, threshold):
+def _couple_sums(items: Items, threshold: float, divide_over: ProcessGroup | None) -> list[tuple[float, ...]]:
+    """Over pairs of identities, a of n pairs accepted: Σ a, Σ n, Σ a², Σ a·n, Σ n² of each of this process's turns."""
+    sums = []
+    for own, a, n in accepted_by_identity(items, items, threshold, identity_turns(items.identities, 0, divide_over)):
         for each in (a, n):
             each[np.arange(len(each)), np.arange(own.start, own.stop)] = 0
-        sums += (a.sum(), n.sum(), np.square(a).sum(), (a * n).sum(), np.square(n).sum())
+        products = (a, n, np.square(a), a * n, np.square(n))
+        sums.append(tuple(float(each.sum()) for each in products))
     return sums
 
 
@@ -582,11 +599,10 @@ def _resample_items(
             yield part.among(known), known
 
     figures = []
-    share, processes = process_share(divide_over)
+    _, processes = process_share(divide_over)
     # Histograms of all resamples at once would be the largest thing in memory.
     width = min(COLUMNS, math.ceil(weights.shape[1] / processes))
-    starts = range(0, weights.shape[1], width)
-    for first in starts[share::processes]:
+    for first in own_blocks(range(0, weights.shape[1], width), divide_over):
         drawn = np.ascontiguousarray(weights[:, first : first + width])
         impostors = np.zeros((2 * len(knots) + 1, drawn.shape[1]))
         for part, known in parts():
@@ -594,12 +610,13 @@ def _resample_items(
         # Only now, when the threads' own histograms are gone.
         binned = ((_bins(knots, scores), np.full(len(scores), code)) for scores, code in found)
         figures.append(_figures(_weigh_matches(binned, len(knots), drawn), impostors, knots, fprs, thresholds))
-    joined = _joined(_of_all_processes(figures, divide_over))
-    sums = np.zeros((len(thresholds), 5))
+    joined = _joined(in_order(figures, divide_over))
+    own: list[list[tuple[float, ...]]] = [[] for _ in thresholds]
     if thresholds:
         for part, _ in parts():
             for k, threshold in enumerate(thresholds):
-                sums[k] += _couple_sums(part, threshold)
+                own[k] += _couple_sums(part, threshold, divide_over)
+    sums = rounded_sums(own, 5, divide_over)
     rates = [without_pair_noise(each, _pair_noise(*sums[k])) for k, each in enumerate(joined.fpr_at_threshold)]
     return joined._replace(fpr_at_threshold=rates)
 
@@ -713,16 +730,6 @@ def _figures(
         parts = [_columns_figures(matches[:, each], impostors[:, each], fprs, places) for each in columns]
     joined = [np.concatenate(each, axis=-1) for each in zip(*parts)]
     return _Figures(joined[0][0], joined[1][0], *(list(each) for each in joined[2:]))
-
-
-def _of_all_processes(figures: list[_Figures], divide_over: ProcessGroup | None) -> list[_Figures]:
-    """The figures of all sets of resamples, which processes took in turns, in order."""
-    if divide_over is None:
-        return figures
-    everyones: list[Any] = [None] * dist.get_world_size(divide_over)
-    dist.all_gather_object(everyones, figures, group=divide_over)
-    turns = itertools.zip_longest(*everyones)
-    return [each for turn in turns for each in turn if each is not None]
 
 
 def _joined(parts: Sequence[_Figures]) -> _Figures:

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, comparable
+from triune.functional.divided import completed, own_blocks
 from triune.functional.labels import Labels, encode_labels
-from triune.functional.pairs import pair_scores
 from triune.functional.ranks import Ranks, relevant_ranks
-from triune.functional.tiles import Exclusion, PairTiles, encode_together
+from triune.functional.tiles import Exclusion, PairTiles, encode_together, scores_between
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -97,7 +97,13 @@ class RetrievalMetrics:
 
 
 def top_k(
-    queries: Embeddings, gallery: Embeddings, k: int, metric: Metric = "cosine", *, exclude_self: bool = False
+    queries: Embeddings,
+    gallery: Embeddings,
+    k: int,
+    metric: Metric = "cosine",
+    *,
+    exclude_self: bool = False,
+    divide_over: ProcessGroup | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The k most alike gallery rows of each query, by blocks of queries; ties go to the lower row.
 
@@ -109,24 +115,23 @@ def top_k(
         k: how many; at most M (M − 1 with ``exclude_self``).
         metric: the distance.
         exclude_self: query i and gallery row i are the same item, which is no neighbour of itself.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Returns:
         Scores ``(N, k)`` (cosine similarity, or minus the distance) and rows ``(N, k)`` int64, where the queries are.
     """
     q, g = comparable(queries, metric, "queries"), comparable(gallery, metric, "gallery")
     k = max(0, min(k, len(g) - exclude_self))
-    scores = [torch.empty(0, k, device=q.device)]
-    rows = [torch.empty(0, k, dtype=torch.int64, device=q.device)]
+    scores = torch.zeros(len(q), k, device=q.device)
+    rows = torch.zeros(len(q), k, dtype=torch.int64, device=q.device)
     height = max(1, CELLS // max(1, len(g)))
-    for start in range(0, len(q), height):
-        block = pair_scores(q[start : start + height], g, metric)
+    for start in own_blocks(range(0, len(q), height), divide_over):
+        block = scores_between(q[start : start + height], g, metric)
         if exclude_self:
             own = torch.arange(len(block), device=block.device)
             block[own, start + own] = -torch.inf
-        values, order = _ranked(block, k)
-        scores.append(values)
-        rows.append(order)
-    return torch.cat(scores), torch.cat(rows)
+        scores[start : start + height], rows[start : start + height] = _ranked(block, k)
+    return completed(scores, divide_over), completed(rows, divide_over)
 
 
 def retrieval_metrics(

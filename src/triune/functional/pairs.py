@@ -1,6 +1,7 @@
-"""Every pair of N embeddings, visited in blocks: the exact ROC, score histograms, and the hardest pairs."""
+"""Every pair of N embeddings, visited in tiles: the exact ROC, score histograms, and the hardest pairs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -8,20 +9,20 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
-from triune.functional.labels import Labels, encode_labels
+from triune.functional.distances import Embeddings, Metric
+from triune.functional.divided import everyones, summed
+from triune.functional.labels import Labels
 from triune.functional.roc import Verification, from_scores
-from triune.functional.tiles import Exclusion, PairTiles
+from triune.functional.tiles import Exclusion, PairTiles, Tile
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-BLOCK = 2048
 LISTED_PAIRS = 1 << 23
 """Up to this many impostor scores are listed, 32 MiB; more are counted."""
 
 
 class HardPairs(NamedTuple):
-    """Pairs of rows with their scores, hardest first.
+    """Pairs of rows with their scores, hardest first; of equal scores the lowest rows.
 
     Args:
         first, second: ``(k,)`` int64 rows, first < second.
@@ -94,89 +95,115 @@ def score_histograms(
     metric: Metric = "cosine",
     bins: int = 100,
     range: tuple[float, float] | None = None,
+    divide_over: ProcessGroup | None = None,
 ) -> tuple[Array, Array, Array]:
     """Histograms of the scores of matching and of non-matching pairs, over all pairs.
+
+    Scores are those of :func:`verify_embeddings`. Memory: one tile a thread; where no range is given, the pairs are
+    visited twice.
 
     Args:
         embeddings: ``(N, D)``.
         labels: ``(N,)`` identities.
         metric: the distance.
         bins: how many bins.
-        range: lowest and highest edge; where not given, those of the scores.
+        range: lowest and highest edge; where not given, those of the scores. Scores beyond count at the edge.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Returns:
         Edges ``(bins + 1,)``, counts of matching and of non-matching pairs ``(bins,)`` int64.
     """
-    x, codes = _prepared(embeddings, labels, metric)
+    pairs = PairTiles.prepare(embeddings, labels, metric, divide_over=divide_over)
     if range is None:
-        extremes = [(float(s.min()), float(s.max())) for _, _, s, _ in _blocks(x, codes, metric) if s.numel()]
-        low, high = min((e[0] for e in extremes), default=0.0), max((e[1] for e in extremes), default=1.0)
+        low, high = _extremes(pairs)
         range = (low, high) if high > low else (low - 0.5, low + 0.5)
     edges = np.linspace(*range, bins + 1)
-    counts = np.zeros((2, bins), dtype=np.int64)
-    for _, _, scores, same in _blocks(x, codes, metric):
-        clipped = scores.clamp(*range)
-        counts[0] += np.histogram(clipped[same].numpy(), edges)[0]
-        counts[1] += np.histogram(clipped[~same].numpy(), edges)[0]
+    inner = torch.from_numpy(edges[1:-1]).to(pairs.x.device)
+
+    def count(tile: Tile, counts: Tensor) -> None:
+        for kind, chosen in enumerate(_kinds(pairs, tile)):
+            places = torch.bucketize(tile.scores[chosen].double(), inner, right=True)
+            counts[kind] += torch.bincount(places, minlength=bins)
+
+    empty = partial(torch.zeros, 2, bins, dtype=torch.int64, device=pairs.x.device)
+    threads = torch.stack(pairs.visit(partial(_holds_pairs, pairs), count, empty))
+    counts = summed(threads.sum(0), divide_over).cpu().numpy()
     return edges, counts[0], counts[1]
 
 
 def hardest_pairs(
-    embeddings: Embeddings, labels: Labels, *, metric: Metric = "cosine", k: int = 16
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    metric: Metric = "cosine",
+    k: int = 16,
+    divide_over: ProcessGroup | None = None,
 ) -> tuple[HardPairs, HardPairs]:
     """The k most alike pairs of different identities, and the k least alike pairs of the same.
+
+    Scores are those of :func:`verify_embeddings`. Memory: a few tiles a thread, and the candidates.
 
     Args:
         embeddings: ``(N, D)``.
         labels: ``(N,)`` identities.
         metric: the distance.
         k: how many of each; fewer where there are fewer pairs.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
     """
-    x, codes = _prepared(embeddings, labels, metric)
-    kept: list[list[tuple[Tensor, Tensor, Tensor]]] = [[], []]
-    for first, second, scores, same in _blocks(x, codes, metric):
-        for place, (chosen, largest) in enumerate(((~same, True), (same, False))):
-            values, rows, columns = scores[chosen], first[chosen], second[chosen]
-            best = values.topk(min(k, len(values)), largest=largest).indices
-            kept[place].append((values[best], rows[best], columns[best]))
-    results = []
-    for parts, largest in zip(kept, (True, False), strict=True):
-        if not parts:
-            results.append(HardPairs(*(np.empty(0, dtype) for dtype in (np.int64, np.int64, np.float32))))
-            continue
-        values, rows, columns = (torch.cat([part[i] for part in parts]) for i in (0, 1, 2))
-        best = values.topk(min(k, len(values)), largest=largest).indices
-        results.append(HardPairs(rows[best].numpy(), columns[best].numpy(), values[best].numpy()))
-    return results[0], results[1]
+    if k < 1:
+        raise ValueError(f"k is {k}: at least 1 is needed")
+    pairs = PairTiles.prepare(embeddings, labels, metric, divide_over=divide_over)
+
+    def keep(tile: Tile, kept: list[HardPairs]) -> None:
+        for kind, chosen in enumerate(_kinds(pairs, tile)):
+            # Matching pairs are hard where they score low.
+            hardness = torch.where(chosen, tile.scores if kind else -tile.scores, -torch.inf)
+            best = kept[kind].score
+            limit = float(best[-1] if kind else -best[-1]) if len(best) == k else -np.inf
+            if float(hardness.amax()) < limit or not bool(chosen.any()):
+                continue
+            limit = max(limit, float(hardness.flatten().topk(min(k, hardness.numel())).values[-1]))
+            rows, columns = ((hardness >= limit) & chosen).nonzero(as_tuple=True)
+            scores = tile.scores[rows, columns].cpu().numpy()
+            first = pairs.orders[0][rows.cpu().numpy() + tile.row]
+            second = pairs.orders[1][columns.cpu().numpy() + tile.column]
+            found = HardPairs(np.minimum(first, second), np.maximum(first, second), scores)
+            kept[kind] = _hardest([kept[kind], found], k, highest=kind == 1)
+
+    nothing = HardPairs(*(np.empty(0, dtype) for dtype in (np.int64, np.int64, np.float32)))
+    threads = everyones(pairs.visit(partial(_holds_pairs, pairs), keep, lambda: [nothing, nothing]), divide_over)
+    matches, impostors = (_hardest([kept[kind] for kept in threads], k, highest=kind == 1) for kind in (0, 1))
+    return impostors, matches
 
 
-def pair_scores(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
-    """Scores ``(N, M)`` of rows of ``x`` against rows of ``y``: cosine of unit rows, or minus the distance."""
-    if metric == "cosine":
-        return x @ y.T
-    # The direct formula, not ‖x‖² + ‖y‖² − 2x·y: near-duplicates keep their distance.
-    distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-    return -distances if metric == "euclidean" else -distances.square()
+def _hardest(parts: Sequence[HardPairs], k: int, *, highest: bool) -> HardPairs:
+    """The k hardest of several lists of pairs, of those that score highest or lowest."""
+    first, second, score = (np.concatenate(each) for each in zip(*parts, strict=True))
+    order = np.lexsort((second, first, -score if highest else score))[:k]
+    return HardPairs(first[order], second[order], score[order])
 
 
-def _prepared(embeddings: Embeddings, labels: Labels, metric: Metric) -> tuple[Tensor, Tensor]:
-    check_metric(metric)
-    x = as_embeddings(embeddings).detach().cpu()
-    check_finite(x)
-    x = x if x.dtype == torch.float32 else x.float()
-    codes = encode_labels(labels, count=len(x), device="cpu")
-    return (unit(x) if metric == "cosine" else x), codes
+def _holds_pairs(pairs: PairTiles, row: int, column: int) -> bool:
+    """Whether a tile holds any pair, and is this process's to visit."""
+    _, width = pairs.tile_size()
+    return bool(pairs.spans[row, 0] < column + width) and pairs.own_tile(row, column)
 
 
-def _blocks(x: Tensor, codes: Tensor, metric: Metric) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Every pair once, a block at a time: first row, second row, score, whether they match; all one-dimensional."""
-    for start in range(0, len(x), BLOCK):
-        rows = torch.arange(start, min(start + BLOCK, len(x)))
-        for other in range(start, len(x), BLOCK):
-            columns = torch.arange(other, min(other + BLOCK, len(x)))
-            scores = pair_scores(x[rows], x[columns], metric)
-            above = rows[:, None] < columns[None, :]
-            same = codes[rows][:, None] == codes[columns][None, :]
-            first = rows[:, None].expand_as(scores)
-            second = columns[None, :].expand_as(scores)
-            yield first[above], second[above], scores[above], same[above]
+def _kinds(pairs: PairTiles, tile: Tile) -> tuple[Tensor, Tensor]:
+    """Which of a tile's pairs match, and which do not: masks of its shape."""
+    spans = torch.from_numpy(pairs.spans[tile.row : tile.row + len(tile.scores)]).to(tile.scores.device)
+    column = torch.arange(tile.column, tile.column + tile.scores.shape[1], device=tile.scores.device)
+    return (column >= spans[:, 1:2]) & (column < spans[:, 2:]), pairs.impostors(tile)
+
+
+def _extremes(pairs: PairTiles) -> tuple[float, float]:
+    """The lowest and the highest score of all pairs; 0 and 1 where there is none."""
+
+    def look(tile: Tile, ends: list[float]) -> None:
+        scores = tile.scores[torch.stack(_kinds(pairs, tile)).any(0)]
+        if len(scores):
+            ends[:] = min(float(scores.min()), *ends[:1]), max(float(scores.max()), *ends[1:])
+
+    found = everyones(pairs.visit(partial(_holds_pairs, pairs), look, lambda: [np.inf, -np.inf]), pairs.divide_over)
+    low, high = min(each[0] for each in found), max(each[1] for each in found)
+    return (low, high) if low <= high else (0.0, 1.0)

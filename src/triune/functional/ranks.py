@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
+from triune.functional.divided import summed
 from triune.functional.kernels import ranking
 from triune.functional.tiles import PairTiles, Tile, scores_between
 
@@ -87,8 +87,7 @@ def ranks_by_sorting(pairs: PairTiles, runs: Array) -> Iterator[Ranks]:
             keys = ((ordered << 32) + low_rows).masked_fill(out, torch.iinfo(torch.int64).min)
             best_first = relevant.gather(1, keys.argsort(dim=1, descending=True))
             ranks = best_first.nonzero()[:, 1] + 1
-        if pairs.divide_over is not None:
-            dist.all_reduce(ranks, group=pairs.divide_over)
+        ranks = summed(ranks, pairs.divide_over)
         yield Ranks(pairs.orders[0][start:stop], counts.cpu().numpy(), ranks.cpu().numpy())
 
 
@@ -140,9 +139,8 @@ def _ranks_of_slab(pairs: PairTiles, runs: Array, places: Array, slab: tuple[int
     pairs.visit(matching, list_keys, lambda: None)
     ranking.sort_keys(begin[first : last + 1], keys, first, counts, worst)
     threads = pairs.visit(mine, count, lambda: (np.zeros(len(keys), dtype=np.uint32), np.empty(width, dtype=np.int64)))
-    ahead = torch.from_numpy(np.sum([part for part, _ in threads], axis=0, dtype=np.int64))
-    if pairs.divide_over is not None:
-        dist.all_reduce(ahead, group=pairs.divide_over)
+    own = np.sum([part for part, _ in threads], axis=0, dtype=np.int64)
+    ahead = summed(torch.from_numpy(own), pairs.divide_over)
     ranks = np.empty(int(counts[first:last].sum()), dtype=np.int64)
     ranking.to_ranks(begin[first : last + 1], first, counts, ahead.numpy(), ranks)
     return Ranks(pairs.orders[0][first:last], counts[first:last], ranks)

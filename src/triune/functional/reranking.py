@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, comparable, unit
+from triune.functional.divided import completed, own_blocks
 from triune.functional.kernels import ranking
 from triune.functional.neighbours import top_k
-from triune.functional.pairs import pair_scores
 from triune.functional.protocols import score_pairs
+from triune.functional.tiles import scores_between
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -32,7 +34,13 @@ class Reranked(NamedTuple):
 
 
 def expand_queries(
-    queries: Embeddings, gallery: Embeddings, *, neighbours: int = 10, alpha: float = 3.0, metric: Metric = "cosine"
+    queries: Embeddings,
+    gallery: Embeddings,
+    *,
+    neighbours: int = 10,
+    alpha: float = 3.0,
+    metric: Metric = "cosine",
+    divide_over: ProcessGroup | None = None,
 ) -> Tensor:
     """Alpha-weighted query expansion: each query plus its nearest gallery rows, to search with once more.
 
@@ -46,6 +54,7 @@ def expand_queries(
         neighbours: how many; fewer where the gallery is smaller.
         alpha: the larger, the less a distant neighbour counts.
         metric: by which neighbours are found.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Returns:
         ``(N, D)`` of unit length, float32, where the queries are.
@@ -53,19 +62,24 @@ def expand_queries(
     Raises:
         ValueError: ``neighbours`` is below 1, ``alpha`` negative, widths differ, or an embedding is not finite.
     """
-    return _expanded(queries, gallery, neighbours, alpha, metric, alone=False)
+    return _expanded(queries, gallery, neighbours, alpha, metric, divide_over, alone=False)
 
 
 def expand_gallery(
-    embeddings: Embeddings, *, neighbours: int = 10, alpha: float = 3.0, metric: Metric = "cosine"
+    embeddings: Embeddings,
+    *,
+    neighbours: int = 10,
+    alpha: float = 3.0,
+    metric: Metric = "cosine",
+    divide_over: ProcessGroup | None = None,
 ) -> Tensor:
     """The same for every item of one set by its nearest others: database-side augmentation (Turcot & Lowe 2009).
 
     Args:
         embeddings: ``(N, D)``.
-        neighbours, alpha, metric: as in :func:`expand_queries`.
+        neighbours, alpha, metric, divide_over: as in :func:`expand_queries`.
     """
-    return _expanded(embeddings, embeddings, neighbours, alpha, metric, alone=True)
+    return _expanded(embeddings, embeddings, neighbours, alpha, metric, divide_over, alone=True)
 
 
 def rerank(
@@ -77,6 +91,7 @@ def rerank(
     k2: int = 6,
     mix: float = 0.3,
     metric: Metric = "cosine",
+    divide_over: ProcessGroup | None = None,
 ) -> Reranked:
     """k-reciprocal re-ranking (Zhong, Zheng, Cao & Li 2017): items that are neighbours of each other come closer.
 
@@ -99,6 +114,8 @@ def rerank(
         k2: how many items' weights are averaged; 1 for none.
         mix: the share of the plain distance, 0 to 1.
         metric: the distance. Weights depend on its scale.
+        divide_over: processes that share the search for neighbours and the rankings (the sparse weights, O(N + M), are
+            made by each); each must call this with the same arguments, and all get the same.
 
     Raises:
         ValueError: a setting is out of its range, widths differ, or an embedding is not finite.
@@ -112,30 +129,30 @@ def rerank(
     g = q if gallery is None else comparable(gallery, metric, "gallery")
     _check_widths(q, g)
     everyone = q if alone else torch.cat([q, g])
-    weights = _neighbourhood_weights(everyone, k1, k2, metric)
+    weights = _neighbourhood_weights(everyone, k1, k2, metric, divide_over)
     offset = 0 if alone else len(q)
     of_gallery = weights[offset:]
     by_column = of_gallery.tocsc()
     sums = np.asarray(weights.sum(axis=1)).ravel()
     count = max(0, len(g) - int(alone))
     kept = count if k is None else min(k, count)
-    rows, distances = np.empty((len(q), kept), dtype=np.int64), np.empty((len(q), kept))
+    rows, distances = np.zeros((len(q), kept), dtype=np.int64), np.zeros((len(q), kept))
     height = max(1, CELLS // max(1, len(g)))
-    for start in range(0, len(q), height):
+    for start in own_blocks(range(0, len(q), height), divide_over):
         stop = min(start + height, len(q))
         shared = np.zeros((stop - start, len(g)))
         own = weights[start:stop]
         ours = (own.indptr, own.indices, own.data)
         ranking.shared_weight(*ours, by_column.indptr, by_column.indices, by_column.data, shared)
         union = sums[start:stop, None] + sums[None, offset:] - shared
-        plain = _distances(pair_scores(q[start:stop], g, metric), metric).cpu().double().numpy()
+        plain = _distances(scores_between(q[start:stop], g, metric), metric).cpu().double().numpy()
         mixed = (1 - mix) * (1 - shared / union) + mix * plain
         if alone:
             mixed[np.arange(stop - start), np.arange(start, stop)] = np.inf
         order = _smallest(mixed, kept)
         rows[start:stop] = order
         distances[start:stop] = np.take_along_axis(mixed, order, axis=1)
-    return Reranked(rows, distances)
+    return Reranked(*(completed(torch.from_numpy(part), divide_over).numpy() for part in (rows, distances)))
 
 
 def _smallest(values: Array, k: int) -> Array:
@@ -151,10 +168,10 @@ def _smallest(values: Array, k: int) -> Array:
     return order
 
 
-def _neighbourhood_weights(x: Tensor, k1: int, k2: int, metric: Metric) -> Any:
+def _neighbourhood_weights(x: Tensor, k1: int, k2: int, metric: Metric, divide_over: ProcessGroup | None) -> Any:
     """Each item's weights over its expanded reciprocal neighbourhood, sparse ``(n, n)`` float64."""
     count = len(x)
-    _, rows = top_k(x, x, max(k1, k2 - 1), metric, exclude_self=True)
+    _, rows = top_k(x, x, max(k1, k2 - 1), metric, exclude_self=True, divide_over=divide_over)
     near = rows.cpu().numpy()
     whole = _reciprocal(near[:, :k1])
     half = _reciprocal(near[:, : int(np.around(k1 / 2))])
@@ -183,7 +200,14 @@ def _reciprocal(near: Array) -> Any:
 
 
 def _expanded(
-    queries: Embeddings, gallery: Embeddings, neighbours: int, alpha: float, metric: Metric, *, alone: bool
+    queries: Embeddings,
+    gallery: Embeddings,
+    neighbours: int,
+    alpha: float,
+    metric: Metric,
+    divide_over: ProcessGroup | None,
+    *,
+    alone: bool,
 ) -> Tensor:
     if neighbours < 1:
         raise ValueError(f"neighbours is {neighbours}: at least 1 is needed")
@@ -192,15 +216,15 @@ def _expanded(
     q = comparable(queries, metric, "embeddings" if alone else "queries")
     g = q if alone else comparable(gallery, metric, "gallery")
     _check_widths(q, g)
-    _, rows = top_k(q, g, neighbours, metric, exclude_self=alone)
+    _, rows = top_k(q, g, neighbours, metric, exclude_self=alone, divide_over=divide_over)
     q, g = unit(q), unit(g)
-    expanded = torch.empty_like(q)
+    expanded = torch.zeros_like(q, memory_format=torch.contiguous_format)
     height = max(1, CELLS // max(1, rows.shape[1] * q.shape[1]))
-    for start in range(0, len(q), height):
+    for start in own_blocks(range(0, len(q), height), divide_over):
         own, near = q[start : start + height], g[rows[start : start + height]]
         weights = (near @ own[:, :, None]).clamp(min=0) ** alpha
         expanded[start : start + height] = own + (weights * near).sum(1)
-    return unit(expanded)
+    return unit(completed(expanded, divide_over))
 
 
 def _check_widths(queries: Tensor, gallery: Tensor) -> None:

@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.functional.divided import everyones, process_share, summed
 from triune.functional.impostors import Counted, Kept
 from triune.functional.kernels import counting
 from triune.functional.labels import Labels, encode_labels
@@ -347,11 +347,7 @@ class PairTiles:
 
     def gathered(self, parts: list[Array]) -> list[Array]:
         """The parts of all processes."""
-        if self.divide_over is None:
-            return parts
-        everyones: list[Any] = [None] * dist.get_world_size(self.divide_over)
-        dist.all_gather_object(everyones, parts, group=self.divide_over)
-        return [part for theirs in everyones for part in theirs]
+        return everyones(parts, self.divide_over)
 
     def _count_on_cpu(self, table: counting.Tables, capacity: int) -> "_Totals":
         """One visit by the Numba kernels, each thread with counters of its own."""
@@ -457,10 +453,7 @@ class PairTiles:
 
     def _summed(self, counts: Tensor) -> Tensor:
         """Counts of all processes."""
-        if self.divide_over is not None:
-            counts = counts.contiguous()
-            dist.all_reduce(counts, group=self.divide_over)
-        return counts
+        return summed(counts, self.divide_over)
 
 
 @dataclass
@@ -576,11 +569,6 @@ def scores_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
         squares = (x.square().sum(1), y.square().sum(1))
         to_distances(scores, x, y, squares, square=metric == "squared_euclidean")
     return scores
-
-
-def process_share(divide_over: ProcessGroup | None) -> tuple[int, int]:
-    """This process's place among those that share some work, and how many they are."""
-    return (0, 1) if divide_over is None else (dist.get_rank(divide_over), dist.get_world_size(divide_over))
 
 
 def sorted_rows(x: Tensor, order: Array, metric: Metric) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch.distributed import ProcessGroup
 from torch.utils.data import DataLoader
 
 from triune.data.batches import ClassBalancedBatchSampler
@@ -12,6 +13,7 @@ from triune.data.collage import add_collages
 from triune.data.images import Batch, ItemDataset, collate, eval_transform, train_transform
 from triune.data.table import ItemTable
 from triune.errors import InputError
+from triune.functional.divided import own_blocks
 from triune.training.config import TrainConfig
 
 Loader = DataLoader[Any]
@@ -60,9 +62,12 @@ class ItemData(pl.LightningDataModule):
         """How many items a split has."""
         return len(self.table.part(split))
 
-    def loader(self, split: str) -> Loader:
-        """Every item of a split once, in the table's order."""
-        return self._loader(self.dataset(split), batch_size=self.config.batch_size)
+    def loader(self, split: str, divide_over: ProcessGroup | None = None) -> Loader:
+        """Every item of a split once, in the table's order; of several processes each takes its turns of batches."""
+        dataset, size = self.dataset(split), self.config.batch_size
+        starts = own_blocks(range(0, len(dataset), size), divide_over)
+        batches = [range(start, min(start + size, len(dataset))) for start in starts]
+        return self._loader(dataset, batch_sampler=batches)
 
     def sampler(self) -> ClassBalancedBatchSampler | None:
         """P identities with K images a batch, or ``None`` where too few items have an identity for that.
