@@ -424,8 +424,8 @@ class PairTiles:
             part.cpu().numpy() for part in (cells, state.rank.sum(0), state.tied.sum(0))
         )
         found = int(state.kept_count)
-        totals.lost = found > capacity
-        totals.kept = [state.kept[: min(found, capacity)].sort().values.cpu().numpy()]
+        totals.lost = found > len(state.kept)
+        totals.kept = [state.kept[:found].sort().values.cpu().numpy()]
         return totals
 
     def _count_by_torch(self, table: counting.Tables, capacity: int) -> "_Totals":

@@ -5,7 +5,7 @@ rounds in one way only, and none of which adds a product (which a compiler could
 which were laid out on the host, hold here to the last bit.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 from typing import Any, NamedTuple
 
@@ -103,11 +103,12 @@ def count_tile(
         groups: group codes of all rows and of all columns, int64; both empty where no pair is excluded.
         place, state: see above.
     """
-    _count_kernel[_grid(scores)](
-        scores, spans, *groups, place.left, place.slope, place.marks, place.knots, place.before, place.kept,
-        *state, row, column, *scores.shape, *place.frame, float(len(place.left) - 1), place.halvings,
-        len(state.kept), *state.cells.shape, *state.rank.shape, GROUPED=len(groups[0]) > 0, **BLOCK,
-    )  # fmt: skip
+    with torch.cuda.device_of(scores):  # Triton runs on the current device
+        _count_kernel[_grid(scores)](
+            scores, spans, *groups, place.left, place.slope, place.marks, place.knots, place.before, place.kept,
+            *state, row, column, *scores.shape, *place.frame, float(len(place.left) - 1), place.halvings,
+            len(state.kept), *state.cells.shape, *state.rank.shape, GROUPED=len(groups[0]) > 0, **BLOCK,
+        )  # fmt: skip
 
 
 def fresh_halves(device: torch.device) -> Tensor:
@@ -128,10 +129,11 @@ def count_halves(
 
     A key is the bits of the float as a whole number in the order of the floats; −0 and 0 are one.
     """
-    _halves_kernel[_grid(scores)](
-        scores, spans, *groups, counts, row, column, *scores.shape, 0 if upper is None else upper, *counts.shape,
-        LOWER=upper is not None, GROUPED=len(groups[0]) > 0, **BLOCK,
-    )  # fmt: skip
+    with torch.cuda.device_of(scores):
+        _halves_kernel[_grid(scores)](
+            scores, spans, *groups, counts, row, column, *scores.shape, 0 if upper is None else upper, *counts.shape,
+            LOWER=upper is not None, GROUPED=len(groups[0]) > 0, **BLOCK,
+        )  # fmt: skip
 
 
 def _copies(counters: int) -> int:

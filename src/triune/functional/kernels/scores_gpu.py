@@ -3,8 +3,9 @@
 The README beside this file says where they are used.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -22,7 +23,8 @@ def multiply(x: Tensor, y: Tensor, out: Tensor) -> None:
         out: (R, C), overwritten.
     """
     grid = (triton.cdiv(len(y), PRODUCT["BC"]), triton.cdiv(len(x), PRODUCT["BR"]))
-    _product_kernel[grid](x, y, out, len(x), len(y), x.shape[1], **PRODUCT)
+    with torch.cuda.device_of(x):  # Triton runs on the current device
+        _product_kernel[grid](x, y, out, len(x), len(y), x.shape[1], **PRODUCT)
 
 
 def distances_in_place(gram: Tensor, x: Tensor, y: Tensor, squares: tuple[Tensor, Tensor], square: bool) -> None:
@@ -35,7 +37,8 @@ def distances_in_place(gram: Tensor, x: Tensor, y: Tensor, squares: tuple[Tensor
         square: whether the distance is squared.
     """
     grid = (triton.cdiv(len(y), DISTANCES["BC"]), triton.cdiv(len(x), DISTANCES["BR"]))
-    _distance_kernel[grid](gram, x, y, *squares, len(x), len(y), x.shape[1], SQUARE=square, **DISTANCES)
+    with torch.cuda.device_of(gram):
+        _distance_kernel[grid](gram, x, y, *squares, len(x), len(y), x.shape[1], SQUARE=square, **DISTANCES)
 
 
 @triton.jit
