@@ -36,17 +36,47 @@ def test_the_counting_kernels_under_the_interpreter():
     assert " passed" in done.stdout or "[100%]" in done.stdout
 
 
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
+@pytest.mark.filterwarnings("ignore")
+def test_no_product_is_fused_with_a_sum_and_no_addition_waits_for_an_answer():
+    """Compiled for a GPU, which takes none: cells are exact because every operation is rounded by itself."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    from triune.functional.kernels import counting_gpu
+
+    types = {
+        "*fp32": "scores left slope knots kept", "*i64": "spans row_groups column_groups rank tied kept_count",
+        "*i32": "marks before cells", "*i8": "kept_cells", "fp32": "low top scale last",
+        "i32": "row column R C halvings capacity cell_copies cell_count rank_copies rank_count",
+    }  # fmt: skip
+    kernel, constants = counting_gpu._count_kernel, {"GROUPED": True, **counting_gpu.BLOCK}
+    signature = {name: kind for kind, names in types.items() for name in names.split()}
+    signature = {name: "constexpr" if name in constants else signature[name] for name in kernel.arg_names}
+    source = triton.compiler.ASTSource(
+        kernel, signature, {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+    )
+    ptx = triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+    assert "mul.f32" in ptx or "mul.rn.f32" in ptx
+    assert "fma" not in ptx
+    assert ".ftz" not in ptx
+    assert ptx.count("atom.") == 1  # room among the kept scores
+
+
 @pytest.fixture
 def on_triton(monkeypatch):
-    """Ragged tiles of several programs; a small sample; nothing is listed."""
+    """Ragged tiles of several programs, but few, as each takes the interpreter a while; nothing is listed."""
+    from triune.functional.kernels import counting_gpu
+
     monkeypatch.setattr(tiles, "DEVICE_TILE", (50, 72))
+    monkeypatch.setattr(counting_gpu, "BLOCK", {"BR": 32, "BC": 64})
     monkeypatch.setattr(tiles, "SAMPLE", (2000, 2000))
     monkeypatch.setattr(pairs, "LISTED_PAIRS", -1)
     for module in (tiles, on_device):
         monkeypatch.setattr(module, "choose_counting", lambda device: "triton")
 
 
-def smooth(seed, n=120, classes=17, d=6):
+def smooth(seed, n=100, classes=17, d=6):
     g = np.random.default_rng(seed)
     y = g.integers(0, classes, n)
     return (g.normal(size=(classes, d))[y] + 0.8 * g.normal(size=(n, d))).astype(np.float32), y
@@ -210,7 +240,7 @@ def assert_equal(counted, listed):
     np.testing.assert_array_equal(counted.impostor.knots_below, listed.impostor.below(counted.impostor.knots))
     np.testing.assert_array_equal(counted.impostor.knots_up_to, listed.impostor.up_to(counted.impostor.knots))
     assert counted.auc == listed.auc
-    for fpr in (0.0, 0.01, 0.05, 0.3, 1.0):
+    for fpr in (0.0, 0.05, 0.3):
         assert counted.operating_point(fpr) == listed.operating_point(fpr)
     for threshold in (-np.inf, float(np.median(listed.impostor_scores)), np.inf):
         assert counted.confusion_at(threshold) == listed.confusion_at(threshold)
