@@ -55,7 +55,8 @@ def verify_embeddings(
     AUC, EER and TPR@FPR equal those of the full sorted list.
 
     Memory: about 50 bytes a *matching* pair, 8 MiB of scores, and what lies around the thresholds of ``fprs``; never
-    the list of pairs. Time: the matrix products and 1 to 3 ns a pair on two processor cores.
+    the list of pairs. Time: the matrix products and 1 to 3 ns a pair on two processor cores. Embeddings on a GPU stay
+    there, and are counted there.
 
     Args:
         embeddings: ``(N, D)``, any float dtype; half precision is computed in float32.

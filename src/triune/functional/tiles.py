@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from triune.functional import on_device
 from triune.functional.distances import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
 from triune.functional.divided import everyones, process_share, summed
 from triune.functional.impostors import Counted, Kept
-from triune.functional.kernels import counting
+from triune.functional.kernels import choose_counting, counting
 from triune.functional.labels import Labels, encode_labels
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -24,16 +25,22 @@ Exclusion = Literal["pairs", "matches"]
 
 ROWS, COLUMNS = 256, 1024
 """Of a tile on the CPU: 1 MiB of scores, so that they are still in the cache when they are looked at."""
-DEVICE_CELLS = 64
-"""How many times as many rows, and as many columns, a tile has on other devices, which want large products."""
+DEVICE_TILE = (8192, 8192)
+"""Rows and columns on other devices: 256 MiB of scores. The product, at 512 dimensions a good millisecond of a large
+GPU, fills it many times over and is long beside what the host takes to ask for it; and of a million rows, what the
+tiles on the diagonal compute below it is not one in a hundred of the pairs."""
 SAMPLE = (1 << 15, 1 << 22)
 """Fewest and most pairs drawn to foresee where thresholds will lie."""
+DEVICE_SAMPLE = 1 << 26
+"""Most pairs drawn on other devices."""
 SAMPLED = 1 << 14
 """Pairs drawn at a time."""
 OUTLINE = 1 << 18
 """Scores of the sample, evenly spaced in their order, by which bins and cells are laid out."""
 KEPT = 1 << 26
 """Most scores kept around thresholds, in all: 256 MiB."""
+DEVICE_KEPT = 1 << 28
+"""The same on other devices: with as large a sample, enough for 1,000,000 rows and the usual rates in one visit."""
 COPIED = 1 << 12
 """Rows put in order at a time."""
 COUNTER_PAIRS = 1 << 30
@@ -142,13 +149,20 @@ class PairTiles:
             first, last = self._runs(row, column)
             return bool((last > first).any())
 
-        def collect(tile: Tile, parts: list[Array]) -> None:
+        def collect_here(tile: Tile, parts: list[Array]) -> None:
             first, last = self._runs(tile.row, tile.column)
             room = np.empty(int(np.maximum(last - first, 0).sum()), dtype=np.float32)
-            scores = tile.scores.cpu().numpy()
+            scores = tile.scores.numpy()
             count = counting.match_rows(scores, tile.row, tile.column, self.spans, self.groups, room)
             parts.append(room[:count])
 
+        def collect_there(tile: Tile, parts: list[Array]) -> None:
+            first, last = self._runs(tile.row, tile.column)
+            runs = (first - tile.column, last - tile.column)
+            groups = (self.groups[0][tile.row :], self.groups[1][tile.column :])
+            parts.extend(on_device.matching_scores(tile.scores, *runs, groups))
+
+        collect = collect_here if self._on_cpu() else collect_there
         parts = list(itertools.chain(*self.visit(matching, collect, list)))
         found = np.concatenate([np.empty(0, np.float32), *self.gathered(parts)])
         found.sort()
@@ -169,7 +183,7 @@ class PairTiles:
         Intervals around the thresholds of ``fprs``, foreseen from a sample of pairs, are kept in full.
         """
         sample = self.sample()
-        intervals, capacity = foreseen(sample, self.total, fprs)
+        intervals, capacity = foreseen(sample, self.total, fprs, KEPT if self._on_cpu() else DEVICE_KEPT)
         # The rest needs a rough picture alone, and the memory is wanted for the counters.
         sample = sample[:: -(-len(sample) // OUTLINE)].copy() if len(sample) > OUTLINE else sample
         ends = np.concatenate([sample, knots[[0, -1]]])
@@ -180,38 +194,30 @@ class PairTiles:
             # Cells are kept whole: a few more scores than the intervals hold.
             share = table.kept[counting.cells_of(sample, table)].mean()
             capacity = max(capacity, int(share * self.total * 1.2) + 1000)
-        on_cpu = self.x.device.type == "cpu"
-        totals = (self._count_on_cpu if on_cpu else self._count_by_torch)(table, capacity)
-        return self._joined(table, intervals, totals)
+        return self._joined(table, intervals, self._count(table, capacity))
 
     def below(self, scores: Array) -> Array:
         """How many impostors score less than each of the given ones: another visit of all pairs."""
-        order = np.argsort(scores)
-        limits = torch.from_numpy(np.asarray(scores, dtype=np.float64)[order]).to(self.x.device)
-
-        def places(scores: Tensor) -> Tensor:
-            return torch.searchsorted(limits, scores.double(), right=True)
-
-        # A score is counted at the number of limits it reaches; it lies below the limits after those.
-        counts = self._tallied(places, len(limits) + 1)
-        result = np.empty(len(limits), dtype=np.int64)
-        result[order] = counts.cumsum()[:-1]
-        return result
+        # A float32 lies below a limit if it lies below the first float32 that reaches it.
+        limits = np.asarray(scores, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            knots = limits.astype(np.float32)
+        knots = np.where(knots < limits, np.nextafter(knots, np.float32(np.inf)), knots)
+        knots, places = np.unique(knots, return_inverse=True)
+        ends = knots[np.isfinite(knots)]
+        low, high = (float(ends[0]), float(ends[-1])) if len(ends) else (0.0, 0.0)
+        table = counting.tables(knots, low, high, [], knots)
+        below: Array = self._joined(table, [], self._count(table, 0)).knots_below[places]
+        return below
 
     def select(self, place: int) -> float:
         """The impostor score at a place of the ascending order, from 0: two more visits of all pairs.
 
         A radix selection on the bits of the floats: the upper half of the bits first, then the lower half.
         """
-        upper = self._tallied(lambda scores: _keys(scores) >> 16, 1 << 16)
-        ends = np.cumsum(upper)
+        ends = np.cumsum(self._halves(None))
         half = int(np.searchsorted(ends, place, side="right"))
-
-        def lower_half(scores: Tensor) -> Tensor:
-            keys = _keys(scores)
-            return keys[keys >> 16 == half] & 0xFFFF
-
-        lower = self._tallied(lower_half, 1 << 16)
+        lower = self._halves(half)
         before = int(ends[half - 1]) if half else 0
         low = int(np.searchsorted(np.cumsum(lower), place - before, side="right"))
         return _float_of_key((half << 16) | low)
@@ -248,14 +254,14 @@ class PairTiles:
             for row, column in positions:
                 rows, columns = self.x[row : row + height], self.y[column : column + width]
                 scores = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
-                torch.mm(rows, columns.T, out=scores)
+                on_device.multiply(rows, columns, scores)
                 if squares is not None:
                     norms = (squares[0][row : row + height], squares[1][column : column + width])
                     to_distances(scores, rows, columns, norms, square=self.metric == "squared_euclidean")
                 work(Tile(row, column, scores), own)
             return own
 
-        if self.x.device.type != "cpu":
+        if not self._on_cpu():
             return [run(state())]
         threads = torch.get_num_threads()
         try:
@@ -271,8 +277,7 @@ class PairTiles:
 
     def tile_size(self) -> tuple[int, int]:
         """Rows and columns of a tile."""
-        larger = 1 if self.x.device.type == "cpu" else DEVICE_CELLS
-        return ROWS * larger, COLUMNS * larger
+        return (ROWS, COLUMNS) if self._on_cpu() else DEVICE_TILE
 
     def own_tile(self, row: int, column: int) -> bool:
         """Whether a tile is this process's to visit."""
@@ -308,7 +313,9 @@ class PairTiles:
 
     def sample(self) -> Array:
         """Some impostor scores, drawn evenly, ascending; to foresee by, not to report."""
-        drawn = min(max(self.total >> 10, SAMPLE[0]), SAMPLE[1])
+        drawn = min(max(self.total >> 10, SAMPLE[0]), SAMPLE[1] if self._on_cpu() else DEVICE_SAMPLE)
+        if not self._on_cpu():
+            return on_device.drawn(self.x, self.y, *self._on_device(), self.metric, drawn)
         parts = -(-drawn // SAMPLED)
         # Places that no score is written to sort last.
         scores = np.full((parts, SAMPLED), np.nan, dtype=np.float32)
@@ -336,14 +343,25 @@ class PairTiles:
         groups = self.impostor_groups()
         if len(groups[0]):
             kept &= groups[0][rows] != groups[1][columns]
-        rows, columns, dot = rows[kept], columns[kept], self.metric == "cosine"
-        scores: Array
-        if self.x.device.type == "cpu":
-            scores = counting.scores_of_pairs(self.x.numpy(), self.y.numpy(), rows, columns, dot)
-        else:
-            x, y = self.x[torch.from_numpy(rows)], self.y[torch.from_numpy(columns)]
-            scores = ((x * y).sum(1) if dot else -(x - y).square().sum(1)).cpu().numpy()
+        dot = self.metric == "cosine"
+        scores: Array = counting.scores_of_pairs(self.x.numpy(), self.y.numpy(), rows[kept], columns[kept], dot)
         return scores if self.metric != "euclidean" else -np.sqrt(-scores)
+
+    def _count(self, table: counting.Tables, capacity: int) -> "_Totals":
+        """One visit of all pairs, by the kernels of the device."""
+        path = choose_counting(self.x.device)
+        if path == "numba":
+            return self._count_on_cpu(table, capacity)
+        return (self._count_by_triton if path == "triton" else self._count_by_torch)(table, capacity)
+
+    def _on_cpu(self) -> bool:
+        """Whether threads of the processor work on small tiles; else a device works on large ones."""
+        return choose_counting(self.x.device) == "numba"
+
+    def _on_device(self) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Spans, and group codes by which impostor pairs are excluded, beside the embeddings."""
+        rows, columns = (torch.from_numpy(part).to(self.x.device) for part in self.impostor_groups())
+        return torch.from_numpy(self.spans).to(self.x.device), (rows, columns)
 
     def gathered(self, parts: list[Array]) -> list[Array]:
         """The parts of all processes."""
@@ -375,6 +393,36 @@ class PairTiles:
             totals.take(table, state)
             joined.add(totals)
         return joined
+
+    def _count_by_triton(self, table: counting.Tables, capacity: int) -> "_Totals":
+        """One visit by the Triton kernels; the host waits for the device at its end."""
+        from triune.functional.kernels import counting_gpu  # Triton is not everywhere
+
+        spans, groups = self._on_device()
+        place = counting_gpu.places(table, self.x.device)
+        state = counting_gpu.fresh_counters(place, capacity)
+        cells = torch.zeros(len(table.kept), dtype=torch.int64, device=self.x.device)
+
+        def empty() -> None:
+            cells.add_(state.cells.sum(0))
+            state.cells.zero_()
+
+        def count(tile: Tile, totals: _Totals) -> None:
+            if totals.unread + tile.scores.numel() > counting_gpu.COUNTER_PAIRS:
+                empty()
+                totals.unread = 0
+            counting_gpu.count_tile(tile.scores, tile.row, tile.column, spans, groups, place, state)
+            totals.unread += tile.scores.numel()
+
+        (totals,) = self.visit(self.differing, count, partial(_Totals.of, table))
+        empty()
+        totals.cells, totals.rank, totals.tied = (
+            part.cpu().numpy() for part in (cells, state.rank.sum(0), state.tied.sum(0))
+        )
+        found = int(state.kept_count)
+        totals.lost = found > len(state.kept)
+        totals.kept = [state.kept[:found].sort().values.cpu().numpy()]
+        return totals
 
     def _count_by_torch(self, table: counting.Tables, capacity: int) -> "_Totals":
         """The same by torch, for other devices; what the kernels are tested against."""
@@ -421,23 +469,44 @@ class PairTiles:
         below = up_to - tied
         known = []
         if intervals and not lost:
-            scores = np.concatenate([*parts, np.empty(0, np.float32)])
-            scores.sort()
+            scores = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.float32)])
+            # A device has sorted them already.
+            if (scores[1:] < scores[:-1]).any():
+                scores.sort()
             known = _kept_intervals(table, intervals, cells, scores)
         edges = float(table.low) + np.arange(counting.BINS + 1) / float(table.scale)
         counts = np.add.reduceat(cells, table.begin[:-1])
         return Counted(table.knots[:-1], below[:-1], up_to[:-1], int(up_to[-1]), known, self, edges, counts)
 
-    def _tallied(self, places: Callable[[Tensor], Tensor], size: int) -> Array:
-        """How many impostor scores go to each of ``size`` places: another visit of all pairs; int64."""
+    def _halves(self, upper: int | None) -> Array:
+        """How many impostor scores have each upper half of their key, or each lower half beside the upper one given.
+
+        Another visit of all pairs; int64 ``(2¹⁶,)``.
+        """
+        if choose_counting(self.x.device) == "triton":
+            return self._halves_by_triton(upper)
 
         def tally(tile: Tile, counts: Tensor) -> None:
-            counts += torch.bincount(places(tile.scores[self.impostors(tile)]), minlength=size)
+            keys = _keys(tile.scores[self.impostors(tile)])
+            halves = keys >> 16 if upper is None else keys[keys >> 16 == upper] & 0xFFFF
+            counts += torch.bincount(halves, minlength=1 << 16)
 
         def start() -> Tensor:
-            return torch.zeros(size, dtype=torch.int64, device=self.x.device)
+            return torch.zeros(1 << 16, dtype=torch.int64, device=self.x.device)
 
-        total: Array = self._summed(torch.stack(self.visit(self.differing, tally, start)).sum(0)).cpu().numpy()
+        total: Array = self._summed(torch.stack(self.visit(self.differing, tally, start)).sum(0)).numpy()
+        return total
+
+    def _halves_by_triton(self, upper: int | None) -> Array:
+        from triune.functional.kernels import counting_gpu
+
+        spans, groups = self._on_device()
+
+        def tally(tile: Tile, counts: Tensor) -> None:
+            counting_gpu.count_halves(tile.scores, tile.row, tile.column, spans, groups, upper, counts)
+
+        (counts,) = self.visit(self.differing, tally, partial(counting_gpu.fresh_halves, self.x.device))
+        total: Array = self._summed(counts.sum(0)).numpy()
         return total
 
     def _runs(self, row: int, column: int) -> tuple[Array, Array]:
@@ -453,7 +522,7 @@ class PairTiles:
 
     def _summed(self, counts: Tensor) -> Tensor:
         """Counts of all processes."""
-        return summed(counts, self.divide_over)
+        return summed(counts, self.divide_over).cpu()
 
 
 @dataclass
@@ -494,13 +563,14 @@ class _Totals:
         self.lost |= other.lost
 
 
-def foreseen(sample: Array, total: int, fprs: Sequence[float]) -> tuple[list[tuple[float, float]], int]:
+def foreseen(sample: Array, total: int, fprs: Sequence[float], most: int) -> tuple[list[tuple[float, float]], int]:
     """Intervals of scores that almost surely hold the thresholds of ``fprs``, the lowest and the highest score.
 
     Args:
         sample: scores drawn evenly, ascending.
         total: how many scores there are in all.
         fprs: false-positive rates.
+        most: with more scores than these there is no interval.
 
     Returns:
         The intervals, disjoint, ascending, and about how many scores they hold in all.
@@ -526,7 +596,7 @@ def foreseen(sample: Array, total: int, fprs: Sequence[float]) -> tuple[list[tup
             merged.append((low, high))
     share = sum(min(high, count) - max(low, 0) for low, high in merged) / count
     expected = int(share * total * 1.1) + 1000
-    if expected > KEPT:
+    if expected > most:
         return [], 0
     ends = [
         (float(sample[low]) if low >= 0 else -np.inf, float(sample[high]) if high < count else np.inf)
@@ -551,9 +621,15 @@ def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Ten
         squares: ‖x‖² ``(R,)`` and ‖y‖² ``(C,)``.
         square: whether the distance is squared.
     """
-    if gram.device.type == "cpu":
+    path = choose_counting(gram.device)
+    if path == "numba":
         arrays = (each.numpy() for each in (gram, rows, columns, *squares))
         counting.distances_in_place(*arrays, square)
+        return
+    if path == "triton":
+        from triune.functional.kernels import scores_gpu
+
+        scores_gpu.distances_in_place(gram, rows, columns, squares, square)
         return
     both = squares[0][:, None] + squares[1][None, :]
     squared = both - 2 * gram
@@ -564,7 +640,8 @@ def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Ten
 
 def scores_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
     """Scores ``(N, M)`` float32 of rows of ``x`` against rows of ``y``: cosine of unit rows, or minus the distance."""
-    scores = x @ y.T
+    scores = torch.empty(len(x), len(y), dtype=x.dtype, device=x.device)
+    on_device.multiply(x, y, scores)
     if metric != "cosine":
         squares = (x.square().sum(1), y.square().sum(1))
         to_distances(scores, x, y, squares, square=metric == "squared_euclidean")

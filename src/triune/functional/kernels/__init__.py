@@ -1,4 +1,4 @@
-"""The hot loops of mining and of the all-triplet loss, and the one function that says which of them run where."""
+"""The hot loops of mining, of the all-triplet loss and of verification, and what says which of them run where."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -25,6 +25,16 @@ def choose_path(x: Tensor, y: Tensor) -> Path:
     if x.device.type == "cuda" and _has_triton():
         return "triton"
     return "torch"
+
+
+def choose_counting(device: torch.device) -> Path:
+    """Which implementation scores and counts the pairs of verification, float32 and finite, on a device.
+
+    ``"numba"`` on the CPU, ``"triton"`` on a CUDA device, and ``"torch"``, which the others must equal, elsewhere.
+    """
+    if device.type == "cpu":
+        return "numba"
+    return "triton" if device.type == "cuda" and _has_triton() else "torch"
 
 
 @cache
