@@ -138,7 +138,7 @@ def _ranks_of_slab(pairs: PairTiles, runs: Array, places: Array, slab: tuple[int
 
     pairs.visit(matching, list_keys, lambda: None)
     ranking.sort_keys(begin[first : last + 1], keys, first, counts, worst)
-    threads = pairs.visit(mine, count, lambda: (np.zeros(len(keys), dtype=np.uint32), np.empty(width, dtype=np.int64)))
+    threads = pairs.visit(mine, count, lambda: (np.zeros(len(keys), dtype=np.uint32), np.empty(width, dtype=np.uint32)))
     own = np.sum([part for part, _ in threads], axis=0, dtype=np.int64)
     ahead = summed(torch.from_numpy(own), pairs.divide_over)
     ranks = np.empty(int(counts[first:last].sum()), dtype=np.int64)

@@ -119,31 +119,34 @@ def count_ahead(
         counts: how many keys of each query count, (N,).
         worst: the worst relevant score of each query, (N,).
         ahead: at ``begin[q] + u - 1`` the number of items ahead of exactly u relevant ones, uint32.
-        chosen: scratch, (C,).
+        chosen: scratch, uint32 (C,).
         row, column, runs, orders, both, begin, keys: as in :func:`relevant_keys`.
     """
-    end = column + scores.shape[1]
+    width, none = scores.shape[1], np.uint64(0)
+    near = worst[column : column + width]
     for i in range(scores.shape[0]):
         query = row + i
         limit, line = worst[query], scores[i]
-        count = 0
+        before = np.uint64(min(max(runs[query, 0] - column, 0), width))
+        after = np.uint64(min(max(runs[query, 1] - column, 0), width))
+        # Indices are unsigned here: Numba tests a signed one for being negative, which costs as much as the rest.
+        count = none
         if both:
-            for item in range(max(runs[query, 1], column), end):
-                chosen[count] = item
-                s = line[item - column]
-                count += (s >= limit) | (s >= worst[item])
+            for j in range(after, np.uint64(width)):
+                chosen[count] = j
+                s = line[j]
+                count += np.uint64((s >= limit) | (s >= near[j]))
         elif counts[query]:
-            for item in range(column, min(runs[query, 0], end)):
-                chosen[count] = item
-                count += line[item - column] >= limit
-            for item in range(max(runs[query, 1], column), end):
-                chosen[count] = item
-                count += line[item - column] >= limit
+            for first, last in ((none, before), (after, np.uint64(width))):
+                for j in range(first, last):
+                    chosen[count] = j
+                    count += np.uint64(line[j] >= limit)
         for c in range(count):
-            item = chosen[c]
+            j = np.uint64(chosen[c])
+            item = column + np.int64(j)
             if len(groups[0]) and groups[0][query] == groups[1][item]:
                 continue
-            s, found = line[item - column], bits[i, item - column]
+            s, found = line[j], bits[i, j]
             if s >= limit:
                 place = _below(keys, begin[query], counts[query], key_of(found, orders[1][item]))
                 if place:
