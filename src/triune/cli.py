@@ -142,6 +142,7 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
     elif options.labels is None:
         raise InputError("--embeddings needs --labels, one label for each row, or --pairs, a list of pairs")
     else:
+        judge.return_large_arrays()
         found = judge.evaluate_embeddings(
             options.embeddings,
             options.labels,

@@ -33,6 +33,8 @@ Array: TypeAlias = np.ndarray[Any, Any]
 CMC_RANKS = 50
 MAP_ITEMS = 2000
 
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
+
 
 @dataclass(frozen=True)
 class Resampling:
@@ -140,10 +142,14 @@ def evaluate_embeddings(
     intervals: dict[str, Intervals] = {}
     for name, (path, x) in models.items():
         try:
+            # First, since a verification holds a sorted copy of the rows, and retrieval makes one of its own.
+            found = retrieval_per_query(x, names, metric=metric, groups=sessions, divide_over=divide_over)
+            cmc[name] = found.cmc(min(CMC_RANKS, len(x) - 1))
+            retrieval[name] = measures.retrieval_figures(average(found, len(x)))
+            del found
+            return_freed_memory()
             verification = verify_embeddings(x, names, metric=metric, groups=sessions, divide_over=divide_over)
             figures[name] = {"test": measures.figures_of(verification)}
-            return_freed_memory()
-            found = retrieval_per_query(x, names, metric=metric, groups=sessions, divide_over=divide_over)
             return_freed_memory()
             if resampling.resamples:
                 intervals[name] = bootstrap_verification(
@@ -159,8 +165,6 @@ def evaluate_embeddings(
             raise InputError(f"{path}: {error}") from error
         return_freed_memory()
         verifications[name] = verification
-        cmc[name] = found.cmc(min(CMC_RANKS, len(x) - 1))
-        retrieval[name] = measures.retrieval_figures(average(found, len(x)))
         figures[name]["test"] |= _intervals(intervals.get(name), resampling)
     if reranked:
         expanded = expand_gallery(rows, metric=metric, divide_over=divide_over)
@@ -349,9 +353,22 @@ def other_name(path: Path, embeddings: Path) -> str:
 
 def return_freed_memory() -> None:
     """Give memory that was freed back to the system: glibc keeps what threads freed, here as much as the embeddings."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+    _glibc("malloc_trim", 0)
+
+
+def return_large_arrays() -> None:
+    """From now on, give every large array back to the system when it is freed.
+
+    By default glibc does so up to a size that grows with what is freed, and keeps the rest, another amount in each run.
+    """
+    _glibc("mallopt", _MMAP_THRESHOLD, 1 << 20)
+
+
+def _glibc(name: str, *arguments: int) -> None:
+    """Call a function of the C library that only some systems have."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)
 
 
 def _judged_list(

@@ -9,6 +9,9 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
+ASKED = 1 << 16
+"""Scores looked up at a time: a dozen arrays as long as a curve are not needed at once."""
+
 
 class Impostors(Protocol):
     """What a :class:`~triune.functional.roc.Verification` asks of the non-matching pairs."""
@@ -198,7 +201,17 @@ class Counted:
         return wide, counts
 
     def _counts(self, scores: Array, known: Array, side: str) -> Array:
-        """Counts of impostors on one side of each score, from knots, from gaps between them, from kept intervals."""
+        """Counts of impostors on one side of each score, some at a time, and what is not known by another visit."""
+        parts = [scores[start : start + ASKED] for start in range(0, len(scores), ASKED)]
+        counts = np.concatenate([np.empty(0, np.int64), *(self._known_counts(part, known, side) for part in parts)])
+        left = counts < 0
+        if left.any():
+            asked = scores[left] if side == "left" else np.nextafter(scores[left].astype(np.float64), np.inf)
+            counts[left] = self.visits.below(asked)
+        return counts
+
+    def _known_counts(self, scores: Array, known: Array, side: str) -> Array:
+        """The same from knots, from gaps between them, from kept intervals; −1 where none of these knows."""
         counts = np.full(len(scores), -1, dtype=np.int64)
         place = np.searchsorted(self.knots, scores, side="left")
         inside = np.minimum(place, len(self.knots) - 1)
@@ -218,8 +231,4 @@ class Counted:
         for kept in self.kept:
             known_here = (counts < 0) & (scores >= kept.low) & (scores <= kept.high)
             counts[known_here] = kept.below + np.searchsorted(kept.scores, scores[known_here], side=side)  # type: ignore[call-overload]
-        left = counts < 0
-        if left.any():
-            asked = scores[left] if side == "left" else np.nextafter(scores[left].astype(np.float64), np.inf)
-            counts[left] = self.visits.below(asked)
         return counts

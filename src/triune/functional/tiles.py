@@ -23,8 +23,8 @@ Array: TypeAlias = np.ndarray[Any, Any]
 T = TypeVar("T")
 Exclusion = Literal["pairs", "matches"]
 
-ROWS, COLUMNS = 256, 1024
-"""Of a tile on the CPU: 1 MiB of scores, so that they are still in the cache when they are looked at."""
+ROWS, COLUMNS = 512, 1024
+"""Of a tile on the CPU: 2 MiB of scores, so that they are still in the cache when they are looked at."""
 DEVICE_TILE = (8192, 8192)
 """Rows and columns on other devices: 256 MiB of scores. The product, at 512 dimensions a good millisecond of a large
 GPU, fills it many times over and is long beside what the host takes to ask for it; and of a million rows, what the
@@ -293,6 +293,8 @@ class PairTiles:
         height, width = self.tile_size()
         spans = self.spans[row : row + height]
         end = min(column + width, len(self.y))
+        if end <= spans[0, 0]:  # below the diagonal
+            return False
         if max(spans[0, 2], column) < end:
             return True
         before = np.minimum(spans[:, 1], end) > np.maximum(spans[:, 0], column)
@@ -460,6 +462,7 @@ class PairTiles:
             self._summed(torch.from_numpy(part)).numpy() for part in (totals.rank, totals.tied, totals.cells)
         )
         parts = self.gathered(totals.kept)
+        totals.kept = []
         lost = bool(self._summed(torch.tensor([int(totals.lost)]))[0])
         # All scores of a cell that is not marked have the knots of the cells before it below them.
         plain = ~table.marked()
@@ -469,7 +472,7 @@ class PairTiles:
         below = up_to - tied
         known = []
         if intervals and not lost:
-            scores = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.float32)])
+            scores = parts[0] if len(parts) == 1 else _one_by_one(parts)
             # A device has sorted them already.
             if (scores[1:] < scores[:-1]).any():
                 scores.sort()
@@ -583,8 +586,8 @@ def foreseen(sample: Array, total: int, fprs: Sequence[float], most: int) -> tup
         if not 0 <= fpr <= 1:
             raise ValueError(f"fprs holds {fpr}: rates from 0 to 1 are needed")
         middle = (1 - fpr) * count
-        # Five standard deviations of a binomial count, and a few places for the far ends.
-        slack = 5 * np.sqrt(count * fpr * (1 - fpr)) + 20
+        # Four standard deviations of a binomial count, and a few places for the far ends.
+        slack = 4 * np.sqrt(count * fpr * (1 - fpr)) + 20
         low, high = int(middle - slack), int(np.ceil(middle + slack))
         spans.append((low, high))
     spans.sort()
@@ -669,6 +672,17 @@ def encode_together(
         raise ValueError(f"{names[0]} has dtype {plain[0].dtype} and {names[1]} {plain[1].dtype}: they cannot be equal")
     codes = encode_labels(np.concatenate(plain) if all(map(len, plain)) else max(plain, key=len)).numpy()
     return codes[: counts[0]], codes[counts[0] :]
+
+
+def _one_by_one(parts: list[Array]) -> Array:
+    """The parts as one array, float32; each is let go as soon as it is copied."""
+    whole = np.empty(sum(map(len, parts)), dtype=np.float32)
+    start = 0
+    while parts:
+        part = parts.pop()
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole
 
 
 def _kept_intervals(

@@ -158,7 +158,7 @@ def _bins(offset: Any, scale: Any) -> Any:
 
 
 def fresh_state(table: Tables, columns: int, capacity: int) -> State:
-    """Nothing counted yet, for rows of up to ``columns`` ≤ 2,048 scores, with room to keep ``capacity`` of them."""
+    """Nothing counted yet, for rows of up to ``columns`` < 2,048 scores, with room to keep ``capacity`` of them."""
     ranks = len(table.knots)
     return State(
         cells=np.where(table.marked(), MARK, np.int16(0)),

@@ -142,11 +142,11 @@ def count_ahead(
                     chosen[count] = j
                     count += np.uint64(line[j] >= limit)
         for c in range(count):
-            j = np.uint64(chosen[c])
-            item = column + np.int64(j)
+            here = np.uint64(chosen[c])
+            item = column + np.int64(here)
             if len(groups[0]) and groups[0][query] == groups[1][item]:
                 continue
-            s, found = line[j], bits[i, j]
+            s, found = line[here], bits[i, here]
             if s >= limit:
                 place = _below(keys, begin[query], counts[query], key_of(found, orders[1][item]))
                 if place:
