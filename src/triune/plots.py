@@ -127,7 +127,8 @@ def plot_det(verifications: Verification | Mapping[str, Verification], ax: Axes 
             centre = float(norm.ppf(v.eer))
             ax.plot([centre], [centre], "o", color=colour, markersize=5, zorder=3)
             if len(several) == 1:
-                _beside(ax, label, centre, centre, colour)
+                # Level with the point, between the falling curve and the rising diagonal.
+                ax.annotate(label, (centre, centre), (12, 0), textcoords="offset points", color=colour, va="center")
     best = min(v.eer for v in several.values())
     ticks = DET_TICKS[min(bound for bound in DET_TICKS if best <= bound)]
     low, high = norm.ppf(ticks[0] / 2), norm.ppf(max(0.5, *(min(0.95, v.eer * 1.2) for v in several.values())))
