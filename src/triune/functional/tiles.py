@@ -17,6 +17,7 @@ from triune.functional.distances import Embeddings, Metric, as_embeddings, check
 from triune.functional.divided import everyones, process_share, summed
 from triune.functional.impostors import Counted, Kept
 from triune.functional.kernels import choose_counting, counting
+from triune.functional.kernels.threads import one_torch_thread_each
 from triune.functional.labels import Labels, encode_labels
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -264,12 +265,8 @@ class PairTiles:
         if not self._on_cpu():
             return [run(state())]
         threads = torch.get_num_threads()
-        try:
-            # In these threads alone; the number is what threads that start later begin with, so it is set back.
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return list(pool.map(run, [state() for _ in range(threads)]))
-        finally:
-            torch.set_num_threads(threads)
+        with one_torch_thread_each(threads) as each:
+            return each(run, [state() for _ in range(threads)])
 
     def share(self) -> tuple[int, int]:
         """This process's place among those that share the work, and how many they are."""
