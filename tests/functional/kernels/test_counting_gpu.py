@@ -1,14 +1,10 @@
 """The counting kernels for GPUs, exactly equal to Numba's and to full lists: interpreted, and on a GPU where one is."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
+from interpreted import DEVICE, INTERPRETED, assert_passes_interpreted, needs_kernels, starts_the_interpreter
 from triune.functional import on_device, pairs, tiles
 from triune.functional.impostors import Counted
 from triune.functional.kernels import choose_counting, counting
@@ -17,23 +13,13 @@ from triune.functional.roc import from_scores
 from triune.functional.tiles import PairTiles
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 METRICS = ("cosine", "euclidean", "squared_euclidean")
-needs_kernels = pytest.mark.skipif(
-    not (INTERPRETED or torch.cuda.is_available()), reason="no GPU; the interpreter runs these in a process of its own"
-)
 pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
 
 
-@pytest.mark.skipif(INTERPRETED or torch.cuda.is_available(), reason="this is the process that runs the kernels")
+@starts_the_interpreter
 def test_the_counting_kernels_under_the_interpreter():
-    """The other tests of this file, in a process that interprets Triton (which is decided when it is imported)."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert " passed" in done.stdout or "[100%]" in done.stdout
+    assert_passes_interpreted(__file__)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")

@@ -1,32 +1,19 @@
 """The Triton kernels against the plain-torch path in float64: under Triton's interpreter, and on a GPU where one is."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from interpreted import DEVICE, INTERPRETED, assert_passes_interpreted, needs_kernels, starts_the_interpreter
+
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cpu" if INTERPRETED else "cuda"
-needs_kernels = pytest.mark.skipif(
-    not (INTERPRETED or torch.cuda.is_available()), reason="no GPU; the interpreter runs these in a process of its own"
-)
 INF = float("inf")
 
 
-@pytest.mark.skipif(INTERPRETED or torch.cuda.is_available(), reason="this is the process that runs the kernels")
+@starts_the_interpreter
 def test_the_kernels_under_the_interpreter():
-    """The other tests of this file, in a process that interprets Triton (which is decided when it is imported)."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert " passed" in done.stdout or "[100%]" in done.stdout
+    assert_passes_interpreted(__file__)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter replaces the compiler")

@@ -129,7 +129,7 @@ def all_triplets(
     def sum_rows(share: Share) -> Any:
         rows, block = share
         torch.mm(x[rows], y.T, out=block)
-        sums = work(0, len(block), block.numpy(), problem, rows.start, *options)
+        sums = work(block.numpy(), problem, rows.start, *options)
         if differentiate:  # the block now holds V with d loss / dx = Σ V (x − y)
             torch.mm(block, y_one, out=x_grad[rows])
         return sums
@@ -175,7 +175,7 @@ def mine(
     def mine_rows(share: Share) -> None:
         rows, block = share
         torch.mm(x[rows], y.T, out=block)
-        _mine_rows(0, len(block), block.numpy(), problem, rows.start, *options, ends - slots, positive, negative)
+        _mine_rows(block.numpy(), problem, rows.start, *options, ends - slots, positive, negative)
 
     with one_torch_thread_each(threads_for(len(x) * len(y))) as each:
         for _, _, shares in _rounds(problem):
@@ -347,7 +347,7 @@ def _rank(t: Any, d: Any, inclusive: bool, position: Any) -> None:
 
 @_jit
 def _hinge_rows(
-    first: int, last: int, block: Any, problem: Any, offset: int, margin: Any, low: Any, high: Any, has_gap: bool,
+    block: Any, problem: Any, offset: int, margin: Any, low: Any, high: Any, has_gap: bool,
     differentiate: bool,
 ) -> Any:  # fmt: skip
     """Rows of the Gram matrix become rows of V, in place; returns the sums."""
@@ -358,7 +358,7 @@ def _hinge_rows(
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     r = np.empty(widest, dtype=np.float32)
     covering, mined = np.empty(widest + 1), np.empty(widest + 1)
-    for row in range(first, last):
+    for row in range(len(block)):
         i, out = offset + row, block[row]
         start, stop = problem.start[i], problem.stop[i]
         if stop - start - (problem.own[i] >= 0) <= 0 or stop - start == count:
@@ -510,8 +510,6 @@ def _rank_tile(
 
 @_jit
 def _soft_rows(
-    first: int,
-    last: int,
     block: Any,
     problem: Any,
     offset: int,
@@ -533,7 +531,7 @@ def _soft_rows(
     widest = _widest(problem)
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     r = np.empty(widest)
-    for row in range(first, last):
+    for row in range(len(block)):
         i, out = offset + row, block[row]
         start, stop = problem.start[i], problem.stop[i]
         if stop - start - (problem.own[i] >= 0) <= 0 or stop - start == count:
@@ -664,7 +662,7 @@ def _soft_slowly(
 
 @_jit
 def _mine_rows(
-    first: int, last: int, block: Any, problem: Any, offset: int, strategy: int, margin: Any, low: Any, high: Any,
+    block: Any, problem: Any, offset: int, strategy: int, margin: Any, low: Any, high: Any,
     has_gap: bool, slot: Any, positive: Any, negative: Any,
 ) -> None:  # fmt: skip
     """Write each anchor's triplets into its slots: original indices, negative −1 where a slot stays empty."""
@@ -673,7 +671,7 @@ def _mine_rows(
     widest = _widest(problem)
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     found, chosen = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
-    for row in range(first, last):
+    for row in range(len(block)):
         i, out = offset + row, block[row]
         start, stop = problem.start[i], problem.stop[i]
         if stop - start - (problem.own[i] >= 0) <= 0:
