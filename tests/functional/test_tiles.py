@@ -164,6 +164,21 @@ def test_scores_that_do_not_fit_are_found_by_selection(monkeypatch):
     assert_equal(counted, listed)
 
 
+def test_scores_tied_at_a_threshold_are_not_kept_by_the_million(monkeypatch):
+    """An interval is foreseen by places in the order; a few values that many scores share make it hold most of them."""
+    monkeypatch.setattr(tiles, "KEPT", 20_000)
+    g = np.random.default_rng(8)
+    x, y = np.sign(g.normal(size=(700, 4))).astype(np.float32), g.integers(0, 40, 700)
+    prepared = PairTiles.prepare(x, y, "cosine")
+    sample = prepared.sample()
+    fprs = (0.3, 0.05)
+    assert tiles.foreseen(sample, prepared.total, fprs, tiles.KEPT)[0] == []
+    monkeypatch.setattr(tiles, "foreseen", lambda *_, f=tiles.foreseen: (f(*_[:3], 1 << 40)[0], 100))
+    counted = verify_embeddings(x, y, metric="cosine", fprs=fprs)
+    assert not counted.impostor.kept
+    assert_equal(counted, from_scores(prepared.match_scores(), prepared.listed()))
+
+
 def test_lost_scores_are_noticed(monkeypatch):
     real = tiles.foreseen
     monkeypatch.setattr(tiles, "foreseen", lambda *a: (real(*a)[0], 0))

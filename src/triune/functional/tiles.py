@@ -17,7 +17,7 @@ from triune.functional.distances import Embeddings, Metric, as_embeddings, check
 from triune.functional.divided import everyones, process_share, summed
 from triune.functional.impostors import Counted, Kept
 from triune.functional.kernels import choose_counting, counting
-from triune.functional.kernels.threads import one_torch_thread_each
+from triune.functional.kernels.threads import one_torch_thread_each, sort_in_threads
 from triune.functional.labels import Labels, encode_labels
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -37,7 +37,7 @@ DEVICE_SAMPLE = 1 << 26
 SAMPLED = 1 << 14
 """Pairs drawn at a time."""
 OUTLINE = 1 << 18
-"""Scores of the sample, evenly spaced in their order, by which bins and cells are laid out."""
+"""Scores of the sample, evenly spaced in their order, by which cells are laid out."""
 KEPT = 1 << 26
 """Most scores kept around thresholds, in all: 256 MiB."""
 DEVICE_KEPT = 1 << 28
@@ -166,7 +166,7 @@ class PairTiles:
         collect = collect_here if self._on_cpu() else collect_there
         parts = list(itertools.chain(*self.visit(matching, collect, list)))
         found = np.concatenate([np.empty(0, np.float32), *self.gathered(parts)])
-        found.sort()
+        sort_in_threads(found)
         return found
 
     def listed(self) -> Array:
@@ -184,17 +184,21 @@ class PairTiles:
         Intervals around the thresholds of ``fprs``, foreseen from a sample of pairs, are kept in full.
         """
         sample = self.sample()
-        intervals, capacity = foreseen(sample, self.total, fprs, KEPT if self._on_cpu() else DEVICE_KEPT)
+        most = KEPT if self._on_cpu() else DEVICE_KEPT
+        intervals, capacity = foreseen(sample, self.total, fprs, most)
         # The rest needs a rough picture alone, and the memory is wanted for the counters.
         sample = sample[:: -(-len(sample) // OUTLINE)].copy() if len(sample) > OUTLINE else sample
         ends = np.concatenate([sample, knots[[0, -1]]])
-        # Bins cover what nearly all scores lie in: a few far away must not make them coarse.
+        # Cells cover what nearly all scores lie in: a few far away must not make them coarse.
         low, high = np.quantile(ends, [0.0005, 0.9995]) if len(ends) > 100 else (ends.min(), ends.max())
         table = counting.tables(knots, float(low), float(high), intervals, sample)
         if intervals:
             # Cells are kept whole: a few more scores than the intervals hold.
             share = table.kept[counting.cells_of(sample, table)].mean()
             capacity = max(capacity, int(share * self.total * 1.2) + 1000)
+        if capacity > 2 * most:  # many scores share the value of a threshold, or its cell
+            intervals, capacity = [], 0
+            table = counting.tables(knots, float(low), float(high), [], sample)
         return self._joined(table, intervals, self._count(table, capacity))
 
     def below(self, scores: Array) -> Array:
@@ -327,7 +331,7 @@ class PairTiles:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             count = sum(pool.map(draw, range(parts)))
         flat = scores.reshape(-1)
-        flat.sort()
+        sort_in_threads(flat)
         return flat[:count]
 
     def _drawn(self, part: int) -> Array:
@@ -426,18 +430,18 @@ class PairTiles:
     def _count_by_torch(self, table: counting.Tables, capacity: int) -> "_Totals":
         """The same by torch, for other devices; what the kernels are tested against."""
         device = self.x.device
-        knots, left, slope = (torch.from_numpy(part).to(device) for part in (table.knots[:-1], table.left, table.slope))
-        marked, kept = (torch.from_numpy(part).to(device) for part in (table.marked(), table.kept))
-        low, top, scale = float(table.low), float(table.top), float(table.scale)
+        pieces, knots, marked, kept = (
+            torch.from_numpy(part).to(device) for part in (table.pieces, table.knots[:-1], table.marked(), table.kept)
+        )
 
         def tally(places: Tensor, counts: Array) -> None:
             counts += torch.bincount(places, minlength=len(counts)).cpu().numpy()
 
         def count(tile: Tile, totals: _Totals) -> None:
             scores = tile.scores[self.impostors(tile)]
-            offset = (scores - low).clamp(0, top)
-            bins = (offset * scale).clamp_max(counting.BINS - 1).int()
-            cells = ((offset - left[bins]) * slope[bins]).int()
+            cells = torch.zeros(scores.shape, dtype=torch.int32, device=device)
+            for start, slope, size in pieces:
+                cells += torch.minimum((scores - start).clamp_min(0) * slope, size).int()
             tally(cells, totals.cells)
             scores, cells = scores[marked[cells]], cells[marked[cells]]
             place = torch.searchsorted(knots, scores)
@@ -472,10 +476,9 @@ class PairTiles:
             scores = parts[0] if len(parts) == 1 else _one_by_one(parts)
             # A device has sorted them already.
             if (scores[1:] < scores[:-1]).any():
-                scores.sort()
+                sort_in_threads(scores)
             known = _kept_intervals(table, intervals, cells, scores)
-        edges = float(table.low) + np.arange(counting.BINS + 1) / float(table.scale)
-        counts = np.add.reduceat(cells, table.begin[:-1])
+        edges, counts = counting.outline(table, cells)
         return Counted(table.knots[:-1], below[:-1], up_to[:-1], int(up_to[-1]), known, self, edges, counts)
 
     def _halves(self, upper: int | None) -> Array:

@@ -1,4 +1,6 @@
-"""Tables of the counting kernels: a score lands in a cell of its own bin, and larger scores never in earlier cells."""
+"""Tables of the counting kernels, in which larger scores never land in earlier cells, and the kernels themselves."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -8,43 +10,106 @@ from triune.functional.kernels import counting
 SPANS = ((-1.0, 1.0), (-0.3, 0.9), (0.5, 0.5), (-1e-38, 1e-38), (-3e38, 3e38), (1.0, 1.0 + 1e-6), (-1e4, 0.0))
 
 
-def edges_and_between(low, high, g):
-    """Scores on, beside and between the edges of all bins, and far outside."""
-    edges = np.linspace(low, high, counting.BINS + 1)
-    values = np.concatenate([edges, g.uniform(low, high, 5000), [low - 1, high + 1, -3e38, 3e38, -np.inf, np.inf, 0.0]])
+def scores_of_a_span(low, high, g):
+    """Scores on, beside and between evenly spaced places, and far outside; ascending."""
+    places = np.linspace(low, high, 1025)
+    values = np.concatenate(
+        [places, g.uniform(low, high, 5000), [low - 1, high + 1, -3e38, 3e38, -np.inf, np.inf, 0.0]]
+    )
     near = values.astype(np.float32)
     beside = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
     return np.sort(np.concatenate([near, *beside]))
 
 
 @pytest.mark.parametrize("span", SPANS)
-@pytest.mark.parametrize("knots", ["few", "many", "in one bin"])
+@pytest.mark.parametrize("knots", ["few", "many", "in one place"])
 @pytest.mark.parametrize("keeping", [False, True])
-def test_scores_stay_in_their_bins(span, knots, keeping):
+def test_larger_scores_never_lie_in_earlier_cells(span, knots, keeping):
     low, high = span
     g = np.random.default_rng(0)
     among = {
         "few": g.uniform(low, high, 3),
         "many": g.uniform(low, high, 200_000),
-        "in one bin": g.uniform(low, low + (high - low) / counting.BINS, 50_000),
+        "in one place": g.uniform(low, low + (high - low) / 1000, 50_000),
     }[knots]
-    scores = edges_and_between(low, high, g)
+    scores = scores_of_a_span(low, high, g)
     keep = [(low, float(np.float32((low + high) / 2)))] if keeping else []
     table = counting.tables(np.unique(among.astype(np.float32)), low, high, keep, among.astype(np.float32))
+    assert np.isfinite(table.pieces).all()
     cells = counting.cells_of(scores, table)
-    bins = np.searchsorted(table.begin, cells, side="right") - 1
-    own = np.minimum(
-        np.clip(scores - table.low, np.float32(0), table.top) * table.scale, np.float32(counting.BINS - 1)
-    ).astype(int)
-    np.testing.assert_array_equal(bins, own)
     assert (np.diff(cells) >= 0).all()
+    assert cells[0] == 0
+    assert cells[-1] == len(table.kept) - 1 <= counting.CELLS[1] + counting.EVEN_CELLS + 2 * counting.PIECES
     # Whatever lies in an earlier cell is smaller: the knots before a cell are below all its scores.
     knots_before = table.before[cells]
     assert (table.knots[np.maximum(knots_before - 1, 0)][knots_before > 0] < scores[knots_before > 0]).all()
-    assert table.begin[-1] <= counting.CELLS[1] + counting.BINS * counting.KEPT_BIN_CELLS
     if keeping:
         inside = (scores >= np.float32(keep[0][0])) & (scores <= np.float32(keep[0][1]))
         assert table.kept[cells[inside]].all()
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_the_lowest_score_of_a_cell(span):
+    g = np.random.default_rng(0)
+    low, high = span
+    knots = np.unique(g.uniform(low, high, 5000).astype(np.float32))
+    table = counting.tables(knots, low, high, [], knots)
+    cells = np.unique(counting.cells_of(scores_of_a_span(low, high, g), table))[1:]
+    lowest = counting.lowest_of(cells, table)
+    assert (counting.cells_of(lowest, table) >= cells).all()
+    assert (counting.cells_of(np.nextafter(lowest, np.float32(-np.inf)), table) < cells).all()
+
+
+def test_the_outline_is_a_histogram():
+    g = np.random.default_rng(0)
+    scores = g.normal(size=20_000).astype(np.float32)
+    table = counting.tables(np.sort(scores[:50]), -3.0, 3.0, [], scores)
+    counts = np.bincount(counting.cells_of(scores, table), minlength=len(table.kept))
+    edges, outlined = counting.outline(table, counts)
+    wide = np.concatenate([[-np.inf], edges[1:-1], [np.inf]])
+    np.testing.assert_array_equal(outlined, np.histogram(scores, wide)[0])
+    assert 800 < len(outlined) <= counting.EVEN_CELLS
+    assert np.diff(edges)[1:-1].max() < 3 * np.diff(edges)[1:-1].min()
+
+
+def test_pieces_are_the_best_there_are():
+    g = np.random.default_rng(0)
+    joints, crowd = np.cumsum(g.uniform(0.1, 1, 12)), g.uniform(0, 1, 11) ** 8
+
+    def cost(*starts):
+        ends = [*starts[1:], 11]
+        return sum(np.sqrt(crowd[a:b].sum() * (joints[b] - joints[a])) for a, b in zip(starts, ends, strict=True))
+
+    best = min(cost(0, *rest) for rest in itertools.combinations(range(1, 11), counting.PIECES - 1))
+    assert cost(*counting._pieces(joints, crowd)) == pytest.approx(best)
+    assert list(counting._pieces(joints[:3], crowd[:2])) == [0, 1]
+
+
+def test_few_scores_meet_a_knot_in_their_cell():
+    """Both crowd in one place of a long range, where hardly a cell of even width would be without a knot."""
+    g = np.random.default_rng(1)
+    knots = np.unique(g.normal(0, 0.01, 20_000).astype(np.float32))
+    scores = g.normal(0, 0.01, 100_000).astype(np.float32)
+    table = counting.tables(knots, -5.0, 5.0, [], scores[:10_000])
+    met = table.marked()[counting.cells_of(scores, table)].mean()
+    evenly = np.floor(knots * len(table.kept) / 10), np.floor(scores * len(table.kept) / 10)
+    assert met < 0.12
+    assert np.isin(evenly[1], evenly[0]).mean() > 0.9
+
+
+@pytest.mark.parametrize("scale", [0.25, 1e-3])
+def test_no_more_is_kept_than_is_worth_it(scale):
+    """Bands of a thousandth of the scores, among scores that fill the range and in a narrow peak of it."""
+    g = np.random.default_rng(2)
+    scores = (scale * g.normal(size=1_000_000)).astype(np.float32)
+    sample, keep = scores[:100_000], []
+    for place in (0.5, 0.95, 0.99):
+        low, high = np.quantile(sample, [place - 0.0005, place + 0.0005])
+        keep.append((float(low), float(high)))
+    for knots in (np.float32([0.5]), np.unique(scores[:5000])):
+        table = counting.tables(knots, -1.0, 1.0, keep, sample)
+        kept = table.kept[counting.cells_of(scores, table)].mean()
+        assert 0.0025 < kept < 0.006
 
 
 def test_cells_grow_in_number_where_scores_meet_knots():
@@ -53,7 +118,7 @@ def test_cells_grow_in_number_where_scores_meet_knots():
     apart, meeting = g.normal(-20, 1, 10_000).astype(np.float32), g.normal(0, 1, 10_000).astype(np.float32)
     few = counting.tables(knots, -25, 5, [], apart)
     many = counting.tables(knots, -25, 5, [], meeting)
-    assert len(few.kept) <= 2 * counting.CELLS[0] + counting.BINS
+    assert len(few.kept) <= 2 * counting.CELLS[0] + counting.EVEN_CELLS
     assert len(many.kept) > 8 * len(few.kept)
 
 
@@ -98,19 +163,19 @@ def test_counters_of_16_bits_do_not_lose_scores_that_all_fall_into_one_cell(rows
 
 
 def test_scores_that_wait_are_ranked_in_the_middle_of_a_row():
-    """Every cell is marked, and a bin's waiting room fills up many times, mostly within a row."""
+    """Scores crowd in a few bins, whose waiting rooms fill up many times, mostly within a row."""
     g = np.random.default_rng(3)
     knots = np.unique(g.uniform(0.4, 0.41, 20_000).astype(np.float32))
-    scores = g.uniform(0.4, 0.41, size=(60, 1000)).astype(np.float32)
-    scores[:, ::7] = g.choice(knots, size=(60, 143))
-    table = counting.tables(knots, 0.0, 1.0, [], scores.ravel())
+    scores = g.uniform(0.4, 0.4001, size=(120, 1000)).astype(np.float32)
+    scores[:, ::2] = g.choice(knots[knots < 0.4001], size=(120, 500))
+    table = counting.tables(knots, 0.0, 1.0, [], g.uniform(0.4, 0.41, 10_000).astype(np.float32))
     state = counting.fresh_state(table, 1000, 0)
     none = np.empty(0, np.int64)
-    counting.count_rows(scores, 0, 0, np.zeros((60, 3), np.int64), (none, none), table, state)
+    counting.count_rows(scores, 0, 0, np.zeros((120, 3), np.int64), (none, none), table, state)
     counting.finish(table, state)
     cells = counting.cells_of(scores.ravel(), table)
     marked = scores.ravel()[table.marked()[cells]]
-    assert len(marked) > 40 * counting.WAITING
+    assert np.bincount(cells[table.marked()[cells]] >> table.shift).max() > 3 * counting.WAITING
     np.testing.assert_array_equal(counting.emptied_cells(table, state), np.bincount(cells, minlength=len(table.kept)))
     np.testing.assert_array_equal(state.rank, np.bincount(np.searchsorted(knots, marked), minlength=len(table.knots)))
     equal = marked[np.isin(marked, knots)]

@@ -30,13 +30,14 @@ def test_no_product_is_fused_with_a_sum_and_no_addition_waits_for_an_answer():
     from triton.backends.compiler import GPUTarget
 
     from triune.functional.kernels import counting_gpu
+    from triune.functional.kernels.counting import PIECES
 
     types = {
-        "*fp32": "scores left slope knots kept", "*i64": "spans row_groups column_groups rank tied kept_count",
-        "*i32": "marks before cells", "*i8": "kept_cells", "fp32": "low top scale last",
+        "*fp32": "scores pieces knots kept", "*i64": "spans row_groups column_groups rank tied kept_count",
+        "*i32": "marks before cells", "*i8": "kept_cells",
         "i32": "row column R C halvings capacity cell_copies cell_count rank_copies rank_count",
     }  # fmt: skip
-    kernel, constants = counting_gpu._count_kernel, {"GROUPED": True, **counting_gpu.BLOCK}
+    kernel, constants = counting_gpu._count_kernel, {"GROUPED": True, "PIECES": PIECES, **counting_gpu.BLOCK}
     signature = {name: kind for kind, names in types.items() for name in names.split()}
     signature = {name: "constexpr" if name in constants else signature[name] for name in kernel.arg_names}
     source = triton.compiler.ASTSource(
@@ -174,7 +175,7 @@ def test_a_tile_is_counted_as_by_numba_and_by_hand(kind, grouped):
 
 @needs_kernels
 def test_every_cell_is_that_of_the_tables():
-    """On, beside and between the edges of bins, far outside, and for ranges as short and as long as tables allow."""
+    """On, beside and between the edges of cells, far outside, and for ranges as short and as long as tables allow."""
     from triune.functional.kernels import counting_gpu
 
     g = np.random.default_rng(1)
@@ -182,8 +183,8 @@ def test_every_cell_is_that_of_the_tables():
     for low, high in ((-1.0, 1.0), (-0.3, 0.9), (0.5, 0.5), (-1e-38, 1e-38), (-3e38, 3e38), (1.0, 1.0 + 1e-6)):
         knots = np.unique(g.uniform(low, high, 5000).astype(np.float32))
         table = counting.tables(knots, low, high, [], knots)
-        edges = np.concatenate([np.linspace(low, high, counting.BINS + 1), [low - 1, high + 1, -3e38, 3e38, 0.0]])
-        near = edges.astype(np.float32)
+        edges = counting.lowest_of(np.arange(1, len(table.kept), max(1, len(table.kept) // 1024)), table)
+        near = np.concatenate([edges, np.float32([low - 1, high + 1, -3e38, 3e38, 0.0])])
         beside = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
         scores = np.concatenate([near, *beside, knots])[None]
         place = counting_gpu.places(table, DEVICE)

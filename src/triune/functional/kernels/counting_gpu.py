@@ -30,12 +30,8 @@ COUNTER_PAIRS = (1 << 31) - 1
 class Places(NamedTuple):
     """Tables of :mod:`triune.functional.kernels.counting` as tensors on a device."""
 
-    frame: tuple[float, float, float]
-    """``low``, ``top`` and ``scale``."""
-    left: Tensor
-    """(BINS,)"""
-    slope: Tensor
-    """(BINS,)"""
+    pieces: Tensor
+    """Where each piece of the line begins, its slope and its cells, float32. (PIECES, 3)"""
     marks: Tensor
     """Cell → whether counting alone does not settle it: a bit each, in int32. (⌈C/32⌉,)"""
     knots: Tensor
@@ -73,9 +69,8 @@ def places(table: Tables, device: torch.device) -> Places:
     marks = np.append(bits, np.zeros(-len(bits) % 4, np.uint8)).view(np.int32)
     fullest = int(np.diff(table.before).max(initial=0))
     return Places(
-        frame=(float(table.low), float(table.top), float(table.scale)), left=move(table.left), slope=move(table.slope),
-        marks=move(marks), knots=move(table.knots), before=move(table.before), kept=move(table.kept.astype(np.int8)),
-        halvings=fullest.bit_length(),
+        pieces=move(table.pieces), marks=move(marks), knots=move(table.knots), before=move(table.before),
+        kept=move(table.kept.astype(np.int8)), halvings=fullest.bit_length(),
     )  # fmt: skip
 
 
@@ -105,9 +100,9 @@ def count_tile(
     """
     with torch.cuda.device_of(scores):  # Triton runs on the current device
         _count_kernel[_grid(scores)](
-            scores, spans, *groups, place.left, place.slope, place.marks, place.knots, place.before, place.kept,
-            *state, row, column, *scores.shape, *place.frame, float(len(place.left) - 1), place.halvings,
-            len(state.kept), *state.cells.shape, *state.rank.shape, GROUPED=len(groups[0]) > 0, **BLOCK,
+            scores, spans, *groups, place.pieces, place.marks, place.knots, place.before, place.kept, *state,
+            row, column, *scores.shape, place.halvings, len(state.kept), *state.cells.shape, *state.rank.shape,
+            PIECES=len(place.pieces), GROUPED=len(groups[0]) > 0, **BLOCK,
         )  # fmt: skip
 
 
@@ -170,16 +165,18 @@ def _impostors(
 
 @triton.jit
 def _count_kernel(
-    scores, spans, row_groups, column_groups, left, slope, marks, knots, before, kept_cells,
-    cells, rank, tied, kept, kept_count, row, column, R, C, low, top, scale, last, halvings,
+    scores, spans, row_groups, column_groups, pieces, marks, knots, before, kept_cells,
+    cells, rank, tied, kept, kept_count, row, column, R, C, halvings,
     capacity, cell_copies, cell_count, rank_copies, rank_count,
-    GROUPED: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+    PIECES: tl.constexpr, GROUPED: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     s, wanted, program = _impostors(scores, spans, row_groups, column_groups, row, column, R, C, GROUPED, BR, BC)
     # The arithmetic of cells_of, operation by operation.
-    offset = tl.minimum(tl.maximum(s - low, 0.0), top)
-    bin = tl.minimum(offset * scale, last).to(tl.int32)
-    cell = ((offset - tl.load(left + bin)) * tl.load(slope + bin)).to(tl.int32)
+    cell = tl.zeros((BR, BC), dtype=tl.int32)
+    for piece in tl.static_range(PIECES):
+        start, slope = tl.load(pieces + 3 * piece), tl.load(pieces + 3 * piece + 1)
+        size = tl.load(pieces + 3 * piece + 2)
+        cell += tl.minimum(tl.maximum(s - start, 0.0) * slope, size).to(tl.int32)
     tl.atomic_add(cells + (program % cell_copies) * cell_count + cell, 1, mask=wanted, sem="relaxed")
     marked = wanted & (((tl.load(marks + (cell >> 5)) >> (cell & 31)) & 1) != 0)
     if tl.sum(tl.sum(marked.to(tl.int32), axis=1), axis=0) > 0:
