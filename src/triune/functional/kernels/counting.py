@@ -17,18 +17,19 @@ JOINTS = 65
 FARTHEST = 1e30
 # A range shorter than this is taken to be this long.
 SHORTEST = 1e-20
-# Fewest and most cells in all: their counters, two bytes each, should stay in the second-level cache beside a tile.
-CELLS = (1 << 12, 1 << 18)
+# Fewest and most cells in all: the counters of those that scores fall into, two bytes each, should stay in the
+# second-level cache.
+CELLS = (1 << 12, 1 << 19)
 # Fewest cells of the whole range if all were as wide as the widest: a histogram is made of them.
 EVEN_CELLS = 1 << 10
 # The share of the scores that may fall into cells with a knot, if the cells are not too many then.
-MARKED_SHARE = 0.01
+MARKED_SHARE = 0.025
 # A cell at the end of an interval to keep holds about this share of the scores to keep, at most; it is kept whole.
 KEPT_CELL_SHARE = 1 / 8
 # Marked scores wait to be ranked by bins of cells, so many bins at most.
-BINS = 1024
+BINS = 256
 # Scores of one bin that wait: enough of them that the bin's knots are fetched into the cache once.
-WAITING = 2048
+WAITING = 8192
 # Where the counter of a cell begins that holds what counting does not settle: the sign says so. Other counters begin at
 # 0 and turn negative too when they overflow, but then lie below this.
 MARK = np.int16(-(1 << 14))
