@@ -236,3 +236,38 @@ def test_everything_else_takes_the_torch_path():
     assert choose_path(x * torch.nan, x) == "torch"
     assert choose_path(x * 1e30, x) == "torch"
     assert choose_path(x.to("meta"), x.to("meta")) == "torch"
+
+
+def distances_of(kind, g, size, count):
+    """Distances of positives (size,) and of all rows (count,), float32."""
+    if kind == "smooth":
+        return g.uniform(0.5, 1.5, size), g.uniform(0.4, 1.6, count)
+    if kind == "tied":
+        return g.integers(2, 9, size), g.integers(0, 12, count)
+    if kind == "positives all equal":
+        return np.full(size, 0.7), g.choice([0.7, 0.5, 0.9, np.nextafter(np.float32(0.7), np.float32(1))], count)
+    if kind == "zeros":
+        return np.zeros(size), g.choice([0.0, 1e-30, 1.0], count)
+    if kind == "one far away":
+        return np.append(g.uniform(0.5, 0.6, size - 1), 1e6), g.uniform(0.4, 0.7, count)
+    if kind == "closer negatives":
+        return g.uniform(0.5, 1.5, size), g.uniform(0, 0.4, count)
+    return g.uniform(1e18, 1e19, size), g.choice([1e18, 5e18, 1e19, np.inf], count)
+
+
+@pytest.mark.parametrize(
+    "kind", ["smooth", "tied", "positives all equal", "zeros", "one far away", "closer negatives", "very far"]
+)
+@pytest.mark.parametrize("size", [4, 40, 130])
+def test_the_closest_beyond_each_positive_is_that_of_a_search_for_one(kind, size):
+    g = np.random.default_rng(0)
+    for count in (size, size + 1, 300, 5000):
+        count = max(count, size)
+        ap, d = (np.array(each, dtype=np.float32) for each in distances_of(kind, g, size, count))
+        order, start = g.permutation(count), int(g.integers(0, count - size + 1))
+        stop = start + size
+        found, chosen = np.empty(size, np.float32), np.empty(size, np.int64)
+        cpu._closest_beyond_each(d, order, start, stop, ap, size, found, chosen)
+        one_by_one = [cpu._closest_beyond(d, order, start, stop, floor) for floor in ap]
+        np.testing.assert_array_equal(found, np.array([each[0] for each in one_by_one], dtype=np.float32))
+        np.testing.assert_array_equal(chosen, [each[1] for each in one_by_one])

@@ -25,6 +25,8 @@ CLOSE = np.float32(1e-3)
 # With more positives than this an anchor's negatives are ranked by binary search instead of by comparing to each.
 LINEAR_POSITIVES = 100
 LINEAR_SEMIHARD = 3
+# Cells a positive: the more, the fewer negatives share one with a positive.
+SEMIHARD_CELLS = 16
 # Up to this many sorted values a rank is found by comparing to each of them, beyond by binary search.
 LINEAR_RANK = 100
 # Columns of a row worked on at a time, so that they stay in the first-level cache.
@@ -51,6 +53,8 @@ def compile_kernel(flags: set[str]) -> Any:
 
 
 _jit = compile_kernel(_FAST)
+# Where equal values have to give equal results in another loop too.
+_jit_strictly = compile_kernel({"nsz", "nnan"})
 
 
 Share: TypeAlias = tuple[slice, Tensor]  # rows, and room for their products with the reference rows
@@ -160,7 +164,7 @@ def mine(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Anchor, positive and negative of hard, batch-hard or semi-hard triplets, sorted; each int64 (T,).
 
-    O(N·M) time after one matrix product (O(N·M·log K) for semi-hard); memory one block and the result.
+    O(N·M) time after one matrix product (and O(N·K·log K) for semi-hard); memory one block and the result.
     """
     positives = np.maximum(problem.stop - problem.start - (problem.own >= 0), 0)
     slots = np.minimum(positives, 1) if strategy == "batch_hard" else positives
@@ -719,39 +723,68 @@ def _closest_beyond(d: Any, order: Any, start: int, stop: int, floor: Any) -> An
     return nearest, index if index < len(d) else -1
 
 
+@_jit_strictly
+def _cells(values: Any, low: Any, scale: Any, last: Any, cell: Any) -> None:
+    """Which of ``last + 2`` cells each value lies in: 0 well below ``low``, then in the order of the values."""
+    for j in range(len(values)):
+        cell[j] = np.uint32(np.int32(min(max((values[j] - low) * scale, np.float32(-1)), last)) + np.int32(1))
+
+
 @_jit
 def _closest_beyond_each(
     d: Any, order: Any, start: int, stop: int, ap: Any, size: int, found: Any, chosen: Any
 ) -> None:
-    """:func:`_closest_beyond` for every positive at once: O(M·log K).
+    """:func:`_closest_beyond` for every positive at once: O(M + K·log K), and O(log K) for few of the negatives.
 
-    A negative is beyond exactly the positives it is ranked after; it is noted at the last of them, and what holds for
-    a farther positive holds for a closer one: a running minimum from the farthest positive inwards.
+    The range of the positives is cut into cells. Of a cell without a positive only the closest negative can be chosen.
+    A negative in a cell with one waits: it is ranked among the positives, and noted at the last that it is beyond. What
+    holds for a farther positive holds for a closer one: a running minimum from the farthest positive inwards.
+
+    A negative is one whole number, the bits of its distance (in the order of the floats, as none is below zero) before
+    its original index: the least of them is the closest and of equals the first, and to find it takes no branch.
     """
     ordered, by_distance = np.empty(size, dtype=np.float32), np.empty(size, dtype=np.int64)
     for k in range(size):
         ordered[k] = ap[k]
         by_distance[k] = k
     _sort(ordered, by_distance, size)
-    best, index = np.empty(size + 1, dtype=np.float32), np.empty(size + 1, dtype=np.int64)
-    best[:] = np.inf
-    index[:] = len(d)
-    position = np.empty(TILE, dtype=np.int32)
+    last = min(SEMIHARD_CELLS * size, len(d))
+    span = max(ordered[size - 1] - ordered[0], np.float32(1e-6) * ordered[0], np.float32(1e-30))
+    low, scale, top = ordered[0], np.float32(last - 1) / span, np.float32(last)
+    own = np.empty(size, dtype=np.uint32)
+    _cells(ordered, low, scale, top, own)
+    shared = np.zeros(last + 2, dtype=np.uint64)
+    for k in range(size):
+        shared[own[k]] = 1
+    none, shift = np.uint64(0x7F800000 << 32), np.uint64(32)
+    closest, noted = np.full(last + 2, none), np.full(size + 1, none)
+    waiting, count = np.empty(len(d), dtype=np.uint64), np.uint64(0)
+    cell, position = np.empty(TILE, dtype=np.uint32), np.empty(TILE, dtype=np.int32)
     for begin, end in ((0, start), (stop, len(d))):
         for left in range(begin, end, TILE):
             run, indices = d[left : min(left + TILE, end)], order[left : min(left + TILE, end)]
-            _rank(ordered, run, False, position)
+            _cells(run, low, scale, top, cell)
+            bits = run.view(np.uint32)
             # Indices are unsigned here: Numba tests a signed one for being negative, a third of the loop's time.
             for j in range(np.uint64(len(run))):
-                rank = np.uint64(np.uint32(position[j]))  # how many positives are closer; noted at the last of them
-                value = run[j]
-                if value <= best[rank]:
-                    if value < best[rank] or indices[j] < index[rank]:
-                        index[rank] = indices[j]
-                    best[rank] = value
-    nearest, lowest = np.float32(np.inf), len(d)
+                c, key = cell[j], (np.uint64(bits[j]) << shift) | np.uint64(indices[j])
+                closest[c] = min(closest[c], key)
+                waiting[count] = key
+                count += shared[c]
+    for left in range(0, count, TILE):
+        keys = waiting[left : min(left + TILE, count)]
+        for j in range(len(keys)):
+            cell[j] = keys[j] >> shift
+        _rank(ordered, cell[: len(keys)].view(np.float32), False, position)
+        for j in range(len(keys)):
+            rank = position[j]  # how many positives are closer
+            noted[rank] = min(noted[rank], keys[j])
+    nearest, c, found_bits = none, last + 1, found.view(np.uint32)
     for k in range(size - 1, -1, -1):
-        if best[k + 1] < nearest or (best[k + 1] == nearest and index[k + 1] < lowest):
-            nearest, lowest = best[k + 1], index[k + 1]
-        found[by_distance[k]] = nearest
-        chosen[by_distance[k]] = lowest if nearest < np.inf else -1
+        while c > own[k]:
+            if not shared[c]:
+                nearest = min(nearest, closest[c])
+            c -= 1
+        nearest = min(nearest, noted[k + 1])
+        found_bits[by_distance[k]] = nearest >> shift
+        chosen[by_distance[k]] = np.int64(nearest & np.uint64(0xFFFFFFFF)) if nearest < none else -1
