@@ -7,7 +7,7 @@ import torch
 from oracles import brute_distance, brute_triplets, tied_batch
 from triune.functional import triplets as module
 from triune.functional.distances import pairwise_distance
-from triune.functional.triplets import mine_triplets
+from triune.functional.triplets import draw_by_key, mine_triplets
 
 STRATEGIES = ("all", "hard", "batch_hard", "semihard")
 METRICS = ("euclidean", "squared_euclidean", "cosine")
@@ -207,3 +207,20 @@ def test_a_reference_a_hundred_times_the_batch_is_mined_in_blocks(strategy):
             torch.tensor(x, dtype=dtype), labels, strategy, margin=1.0, reference=y, reference_labels=others
         )
         np.testing.assert_array_equal(torch.stack(list(mined), 1), expected)
+
+
+def test_draws_by_key_are_those_of_splitmix64():
+    """In Python's whole numbers. The first two outputs for the seed 1234567 are the published ones."""
+
+    def exact(seed, key):
+        z = (seed + key * 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+    assert [exact(1234567, 1), exact(1234567, 2)] == [6457827717110365317, 3203168211198807973]
+    keys = [*range(100), 2**31, 2**40 + 7, 2**62 + 1]
+    for seed in (0, 1234567, 2**63 - 2):
+        drawn = draw_by_key(torch.tensor(seed), torch.tensor(keys))
+        assert drawn.tolist() == [(exact(seed, key) >> 11) / 2**53 for key in keys]
+        assert (drawn < 1).all()

@@ -19,7 +19,7 @@ from triune.functional.distances import (
     pairwise_distance,
     unit,
 )
-from triune.functional.kernels import Path, choose_path
+from triune.functional.kernels import choose_path
 from triune.functional.labels import Labels
 from triune.functional.triplets import (
     Choice,
@@ -34,6 +34,7 @@ from triune.functional.triplets import (
     choose,
     choose_fast,
     draw_random,
+    draw_seed,
     group_by_label,
     inside_gap,
     masks,
@@ -142,8 +143,8 @@ def triplet_loss(
         The loss and its statistics. No valid triplet, or no active one: the loss is 0 and its gradients are 0.
 
     Memory: O(D·(N + M)) and a block of 2 Mi distances by the kernels of float32 (see kernels/README.md), 4 Mi by plain
-    torch; ``"hard"``, ``"semihard"`` and ``"random"`` list their P pairs, too: O(P). On a GPU, in float32, ``"all"``
-    and ``"batch_hard"`` wait for nothing, the others once, for the number of pairs. The kernels, and blocks, are
+    torch; on the CPU ``"hard"``, ``"semihard"`` and ``"random"`` list their P pairs, too: O(P). On a GPU, in float32,
+    nothing is listed and the host waits for nothing. The kernels, and blocks, are
     differentiated in the forward pass, once: asking for a second derivative raises an error that says the way out. In
     float64, up to one block, second derivatives are right.
 
@@ -297,7 +298,7 @@ def _mined(
 ) -> Sums:
     """Sums over mined triplets by the path that fits the device, see kernels/README.md."""
     path = choose_path(x, y)
-    if mining == "random" and not torch.compiler.is_compiling():
+    if mining == "random" and path != "triton" and not torch.compiler.is_compiling():
         mined = draw_random(group_by_label(codes, reference_codes), own, generator)
         return _indexed(x, y, mined, margin, metric, gap)
     if path == "torch":
@@ -306,7 +307,7 @@ def _mined(
             mining=mining, gap=gap, generator=generator,
         )  # fmt: skip
         return _in_blocks(x, y, measure, x.shape[0], y.shape[0])
-    if mining != "all":
+    if mining == "batch_hard" or (mining != "all" and path == "numba"):
         chosen = choose_fast(x, y, codes, reference_codes, own, mining, metric, margin, gap, path)
         if isinstance(chosen, Triplets):
             return _indexed(x, y, chosen, margin, metric, None)
@@ -314,14 +315,43 @@ def _mined(
     if metric == "cosine":
         x, y = (u := unit(x)), u if y is x else unit(y)
     groups = group_by_label(codes, reference_codes)
-    # Not by comparing addresses: a detached reference has the same, and takes no gradient.
-    solve = partial(
-        _all_by_kernel, groups=groups, own=own, margin=margin, metric=metric, gap=gap, path=path, same=y is x
-    )
+    solve: Callable[[Tensor, Tensor, bool], Solution]
+    if path == "triton":
+        seed = draw_seed(x.device, generator) if mining == "random" else None
+        solve = partial(
+            _by_triton, groups=groups, own=own, margin=margin, metric=metric, mining=mining, gap=gap, seed=seed
+        )
+    else:
+        # Not by comparing addresses: a detached reference has the same, and takes no gradient.
+        solve = partial(_all_by_numba, groups=groups, own=own, margin=margin, metric=metric, gap=gap, same=y is x)
     return Sums(*_Solved.apply(x, y, solve))
 
 
-def _all_by_kernel(
+def _by_triton(
+    x: Tensor,
+    y: Tensor,
+    differentiate: bool,
+    *,
+    groups: Groups,
+    own: Tensor,
+    margin: Margin,
+    metric: Metric,
+    mining: Strategy,
+    gap: Gap | None,
+    seed: Tensor | None,
+) -> Solution:
+    """Sums over all, hard, semi-hard or random triplets, and the gradients of their loss, by the Triton kernels."""
+    from triune.functional.kernels import gpu
+
+    problem = gpu.pose(x, y, *groups, own, metric)
+    if mining == "all":
+        totals, x_grad, sorted_grad = gpu.all_triplets(problem, margin, gap, differentiate)
+    else:
+        totals, x_grad, sorted_grad = gpu.mined_triplets(problem, mining, margin, gap, seed, differentiate)
+    return totals, x_grad, _as_given(sorted_grad, groups)
+
+
+def _all_by_numba(
     x: Tensor,
     y: Tensor,
     differentiate: bool,
@@ -331,26 +361,25 @@ def _all_by_kernel(
     margin: Margin,
     metric: Metric,
     gap: Gap | None,
-    path: Path,
     same: bool,
 ) -> Solution:
-    """Sums over all triplets, and the gradients of their loss, by the Numba or Triton kernels."""
-    if path == "triton":
-        from triune.functional.kernels import gpu
+    """Sums over all triplets, and the gradients of their loss, by the Numba kernels."""
+    from triune.functional.kernels import cpu, one_set
 
-        totals, x_grad, sorted_grad = gpu.all_triplets(gpu.pose(x, y, *groups, own, metric), margin, gap, differentiate)
-    else:
-        from triune.functional.kernels import cpu, one_set
+    problem = cpu.pose(x, y, *groups, own, metric, same)
+    if margin != "soft" and one_set.fits(problem):
+        return *one_set.all_triplets(problem, margin, gap, differentiate), None
+    totals, x_grad, sorted_grad = cpu.all_triplets(problem, margin, gap, differentiate)
+    return totals, x_grad, _as_given(sorted_grad, groups)
 
-        problem = cpu.pose(x, y, *groups, own, metric, same)
-        if margin != "soft" and one_set.fits(problem):
-            return *one_set.all_triplets(problem, margin, gap, differentiate), None
-        totals, x_grad, sorted_grad = cpu.all_triplets(problem, margin, gap, differentiate)
+
+def _as_given(sorted_grad: Tensor | None, groups: Groups) -> Tensor | None:
+    """The gradient of the reference rows in the order that they were given in."""
     if sorted_grad is None:
-        return totals, None, None
+        return None
     y_grad = torch.empty_like(sorted_grad)
     y_grad[groups.order] = sorted_grad
-    return totals, x_grad, y_grad
+    return y_grad
 
 
 def _chosen(x: Tensor, y: Tensor, choice: Choice, margin: Margin, metric: Metric) -> Sums:

@@ -286,9 +286,37 @@ def draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None) 
     anchor, positive = _list_pairs(groups, own)
     counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
     anchor, positive, counts = anchor[counts > 0], positive[counts > 0], counts[counts > 0]
-    draws = draw_uniform(anchor.shape, anchor.device, generator)
+    key = anchor * groups.order.shape[0] + positive
+    draws = draw_by_key(draw_seed(anchor.device, generator), key)
     nth = torch.minimum((draws * counts).long(), counts - 1)
     return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))
+
+
+def draw_seed(device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """A seed for :func:`draw_by_key`, int64 (), drawn where the generator lives; the device is not waited for."""
+    where = device if generator is None else generator.device
+    return torch.randint(2**63 - 1, (), device=where, generator=generator).to(device, non_blocking=True)
+
+
+def draw_by_key(seed: Tensor, key: Tensor) -> Tensor:
+    """A number in [0, 1) for each key, float64: the same whatever it is drawn with, and on every device.
+
+    SplitMix64 (Steele, Lea and Flood 2014) at the key-th step from the seed.
+    """
+    z = seed + key * _signed(0x9E3779B97F4A7C15)
+    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
+    return _shifted(z ^ _shifted(z, 31), 11).double() * 2.0**-53
+
+
+def _signed(bits: int) -> int:
+    """64 bits as a whole number with a sign, which is all that torch multiplies."""
+    return bits - (1 << 64) if bits >> 63 else bits
+
+
+def _shifted(z: Tensor, by: int) -> Tensor:
+    """64 bits shifted right, zeros moving in."""
+    return (z >> by) & ((1 << (64 - by)) - 1)
 
 
 def draw_uniform(shape: torch.Size, device: torch.device, generator: torch.Generator | None) -> Tensor:

@@ -17,8 +17,14 @@ def test_the_kernels_under_the_interpreter():
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter replaces the compiler")
-@pytest.mark.parametrize("kernel", ["_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel"])
-def test_a_kernel_compiles_for_a_gpu_that_is_not_here(kernel):
+@pytest.mark.parametrize(
+    ("kernel", "strategy"),
+    [
+        ("_anchor_kernel", None), ("_reference_kernel", None), ("_farthest_kernel", None), ("_nearest_kernel", None),
+        ("_mined_kernel", "hard"), ("_mined_kernel", "semihard"), ("_mined_kernel", "random"),
+    ],
+)  # fmt: skip
+def test_a_kernel_compiles_for_a_gpu_that_is_not_here(kernel, strategy):
     """The interpreter takes what the compiler refuses, such as a name whose type changes in a loop."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
@@ -27,8 +33,10 @@ def test_a_kernel_compiles_for_a_gpu_that_is_not_here(kernel):
 
     function = getattr(gpu, kernel)
     fixed = {"METRIC": 0, "GAP": True, "SOFT": True, "SLOTS": 128, "DIFFERENTIATE": True, **gpu.TILE}
-    types = dict.fromkeys(["start", "stop", "own", "order", "chosen", "column"], "*i64")
-    types |= {"partial": "*fp64", **dict.fromkeys("NMDF", "i32"), **dict.fromkeys(["margin", "low", "high"], "fp32")}
+    fixed["STRATEGY"] = gpu.STRATEGIES.get(strategy)
+    whole = ["start", "stop", "own", "anchors", "order", "place", "chosen", "column", "seed"]
+    types = {**dict.fromkeys(whole, "*i64"), "partial": "*fp64", **dict.fromkeys("NMDF", "i32")}
+    types |= dict.fromkeys(["margin", "low", "high", "bound"], "fp32")
     names = function.arg_names
     source = ASTSource(
         fn=function,
@@ -55,6 +63,16 @@ def batch(count, classes, width=9, seed=0):
     return x.requires_grad_(), torch.tensor(rng.integers(0, classes, count), device=DEVICE)
 
 
+def smooth(count, classes, width=5, seed=0):
+    rng = np.random.default_rng(seed)
+    x = torch.tensor(rng.normal(size=(count, width)), dtype=torch.float32, device=DEVICE)
+    return x.requires_grad_(), torch.tensor(rng.integers(0, classes, count), device=DEVICE)
+
+
+def seeded():
+    return torch.Generator().manual_seed(3)
+
+
 @needs_kernels
 @pytest.mark.parametrize("margin", [0.2, "soft"])
 @pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean", "cosine"])
@@ -74,27 +92,71 @@ def test_all_triplets(on_triton, margin, metric, gap):
     assert (a.double() - b).norm() <= 2e-5 * b.norm()
 
 
+def assert_equal(ours, exact, leaves, wide):
+    """Sums and gradients of float32 leaves and of the same in float64."""
+    assert (ours.triplets, ours.active) == (exact.triplets, exact.active)
+    for a, b in zip((ours.loss, ours.positive_distance, ours.negative_distance), (exact.loss, *exact[3:])):
+        torch.testing.assert_close(a.double(), b.double(), rtol=1e-5, atol=1e-5, equal_nan=True)
+    for a, b in zip(torch.autograd.grad(ours.loss, leaves), torch.autograd.grad(exact.loss, wide)):
+        assert (a.double() - b).norm() <= 2e-5 * b.norm() + 1e-9
+
+
 @needs_kernels
 @pytest.mark.parametrize("strategy", ["hard", "batch_hard", "semihard"])
 @pytest.mark.parametrize("gap", [None, (0.0, 0.5)])
 @pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean"])
-def test_mined_triplets_and_their_loss(on_triton, strategy, gap, metric):
-    from triune.functional.losses import triplet_loss
+def test_mined_triplets(on_triton, strategy, gap, metric):
     from triune.functional.triplets import mine_triplets
 
     x, labels = batch(80, 6, width=3)
-    wide = x.detach().double().requires_grad_()
-    ours, exact = (mine_triplets(each, labels, strategy, metric=metric, margin=0.7, gap=gap) for each in (x, wide))
+    ours, exact = (
+        mine_triplets(each, labels, strategy, metric=metric, margin=0.7, gap=gap) for each in (x, x.detach().double())
+    )
     assert all(torch.equal(a, b) for a, b in zip(ours, exact))
-    a, b = (
-        triplet_loss(each, labels, mining=strategy, metric=metric, margin=0.7, gap=gap, reduction="sum")
+
+
+@needs_kernels
+@pytest.mark.parametrize("mining", ["hard", "batch_hard", "semihard", "random"])
+@pytest.mark.parametrize("margin", [0.7, "soft"])
+@pytest.mark.parametrize("gap", [None, (-9.0, 0.5)])
+@pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean", "cosine"])
+def test_the_loss_of_mined_triplets(on_triton, mining, margin, gap, metric):
+    """In float64 by plain torch; with the same seed, random triplets are the same."""
+    from triune.functional.losses import triplet_loss
+
+    # Directions in a lattice tie in float64, and then not in float32: the cosine takes what ties nowhere.
+    x, labels = batch(70, 6, width=3) if metric != "cosine" else smooth(70, 6)
+    wide = x.detach().double().requires_grad_()
+    ours, exact = (
+        triplet_loss(
+            each, labels, mining=mining, metric=metric, margin=margin, gap=gap, reduction="sum", generator=seeded()
+        )
         for each in (x, wide)
     )
-    assert (a.triplets, a.active) == (b.triplets, b.active)
-    torch.testing.assert_close(a.loss.double(), b.loss, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(
-        torch.autograd.grad(a.loss, x)[0].double(), torch.autograd.grad(b.loss, wide)[0], rtol=1e-4, atol=1e-4
-    )
+    assert ours.triplets > 0
+    assert_equal(ours, exact, [x], [wide])
+
+
+@needs_kernels
+@pytest.mark.parametrize("mining", ["hard", "semihard", "random"])
+@pytest.mark.parametrize(("count", "classes"), [(80, 2), (60, 25), (30, 1)])
+def test_mined_anchors_with_more_positives_than_slots_go_round_again(on_triton, monkeypatch, mining, count, classes):
+    """Within the batch and with a reference set of more classes; own rows are among it, some of another class."""
+    from triune.functional.kernels import gpu
+    from triune.functional.losses import triplet_loss
+
+    monkeypatch.setattr(gpu, "SLOTS", 15)
+    x, labels = batch(count, classes)
+    (y, others), own = batch(140, classes + 3, seed=1), torch.arange(count, device=DEVICE).flip(0)
+    own[::4] = -1
+    for where in ({}, {"reference": y, "reference_labels": others, "own_rows": own}):
+        leaves = [x, where["reference"]] if where else [x]
+        wide = [each.detach().double().requires_grad_() for each in leaves]
+        exactly = {**where, "reference": wide[1]} if where else {}
+        options = {"mining": mining, "margin": 0.7, "reduction": "sum"}
+        ours = triplet_loss(x, labels, generator=seeded(), **options, **where)
+        exact = triplet_loss(wide[0], labels, generator=seeded(), **options, **exactly)
+        assert_equal(ours, exact, leaves, wide)
 
 
 @needs_kernels
@@ -137,7 +199,7 @@ def test_anchors_with_more_positives_than_slots_go_round_again(on_triton, monkey
 
 
 @needs_kernels
-@pytest.mark.parametrize("mining", ["all", "batch_hard"])
+@pytest.mark.parametrize("mining", ["all", "hard", "batch_hard", "semihard", "random"])
 def test_the_host_waits_for_nothing(on_triton, monkeypatch, mining):
     """No operation whose result the host must know: a scalar, or a size that depends on the data."""
     from triune.functional.kernels import gpu
@@ -165,7 +227,7 @@ def test_the_host_waits_for_nothing(on_triton, monkeypatch, mining):
             return operation(*args, **(kwargs or {}))
 
     x, labels = batch(70, 9)
-    for name in ("_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel"):
+    for name in ("_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel", "_mined_kernel"):
         monkeypatch.setattr(gpu, name, Unwatched(getattr(gpu, name)))
     with Watch():
         triplet_loss(x, labels, mining=mining).loss.backward()
@@ -186,7 +248,7 @@ def test_near_duplicates_are_measured_from_differences(on_triton):
 
 @needs_kernels
 @pytest.mark.parametrize("labels", [[0] * 6, list(range(6))])
-@pytest.mark.parametrize("mining", ["all", "hard", "batch_hard", "semihard"])
+@pytest.mark.parametrize("mining", ["all", "hard", "batch_hard", "semihard", "random"])
 def test_no_triplet_means_loss_zero(on_triton, labels, mining):
     from triune.functional.losses import triplet_loss
 
@@ -199,10 +261,11 @@ def test_no_triplet_means_loss_zero(on_triton, labels, mining):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(INTERPRETED or not torch.cuda.is_available(), reason="needs a GPU")
-def test_memory_stays_linear_at_65536():
+@pytest.mark.parametrize("mining", ["all", "hard", "batch_hard", "semihard", "random"])
+def test_memory_stays_linear_at_65536(mining):
     from triune.functional.losses import triplet_loss
 
     x = torch.randn(65536, 512, device="cuda", requires_grad=True)
     torch.cuda.reset_peak_memory_stats()
-    triplet_loss(x, torch.arange(65536, device="cuda") // 4).loss.backward()
+    triplet_loss(x, torch.arange(65536, device="cuda") // 4, mining=mining).loss.backward()
     assert torch.cuda.max_memory_allocated() < 3 << 30

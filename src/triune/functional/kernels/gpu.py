@@ -1,9 +1,8 @@
 """Triplet kernels for the GPU, in Triton: tiles of the distance matrix are computed, used and thrown away.
 
 The README beside this file explains the algorithms. Memory is O((N + M)·(D + SLOTS)), whatever the sizes of the
-classes; listed positives, of hard and semi-hard mining, are O(N·K) for K in the largest class. Everything is float32
-(products in full precision, not TF32); sums over triplets are float64. The all-triplet loss and batch-hard mining never
-wait for the device.
+classes. Everything is float32 (products in full precision, not TF32); sums over triplets are float64. No loss waits for
+the device. What lists hard or semi-hard triplets waits once, for the size K of the largest class, and is O(N·K).
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -18,6 +17,8 @@ from torch import Tensor
 from triune.functional.distances import Metric, paired_distance
 
 METRICS = {"euclidean": 0, "squared_euclidean": 1, "cosine": 2}
+STRATEGIES = {"hard": 0, "semihard": 1, "random": 2}
+HARD, SEMIHARD, RANDOM = (tl.constexpr(number) for number in STRATEGIES.values())
 CLOSE = tl.constexpr(1e-3)
 TILE_ROWS, TILE_COLUMNS = 64, 64
 # Eight warps: with four, a tile and what hangs on it spill out of the registers.
@@ -93,6 +94,47 @@ def all_triplets(
     loss, triplets, active, positive_distance, negative_distance = partial.sum(0).unbind()
     active = triplets if margin == "soft" else active
     totals = torch.stack([loss, triplets, active, positive_distance, negative_distance])
+    if not differentiate:
+        return totals, None, None
+    sorted_grad = row_sum[:, None] * x - x_grad
+    x_grad[problem.anchors] = sorted_grad
+    return totals, x_grad, column_sum[:, None] * y - y_grad
+
+
+def mined_triplets(
+    problem: Problem,
+    strategy: str,
+    margin: float | str,
+    gap: tuple[float, float] | None,
+    seed: Tensor | None,
+    differentiate: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Sums over hard, semi-hard or random triplets and their loss's gradients, as :func:`all_triplets`.
+
+    Args:
+        problem, margin, gap, differentiate: as there.
+        strategy: which triplets.
+        seed: of the random strategy's draws, int64 of one element on the device.
+    """
+    x, y, order = problem.x, problem.y, problem.order
+    count, device = len(x), x.device
+    slots = torch.empty(3, count, SLOTS, device=device)  # of positives: distances, slopes, their negatives' distances
+    chosen = torch.full((count, SLOTS), len(y), device=device)
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(y), device=device))
+    row_sum, x_grad = torch.zeros_like(problem.x_norm), torch.zeros_like(x)
+    column_sum, y_grad = torch.zeros_like(problem.y_norm), torch.zeros_like(y)
+    blocks = triton.cdiv(count, TILE_ROWS)
+    partial = torch.zeros(max(blocks, 1), 5, dtype=torch.float64, device=device)
+    low, high = (-torch.inf, torch.inf) if gap is None else gap
+    bound = margin if strategy == "semihard" and not isinstance(margin, str) else torch.inf
+    if count and len(y):
+        _mined_kernel[(blocks,)](
+            *problem[:9], place, *slots, chosen, seed, row_sum, x_grad, column_sum, y_grad, partial,
+            count, len(y), x.shape[1], 0.0 if margin == "soft" else float(margin), float(low), float(high),
+            float(bound), STRATEGY=STRATEGIES[strategy], METRIC=METRICS[problem.metric], GAP=gap is not None,
+            SOFT=margin == "soft", SLOTS=SLOTS, DIFFERENTIATE=differentiate, **TILE,
+        )  # fmt: skip
+    totals = partial.sum(0)
     if not differentiate:
         return totals, None, None
     sorted_grad = row_sum[:, None] * x - x_grad
@@ -190,15 +232,20 @@ def _tile(
             difference = u[:, None] - v[None, :]
             exact += difference * difference
         squared = tl.where(close, exact, squared)
-    squared = tl.maximum(squared, 0.0)
+    d = _from_squared(tl.maximum(squared, 0.0), (a_norm == 0)[:, None], (b_norm == 0)[None, :], METRIC)
+    return d, negative, positive
+
+
+@triton.jit
+def _from_squared(squared, a_is_zero, b_is_zero, METRIC: tl.constexpr):
+    """The distance from ‖a − b‖²."""
     if METRIC == 0:
         d = tl.sqrt_rn(squared)  # as torch rounds it, so that ties between the two stay ties
     elif METRIC == 1:
         d = squared
     else:
-        zeros = tl.where(a_norm == 0, 0.5, 0.0)[:, None] + tl.where(b_norm == 0, 0.5, 0.0)[None, :]
-        d = squared / 2 + zeros
-    return d, negative, positive
+        d = squared / 2 + (tl.where(a_is_zero, 0.5, 0.0) + tl.where(b_is_zero, 0.5, 0.0))
+    return d
 
 
 @triton.jit
@@ -289,6 +336,36 @@ def _add_product(into, v, of, rows, columns, row_count, column_count, D, ATOMIC:
 
 
 @triton.jit
+def _pull_positives(
+    slope, t, x, y, x_grad, column_sum, y_grad, rows, columns, N, M, D, METRIC: tl.constexpr, BD: tl.constexpr
+):  # fmt: skip
+    """Add what a tile of positives, at distances t, pulls with these slopes; Σ V of each anchor."""
+    v = _v(slope, t, METRIC)
+    _add_product(x_grad, v, y, rows, columns, N, M, D, False, BD)
+    tl.atomic_add(column_sum + columns, tl.sum(v, axis=0), mask=columns < M)
+    _add_product(y_grad, tl.trans(v), x, columns, rows, M, N, D, True, BD)
+    return tl.sum(v, axis=1)
+
+
+@triton.jit
+def _push_negatives(
+    slope, d, columns, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC: tl.constexpr, BD: tl.constexpr
+):  # fmt: skip
+    """Add what one negative an anchor, at distances d, pushes with these slopes; V of each anchor."""
+    v = _v(-slope, d, METRIC)
+    there = (rows < N) & (slope > 0)
+    for left in range(0, D, BD):
+        w = left + tl.arange(0, BD)
+        inside = there[:, None] & (w < D)[None, :]
+        at, there_at = rows[:, None] * D + w[None, :], columns[:, None] * D + w[None, :]
+        a, b = tl.load(x + at, mask=inside, other=0.0), tl.load(y + there_at, mask=inside, other=0.0)
+        tl.store(x_grad + at, tl.load(x_grad + at, mask=inside, other=0.0) + v[:, None] * b, mask=inside)
+        tl.atomic_add(y_grad + there_at, v[:, None] * a, mask=inside)
+    tl.atomic_add(column_sum + columns, v, mask=there)
+    return v
+
+
+@triton.jit
 def _anchor_kernel(
     x, y, x_norm, y_norm, start, stop, own, ap, slopes, mined, row_sum, x_grad, column_sum, y_grad, partial,
     N, M, D, margin, low, high, METRIC: tl.constexpr, GAP: tl.constexpr, SOFT: tl.constexpr, SLOTS: tl.constexpr,
@@ -351,11 +428,9 @@ def _anchor_kernel(
                 _add_up(here + 2, slope.to(tl.float64))
                 _add_up(here + 3, number * t)
                 if DIFFERENTIATE:
-                    v = _v(slope, t, METRIC)
-                    v_sum += tl.sum(v, axis=1)
-                    _add_product(x_grad, v, y, rows, columns, N, M, D, False, BD)
-                    tl.atomic_add(column_sum + columns, tl.sum(v, axis=0), mask=columns < M)
-                    _add_product(y_grad, tl.trans(v), x, columns, rows, M, N, D, True, BD)
+                    v_sum += _pull_positives(
+                        slope, t, x, y, x_grad, column_sum, y_grad, rows, columns, N, M, D, METRIC, BD
+                    )  # fmt: skip
         tl.debug_barrier()
     tl.store(here, tl.sum(total, axis=0))
     tl.store(here + 4, tl.sum(distance, axis=0))
@@ -441,12 +516,139 @@ def _nearest_kernel(
         index = tl.load(order + columns, mask=columns < M, other=M)
         for f in range(F):
             floor = tl.load(floors + rows * F + f, mask=is_row, other=0.0)
-            beyond = tl.where(negative & (d > floor[:, None]), d, float("inf"))
-            nearest = tl.min(beyond, axis=1)
-            is_nearest = (beyond == nearest[:, None]) & (beyond < float("inf"))
-            lowest = tl.min(tl.where(is_nearest, index[None, :], M), axis=1)
-            best = tl.load(an + rows * F + f, mask=is_row, other=float("inf"))
-            holder = tl.load(chosen + rows * F + f, mask=is_row, other=M)
-            better = (nearest < best) | ((nearest == best) & (lowest < holder))
-            tl.store(an + rows * F + f, tl.where(better, nearest, best), mask=is_row)
-            tl.store(chosen + rows * F + f, tl.where(better, lowest, holder), mask=is_row)
+            _closer(d, negative, index, floor, an + rows * F + f, chosen + rows * F + f, is_row, M)
+
+
+@triton.jit
+def _closer(d, negative, index, floor, an, chosen, is_row, M):
+    """Keep, for each anchor, the closest negative beyond a floor so far, ties to the lowest original index."""
+    beyond = tl.where(negative & (d > floor[:, None]), d, float("inf"))
+    nearest = tl.min(beyond, axis=1)
+    is_nearest = (beyond == nearest[:, None]) & (beyond < float("inf"))
+    lowest = tl.min(tl.where(is_nearest, index[None, :], M), axis=1)
+    best = tl.load(an, mask=is_row, other=float("inf"))
+    holder = tl.load(chosen, mask=is_row, other=M)
+    better = (nearest < best) | ((nearest == best) & (lowest < holder))
+    tl.store(an, tl.where(better, nearest, best), mask=is_row)
+    tl.store(chosen, tl.where(better, lowest, holder), mask=is_row)
+
+
+@triton.jit
+def _drawn(seed, key):
+    """A number in [0, 1), float64, by its key: the arithmetic of :func:`triune.functional.triplets.draw_by_key`."""
+    z = seed.to(tl.uint64) + key.to(tl.uint64) * 0x9E3779B97F4A7C15
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB
+    return ((z ^ (z >> 31)) >> 11).to(tl.float64) * (1.0 / 9007199254740992.0)
+
+
+@triton.jit
+def _distance_to(
+    x, y, x_norm, y_norm, rows, columns, wanted, D, METRIC: tl.constexpr, BM: tl.constexpr, BD: tl.constexpr
+):
+    """Distances of anchors to one reference row each, from the differences; infinite where none is wanted."""
+    squared = tl.zeros((BM,), dtype=tl.float32)
+    for left in range(0, D, BD):
+        w = left + tl.arange(0, BD)
+        inside = wanted[:, None] & (w < D)[None, :]
+        a = tl.load(x + rows[:, None] * D + w[None, :], mask=inside, other=0.0)
+        b = tl.load(y + columns[:, None] * D + w[None, :], mask=inside, other=0.0)
+        squared += tl.sum((a - b) * (a - b), axis=1)
+    a_is_zero = tl.load(x_norm + rows, mask=wanted, other=1.0) == 0
+    b_is_zero = tl.load(y_norm + columns, mask=wanted, other=1.0) == 0
+    return tl.where(wanted, _from_squared(squared, a_is_zero, b_is_zero, METRIC), float("inf"))
+
+
+@triton.jit
+def _mined_kernel(
+    x, y, x_norm, y_norm, start, stop, own, anchors, order, place, ap, slopes, an, chosen, seed,
+    row_sum, x_grad, column_sum, y_grad, partial, N, M, D, margin, low, high, bound, STRATEGY: tl.constexpr,
+    METRIC: tl.constexpr, GAP: tl.constexpr, SOFT: tl.constexpr, SLOTS: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr, DIFFERENTIATE: tl.constexpr,
+):  # fmt: skip
+    """Hard, semi-hard or random triplets of BM anchors: sums, and what positives and negatives add to the gradients."""
+    program = tl.program_id(0)
+    rows = (program * BM + tl.arange(0, BM)).to(tl.int64)
+    is_row = rows < N
+    first, last, longest, begin, end = _classes(start, stop, rows, N, M)
+    here = partial + program * 5  # in memory: sums of 64 bits for each anchor would fill the registers
+    v_sum, hard_slope = tl.zeros((BM,), dtype=tl.float32), tl.zeros((BM,), dtype=tl.float32)
+    for done in range(0, longest, SLOTS):
+        _thresholds(
+            x, y, x_norm, y_norm, start, stop, own, ap, rows, rows, done, N, M, D, METRIC, SLOTS, BM, BN, BD
+        )  # fmt: skip
+        slots = tl.minimum(longest - done, SLOTS)
+        searched = slots
+        if STRATEGY == HARD:  # one negative for all positives, found with the first of them
+            searched = tl.where(done == 0, 1, 0)
+        if STRATEGY != RANDOM:
+            for k in range(searched):
+                tl.store(an + rows * SLOTS + k, tl.full((BM,), float("inf"), dtype=tl.float32), mask=is_row)
+                tl.store(chosen + rows * SLOTS + k, tl.full((BM,), M, dtype=tl.int64), mask=is_row)
+            tl.debug_barrier()
+            for top in range(0, tl.where(searched > 0, M, 0), BN):
+                columns = (top + tl.arange(0, BN)).to(tl.int64)
+                d, negative, _positive = _tile(
+                    x, y, x_norm, y_norm, start, stop, own, rows, columns, N, M, D, METRIC, BM, BN, BD
+                )
+                index = tl.load(order + columns, mask=columns < M, other=M)
+                for k in range(searched):
+                    floor = tl.full((BM,), -1.0, dtype=tl.float32)
+                    if STRATEGY == SEMIHARD:
+                        floor = tl.load(ap + rows * SLOTS + k, mask=first + done + k < last, other=float("inf"))
+                    _closer(d, negative, index, floor, an + rows * SLOTS + k, chosen + rows * SLOTS + k, is_row, M)
+            tl.debug_barrier()
+        for k in range(slots):
+            t = tl.load(ap + rows * SLOTS + k, mask=first + done + k < last, other=-1.0)
+            if STRATEGY == RANDOM:
+                positive = tl.load(order + first + done + k, mask=first + done + k < last, other=0)
+                key = tl.load(anchors + rows, mask=is_row, other=0) * M + positive
+                negatives = M - (last - first)
+                nth = (_drawn(tl.load(seed), key) * negatives.to(tl.float64)).to(tl.int64)
+                nth = tl.maximum(tl.minimum(nth, negatives - 1), 0)
+                column = tl.where(nth < first, nth, nth + last - first)
+                wanted = (t >= 0) & (negatives > 0)
+                near = _distance_to(x, y, x_norm, y_norm, rows, column, wanted, D, METRIC, BM, BD)
+            else:
+                slot = k if STRATEGY == SEMIHARD else 0
+                near = tl.load(an + rows * SLOTS + slot, mask=is_row, other=float("inf"))
+                column = tl.load(chosen + rows * SLOTS + slot, mask=is_row, other=M)
+                column = tl.load(place + column, mask=column < M, other=0)
+            found = (near < float("inf")) & (near < t + bound)
+            kept, loss, slope = _one_positive(near[:, None], found[:, None], t, margin, low, high, GAP, SOFT)
+            pull = tl.sum(slope, axis=1)
+            _add_up(here, loss.to(tl.float64))
+            _add_up(here + 1, kept.to(tl.float64))
+            _add_up(here + 2, (kept & ((slope > 0) | SOFT)).to(tl.float64))
+            _add_up(here + 3, tl.where(kept, t[:, None], 0.0).to(tl.float64))
+            _add_up(here + 4, tl.where(kept, near[:, None], 0.0).to(tl.float64))
+            tl.store(slopes + rows * SLOTS + k, pull, mask=is_row)
+            if DIFFERENTIATE:
+                if STRATEGY == HARD:
+                    hard_slope += pull
+                else:
+                    v_sum += _push_negatives(
+                        pull, near, column, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
+                    )  # fmt: skip
+            tl.debug_barrier()  # what was added up and stored is there for the next to read
+        if DIFFERENTIATE:
+            for left in range(begin, end, BN):
+                columns = (left + tl.arange(0, BN)).to(tl.int64)
+                slot, inside = _in_slots(columns, first, last, done, SLOTS)
+                if tl.sum(tl.sum(inside.to(tl.int32), axis=1), axis=0) > 0:
+                    cell = rows[:, None] * SLOTS + slot
+                    t = tl.load(ap + cell, mask=inside, other=-1.0)
+                    slope = tl.load(slopes + cell, mask=inside, other=0.0)
+                    v_sum += _pull_positives(
+                        slope, t, x, y, x_grad, column_sum, y_grad, rows, columns, N, M, D, METRIC, BD
+                    )  # fmt: skip
+            tl.debug_barrier()
+    if DIFFERENTIATE:
+        if STRATEGY == HARD:
+            near = tl.load(an + rows * SLOTS, mask=is_row, other=float("inf"))
+            column = tl.load(chosen + rows * SLOTS, mask=is_row, other=M)
+            column = tl.load(place + column, mask=column < M, other=0)
+            v_sum += _push_negatives(
+                hard_slope, near, column, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
+            )  # fmt: skip
+        tl.store(row_sum + rows, v_sum, mask=is_row)
