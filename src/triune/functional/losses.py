@@ -22,7 +22,6 @@ from triune.functional.distances import (
 from triune.functional.kernels import choose_path
 from triune.functional.labels import Labels
 from triune.functional.triplets import (
-    Choice,
     Gap,
     Groups,
     Margin,
@@ -32,11 +31,11 @@ from triune.functional.triplets import (
     check_margin,
     check_strategy,
     choose,
-    choose_fast,
     draw_random,
     draw_seed,
     group_by_label,
     inside_gap,
+    list_by_kernel,
     masks,
     resolve_reference,
     row_blocks,
@@ -144,9 +143,9 @@ def triplet_loss(
 
     Memory: O(D·(N + M)) and a block of 2 Mi distances by the kernels of float32 (see kernels/README.md), 4 Mi by plain
     torch; on the CPU ``"hard"``, ``"semihard"`` and ``"random"`` list their P pairs, too: O(P). On a GPU, in float32,
-    nothing is listed and the host waits for nothing. The kernels, and blocks, are
-    differentiated in the forward pass, once: asking for a second derivative raises an error that says the way out. In
-    float64, up to one block, second derivatives are right.
+    nothing is listed, and the host waits for nothing. The kernels, and blocks, are differentiated in the forward pass,
+    once: asking for a second derivative raises an error that says the way out. In float64, up to one block, second
+    derivatives are right.
 
     Raises:
         ValueError: shapes or label counts disagree, or an option is unknown.
@@ -307,11 +306,9 @@ def _mined(
             mining=mining, gap=gap, generator=generator,
         )  # fmt: skip
         return _in_blocks(x, y, measure, x.shape[0], y.shape[0])
-    if mining == "batch_hard" or (mining != "all" and path == "numba"):
-        chosen = choose_fast(x, y, codes, reference_codes, own, mining, metric, margin, gap, path)
-        if isinstance(chosen, Triplets):
-            return _indexed(x, y, chosen, margin, metric, None)
-        return _chosen(x, y, chosen, margin, metric)
+    if mining != "all" and path == "numba":
+        mined = list_by_kernel(x, y, codes, reference_codes, own, mining, metric, margin, gap, path)
+        return _indexed(x, y, mined, margin, metric, None)
     if metric == "cosine":
         x, y = (u := unit(x)), u if y is x else unit(y)
     groups = group_by_label(codes, reference_codes)
@@ -340,7 +337,7 @@ def _by_triton(
     gap: Gap | None,
     seed: Tensor | None,
 ) -> Solution:
-    """Sums over all, hard, semi-hard or random triplets, and the gradients of their loss, by the Triton kernels."""
+    """Sums over triplets of any strategy, and the gradients of their loss, by the Triton kernels."""
     from triune.functional.kernels import gpu
 
     problem = gpu.pose(x, y, *groups, own, metric)
@@ -380,19 +377,6 @@ def _as_given(sorted_grad: Tensor | None, groups: Groups) -> Tensor | None:
     y_grad = torch.empty_like(sorted_grad)
     y_grad[groups.order] = sorted_grad
     return y_grad
-
-
-def _chosen(x: Tensor, y: Tensor, choice: Choice, margin: Margin, metric: Metric) -> Sums:
-    """Sums over up to Q triplets an anchor, in fixed shapes, in blocks of anchors."""
-    count, slots = choice.kept.shape
-
-    def measure(x: Tensor, y: Tensor, rows: slice) -> Sums:
-        anchor = x[rows].repeat_interleave(slots, 0)
-        positive, negative, kept = (column[rows].flatten() for column in choice)
-        d_ap, d_an = paired_distance(anchor, y[positive], metric), paired_distance(anchor, y[negative], metric)
-        return _listed(d_ap, d_an, margin, kept)
-
-    return _in_blocks(x, y, measure, count, slots * x.shape[1])
 
 
 def _indexed(x: Tensor, y: Tensor, triplets: Triplets, margin: Margin, metric: Metric, gap: Gap | None) -> Sums:

@@ -118,8 +118,7 @@ def mine_triplets(
         return mined if gap is None else _filter_gap(mined, x, y, metric, gap)
     path = choose_path(x, y)
     if strategy != "all" and path != "torch":
-        chosen = choose_fast(x, y, codes, reference_codes, own, strategy, metric, margin, gap, path)
-        return chosen if isinstance(chosen, Triplets) else _list_choice(chosen)
+        return list_by_kernel(x, y, codes, reference_codes, own, strategy, metric, margin, gap, path)
     parts = []
     for rows in row_blocks(x.shape[0], y.shape[0]):
         distances = pairwise_distance(x[rows], y, metric)
@@ -326,7 +325,7 @@ def draw_uniform(shape: torch.Size, device: torch.device, generator: torch.Gener
     return torch.rand(shape, dtype=torch.float64, device=generator.device, generator=generator).to(device)
 
 
-def choose_fast(
+def list_by_kernel(
     x: Tensor,
     y: Tensor,
     codes: Tensor,
@@ -337,8 +336,8 @@ def choose_fast(
     margin: Margin,
     gap: Gap | None,
     path: Path,
-) -> Triplets | Choice:
-    """Hard, batch-hard or semi-hard triplets by the Numba kernels (a list) or the Triton ones (fixed shapes)."""
+) -> Triplets:
+    """Hard, batch-hard or semi-hard triplets by the Numba or the Triton kernels."""
     x, y = x.detach(), y.detach()
     if metric == "cosine":
         x, y = unit(x), unit(y)
@@ -347,7 +346,7 @@ def choose_fast(
     if path == "triton":
         from triune.functional.kernels import gpu
 
-        return Choice(*gpu.mine(gpu.pose(x, y, *groups, own, metric), strategy, bound, gap))
+        return _list_choice(Choice(*gpu.mine(gpu.pose(x, y, *groups, own, metric), strategy, bound, gap)))
     from triune.functional.kernels import cpu
 
     return Triplets(*cpu.mine(cpu.pose(x, y, *groups, own, metric), strategy, bound, gap))

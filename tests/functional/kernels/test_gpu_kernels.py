@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
 from interpreted import DEVICE, INTERPRETED, assert_passes_interpreted, needs_kernels, starts_the_interpreter
 
@@ -21,7 +22,8 @@ def test_the_kernels_under_the_interpreter():
     ("kernel", "strategy"),
     [
         ("_anchor_kernel", None), ("_reference_kernel", None), ("_farthest_kernel", None), ("_nearest_kernel", None),
-        ("_mined_kernel", "hard"), ("_mined_kernel", "semihard"), ("_mined_kernel", "random"),
+        ("_mined_kernel", "hard"), ("_mined_kernel", "batch_hard"), ("_mined_kernel", "semihard"),
+        ("_mined_kernel", "random"),
     ],
 )  # fmt: skip
 def test_a_kernel_compiles_for_a_gpu_that_is_not_here(kernel, strategy):
@@ -138,7 +140,7 @@ def test_the_loss_of_mined_triplets(on_triton, mining, margin, gap, metric):
 
 
 @needs_kernels
-@pytest.mark.parametrize("mining", ["hard", "semihard", "random"])
+@pytest.mark.parametrize("mining", ["hard", "batch_hard", "semihard", "random"])
 @pytest.mark.parametrize(("count", "classes"), [(80, 2), (60, 25), (30, 1)])
 def test_mined_anchors_with_more_positives_than_slots_go_round_again(on_triton, monkeypatch, mining, count, classes):
     """Within the batch and with a reference set of more classes; own rows are among it, some of another class."""
@@ -257,6 +259,53 @@ def test_no_triplet_means_loss_zero(on_triton, labels, mining):
     loss.backward()
     assert loss.item() == 0
     assert (x.grad == 0).all()
+
+
+class NotLaunched:
+    """Stands for a kernel that is asked for and does nothing."""
+
+    def __getitem__(self, grid):
+        return lambda *args, **options: None
+
+
+class Allocations(TorchDispatchMode):
+    """Adds up what is ever allocated, at most which is held at a time. What asks for a value fails on this device."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        given = {
+            each.untyped_storage()._cdata for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)
+        }
+        made = {each.untyped_storage()._cdata: each for each in tree_leaves(result) if isinstance(each, torch.Tensor)}
+        self.bytes += sum(each.untyped_storage().nbytes() for key, each in made.items() if key not in given)
+        return result
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("mining", ["all", "hard", "batch_hard", "semihard", "random"])
+def test_what_is_allocated_is_linear_at_65536_without_a_gpu(monkeypatch, mining, metric):
+    """Loss and gradient of shapes alone: no B × B, nothing of the size of the largest class, nothing waited for."""
+    from triune.functional.kernels import gpu
+    from triune.functional.losses import triplet_sums
+
+    for module in ("losses", "triplets"):
+        monkeypatch.setattr(f"triune.functional.{module}.choose_path", lambda x, y: "triton")
+    for name in ("_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel", "_mined_kernel"):
+        monkeypatch.setattr(gpu, name, NotLaunched())
+    allocated = {}
+    for count in (16384, 65536):
+        x = torch.empty(count, 512, device="meta", requires_grad=True)
+        with Allocations() as allocations:
+            labels = torch.empty(count, dtype=torch.int64, device="meta")
+            triplet_sums(x, labels, mining=mining, metric=metric).loss.backward()
+        assert x.grad.shape == x.shape
+        allocated[count] = allocations.bytes
+    assert allocated[65536] <= 4.1 * allocated[16384]
+    assert allocated[65536] < 2 * 65536**2  # bytes: half of one float32 matrix B × B
 
 
 @pytest.mark.gpu

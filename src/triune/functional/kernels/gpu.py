@@ -17,8 +17,8 @@ from torch import Tensor
 from triune.functional.distances import Metric, paired_distance
 
 METRICS = {"euclidean": 0, "squared_euclidean": 1, "cosine": 2}
-STRATEGIES = {"hard": 0, "semihard": 1, "random": 2}
-HARD, SEMIHARD, RANDOM = (tl.constexpr(number) for number in STRATEGIES.values())
+STRATEGIES = {"hard": 0, "batch_hard": 1, "semihard": 2, "random": 3}
+HARD, BATCH_HARD, SEMIHARD, RANDOM = (tl.constexpr(number) for number in STRATEGIES.values())
 CLOSE = tl.constexpr(1e-3)
 TILE_ROWS, TILE_COLUMNS = 64, 64
 # Eight warps: with four, a tile and what hangs on it spill out of the registers.
@@ -109,7 +109,7 @@ def mined_triplets(
     seed: Tensor | None,
     differentiate: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Sums over hard, semi-hard or random triplets and their loss's gradients, as :func:`all_triplets`.
+    """Sums over hard, batch-hard, semi-hard or random triplets and their loss's gradients, as :func:`all_triplets`.
 
     Args:
         problem, margin, gap, differentiate: as there.
@@ -348,12 +348,12 @@ def _pull_positives(
 
 
 @triton.jit
-def _push_negatives(
-    slope, d, columns, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC: tl.constexpr, BD: tl.constexpr
+def _pull_one(
+    weight, d, columns, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC: tl.constexpr, BD: tl.constexpr
 ):  # fmt: skip
-    """Add what one negative an anchor, at distances d, pushes with these slopes; V of each anchor."""
-    v = _v(-slope, d, METRIC)
-    there = (rows < N) & (slope > 0)
+    """Add to the gradients what one reference row an anchor pulls, at distances d of these weights; each anchor's V."""
+    v = _v(weight, d, METRIC)
+    there = (rows < N) & (weight != 0)
     for left in range(0, D, BD):
         w = left + tl.arange(0, BD)
         inside = there[:, None] & (w < D)[None, :]
@@ -560,27 +560,50 @@ def _distance_to(
 
 
 @triton.jit
+def _nearest_found(an, chosen, place, is_row, M):
+    """The distance of each anchor's closest negative, infinite where there is none, and its sorted row."""
+    near = tl.load(an, mask=is_row, other=float("inf"))
+    original = tl.load(chosen, mask=is_row, other=M)
+    return near, tl.load(place + original, mask=original < M, other=0)
+
+
+@triton.jit
+def _one_each(here, t, near, margin, low, high, bound, GAP: tl.constexpr, SOFT: tl.constexpr):
+    """Add up one triplet an anchor, at distances t and near; the slope of each loss, 0 where there is no triplet."""
+    found = (near < float("inf")) & (near < t + bound)
+    kept, loss, slope = _one_positive(near[:, None], found[:, None], t, margin, low, high, GAP, SOFT)
+    _add_up(here, loss.to(tl.float64))
+    _add_up(here + 1, kept.to(tl.float64))
+    _add_up(here + 2, (kept & ((slope > 0) | SOFT)).to(tl.float64))
+    _add_up(here + 3, tl.where(kept, t[:, None], 0.0).to(tl.float64))
+    _add_up(here + 4, tl.where(kept, near[:, None], 0.0).to(tl.float64))
+    tl.debug_barrier()  # what was added up is there for the next to read
+    return tl.sum(slope, axis=1)
+
+
+@triton.jit
 def _mined_kernel(
     x, y, x_norm, y_norm, start, stop, own, anchors, order, place, ap, slopes, an, chosen, seed,
     row_sum, x_grad, column_sum, y_grad, partial, N, M, D, margin, low, high, bound, STRATEGY: tl.constexpr,
     METRIC: tl.constexpr, GAP: tl.constexpr, SOFT: tl.constexpr, SLOTS: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr, DIFFERENTIATE: tl.constexpr,
 ):  # fmt: skip
-    """Hard, semi-hard or random triplets of BM anchors: sums, and what positives and negatives add to the gradients."""
+    """Triplets of BM anchors, one for each positive or for the farthest: sums, and what they add to the gradients."""
     program = tl.program_id(0)
     rows = (program * BM + tl.arange(0, BM)).to(tl.int64)
     is_row = rows < N
     first, last, longest, begin, end = _classes(start, stop, rows, N, M)
     here = partial + program * 5  # in memory: sums of 64 bits for each anchor would fill the registers
     v_sum, hard_slope = tl.zeros((BM,), dtype=tl.float32), tl.zeros((BM,), dtype=tl.float32)
+    farthest, holder = tl.full((BM,), -1.0, dtype=tl.float32), tl.zeros((BM,), dtype=tl.int64)
     for done in range(0, longest, SLOTS):
         _thresholds(
             x, y, x_norm, y_norm, start, stop, own, ap, rows, rows, done, N, M, D, METRIC, SLOTS, BM, BN, BD
         )  # fmt: skip
         slots = tl.minimum(longest - done, SLOTS)
         searched = slots
-        if STRATEGY == HARD:  # one negative for all positives, found with the first of them
-            searched = tl.where(done == 0, 1, 0)
+        if STRATEGY == HARD or STRATEGY == BATCH_HARD:  # noqa: SIM109 (Triton has no ``in``)
+            searched = tl.where(done == 0, 1, 0)  # one negative for all positives, found with the first of them
         if STRATEGY != RANDOM:
             for k in range(searched):
                 tl.store(an + rows * SLOTS + k, tl.full((BM,), float("inf"), dtype=tl.float32), mask=is_row)
@@ -609,29 +632,24 @@ def _mined_kernel(
                 column = tl.where(nth < first, nth, nth + last - first)
                 wanted = (t >= 0) & (negatives > 0)
                 near = _distance_to(x, y, x_norm, y_norm, rows, column, wanted, D, METRIC, BM, BD)
+            elif STRATEGY == SEMIHARD:
+                near, column = _nearest_found(an + rows * SLOTS + k, chosen + rows * SLOTS + k, place, is_row, M)
+            elif STRATEGY == HARD:
+                near, column = _nearest_found(an + rows * SLOTS, chosen + rows * SLOTS, place, is_row, M)
+            if STRATEGY == BATCH_HARD:  # of equals the first in label order, which is the lowest original index
+                holder = tl.where(t > farthest, first + done + k, holder)
+                farthest = tl.maximum(t, farthest)
             else:
-                slot = k if STRATEGY == SEMIHARD else 0
-                near = tl.load(an + rows * SLOTS + slot, mask=is_row, other=float("inf"))
-                column = tl.load(chosen + rows * SLOTS + slot, mask=is_row, other=M)
-                column = tl.load(place + column, mask=column < M, other=0)
-            found = (near < float("inf")) & (near < t + bound)
-            kept, loss, slope = _one_positive(near[:, None], found[:, None], t, margin, low, high, GAP, SOFT)
-            pull = tl.sum(slope, axis=1)
-            _add_up(here, loss.to(tl.float64))
-            _add_up(here + 1, kept.to(tl.float64))
-            _add_up(here + 2, (kept & ((slope > 0) | SOFT)).to(tl.float64))
-            _add_up(here + 3, tl.where(kept, t[:, None], 0.0).to(tl.float64))
-            _add_up(here + 4, tl.where(kept, near[:, None], 0.0).to(tl.float64))
-            tl.store(slopes + rows * SLOTS + k, pull, mask=is_row)
-            if DIFFERENTIATE:
+                slope = _one_each(here, t, near, margin, low, high, bound, GAP, SOFT)
+                tl.store(slopes + rows * SLOTS + k, slope, mask=is_row)
                 if STRATEGY == HARD:
-                    hard_slope += pull
-                else:
-                    v_sum += _push_negatives(
-                        pull, near, column, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
+                    hard_slope += slope
+                elif DIFFERENTIATE:
+                    v_sum += _pull_one(
+                        -slope, near, column, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
                     )  # fmt: skip
-            tl.debug_barrier()  # what was added up and stored is there for the next to read
-        if DIFFERENTIATE:
+        tl.debug_barrier()
+        if DIFFERENTIATE and STRATEGY != BATCH_HARD:
             for left in range(begin, end, BN):
                 columns = (left + tl.arange(0, BN)).to(tl.int64)
                 slot, inside = _in_slots(columns, first, last, done, SLOTS)
@@ -643,12 +661,17 @@ def _mined_kernel(
                         slope, t, x, y, x_grad, column_sum, y_grad, rows, columns, N, M, D, METRIC, BD
                     )  # fmt: skip
             tl.debug_barrier()
-    if DIFFERENTIATE:
-        if STRATEGY == HARD:
-            near = tl.load(an + rows * SLOTS, mask=is_row, other=float("inf"))
-            column = tl.load(chosen + rows * SLOTS, mask=is_row, other=M)
-            column = tl.load(place + column, mask=column < M, other=0)
-            v_sum += _push_negatives(
-                hard_slope, near, column, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
+    if STRATEGY == HARD or STRATEGY == BATCH_HARD:  # noqa: SIM109
+        near, column = _nearest_found(an + rows * SLOTS, chosen + rows * SLOTS, place, is_row, M)
+        if STRATEGY == BATCH_HARD:
+            hard_slope = _one_each(here, farthest, near, margin, low, high, bound, GAP, SOFT)
+            if DIFFERENTIATE:
+                v_sum += _pull_one(
+                    hard_slope, farthest, holder, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
+                )  # fmt: skip
+        if DIFFERENTIATE:
+            v_sum += _pull_one(
+                -hard_slope, near, column, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
             )  # fmt: skip
+    if DIFFERENTIATE:
         tl.store(row_sum + rows, v_sum, mask=is_row)
