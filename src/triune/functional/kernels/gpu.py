@@ -330,7 +330,7 @@ def _add_product(into, v, of, rows, columns, row_count, column_count, D, ATOMIC:
         at, inside = into + rows[:, None] * D + w[None, :], (rows < row_count)[:, None] & (w < D)[None, :]
         product = tl.dot(v, b, input_precision="ieee")
         if ATOMIC:
-            tl.atomic_add(at, product, mask=inside)
+            tl.atomic_add(at, product, mask=inside, sem="relaxed")
         else:
             tl.store(at, tl.load(at, mask=inside, other=0.0) + product, mask=inside)
 
@@ -342,7 +342,7 @@ def _pull_positives(
     """Add what a tile of positives, at distances t, pulls with these slopes; Σ V of each anchor."""
     v = _v(slope, t, METRIC)
     _add_product(x_grad, v, y, rows, columns, N, M, D, False, BD)
-    tl.atomic_add(column_sum + columns, tl.sum(v, axis=0), mask=columns < M)
+    tl.atomic_add(column_sum + columns, tl.sum(v, axis=0), mask=columns < M, sem="relaxed")
     _add_product(y_grad, tl.trans(v), x, columns, rows, M, N, D, True, BD)
     return tl.sum(v, axis=1)
 
@@ -360,8 +360,8 @@ def _pull_one(
         at, there_at = rows[:, None] * D + w[None, :], columns[:, None] * D + w[None, :]
         a, b = tl.load(x + at, mask=inside, other=0.0), tl.load(y + there_at, mask=inside, other=0.0)
         tl.store(x_grad + at, tl.load(x_grad + at, mask=inside, other=0.0) + v[:, None] * b, mask=inside)
-        tl.atomic_add(y_grad + there_at, v[:, None] * a, mask=inside)
-    tl.atomic_add(column_sum + columns, v, mask=there)
+        tl.atomic_add(y_grad + there_at, v[:, None] * a, mask=inside, sem="relaxed")
+    tl.atomic_add(column_sum + columns, v, mask=there, sem="relaxed")
     return v
 
 
