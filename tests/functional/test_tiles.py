@@ -62,11 +62,8 @@ def assert_equal(counted, listed):
         assert counted.confusion_at(threshold) == listed.confusion_at(threshold)
     edges, matches, impostors = counted.histogram(20)
     assert (matches.sum(), impostors.sum()) == (listed.matches, listed.impostors)
-    inner = edges[1:-1]  # a score may lie within a rounding of an edge
-    slack = 1e-5 * max(1.0, abs(edges).max())
-    low = np.searchsorted(listed.impostor_scores, inner - slack)
-    high = np.searchsorted(listed.impostor_scores, inner + slack)
-    assert ((low <= np.cumsum(impostors)[:-1]) & (np.cumsum(impostors)[:-1] <= high)).all()
+    np.testing.assert_array_equal(impostors, np.histogram(listed.impostor_scores, edges)[0])
+    np.testing.assert_array_equal(matches, np.histogram(listed.match_scores, edges)[0])
     # Every corner is a point of the full curve, and the full curve has no point above the lines between corners.
     fpr, tpr, _ = listed.roc()
     corner_fpr, corner_tpr, corner_threshold = counted.roc()
@@ -177,6 +174,19 @@ def test_scores_tied_at_a_threshold_are_not_kept_by_the_million(monkeypatch):
     counted = verify_embeddings(x, y, metric="cosine", fprs=fprs)
     assert not counted.impostor.kept
     assert_equal(counted, from_scores(prepared.match_scores(), prepared.listed()))
+
+
+def test_bins_of_a_histogram_are_about_equal_where_only_matches_lie():
+    """Cells cover what impostor scores lie in; beyond, the count below each match score is known."""
+    g = np.random.default_rng(9)
+    y = np.repeat(np.arange(40), 5)
+    x = (g.normal(size=(40, 32))[y] + 0.5 * g.normal(size=(200, 32))).astype(np.float32)
+    counted, listed = both(x, y)
+    edges, matches, impostors = counted.histogram(40)
+    np.testing.assert_array_equal(impostors, np.histogram(listed.impostor_scores, edges)[0])
+    assert 35 <= len(impostors) <= 40
+    assert np.diff(edges).max() < 2 * (edges[-1] - edges[0]) / 40
+    assert (matches[-10:] > 0).all()
 
 
 def test_lost_scores_are_noticed(monkeypatch):

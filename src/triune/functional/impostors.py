@@ -40,7 +40,10 @@ class Impostors(Protocol):
         """Scores, ascending, that hold a corner of the ROC whose true-positive rate changes at ``knots``."""
 
     def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
-        """About ``bins`` equal bins from ``low`` to ``high``: edges ``(B + 1,)`` and counts ``(B,)`` int64."""
+        """About ``bins`` equal bins from ``low`` to ``high``: edges ``(B + 1,)`` and counts ``(B,)`` int64.
+
+        No score lies outside.
+        """
 
     def detached(self) -> "Impostors":
         """The same, holding no embeddings."""
@@ -189,16 +192,19 @@ class Counted:
         return np.unique(np.concatenate([[np.float32(self.lowest)], knots, np.nextafter(knots, np.float32(np.inf))]))
 
     def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
-        """About ``bins`` equal bins, each some of the fine ones; edges are exact to the rounding of a score."""
-        edges = self.bin_edges
-        first = int(np.searchsorted(edges[1:-1], low, side="right"))
-        last = int(np.searchsorted(edges[1:-1], high, side="left")) + 1
-        step = max(1, round((last - first) / bins))
-        places = np.append(np.arange(first, last, step), last)
-        counts = np.diff(np.concatenate([[0], np.cumsum(self.bin_counts)])[places])
-        wide = edges[places].astype(np.float64)
-        wide[0], wide[-1] = min(low, wide[0]), max(high, wide[-1])
-        return wide, counts
+        """About ``bins`` bins of about one width: each edge is the nearest score below which the count is known."""
+        wanted = np.linspace(low, high, bins + 1)[1:-1].astype(np.float32)
+        known = [(self.bin_edges[1:-1], np.cumsum(self.bin_counts)[:-1]), (self.knots, self.knots_below)]
+        for kept in self.kept:
+            inside = wanted[(kept.low <= wanted) & (wanted <= kept.high)]
+            known.append((inside, kept.below + np.searchsorted(kept.scores, inside)))
+        places, below = (np.concatenate(parts) for parts in zip(*known, strict=True))
+        places, first = np.unique(np.append(places, [-np.inf, np.inf]), return_index=True)
+        after = np.searchsorted(places, wanted)
+        chosen = np.unique(after - (wanted - places[after - 1] < places[after] - wanted))
+        chosen = chosen[(low < places[chosen]) & (places[chosen] < high)]
+        edges = np.concatenate([[low], places[chosen], [high]])
+        return edges, np.diff(np.concatenate([[0], below[first[chosen]], [self.count]]))
 
     def _counts(self, scores: Array, known: Array, side: str) -> Array:
         """Counts of impostors on one side of each score, some at a time, and what is not known by another visit."""
