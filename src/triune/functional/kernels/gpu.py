@@ -47,6 +47,8 @@ class Problem(NamedTuple):
     """The original index of each sorted anchor, (N,)."""
     order: Tensor
     """The original index of each sorted reference row, (M,)."""
+    place: Tensor
+    """The sorted row of each original reference row, (M,)."""
     metric: Metric
 
 
@@ -54,12 +56,35 @@ def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: 
     """A problem from float32 tensors that are not yet sorted by label; see the fields of :class:`Problem`."""
     anchors = start.argsort(stable=True)
     x, y = x.detach()[anchors].contiguous(), y.detach()[order].contiguous()
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(y), device=order.device))
     if len(y):
-        place = torch.empty_like(order).scatter_(0, order, torch.arange(len(y), device=order.device))
         own = torch.where(own >= 0, place[own.clamp_min(0)], -1)
-    return Problem(
-        x, y, x.square().sum(1), y.square().sum(1), start[anchors], stop[anchors], own[anchors], anchors, order, metric
-    )
+    norms = x.square().sum(1), y.square().sum(1)
+    return Problem(x, y, *norms, start[anchors], stop[anchors], own[anchors], anchors, order, place, metric)
+
+
+class Gradients(NamedTuple):
+    """What kernels add to: dX = Σ V ⊙ X − V·Y and dY = Σ Vᵀ ⊙ Y − Vᵀ·X, of sorted rows."""
+
+    row_sum: Tensor
+    """Σ V of each anchor, (N,)."""
+    x: Tensor
+    """V·Y, (N, D)."""
+    column_sum: Tensor
+    """Σ Vᵀ of each reference row, (M,)."""
+    y: Tensor
+    """Vᵀ·X, (M, D)."""
+
+    @classmethod
+    def zeros(cls, problem: Problem) -> "Gradients":
+        """Nothing added yet."""
+        return cls(*(torch.zeros_like(part) for part in (problem.x_norm, problem.x, problem.y_norm, problem.y)))
+
+    def complete(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """dX in the order that the anchors were given in, and dY sorted."""
+        x_grad = torch.empty_like(self.x)
+        x_grad[problem.anchors] = self.row_sum[:, None] * problem.x - self.x
+        return x_grad, self.column_sum[:, None] * problem.y - self.y
 
 
 def all_triplets(
@@ -71,12 +96,10 @@ def all_triplets(
     row_tiles, column_tiles = triton.cdiv(count, TILE_ROWS), triton.cdiv(len(y), TILE_COLUMNS)
     # Distances of positives: rows of the anchors, then some for each tile of columns, which may compute them anew.
     ap = torch.empty((row_tiles + column_tiles) * TILE_ROWS, SLOTS, device=device)
-    slopes = torch.empty(
-        count, SLOTS, device=device
-    )  # of a positive's distance: Σ over its negatives of the loss's slope
+    # Of a positive's distance: Σ over its negatives of the loss's slope.
+    slopes = torch.empty(count, SLOTS, device=device)
     mined = torch.empty_like(slopes) if gap is not None else slopes
-    row_sum, x_grad = torch.zeros_like(problem.x_norm), torch.zeros_like(x)
-    column_sum, y_grad = torch.zeros_like(problem.y_norm), torch.zeros_like(y)
+    gradients = Gradients.zeros(problem)
     partial = torch.zeros(max(row_tiles, 1), 5, dtype=torch.float64, device=device)
     low, high = (-torch.inf, torch.inf) if gap is None else gap
     options: dict[str, Any] = {
@@ -86,19 +109,15 @@ def all_triplets(
     inputs = (x, y, problem.x_norm, problem.y_norm, problem.start, problem.stop, problem.own, ap)
     if count and len(y):
         _anchor_kernel[(row_tiles,)](
-            *inputs, slopes, mined, row_sum, x_grad, column_sum, y_grad, partial, *rest, **options,
+            *inputs, slopes, mined, *gradients, partial, *rest, **options,
             DIFFERENTIATE=differentiate,
         )  # fmt: skip
         if differentiate:
-            _reference_kernel[(column_tiles,)](*inputs, column_sum, y_grad, *rest, **options)
+            _reference_kernel[(column_tiles,)](*inputs, *gradients[2:], *rest, **options)
     loss, triplets, active, positive_distance, negative_distance = partial.sum(0).unbind()
     active = triplets if margin == "soft" else active
     totals = torch.stack([loss, triplets, active, positive_distance, negative_distance])
-    if not differentiate:
-        return totals, None, None
-    sorted_grad = row_sum[:, None] * x - x_grad
-    x_grad[problem.anchors] = sorted_grad
-    return totals, x_grad, column_sum[:, None] * y - y_grad
+    return (totals, *gradients.complete(problem)) if differentiate else (totals, None, None)
 
 
 def mined_triplets(
@@ -116,30 +135,24 @@ def mined_triplets(
         strategy: which triplets.
         seed: of the random strategy's draws, int64 of one element on the device.
     """
-    x, y, order = problem.x, problem.y, problem.order
+    x, y = problem.x, problem.y
     count, device = len(x), x.device
     slots = torch.empty(3, count, SLOTS, device=device)  # of positives: distances, slopes, their negatives' distances
     chosen = torch.full((count, SLOTS), len(y), device=device)
-    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(y), device=device))
-    row_sum, x_grad = torch.zeros_like(problem.x_norm), torch.zeros_like(x)
-    column_sum, y_grad = torch.zeros_like(problem.y_norm), torch.zeros_like(y)
+    gradients = Gradients.zeros(problem)
     blocks = triton.cdiv(count, TILE_ROWS)
     partial = torch.zeros(max(blocks, 1), 5, dtype=torch.float64, device=device)
     low, high = (-torch.inf, torch.inf) if gap is None else gap
     bound = margin if strategy == "semihard" and not isinstance(margin, str) else torch.inf
     if count and len(y):
         _mined_kernel[(blocks,)](
-            *problem[:9], place, *slots, chosen, seed, row_sum, x_grad, column_sum, y_grad, partial,
+            *problem[:10], *slots, chosen, seed, *gradients, partial,
             count, len(y), x.shape[1], 0.0 if margin == "soft" else float(margin), float(low), float(high),
             float(bound), STRATEGY=STRATEGIES[strategy], METRIC=METRICS[problem.metric], GAP=gap is not None,
             SOFT=margin == "soft", SLOTS=SLOTS, DIFFERENTIATE=differentiate, **TILE,
         )  # fmt: skip
     totals = partial.sum(0)
-    if not differentiate:
-        return totals, None, None
-    sorted_grad = row_sum[:, None] * x - x_grad
-    x_grad[problem.anchors] = sorted_grad
-    return totals, x_grad, column_sum[:, None] * y - y_grad
+    return (totals, *gradients.complete(problem)) if differentiate else (totals, None, None)
 
 
 def mine(
