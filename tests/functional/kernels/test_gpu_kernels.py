@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 from interpreted import DEVICE, INTERPRETED, assert_passes_interpreted, needs_kernels, starts_the_interpreter
 
 pytest.importorskip("triton")
-INF = float("inf")
+KERNELS = ("_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel", "_mined_kernel")
 
 
 @starts_the_interpreter
@@ -229,7 +229,7 @@ def test_the_host_waits_for_nothing(on_triton, monkeypatch, mining):
             return operation(*args, **(kwargs or {}))
 
     x, labels = batch(70, 9)
-    for name in ("_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel", "_mined_kernel"):
+    for name in KERNELS:
         monkeypatch.setattr(gpu, name, Unwatched(getattr(gpu, name)))
     with Watch():
         triplet_loss(x, labels, mining=mining).loss.backward()
@@ -287,14 +287,12 @@ class Allocations(TorchDispatchMode):
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("mining", ["all", "hard", "batch_hard", "semihard", "random"])
-def test_what_is_allocated_is_linear_at_65536_without_a_gpu(monkeypatch, mining, metric):
+def test_what_is_allocated_is_linear_at_65536_without_a_gpu(on_triton, monkeypatch, mining, metric):
     """Loss and gradient of shapes alone: no B × B, nothing of the size of the largest class, nothing waited for."""
     from triune.functional.kernels import gpu
     from triune.functional.losses import triplet_sums
 
-    for module in ("losses", "triplets"):
-        monkeypatch.setattr(f"triune.functional.{module}.choose_path", lambda x, y: "triton")
-    for name in ("_anchor_kernel", "_reference_kernel", "_farthest_kernel", "_nearest_kernel", "_mined_kernel"):
+    for name in KERNELS:
         monkeypatch.setattr(gpu, name, NotLaunched())
     allocated = {}
     for count in (16384, 65536):

@@ -87,6 +87,16 @@ class Gradients(NamedTuple):
         return x_grad, self.column_sum[:, None] * problem.y - self.y
 
 
+def _settings(
+    problem: Problem, margin: float | str, gap: tuple[float, float] | None
+) -> tuple[tuple[int | float, ...], dict[str, Any]]:
+    """Sizes, margin and gap, and the constants, that the kernels of a loss are launched with."""
+    low, high = (-torch.inf, torch.inf) if gap is None else gap
+    sizes = len(problem.x), len(problem.y), problem.x.shape[1]
+    constants = {"METRIC": METRICS[problem.metric], "GAP": gap is not None, "SOFT": margin == "soft", "SLOTS": SLOTS}
+    return (*sizes, 0.0 if margin == "soft" else float(margin), float(low), float(high)), {**constants, **TILE}
+
+
 def all_triplets(
     problem: Problem, margin: float | str, gap: tuple[float, float] | None, differentiate: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -101,11 +111,7 @@ def all_triplets(
     mined = torch.empty_like(slopes) if gap is not None else slopes
     gradients = Gradients.zeros(problem)
     partial = torch.zeros(max(row_tiles, 1), 5, dtype=torch.float64, device=device)
-    low, high = (-torch.inf, torch.inf) if gap is None else gap
-    options: dict[str, Any] = {
-        "METRIC": METRICS[problem.metric], "GAP": gap is not None, "SOFT": margin == "soft", "SLOTS": SLOTS, **TILE
-    }  # fmt: skip
-    rest = (count, len(y), x.shape[1], 0.0 if margin == "soft" else float(margin), float(low), float(high))
+    rest, options = _settings(problem, margin, gap)
     inputs = (x, y, problem.x_norm, problem.y_norm, problem.start, problem.stop, problem.own, ap)
     if count and len(y):
         _anchor_kernel[(row_tiles,)](
@@ -135,21 +141,18 @@ def mined_triplets(
         strategy: which triplets.
         seed: of the random strategy's draws, int64 of one element on the device.
     """
-    x, y = problem.x, problem.y
-    count, device = len(x), x.device
+    y, count, device = problem.y, len(problem.x), problem.x.device
     slots = torch.empty(3, count, SLOTS, device=device)  # of positives: distances, slopes, their negatives' distances
     chosen = torch.full((count, SLOTS), len(y), device=device)
     gradients = Gradients.zeros(problem)
     blocks = triton.cdiv(count, TILE_ROWS)
     partial = torch.zeros(max(blocks, 1), 5, dtype=torch.float64, device=device)
-    low, high = (-torch.inf, torch.inf) if gap is None else gap
+    rest, options = _settings(problem, margin, gap)
     bound = margin if strategy == "semihard" and not isinstance(margin, str) else torch.inf
     if count and len(y):
         _mined_kernel[(blocks,)](
-            *problem[:10], *slots, chosen, seed, *gradients, partial,
-            count, len(y), x.shape[1], 0.0 if margin == "soft" else float(margin), float(low), float(high),
-            float(bound), STRATEGY=STRATEGIES[strategy], METRIC=METRICS[problem.metric], GAP=gap is not None,
-            SOFT=margin == "soft", SLOTS=SLOTS, DIFFERENTIATE=differentiate, **TILE,
+            *problem[:10], *slots, chosen, seed, *gradients, partial, *rest, float(bound), **options,
+            STRATEGY=STRATEGIES[strategy], DIFFERENTIATE=differentiate,
         )  # fmt: skip
     totals = partial.sum(0)
     return (totals, *gradients.complete(problem)) if differentiate else (totals, None, None)
