@@ -23,8 +23,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from triune.cached_gradients import grad_cache
-from triune.losses import TripletLoss
+from triune.losses.cached_gradients import grad_cache
+from triune.losses.triplet import TripletLoss
 
 LIMIT = 4 * 2**30
 PER_CLASS = 4

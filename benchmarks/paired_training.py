@@ -14,9 +14,9 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from torch import Tensor, nn
 
-from triune.evaluation.summary import summary
-from triune.training.settings import parse_train
-from triune.training.train import train_and_evaluate
+from triune.experiment import train_and_evaluate
+from triune.report.summary import summary
+from triune.run.parser import parse_train
 
 
 class PeerTriplets(nn.Module):

@@ -28,10 +28,10 @@ from statistics import median
 
 import torch
 
-from triune.functional import losses, triplets
-from triune.functional.kernels import choose_path
-from triune.functional.losses import triplet_loss
-from triune.functional.triplets import mine_triplets
+from triune.kernels import choose_path
+from triune.losses import mining as mining_module, triplet_sums
+from triune.losses.mining import mine_triplets
+from triune.losses.triplet import triplet_loss
 
 WIDTH = 128
 MARGIN = 0.2
@@ -231,12 +231,12 @@ def two_products(x: torch.Tensor) -> Callable[[], object]:
 def plain_torch(step: Callable[[], object]) -> Callable[[], object]:
     @contextmanager
     def only_torch():
-        for module in (losses, triplets):
+        for module in (triplet_sums, mining_module):
             module.choose_path = lambda x, y: "torch"
         try:
             yield
         finally:
-            for module in (losses, triplets):
+            for module in (triplet_sums, mining_module):
                 module.choose_path = choose_path
 
     def run() -> object:

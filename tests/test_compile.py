@@ -3,12 +3,10 @@
 import pytest
 import torch
 
-from triune.functional.distances import unit
-from triune.functional.losses import triplet_loss, triplet_margin_loss
-from triune.functional.pair_losses import _smooth_precision, _smooth_precision_opaque
-from triune.losses import TripletLoss
-from triune.pair_losses import PAIR_LOSSES
-from triune.proxy_losses import PROXY_LOSSES
+from triune.distances.embeddings import unit
+from triune.losses.average_precision import _smooth_precision, _smooth_precision_opaque
+from triune.losses.names import PAIR_LOSSES, PROXY_LOSSES
+from triune.losses.triplet import TripletLoss, triplet_loss, triplet_margin_loss
 
 STRATEGIES = ["all", "hard", "batch_hard", "semihard", "random"]
 CRITERIA = {
@@ -76,7 +74,7 @@ def test_the_functions_compile_too():
 
 
 def test_the_opaque_average_precision_is_the_one_that_is_differentiated(monkeypatch):
-    monkeypatch.setattr("triune.functional.pair_losses.BLOCK_CELLS", 300)  # several blocks
+    monkeypatch.setattr("triune.losses.pairs.BLOCK_CELLS", 300)  # several blocks
     x, labels = batch(17)
     s = (unit(x.detach().double()) @ unit(x.detach().double()).T / 0.1).requires_grad_()
     positive = (labels[:, None] == labels) & ~torch.eye(17, dtype=bool)

@@ -13,11 +13,11 @@ import torch.multiprocessing as mp
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
 
-from triune.functional import tiles
-from triune.functional.neighbours import retrieval_metrics
-from triune.functional.pairs import verify_embeddings
-from triune.functional.tiles import PairTiles
 from triune.metrics import RetrievalMetric, VerificationMetric
+from triune.pairs import tiles
+from triune.pairs.tiles import PairTiles
+from triune.retrieval.metrics import retrieval_metrics
+from triune.verification.all_pairs import verify_embeddings
 
 
 def items(count=48, seed=0):

@@ -13,8 +13,8 @@ from scipy.stats import norm
 from sklearn.metrics import det_curve, roc_curve
 
 from triune import plots
-from triune.functional.roc import verify_scores
 from triune.plots import plot_cmc, plot_det, plot_embedding_map, plot_roc, plot_score_histograms
+from triune.verification.roc import verify_scores
 
 
 def scored(separation=1.5, count=400, seed=0):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from triune.losses import TripletLoss
-from triune.miners import TripletMiner
+from triune.losses.mining import TripletMiner
+from triune.losses.triplet import TripletLoss
 
 pml = pytest.importorskip("pytorch_metric_learning")
 from pytorch_metric_learning import losses, miners, reducers  # noqa: E402

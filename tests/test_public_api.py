@@ -20,8 +20,15 @@ def test_every_public_name_is_there_and_documented(name):
     assert name == "__version__" or (value.__doc__ or "").strip()
 
 
-def test_every_home_is_public_and_every_public_name_has_a_home():
-    assert set(triune._HOMES) == set(triune.__all__) - {"__version__"}
+@pytest.mark.parametrize("name", triune.losses.__all__)
+def test_every_loss_is_there_by_importing_triune_alone_and_documented(name):
+    value = getattr(triune.losses, name)
+    assert (value.__doc__ or "").strip()
+
+
+def test_every_loss_of_the_command_line_is_public():
+    for kind in (*triune.losses.PAIR_LOSSES.values(), *triune.losses.PROXY_LOSSES.values()):
+        assert getattr(triune.losses, kind.__name__) is kind
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -31,6 +38,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_no_public_name_is_also_a_module():
     """A module that is imported becomes an attribute of its package, and would take the name's place."""
-    folder = Path(triune.__file__).parent
-    modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert modules.isdisjoint(set(triune.__all__) - {"__version__"})
+    for package, namespaces in ((triune, {"losses", "metrics", "plots"}), (triune.losses, set())):
+        folder = Path(package.__file__).parent
+        modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+        assert modules & set(package.__all__) == namespaces

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from triune._version import __version__
 from triune.errors import InputError
 
-DEMO_FLAGS = ("--config", str(Path(__file__).parent / "training" / "demo.yaml"))
+DEMO_FLAGS = ("--config", str(Path(__file__).parent / "run" / "demo.yaml"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}", 2)
     if name == "evaluate" and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from triune.processes import together
+        from triune.parallel.command import run_in_processes
 
-        return together(lambda: _run(name, rest))
+        return run_in_processes(lambda: _run(name, rest))
     return _run(name, rest)
 
 
@@ -62,12 +62,12 @@ def demo(arguments: list[str]) -> int:
 
 def train(arguments: list[str], prog: str = "triune train") -> int:
     """Train on a table, a folder or a named data set; evaluate and report."""
-    from triune.training.settings import parse_train
+    from triune.run.parser import parse_train
 
     config = parse_train(arguments, prog)
-    from triune.evaluation.report import write_report
-    from triune.evaluation.summary import summary
-    from triune.training.train import train_and_evaluate
+    from triune.experiment import train_and_evaluate
+    from triune.report.page import write_report
+    from triune.report.summary import summary
 
     run, metrics = train_and_evaluate(config)
     report = write_report(run)
@@ -104,11 +104,11 @@ def evaluate(arguments: list[str]) -> int:
     asked = [options.run is not None, options.embeddings is not None, options.scores is not None]
     if sum(asked) != 1:
         raise InputError("name one thing to evaluate: a RUN, or --embeddings with --labels, or --scores")
-    from triune.evaluation.summary import summary
-    from triune.processes import is_first, sharing
+    from triune.parallel.command import is_first, sharing
+    from triune.report.summary import summary
 
     if options.run is not None:
-        from triune.evaluation.evaluate import evaluate_again
+        from triune.evaluation.judge_run import evaluate_again
 
         metrics = evaluate_again(options.run, options.data, sharing())
         if is_first():
@@ -130,8 +130,9 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--templates needs --embeddings, with --labels or --pairs")
     if options.resamples < 0 or not 0 < options.level < 1:
         raise InputError("--resamples is a whole number from 0 on, --level a share between 0 and 1")
-    from triune.evaluation import embeddings as judge
-    from triune.processes import is_first, sharing
+    from triune.evaluation import judge_files as judge
+    from triune.evaluation.freed_memory import return_large_arrays
+    from triune.parallel.command import is_first, sharing
 
     if options.scores is not None:
         found = judge.evaluate_scores(options.scores)
@@ -142,7 +143,7 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
     elif options.labels is None:
         raise InputError("--embeddings needs --labels, one label for each row, or --pairs, a list of pairs")
     else:
-        judge.return_large_arrays()
+        return_large_arrays()
         found = judge.evaluate_embeddings(
             options.embeddings,
             options.labels,
@@ -160,7 +161,7 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
         return found.metrics
     output = options.output or Path("runs") / f"evaluate-{found.metrics['name']}"
     _write_report(output, found.metrics)
-    from triune.evaluation.figure_files import write_figures
+    from triune.report.figure_files import write_figures
 
     write_figures(output / "figures", found, options.seed)
     print(f"figures {output / 'figures'}", file=sys.stderr)
@@ -168,8 +169,8 @@ def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write_report(folder: Path, metrics: dict[str, Any]) -> None:
-    from triune.evaluation.report import write_report
     from triune.files import write_json
+    from triune.report.page import write_report
 
     write_json(folder / "metrics.json", metrics)
     print(f"report  {write_report(folder)}", file=sys.stderr)
@@ -203,7 +204,7 @@ def report(arguments: list[str]) -> int:
     parser = _parser("report", report.__doc__)
     parser.add_argument("run", type=Path, help="a run folder")
     options = parser.parse_args(arguments)
-    from triune.evaluation.report import write_report
+    from triune.report.page import write_report
 
     print(write_report(options.run))
     return 0

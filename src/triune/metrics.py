@@ -15,11 +15,10 @@ from torch.distributed import ProcessGroup
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from triune.functional.distances import Embeddings, as_embeddings, check_metric
-from triune.functional.distances import Metric as Distance
-from triune.functional.labels import Labels, encode_labels
-from triune.functional.neighbours import retrieval_metrics
-from triune.functional.pairs import verify_embeddings
+from triune.distances.embeddings import Embeddings, Metric as Distance, as_embeddings, check_metric
+from triune.labels import Labels, encode_labels
+from triune.retrieval.metrics import retrieval_metrics
+from triune.verification.all_pairs import verify_embeddings
 
 
 class _EpochMetric(Metric):
@@ -109,7 +108,7 @@ class _EpochMetric(Metric):
 class VerificationMetric(_EpochMetric):
     """``auc``, ``eer`` and ``tpr_at_fpr_X`` over all pairs of an epoch's embeddings, and those of all processes.
 
-    The figures are those of :func:`~triune.functional.pairs.verify_embeddings`. In a Lightning loop, call
+    The figures are those of :func:`~triune.verification.all_pairs.verify_embeddings`. In a Lightning loop, call
     ``metric.update(embeddings, labels)`` in ``validation_step``, and at the end of the epoch
     ``self.log_dict(metric.compute())`` and ``metric.reset()``. Over several processes each must have been given a
     batch; they share the pairs of all. Padding by a sampler repeats items, and a repeated item matches itself: let the
@@ -157,7 +156,7 @@ class VerificationMetric(_EpochMetric):
 class RetrievalMetric(_EpochMetric):
     """``recall_at_K``, ``precision_at_K``, ``r_precision``, ``map_at_r`` and ``mrr``, each item a query for the others.
 
-    The figures are those of :func:`~triune.functional.neighbours.retrieval_metrics`; use, memory and the rest as
+    The figures are those of :func:`~triune.retrieval.metrics.retrieval_metrics`; use, memory and the rest as
     :class:`VerificationMetric`.
 
     >>> metric = RetrievalMetric(ks=(1,))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from triune.functional.distances import Embeddings
-from triune.functional.labels import Labels
-from triune.functional.roc import Verification
+from triune.distances.embeddings import Embeddings
+from triune.labels import Labels
+from triune.verification.roc import Verification
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 import torch
 
 from triune.data.collage import add_collages
-from triune.data.images import Batch
+from triune.data.dataset import Batch
 
 
 def batch(identities=(0, 0, 1, 1, 2, 2, -1), side=4):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from triune.data.pair_lists import read_pairs
-from triune.data.table import DataError
+from triune.data.problems import DataError
 from triune.errors import InputError
 
 

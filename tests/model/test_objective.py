@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from triune.losses import TripletLoss
+from triune.losses.triplet import TripletLoss
 from triune.model.network import Prediction
 from triune.model.objective import MultiTaskObjective, Targets, gradient_norms
 

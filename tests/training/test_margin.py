@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
-from test_train import TINY, write_items
 
+from training.test_train import TINY, write_items
 from triune.cli import main
-from triune.functional.losses import TripletOutcome
-from triune.losses import TripletLoss
+from triune.losses.triplet import TripletLoss
+from triune.losses.triplet_sums import TripletOutcome
 from triune.model.objective import MultiTaskObjective
-from triune.training.config import OptimizerConfig
+from triune.run.settings import OptimizerConfig
 from triune.training.module import TrainingModule, pooled
 
 

@@ -5,17 +5,17 @@ import json
 import pytest
 import torch
 from pytorch_metric_learning import losses as peer
-from test_train import TINY, write_items
 
+from training.test_train import TINY, write_items
 from triune.cli import main
 from triune.errors import InputError
-from triune.losses import TripletLoss
-from triune.memory import CrossBatchMemory
-from triune.pair_losses import PAIR_LOSSES, SupConLoss
-from triune.proxy_losses import PROXY_LOSSES, ArcFaceLoss
-from triune.training.datamodule import ItemData
+from triune.losses.memory import CrossBatchMemory
+from triune.losses.names import PAIR_LOSSES, PROXY_LOSSES, ArcFaceLoss
+from triune.losses.softmax import SupConLoss
+from triune.losses.triplet import TripletLoss
+from triune.run.loaders import ItemData
+from triune.run.parser import parse_train
 from triune.training.metric_loss import metric_loss
-from triune.training.settings import parse_train
 from triune.training.train import class_names, load_items
 
 

@@ -15,10 +15,11 @@ from PIL import Image
 from conftest import torchrun
 from triune.cli import main
 from triune.errors import InputError
-from triune.training.datamodule import ItemData
-from triune.training.run import load_model, new_run_folder
-from triune.training.settings import parse_train
-from triune.training.train import class_names, fit, load_items, run_folder, train_and_evaluate
+from triune.experiment import train_and_evaluate
+from triune.run.folder import load_model, new_run_folder
+from triune.run.loaders import ItemData
+from triune.run.parser import parse_train
+from triune.training.train import class_names, fit, load_items, run_folder
 
 TINY = [
     *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
@@ -115,8 +116,8 @@ def test_every_step_is_in_the_history(finished):
 def test_the_saved_network_gives_the_saved_embeddings(finished):
     model, card = load_model(finished)
     frame = polars.read_parquet(finished / "embeddings.parquet")
+    from triune.data.dataset import as_input
     from triune.data.decode import read_image
-    from triune.data.images import as_input
 
     images = torch.stack([as_input(read_image(p, 3, (32, 32))) for p in frame["image"][:5]])
     with torch.inference_mode():
@@ -277,7 +278,7 @@ def test_a_damaged_model_file_says_so(finished, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(table, tmp_path, monkeypatch):
-    from triune.losses import TripletLoss
+    from triune.losses.triplet import TripletLoss
 
     monkeypatch.setattr(TripletLoss, "outcome", lambda self, e, y, *a, **k: _broken(self, e, y))
     with pytest.raises(InputError, match=r"step 0: the loss is not finite .*triplet nan.*items"):
@@ -285,7 +286,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(table, tmp_
 
 
 def _broken(loss, embeddings, labels):
-    from triune.functional.losses import triplet_loss
+    from triune.losses.triplet import triplet_loss
 
     outcome = triplet_loss(embeddings, labels)
     return outcome._replace(loss=outcome.loss * float("nan"))

@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from triune.errors import InputError
-from triune.functional.labels import Labels, encode_labels
+from triune.labels import Labels, encode_labels
 
 
 class ClassBalancedBatchSampler(Sampler[list[int]]):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from triune.data.images import Batch
+from triune.data.dataset import Batch
 
 
 def add_collages(batch: Batch, identities: int, images: int, seed: int = 0) -> Batch:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from triune.data.decode import Array
-from triune.data.table import DataError, Problem
+from triune.data.problems import DataError, Problem
 from triune.errors import InputError
 
 _YES_NO = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}

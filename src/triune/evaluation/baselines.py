@@ -8,9 +8,9 @@ import torch
 from torch.distributed import ProcessGroup
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from triune.data.images import Batch, ItemDataset
-from triune.functional.divided import in_order, own_blocks
+from triune.data.dataset import Batch, ItemDataset
 from triune.model.network import MultiTaskModel
+from triune.parallel.divide import gather_in_order, own_blocks
 
 PIXEL_SIDE = 32
 
@@ -21,7 +21,7 @@ def pixel_embeddings(
     """Each image shrunk to 32 x 32, less its own mean, at unit length: ``(N, C * 1024)`` float32."""
     own = own_blocks(range(len(dataset)), divide_over)
     rows = [adaptive_avg_pool2d(dataset.stored(i)[0].float(), PIXEL_SIDE).flatten().numpy() for i in own]
-    pixels = torch.from_numpy(np.stack(in_order(rows, divide_over)))
+    pixels = torch.from_numpy(np.stack(gather_in_order(rows, divide_over)))
     return normalize(pixels - pixels.mean(dim=1, keepdim=True), dim=1).numpy()
 
 
@@ -41,4 +41,4 @@ def backbone_embeddings(
     for batch in batches:
         deepest = model.features(batch.images.to(device))[-1]
         rows.append(normalize(deepest.float().mean(dim=(2, 3)), dim=1).cpu().numpy())
-    return np.concatenate(in_order(rows, divide_over))
+    return np.concatenate(gather_in_order(rows, divide_over))

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from torch.distributed import ProcessGroup
 
-from triune.functional.distances import Embeddings, Metric
-from triune.functional.neighbours import RetrievalMetrics, retrieval_metrics
-from triune.functional.pairs import verify_embeddings
-from triune.functional.roc import Verification
-from triune.functional.thresholds import fit_threshold
+from triune.distances.embeddings import Embeddings, Metric
+from triune.retrieval.metrics import RetrievalMetrics, retrieval_metrics
+from triune.verification.all_pairs import verify_embeddings, why_not_verifiable
+from triune.verification.roc import Verification
+from triune.verification.thresholds import fit_threshold
 
 Array = np.ndarray[Any, Any]
 
@@ -184,16 +184,14 @@ def mask_measures(confusion: Array, masked: int, split: str) -> dict[str, Any]:
     }
 
 
-def why_not_verifiable(identities: Array) -> str | None:
-    """Why these items make no verification task, or ``None`` where they do."""
-    counts = np.unique(identities, return_counts=True)[1]
-    if len(counts) < 2:
-        return f"{len(counts)} identities: at least two are needed for a non-matching pair"
-    if counts.max() < 2:
-        return "every identity has a single image: a matching pair needs two"
-    return None
-
-
 def _list(values: Any) -> list[float]:
     converted: list[float] = np.asarray(values).tolist()
     return converted
+
+
+NAMES = {
+    "trained": "this model",
+    "pixels": "raw pixels",
+    "untrained": "untrained backbone",
+    "pretrained": "pretrained backbone",
+}

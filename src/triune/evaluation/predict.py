@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 from torchmetrics.classification import BinaryConfusionMatrix, MulticlassConfusionMatrix
 
-from triune.data.images import Batch
-from triune.functional.divided import everyones, in_order
+from triune.data.dataset import Batch
 from triune.model.network import MultiTaskModel
-from triune.processes import read_by_all
+from triune.parallel.command import read_by_all
+from triune.parallel.divide import all_gather, gather_in_order
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -47,13 +47,13 @@ def predict(
     """
     # Where one process cannot read an image the others must not wait for what it predicts.
     embeddings, classes, counted, masked = read_by_all(lambda: _own(model, batches, device, progress), divide_over)
-    rows, predicted = in_order(embeddings, divide_over), in_order(classes, divide_over)
-    confusions = everyones(counted, divide_over)
+    rows, predicted = gather_in_order(embeddings, divide_over), gather_in_order(classes, divide_over)
+    confusions = all_gather(counted, divide_over)
     return Predictions(
         embeddings=np.concatenate(rows) if rows else None,
         classes=np.concatenate(predicted) if predicted else None,
         mask_confusion=np.sum(confusions, axis=0) if confusions else None,
-        masked=sum(everyones([masked], divide_over)),
+        masked=sum(all_gather([masked], divide_over)),
     )
 
 

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from triune.data.dataset import as_input
 from triune.data.decode import read_image
-from triune.data.images import as_input
+from triune.distances.embeddings import Metric
+from triune.distances.pairwise import paired_distance
 from triune.errors import InputError
-from triune.functional.distances import Metric, paired_distance
-from triune.training.run import load_model, read_json
+from triune.run.folder import load_model, read_json
 
 
 class Verdict(NamedTuple):

@@ -5,12 +5,11 @@ from typing import Any
 
 from torch import nn
 
-from triune.distributed import DistributedTripletLoss, JoinedLoss
 from triune.errors import InputError
-from triune.memory import CrossBatchMemory
-from triune.pair_losses import PAIR_LOSSES
-from triune.proxy_losses import PROXY_LOSSES
-from triune.training.config import TrainConfig
+from triune.losses.joined import DistributedTripletLoss, JoinedLoss
+from triune.losses.memory import CrossBatchMemory
+from triune.losses.names import PAIR_LOSSES, PROXY_LOSSES
+from triune.run.settings import TrainConfig
 
 PEER = "pml:"
 FIRST_MARGIN = 0.2

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from triune.data.batches import ClassBalancedBatchSampler
-from triune.data.images import Batch
+from triune.data.dataset import Batch
 from triune.errors import InputError
-from triune.functional.losses import TripletOutcome
-from triune.functional.margins import diagnose, suggest_margin
-from triune.functional.pairs import verify_embeddings
-from triune.losses import TripletLoss
-from triune.memory import CrossBatchMemory
+from triune.losses.margin_choice import diagnose, suggest_margin
+from triune.losses.memory import CrossBatchMemory
+from triune.losses.triplet import TripletLoss
+from triune.losses.triplet_sums import TripletOutcome
 from triune.model.network import MultiTaskModel
 from triune.model.objective import LossTerms, MultiTaskObjective, Targets
-from triune.training.config import Metric, OptimizerConfig
+from triune.run.settings import Metric, OptimizerConfig
+from triune.verification.all_pairs import verify_embeddings
 
 MOSTLY = 0.95
 """Share of an epoch's batches without any triplet from which training is said to have stopped teaching."""

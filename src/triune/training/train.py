@@ -1,4 +1,4 @@
-"""From settings to a trained run folder: data, network, loop; evaluation and report follow."""
+"""From settings to a trained network in a run folder."""
 
 import logging
 import sys
@@ -11,51 +11,24 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    EMAWeightAveraging,
-    ModelCheckpoint,
-    TQDMProgressBar,
-)
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
-from triune.data.sources import load_source
-from triune.data.table import DataError, ItemTable, check_table
+from triune.data.checks import check_table
+from triune.data.items import ItemTable
+from triune.data.problems import DataError
+from triune.data.sources.named import load_source
 from triune.errors import InputError
-from triune.evaluation.evaluate import evaluate_run
-from triune.evaluation.measures import why_not_verifiable
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
+from triune.run.folder import ModelCard, new_run_folder, save_config, save_model
+from triune.run.loaders import ItemData
+from triune.run.settings import TrainConfig
 from triune.training.callbacks import EpochLines, History, WholeCheckpoints
-from triune.training.config import TrainConfig
-from triune.training.datamodule import ItemData
 from triune.training.metric_loss import metric_loss
 from triune.training.module import TrainingModule, triplet_loss_of
-from triune.training.run import ModelCard, new_run_folder, save_config, save_model
-
-
-def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) -> tuple[Path, dict[str, Any]]:
-    """Train, then judge the best network on the held-out items.
-
-    Args:
-        config: the settings.
-        criterion: a metric loss called as ``criterion(embeddings, labels)``, of any library, in place of the triplet
-            loss that the settings describe.
-
-    Returns:
-        The run folder and the content of its ``metrics.json``.
-
-    Raises:
-        InputError: the data or the settings cannot be used; a :class:`DataError` lists every problem of the table.
-    """
-    table = load_items(config)
-    data = ItemData(table, config, class_names(table))
-    run = run_folder(config)
-    facts = fit(config, data, run, criterion)
-    print("evaluating …", file=sys.stderr, flush=True)
-    return run, evaluate_run(run, config, data, facts)
+from triune.verification.all_pairs import why_not_verifiable
 
 
 def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | None = None) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+from . import losses as losses, metrics as metrics, plots as plots
+from ._version import __version__ as __version__
+from .data.batches import ClassBalancedBatchSampler as ClassBalancedBatchSampler
+from .distances.embeddings import check_finite as check_finite
+from .distances.pairwise import paired_distance as paired_distance, pairwise_distance as pairwise_distance
+from .errors import InputError as InputError
+from .losses.cached_gradients import grad_cache as grad_cache
+from .losses.joined import DistributedTripletLoss as DistributedTripletLoss, JoinedLoss as JoinedLoss
+from .losses.margin_choice import diagnose as diagnose, suggest_margin as suggest_margin
+from .losses.memory import CrossBatchMemory as CrossBatchMemory
+from .losses.mining import TripletMiner as TripletMiner, Triplets as Triplets, mine_triplets as mine_triplets
+from .losses.triplet import (
+    TripletLoss as TripletLoss,
+    triplet_loss as triplet_loss,
+    triplet_margin_loss as triplet_margin_loss,
+)
+from .losses.triplet_sums import TripletOutcome as TripletOutcome
+from .model.network import MultiTaskModel as MultiTaskModel, Prediction as Prediction
+from .model.objective import LossTerms as LossTerms, MultiTaskObjective as MultiTaskObjective, Targets as Targets
+from .recognition.clustering import clustering_quality as clustering_quality
+from .recognition.few_shot import few_shot as few_shot
+from .retrieval.metrics import (
+    RetrievalMetrics as RetrievalMetrics,
+    retrieval_metrics as retrieval_metrics,
+    retrieval_per_query as retrieval_per_query,
+)
+from .retrieval.neighbours import top_k as top_k
+from .verification.all_pairs import verify_embeddings as verify_embeddings
+from .verification.bootstrap import (
+    bootstrap_verification as bootstrap_verification,
+    compare_verification as compare_verification,
+)
+from .verification.conditions import rates_by_condition as rates_by_condition
+from .verification.roc import Confusion as Confusion, Verification as Verification, verify_scores as verify_scores
+from .verification.thresholds import Threshold as Threshold, fit_threshold as fit_threshold

@@ -1,0 +1,84 @@
+"""What the sources share: files written once into the cache, downloads, and the splits of published sets."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from triune.data.decode import IMAGE_SUFFIXES, Array
+from triune.data.items import ItemTable
+from triune.errors import InputError
+
+
+def with_holdout(table: ItemTable, share: float = 0.15) -> ItemTable:
+    """Mark a data set's own splits as open-set, with part of the training images set aside for the class head."""
+    splits = np.array(table.frame["split"].to_list(), dtype=object)
+    names = np.array(table.frame["identity"].to_list(), dtype=object)
+    generator = np.random.default_rng(0)
+    for name in sorted(set(names[splits == "train"])):
+        places = np.flatnonzero((names == name) & (splits == "train"))
+        splits[generator.permutation(places)[: round(share * len(places))]] = "holdout"
+    frame = table.frame.with_columns(pl.Series("split", splits.tolist(), pl.String))
+    return replace(table, frame=frame, split_kind="open-set", notes=())
+
+
+def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """``folder``, filled by ``write`` if it is not there yet; whole or not at all, whoever else writes it, too."""
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise InputError(f"{folder.parent} cannot be written ({error}): set TRIUNE_CACHE to one that can") from error
+    try:
+        write(temporary)
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def download(fetch: Callable[[], object], name: str, otherwise: str) -> None:
+    """Fetch a data set; where that fails, say so and what to do ``otherwise``."""
+    try:
+        fetch()
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name} is not there and could not be downloaded ({reason}): {otherwise}") from error
+
+
+def save_png(pixels: Array, path: Path) -> None:
+    """Write an image; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, compress_level=1)
+
+
+def read_text(path: Path) -> str:
+    """The text of a data set's own list."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): unpack the data set again") from error
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted; hidden ones left out."""
+    return sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images in a folder, sorted; hidden ones left out."""
+    return sorted(
+        part for part in folder.iterdir() if part.suffix.lower() in IMAGE_SUFFIXES and not part.name.startswith(".")
+    )

@@ -1,0 +1,88 @@
+"""Where items come from: a table, a folder of images, or the name of a data set."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from triune.data.items import ItemTable, SplitKind, read_table
+from triune.data.problems import DataError
+from triune.data.sources.digits import digits
+from triune.data.sources.folder import image_folder
+from triune.data.sources.lfw import lfw
+from triune.data.sources.omniglot import omniglot
+from triune.data.sources.oxford_pets import oxford_pets
+from triune.data.splits import assign_splits, complete_splits
+from triune.errors import InputError
+
+Split: TypeAlias = Literal["auto", "open-set", "closed-set"]
+
+
+NAMES = ("digits", "omniglot", "oxford-pets", "lfw")
+
+
+def load_source(
+    data: str | Path,
+    *,
+    root: Path | None = None,
+    split: Split = "auto",
+    seed: int = 0,
+    cache: Path | None = None,
+) -> ItemTable:
+    """The table of a data set, with every row in a split.
+
+    Args:
+        data: ``digits``, ``omniglot``, ``oxford-pets`` or ``lfw``; a .csv or .parquet table; or a folder of
+            images.
+        root: where the archives or downloads of a named data set lie; a folder in the cache where not given.
+        split: "auto" takes the splits that the table, the folders or the data set bring, and splits open-set
+            where they bring none; the other two always split anew.
+        seed: of the splits.
+        cache: where images and masks are written that a data set does not have as files; ``$TRIUNE_CACHE`` or
+            ``~/.cache/triune`` where not given. They are written once, whole or not at all.
+
+    Returns:
+        The table. What was wrong with its rows, or kept it from being split, is in ``problems``:
+        :func:`~triune.data.checks.check_table` lists it with everything else. Always call it before training.
+
+    Raises:
+        InputError: there is no such data set, table or folder, or its files are not there.
+    """
+    kept = cache or default_cache()
+    if data == "digits":
+        table = digits(kept)
+    elif data == "omniglot":
+        table = omniglot(root or kept / "omniglot", kept)
+    elif data == "oxford-pets":
+        table = oxford_pets(root or kept / "oxford-pets", kept)
+    elif data == "lfw":
+        table = lfw(root or kept / "lfw")
+    elif Path(data).is_dir():
+        table = image_folder(Path(data))
+    elif Path(data).suffix or Path(data).exists():
+        table = read_table(data)
+    else:
+        raise InputError(
+            f"{data} is no data set, table or folder: name one of {', '.join(NAMES)}, "
+            "a .csv or .parquet file, or a folder of images"
+        )
+    try:
+        return _with_splits(table, split, seed)
+    except DataError as error:
+        return replace(table, problems=(*table.problems, *error.problems))
+
+
+def default_cache() -> Path:
+    """``$TRIUNE_CACHE``, else ``triune`` in the user's cache folder."""
+    if "TRIUNE_CACHE" in os.environ:
+        return Path(os.environ["TRIUNE_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triune"
+
+
+def _with_splits(table: ItemTable, split: Split, seed: int) -> ItemTable:
+    if split == "auto" and table.has_split:
+        return complete_splits(table, seed)
+    kind: SplitKind = "closed-set" if split == "closed-set" else "open-set"
+    if split == "open-set" and table.split_kind == "open-set":
+        return table
+    return assign_splits(table, kind, seed=seed)

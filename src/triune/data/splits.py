@@ -1,0 +1,192 @@
+"""Splits of a table: identities or images shared out over train, validation and test."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from triune.data.checks import rows_by_name
+from triune.data.items import ItemTable, SplitKind
+from triune.data.problems import DataError, Problem
+
+
+def assign_splits(
+    table: ItemTable,
+    kind: SplitKind = "open-set",
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    holdout: float = 0.15,
+) -> ItemTable:
+    """Share the items out among train, val and test; whatever split the table had is replaced.
+
+    Open-set: by identity, so that no identity of val or test occurs in train, evenly over the classes where
+    classes hold several identities. Where the test classes are then never trained on, ``holdout`` is that
+    share of each training identity's images, set aside to measure the class head on. Closed-set: by image,
+    every identity in all three as far as its images go, at least two of them in train. Items without an
+    identity are shared out by image. The same table, arguments and seed give the same splits on every
+    machine.
+
+    Args:
+        table: the items.
+        kind: which of the two.
+        fractions: of train, val and test; they sum to 1.
+        seed: of the draw.
+        holdout: share of the images of a training identity; at least two stay in train; 0 for none.
+
+    Raises:
+        DataError: too few identities (open-set) or images (closed-set) for the three splits.
+        ValueError: the fractions are no fractions.
+    """
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(
+            f"fractions are {fractions}: three positive shares (train, val, test) that sum to 1 are needed"
+        )
+    if not 0 <= holdout < 1:
+        raise ValueError(f"holdout is {holdout}: a share from 0 to below 1 is needed")
+    generator = np.random.default_rng(seed)
+    frame = table.frame
+    splits = np.full(len(frame), "train", dtype=object)
+    labels = frame["label"].to_list()
+    members = rows_by_name(frame["identity"].to_list())
+    nameless = rows_by_name(
+        [label or "" if identity is None else None for label, identity in zip(labels, frame["identity"].to_list())]
+    )
+    if kind == "open-set":
+        classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
+        shares = _share_identities(table, members, classes, fractions, generator) if members else {}
+        for name, split in shares.items():
+            splits[members[name]] = split
+        _share_images(splits, nameless, fractions, generator)
+        trained = {labels[i] for i in np.flatnonzero(splits == "train")} - {None}
+        tested = {labels[i] for i in np.flatnonzero(splits == "test")} - {None}
+        if holdout and tested and not tested & trained:
+            for places in members.values():
+                if splits[places[0]] == "train":
+                    count = min(round(holdout * len(places)), len(places) - 2)
+                    splits[generator.permutation(places)[: max(count, 0)]] = "holdout"
+    else:
+        _share_images(splits, members, fractions, generator)
+        _share_images(splits, nameless, fractions, generator)
+        _require_pairs(table, members, splits)
+    divided = frame.with_columns(pl.Series("split", splits.tolist(), pl.String))
+    return replace(table, frame=divided, split_kind=kind)
+
+
+def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2) -> ItemTable:
+    """Give a table with splits of its own the val or test split it lacks, by identity; noting what was done.
+
+    Without val, a ``share`` of the training identities becomes val. Without test, half of the val identities
+    become test, since a threshold cannot be judged on the images it was set on.
+
+    Raises:
+        DataError: there is no train split, or too few identities to take from.
+    """
+    frame = table.frame
+    here = set(frame["split"].drop_nulls().to_list())
+    if "train" not in here:
+        problem = f"no row has the split train (there are: {', '.join(sorted(here))})"
+        raise DataError([Problem(table.source, None, "split", problem, "mark the rows to train on with train")])
+    generator = np.random.default_rng(seed)
+    notes = list(table.notes)
+    names, labels = frame["identity"].to_list(), frame["label"].to_list()
+    splits = np.array(frame["split"].to_list(), dtype=object)
+    for lacking, giving, part in (("val", "train", share), ("test", "val", 0.5)):
+        if (splits == lacking).any():
+            continue
+        giver = giving if lacking == "test" or "test" in here else "train"
+        members = rows_by_name([n if s == giver else None for n, s in zip(names, splits)])
+        paired = [name for name, places in members.items() if len(places) >= 2]
+        count = max(2, round(part * len(members)))
+        if len(members) - count < 2 or len(paired) < 2:
+            problem = f"the split {lacking} is missing, and {giver} has {len(members)} identities, too few to share"
+            remedy = f"mark the rows of at least two identities as {lacking}"
+            raise DataError([Problem(table.source, None, "split", problem, remedy)])
+        classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
+        for name in _stratified(sorted(members), classes, count, generator):
+            splits[members[name]] = lacking
+        notes.append(f"{table.source} has no {lacking} split: {count} identities of {giver} were taken for it")
+    divided = frame.with_columns(pl.Series("split", splits.tolist(), pl.String))
+    return replace(table, frame=divided, notes=tuple(notes))
+
+
+def _commonest(labels: Iterable[str | None]) -> str:
+    counts = Counter(label or "" for label in labels)
+    return min(counts, key=lambda label: (-counts[label], label))
+
+
+def _share_identities(
+    table: ItemTable,
+    members: dict[str, list[int]],
+    classes: dict[str, str],
+    fractions: tuple[float, float, float],
+    generator: np.random.Generator,
+) -> dict[str, str]:
+    """The split of every identity."""
+    total = len(members)
+    if total < 6:
+        problem = f"there are {total} identities, but an open-set split needs 6: two for each of train, val, test"
+        column = table.identity_column
+        remedy = f"add identities in the column {column}, give a split column, or split closed-set (by image)"
+        raise DataError([Problem(table.source, None, column, problem, remedy)])
+    tests = min(max(2, round(fractions[2] * total)), total - 4)
+    vals = min(max(2, round(fractions[1] * total)), total - tests - 2)
+    shares = dict.fromkeys(members, "train")
+    for name in _stratified(list(members), classes, tests, generator):
+        shares[name] = "test"
+    rest = [name for name in members if shares[name] == "train"]
+    for name in _stratified(rest, classes, vals, generator):
+        shares[name] = "val"
+    for split in ("val", "test"):
+        if not any(shares[name] == split and len(places) > 1 for name, places in members.items()):
+            problem = f"no identity that fell to {split} has two images, so it holds no matching pair"
+            remedy = "add images of the identities, or give a split column"
+            raise DataError([Problem(table.source, None, table.identity_column, problem, remedy)])
+    return shares
+
+
+def _stratified(names: list[str], classes: dict[str, str], count: int, generator: np.random.Generator) -> list[str]:
+    """``count`` of the names at equal steps through the names, shuffled within classes: even over classes."""
+    shuffled = [names[i] for i in generator.permutation(len(names))]
+    order = generator.permutation(sorted({classes[name] for name in names})).tolist()
+    rank = {label: place for place, label in enumerate(order)}
+    line = sorted(shuffled, key=lambda name: rank[classes[name]])
+    start = generator.random()
+    return [line[int((step + start) * len(line) / count)] for step in range(count)]
+
+
+def _share_images(
+    splits: Any,
+    groups: dict[str, list[int]],
+    fractions: tuple[float, float, float],
+    generator: np.random.Generator,
+) -> None:
+    """Share each group's images out by the fractions, so that the totals come out; two stay in train.
+
+    A split rather takes two images of every other identity than one of each, since one gives no matching pair.
+    """
+    owed_val = owed_test = 0.0
+    for places in groups.values():
+        owed_val += fractions[1] * len(places)
+        owed_test += fractions[2] * len(places)
+        spare = max(len(places) - 2, 0)
+        tests = min(round(owed_test), spare)
+        tests = 0 if tests == 1 < spare else tests
+        vals = min(round(owed_val), spare - tests)
+        vals = 0 if vals == 1 < spare else vals
+        owed_val -= vals
+        owed_test -= tests
+        order = generator.permutation(places)
+        splits[order[:tests]] = "test"
+        splits[order[tests : tests + vals]] = "val"
+
+
+def _require_pairs(table: ItemTable, members: dict[str, list[int]], splits: Any) -> None:
+    for split in ("val", "test"):
+        counts = [int((splits[places] == split).sum()) for places in members.values()]
+        if members and (max(counts) < 2 or sum(count > 0 for count in counts) < 2):
+            problem = f"there are too few images of an identity for the split {split} to hold a matching pair"
+            remedy = "add images of the identities, or give a split column"
+            raise DataError([Problem(table.source, None, table.identity_column, problem, remedy)])

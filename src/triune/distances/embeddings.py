@@ -1,0 +1,88 @@
+"""What counts as embeddings, and the checks on them: numbers, finite, of one width, at unit length."""
+
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Metric: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine"]
+
+
+Embeddings: TypeAlias = Tensor | np.ndarray[Any, Any]
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows divided by their Euclidean length, shape (N, D); zero rows stay zero and get gradient 0.
+
+    Neither overflows nor underflows: rows are first divided by their largest entry.
+    """
+    if x.shape[-1] == 0:
+        return x
+    scale = x.detach().abs().amax(dim=-1, keepdim=True)
+    scaled = x / torch.where(scale == 0, 1.0, scale)
+    squared = scaled.square().sum(dim=-1, keepdim=True)
+    return torch.where(scale == 0, 0.0, scaled / torch.where(scale == 0, 1.0, squared).sqrt())
+
+
+def safe_sqrt(squared: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0 instead of infinite; any shape."""
+    positive = squared.detach() != 0
+    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+
+
+def as_embeddings(x: Embeddings, name: str = "embeddings") -> Tensor:
+    """A floating-point matrix (N, D) of at least float32 from a tensor or array.
+
+    Raises:
+        ValueError: x does not have two dimensions, or is complex.
+    """
+    tensor = torch.as_tensor(x)
+    if tensor.ndim != 2:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; one embedding a row, shape (N, D), is needed")
+    if tensor.dtype.is_complex:
+        raise ValueError(f"{name} has dtype {tensor.dtype}: distances are defined here for real embeddings only")
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def check_metric(metric: str) -> None:
+    """Raise ValueError, listing the known ones, if the metric is none of them."""
+    if metric not in get_args(Metric):
+        raise ValueError(f"metric is {metric!r}; known are {', '.join(map(repr, get_args(Metric)))}")
+
+
+def check_finite(embeddings: Embeddings, name: str = "embeddings") -> None:
+    """Raise if an embedding holds NaN or infinity, naming the rows. Waits for the GPU.
+
+    Raises:
+        ValueError: with the number of bad rows and the first of them.
+    """
+    # By parts: torch.isfinite takes more room than what it looks at.
+    parts = torch.split(torch.as_tensor(embeddings).detach(), 1 << 14)
+    bad = torch.cat([~torch.isfinite(part).all(-1) for part in parts])
+    if bool(bad.any()):
+        rows = bad.nonzero().flatten().tolist()
+        shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
+        noun = "row" if len(rows) == 1 else "rows"
+        raise ValueError(
+            f"{name} holds NaN or infinity in {len(rows)} of {bad.shape[0]} rows ({noun} {shown}): "
+            f"look at the inputs of these items, or lower the learning rate if training has diverged"
+        )
+
+
+def comparable(embeddings: Embeddings, metric: Metric, name: str = "embeddings") -> Tensor:
+    """Checked embeddings as float32 rows ``(N, D)`` without a gradient, of unit length for the cosine.
+
+    Raises:
+        ValueError: the metric is not known, the shape is none of embeddings, or a row is not finite.
+    """
+    check_metric(metric)
+    x = as_embeddings(embeddings, name).detach()
+    check_finite(x, name)
+    x = x.float()
+    return unit(x) if metric == "cosine" else x
+
+
+def widest(x: Tensor) -> torch.dtype:
+    """The most exact floating-point type of x's device."""
+    return torch.float32 if x.device.type == "mps" else torch.float64

@@ -1,1 +1,0 @@
-"""Pure functions on tensors: distances, triplets, losses, verification and retrieval."""

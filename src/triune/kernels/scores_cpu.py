@@ -1,0 +1,83 @@
+"""Scores of pairs on the CPU: of listed pairs, of a tile turned into distances, of the matching pairs of a tile."""
+
+from typing import Any
+
+import numpy as np
+
+from triune.kernels.compiling import compile_kernel
+
+# No reassociation: a score and a knot must land in cells by exactly the same arithmetic.
+_jit = compile_kernel({"nsz", "nnan"})
+
+
+@compile_kernel({"nsz", "nnan", "reassoc", "contract"})
+def scores_of_pairs(x: Any, y: Any, rows: Any, columns: Any, dot: bool) -> Any:
+    """x[rows]·y[columns], or minus their squared distances, to rounding; no copy of the rows is made.
+
+    Args:
+        x, y: embeddings (N, D) and (M, D).
+        rows, columns: which of them, int64 (P,).
+        dot: whether products are wanted.
+
+    Returns:
+        float32 (P,).
+    """
+    scores = np.empty(len(rows), np.float32)
+    for p in range(len(rows)):
+        a, b = x[rows[p]], y[columns[p]]
+        total = np.float32(0)
+        if dot:
+            for k in range(len(a)):
+                total += a[k] * b[k]
+        else:
+            for k in range(len(a)):
+                difference = a[k] - b[k]
+                total -= difference * difference
+        scores[p] = total
+    return scores
+
+
+@compile_kernel({"nsz"})
+def distances_in_place(gram: Any, x: Any, y: Any, x_squares: Any, y_squares: Any, square: bool) -> None:
+    """Turn x·yᵀ into minus the (squared) distance.
+
+    Args:
+        gram: the tile (R, C), overwritten.
+        x, y: its rows (R, D) and columns (C, D).
+        x_squares, y_squares: ‖x‖² (R,) and ‖y‖² (C,).
+    """
+    for i in range(gram.shape[0]):
+        norm = x_squares[i]
+        lost = False
+        for j in range(gram.shape[1]):
+            both = norm + y_squares[j]
+            d = both - np.float32(2) * gram[i, j]
+            # Near-duplicates have lost their digits; they are marked and computed again from the differences.
+            close = d < np.float32(1e-3) * both
+            lost |= close
+            gram[i, j] = np.float32(np.nan) if close else d
+        if lost:
+            for j in range(gram.shape[1]):
+                if np.isnan(gram[i, j]):
+                    total = np.float32(0)
+                    for k in range(x.shape[1]):
+                        difference = x[i, k] - y[j, k]
+                        total += difference * difference
+                    gram[i, j] = total
+        for j in range(gram.shape[1]):
+            gram[i, j] = -gram[i, j] if square else -np.sqrt(gram[i, j])
+
+
+@_jit
+def match_rows(scores: Any, row: int, column: int, spans: Any, groups: Any, found: Any) -> int:
+    """Write the scores of a tile's matching pairs to ``found``; returns how many there are."""
+    columns = scores.shape[1]
+    count = 0
+    for i in range(scores.shape[0]):
+        first, start, stop = spans[row + i, 0] - column, spans[row + i, 1] - column, spans[row + i, 2] - column
+        for j in range(max(start, first, 0), min(stop, columns)):
+            if len(groups[0]) and groups[0][row + i] == groups[1][column + j]:
+                continue
+            found[count] = scores[i, j]
+            count += 1
+    return count

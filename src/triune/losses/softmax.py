@@ -1,0 +1,111 @@
+"""Losses that are a softmax over pairs: NT-Xent (InfoNCE) and SupCon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from triune.distances.embeddings import Embeddings
+from triune.labels import Labels
+from triune.losses.pairs import PairLoss, check_above_zero, logsumexp_over, mean_over, pair_batch, similarity
+
+
+def nt_xent_loss(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    temperature: float = 0.07,
+    pairs: Sequence[Tensor] | None = None,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+) -> Tensor:
+    """Mean over matching pairs of −log(exp(s_ap/τ) / (exp(s_ap/τ) + Σₙ exp(s_an/τ))): InfoNCE, NT-Xent.
+
+    Van den Oord, Li and Vinyals 2018, eq. 4; Chen et al. 2020, eq. 1. s is the inner product of unit embeddings. Other
+    positives of the anchor are not in the denominator; with two views a class, as in the papers, there are none.
+
+    Args:
+        embeddings: shape (N, D), unit rows.
+        labels: N integers or strings.
+        temperature: τ, above 0.
+        pairs, reference, reference_labels, own_rows: see the head of this file.
+    """
+    check_above_zero(temperature=temperature)
+    batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
+    s = similarity(batch.x, batch.y) / temperature
+    far = logsumexp_over(s, batch.negative)
+    # log(1 + exp(far − s)), which neither overflows nor loses small terms.
+    return batch.cost(mean_over(softplus((far[:, None] - s).where(batch.positive, 0.0)), batch.positive))
+
+
+def sup_con_loss(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    temperature: float = 0.1,
+    pairs: Sequence[Tensor] | None = None,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+) -> Tensor:
+    """Mean over anchors of the mean over positives of −log(exp(s_ap/τ) / Σ exp(s_ai/τ)), i over all others.
+
+    Supervised contrastive learning, L_out (Khosla et al. 2020, eq. 2), over the anchors that have a positive. s is the
+    inner product of unit embeddings.
+
+    Args:
+        embeddings: shape (N, D), unit rows.
+        labels: N integers or strings.
+        temperature: τ, above 0.
+        pairs, reference, reference_labels, own_rows: see the head of this file.
+    """
+    check_above_zero(temperature=temperature)
+    batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
+    s = similarity(batch.x, batch.y) / temperature
+    everything = logsumexp_over(s, batch.positive | batch.negative)
+    log_share = (s - everything[:, None]).where(batch.positive, 0.0)
+    counts = batch.positive.sum(1)
+    return batch.cost(mean_over(-log_share.sum(1) / counts.clamp(min=1), counts > 0))
+
+
+class NTXentLoss(PairLoss):
+    """Softmax of each positive against the anchor's negatives: InfoNCE (Van den Oord et al. 2018, Chen et al. 2020).
+
+    See :func:`triune.losses.softmax.nt_xent_loss`.
+
+    Args:
+        temperature: above 0.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
+
+    def __init__(self, temperature: float = 0.07, normalize: bool = True) -> None:
+        super().__init__(normalize)
+        check_above_zero(temperature=temperature)
+        self.temperature = temperature
+
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return nt_xent_loss(x, labels, temperature=self.temperature, **batch)
+
+
+class SupConLoss(PairLoss):
+    """Softmax of each positive against all other items, averaged outside the logarithm (Khosla et al. 2020).
+
+    See :func:`triune.losses.softmax.sup_con_loss`.
+
+    Args:
+        temperature: above 0.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
+
+    def __init__(self, temperature: float = 0.1, normalize: bool = True) -> None:
+        super().__init__(normalize)
+        check_above_zero(temperature=temperature)
+        self.temperature = temperature
+
+    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        return sup_con_loss(x, labels, temperature=self.temperature, **batch)

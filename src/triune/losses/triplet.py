@@ -1,0 +1,238 @@
+"""What triplets cost: hinge and soft margin, over listed triplets or over all of a batch unlisted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_metric, unit
+from triune.distances.pairwise import paired_distance
+from triune.labels import Labels
+from triune.losses.mining import Gap, Margin, Strategy, check_gap, check_margin, check_strategy
+from triune.losses.triplet_sums import (
+    Reduction,
+    TripletOutcome,
+    check_reduction,
+    listed_sums,
+    reduce,
+    triplet_sums,
+)
+
+
+def triplet_margin_loss(
+    anchor: Embeddings,
+    positive: Embeddings,
+    negative: Embeddings,
+    margin: Margin = 0.2,
+    metric: Metric = "euclidean",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """The loss of T given triplets: max(0, d(a,p) − d(a,n) + margin), or softplus(d(a,p) − d(a,n)).
+
+    >>> anchor, positive, negative = torch.tensor([[0.0]]), torch.tensor([[0.5]]), torch.tensor([[0.6]])
+    >>> triplet_margin_loss(anchor, positive, negative, margin=0.2)
+    tensor(0.1000)
+
+    Args:
+        anchor: shape (T, D); all three carry gradients.
+        positive: shape (T, D).
+        negative: shape (T, D).
+        margin: a number ≥ 0, or ``"soft"``.
+        metric: the distance, as in :func:`triune.distances.pairwise.pairwise_distance`.
+        reduction: ``"mean"`` over all triplets, ``"mean_active"`` over those with a loss above 0, or
+            ``"sum"``.
+
+    Returns:
+        A scalar; 0 with a graph if there are no (active) triplets. Memory: O(T·D).
+
+    Raises:
+        ValueError: the shapes differ or an option is unknown.
+    """
+    check_margin(margin)
+    check_reduction(reduction)
+    d_ap, d_an = paired_distance(anchor, positive, metric), paired_distance(anchor, negative, metric)
+    return reduce(listed_sums(d_ap, d_an, margin), reduction).loss.to(torch.promote_types(d_ap.dtype, d_an.dtype))
+
+
+def triplet_loss(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    margin: Margin = 0.2,
+    metric: Metric = "euclidean",
+    mining: Strategy = "all",
+    reduction: Reduction = "mean_active",
+    gap: Gap | None = None,
+    indices: Sequence[Tensor] | None = None,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> TripletOutcome:
+    """The triplet loss of a batch: mine, then reduce max(0, d(a,p) − d(a,n) + margin) over them.
+
+    ``mining="all"`` costs O(N·M·log K) after one matrix product, K positives an anchor, never the cubic list: for one
+    anchor the loss of a negative depends only on its rank among the thresholds d(a,p) + margin. Its soft margin costs
+    O(N·M·K). A NaN or infinite embedding makes the loss NaN, whatever was mined
+    (:func:`triune.distances.embeddings.check_finite` names the row).
+
+    >>> x = torch.tensor([[0.0], [0.5], [0.6], [5.0]])
+    >>> triplet_loss(x, [0, 0, 1, 1], mining="semihard").loss
+    tensor(0.1000)
+
+    Args:
+        embeddings: shape (N, D); float16 and bfloat16 are computed, and the loss returned, in float32.
+        labels: the identity of each embedding, N integers or strings.
+        margin: a number ≥ 0, or ``"soft"`` for softplus(d(a,p) − d(a,n)).
+        metric: the distance, as in :func:`triune.distances.pairwise.pairwise_distance`.
+        mining: which triplets, as in :func:`triune.losses.mining.mine_triplets`.
+        reduction: ``"mean_active"`` over triplets with a loss above 0, ``"mean"`` over all mined, or
+            ``"sum"``.
+        gap: keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high. ``mining="all"`` with
+            gap=(0, margin) takes every semi-hard triplet, with (−inf, 0) every hard one.
+        indices: triplets (anchor, positive, negative) of any miner, used instead of mining; or its pairs
+            (anchor, positive, anchor, negative), which are joined on their anchors.
+        reference: where positives and negatives are taken from, shape (M, D); gradients flow to it too.
+        reference_labels: the identity of each reference row.
+        own_rows: which reference row is embedding i, see :func:`triune.losses.mining.mine_triplets`.
+        generator: source of the random strategy's draws; the same seed draws the triplets of
+            :func:`triune.losses.mining.mine_triplets`, except under torch.compile.
+
+    Returns:
+        The loss and its statistics. No valid triplet, or no active one: the loss is 0 and its gradients are 0.
+
+    Memory: O(D·(N + M)) and a block of 2 Mi distances by the kernels of float32 (see kernels/README.md), 4 Mi by plain
+    torch; on the CPU ``"hard"``, ``"semihard"`` and ``"random"`` list their P pairs, too: O(P). On a GPU, in float32,
+    nothing is listed, and the host waits for nothing. The kernels, and blocks, are differentiated in the forward pass,
+    once: asking for a second derivative raises an error that says the way out. In float64, up to one block, second
+    derivatives are right.
+
+    Raises:
+        ValueError: shapes or label counts disagree, or an option is unknown.
+    """
+    check_reduction(reduction)
+    sums = triplet_sums(
+        embeddings, labels, margin=margin, metric=metric, mining=mining, gap=gap, indices=indices, reference=reference,
+        reference_labels=reference_labels, own_rows=own_rows, generator=generator,
+    )  # fmt: skip
+    outcome = reduce(sums, reduction)
+    return outcome._replace(loss=outcome.loss.to(_loss_dtype(embeddings, reference)))
+
+
+def _loss_dtype(embeddings: Embeddings, reference: Embeddings | None) -> torch.dtype:
+    """Of the loss: that of the embeddings, at least float32."""
+    dtype = torch.promote_types(torch.as_tensor(embeddings).dtype, torch.float32)
+    return dtype if reference is None else torch.promote_types(dtype, torch.as_tensor(reference).dtype)
+
+
+class TripletLoss(nn.Module):
+    """max(0, d(a,p) − d(a,n) + margin) over the triplets of a batch, mined or given.
+
+    >>> criterion = TripletLoss(margin=0.2, mining="semihard")
+    >>> embeddings, labels = torch.randn(8, 16, requires_grad=True), [0, 0, 1, 1, 2, 2, 3, 3]
+    >>> criterion(embeddings, labels).backward()
+
+    Args:
+        margin: a number ≥ 0, or ``"soft"``.
+        metric: ``"euclidean"``, ``"squared_euclidean"`` or ``"cosine"``.
+        mining: ``"all"``, ``"hard"``, ``"batch_hard"``, ``"semihard"`` or ``"random"``.
+        reduction: ``"mean_active"``, ``"mean"`` or ``"sum"``.
+        normalize: divide every embedding, and reference row, by its length first.
+        gap: keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high.
+
+    Raises:
+        ValueError: a setting is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        margin: Margin = 0.2,
+        metric: Metric = "euclidean",
+        mining: Strategy = "all",
+        reduction: Reduction = "mean_active",
+        normalize: bool = True,
+        gap: Gap | None = None,
+    ) -> None:
+        super().__init__()
+        check_margin(margin)
+        check_metric(metric)
+        check_strategy(mining)
+        check_reduction(reduction)
+        check_gap(gap)
+        self.margin: Margin = margin
+        self.metric: Metric = metric
+        self.mining: Strategy = mining
+        self.reduction: Reduction = reduction
+        self.normalize = normalize
+        self.gap = gap
+
+    def forward(
+        self,
+        embeddings: Embeddings,
+        labels: Labels,
+        indices: Sequence[Tensor] | None = None,
+        reference: Embeddings | None = None,
+        reference_labels: Labels | None = None,
+        *,
+        own_rows: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The scalar loss of embeddings (N, D) with N labels; ``indices`` of any miner replace the mining."""
+        return self.outcome(
+            embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
+        ).loss
+
+    def outcome(
+        self,
+        embeddings: Embeddings,
+        labels: Labels,
+        indices: Sequence[Tensor] | None = None,
+        reference: Embeddings | None = None,
+        reference_labels: Labels | None = None,
+        *,
+        own_rows: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> TripletOutcome:
+        """The loss with its statistics, see :func:`triune.losses.triplet.triplet_loss`."""
+        x, y = embeddings, reference
+        if self.normalize:
+            x = unit(as_embeddings(embeddings))
+            if reference is not None:
+                y = x if reference is embeddings else unit(as_embeddings(reference, "reference"))
+        return triplet_loss(
+            x, labels, margin=self.margin, metric=self.metric, mining=self.mining, reduction=self.reduction,
+            gap=self.gap, indices=indices, reference=y, reference_labels=reference_labels, own_rows=own_rows,
+            generator=generator,
+        )  # fmt: skip
+
+    def beside(
+        self, embeddings: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor
+    ) -> tuple[TripletOutcome, Tensor, Tensor]:
+        """The outcome of a batch whose positives and negatives come from itself and from rows of earlier batches.
+
+        Args:
+            embeddings: shape (N, D).
+            codes: int64 (N,).
+            earlier: shape (M, D), of the same type.
+            earlier_codes: int64 (M,).
+
+        Returns:
+            The outcome, and the whole batch with its codes: what a memory should keep.
+        """
+        outcome = self.outcome(
+            embeddings,
+            codes,
+            reference=torch.cat([embeddings, earlier]),
+            reference_labels=torch.cat([codes, earlier_codes]),
+            own_rows=torch.arange(len(embeddings), device=embeddings.device),
+        )
+        return outcome, embeddings.detach(), codes
+
+    def extra_repr(self) -> str:
+        """The settings, for ``repr``."""
+        return (
+            f"margin={self.margin!r}, metric={self.metric!r}, mining={self.mining!r}, "
+            f"reduction={self.reduction!r}, normalize={self.normalize}, gap={self.gap}"
+        )

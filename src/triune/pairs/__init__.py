@@ -1,0 +1,1 @@
+"""Every pair of a set of embeddings: prepared once, scored in tiles or from a list."""

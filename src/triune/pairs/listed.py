@@ -1,0 +1,59 @@
+"""The scores of listed pairs."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
+from triune.distances.pairwise import paired_distance
+from triune.labels import encode_labels
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+CELLS = 1 << 22
+"""Numbers in a block: 16 MiB of float32, and a few times that while distances are computed."""
+
+
+def score_pairs(
+    embeddings: Embeddings, first: Tensor | Array, second: Tensor | Array, metric: Metric = "cosine"
+) -> Tensor:
+    """The score of each listed pair: its cosine similarity, or minus its distance. In blocks of pairs.
+
+    O(P·D), little beside making the list: not divided over processes.
+
+    Args:
+        embeddings: ``(N, D)``.
+        first, second: ``(P,)`` integers: rows of ``embeddings``.
+        metric: the distance.
+
+    Returns:
+        Scores ``(P,)`` float32 on the device of the embeddings. Memory beside them: 16 MiB blocks, a few of them.
+
+    Raises:
+        ValueError: an embedding is not finite, the lists differ in length, or a row does not exist.
+    """
+    check_metric(metric)
+    x = as_embeddings(embeddings).detach()
+    check_finite(x)
+    a, b = (_rows(rows, len(x), name, x.device) for rows, name in ((first, "first"), (second, "second")))
+    if len(a) != len(b):
+        raise ValueError(f"first lists {len(a)} rows and second {len(b)}: one of each a pair")
+    scores = torch.empty(len(a), dtype=torch.float32, device=x.device)
+    step = max(1, CELLS // max(1, x.shape[1]))
+    for start in range(0, len(a), step):
+        part = slice(start, start + step)
+        distance = paired_distance(x[a[part]], x[b[part]], metric)
+        scores[part] = 1 - distance if metric == "cosine" else -distance
+    return scores
+
+
+def _rows(rows: Tensor | Array, count: int, name: str, device: torch.device) -> Tensor:
+    codes = encode_labels(rows, name=name, device=device)
+    outside = ((codes < 0) | (codes >= count)).nonzero().flatten()
+    if len(outside):
+        place = int(outside[0])
+        raise ValueError(f"{name}[{place}] is row {int(codes[place])}, but embeddings has rows 0 to {count - 1}")
+    return codes

@@ -1,0 +1,1 @@
+"""Work divided over processes, and a command run in several of them."""

@@ -1,0 +1,1 @@
+"""Who or what is it: few-shot classes, identification with "unknown", clustering."""

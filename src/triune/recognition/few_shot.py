@@ -1,0 +1,216 @@
+"""Few-shot recognition: N-way K-shot episodes, decided by prototypes or by the nearest neighbour."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+import torch
+from scipy import special
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.labels import Labels, encode_labels
+from triune.parallel.divide import gather_rows, own_blocks
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+Classifier: TypeAlias = Literal["prototype", "nearest"]
+
+
+CELLS = 1 << 21
+"""Numbers in the gathered embeddings, or in the distances, of a batch of episodes: 16 MiB of float64 each."""
+
+
+# A distance below this many units of rounding is not told from zero.
+_ROUNDING_UNITS = 64.0
+
+
+class Episodes(NamedTuple):
+    """Rows of E episodes. Within an episode the classes stand in ascending order, and no row occurs twice.
+
+    Args:
+        support: ``(E, ways, shots)`` rows whose class is known.
+        query: ``(E, ways, queries)`` rows to be recognised.
+    """
+
+    support: Array
+    query: Array
+
+
+@dataclass(frozen=True)
+class FewShotAccuracy:
+    """The share of queries recognised, over episodes.
+
+    Args:
+        mean: over the episodes.
+        low, high: mean ± z·sd/√episodes; not cut at 0 and 1.
+        accuracies: ``(episodes,)`` of each one.
+        ways, shots, queries, episodes: the task, ``queries`` a class.
+    """
+
+    mean: float
+    low: float
+    high: float
+    accuracies: Array
+    ways: int
+    shots: int
+    queries: int
+    episodes: int
+
+
+def few_shot(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    ways: int = 5,
+    shots: int = 1,
+    queries: int = 15,
+    episodes: int = 600,
+    classifier: Classifier = "prototype",
+    metric: Metric = "cosine",
+    level: float = 0.95,
+    seed: int = 0,
+    divide_over: ProcessGroup | None = None,
+) -> FewShotAccuracy:
+    """Accuracy of N-way K-shot recognition: which of ``ways`` classes, known from ``shots`` items each, is a query of?
+
+    ``"prototype"`` takes the class whose mean support embedding is closest (Snell, Swersky & Zemel 2017); for cosine
+    the embeddings are unit vectors and the direction of their mean counts. ``"nearest"`` takes the class of the single
+    closest support item. Ties go to the lowest class of the episode. With one shot the two are the same.
+
+    The interval is the one papers of this field report: normal, mean ± z·sd/√episodes, with episodes taken as
+    independent. They share the items and classes of one data set, so it says how well the mean over all episodes *of
+    these items* is known. It does not say how much accuracy would change on other classes, which is more.
+
+    >>> x = torch.eye(3).repeat_interleave(4, dim=0)
+    >>> few_shot(x, [0] * 4 + [1] * 4 + [2] * 4, ways=3, queries=3, episodes=10).mean
+    1.0
+
+    Memory: the rows drawn, 8 bytes × episodes × ways × (shots + queries), and batches of episodes whose embeddings
+    and distances take a few times 16 MiB (more only where a single episode does).
+
+    Args:
+        embeddings: ``(N, D)``.
+        labels: ``(N,)`` classes; those with fewer than ``shots + queries`` items are left out of the drawing.
+        ways: classes an episode, at least 2.
+        shots: support items a class.
+        queries: items to recognise a class.
+        episodes: how many, at least 2.
+        classifier: ``"prototype"`` or ``"nearest"``.
+        metric: the distance. Euclidean and squared Euclidean decide alike.
+        level: of the interval.
+        seed: of the drawing, which depends on the labels and these settings only: models can be compared by episode.
+        divide_over: processes that share the episodes (all draw all); each must call this with the same arguments, and
+            all get the same.
+
+    Raises:
+        ValueError: an embedding is not finite, counts differ, a setting makes no sense, or too few classes are large
+            enough.
+    """
+    check_metric(metric)
+    if classifier not in get_args(Classifier):
+        raise ValueError(f"classifier is {classifier!r}; known are {', '.join(map(repr, get_args(Classifier)))}")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}: give a share between 0 and 1, such as 0.95")
+    if episodes < 2:
+        raise ValueError(f"episodes is {episodes}: an interval needs at least 2; 600 or more are usual")
+    x = as_embeddings(embeddings).detach()
+    check_finite(x)
+    codes = encode_labels(labels, count=len(x), device="cpu")
+    drawn = draw_episodes(codes, ways=ways, shots=shots, queries=queries, episodes=episodes, seed=seed)
+    width = max((shots + queries) * max(x.shape[1], 1), queries * ways * shots) * ways
+    step = max(1, CELLS // width)
+    accuracies = np.zeros(episodes)
+    for start in own_blocks(range(0, episodes, step), divide_over):
+        part = slice(start, start + step)
+        accuracies[part] = _accuracies(x, drawn.support[part], drawn.query[part], classifier, metric)
+    accuracies = gather_rows(torch.from_numpy(accuracies), divide_over).numpy()
+    mean = float(accuracies.mean())
+    half = float(special.ndtri(0.5 + level / 2)) * float(accuracies.std(ddof=1)) / math.sqrt(episodes)
+    return FewShotAccuracy(mean, mean - half, mean + half, accuracies, ways, shots, queries, episodes)
+
+
+def draw_episodes(
+    labels: Labels, *, ways: int = 5, shots: int = 1, queries: int = 15, episodes: int = 600, seed: int = 0
+) -> Episodes:
+    """Draw episodes: classes uniformly without replacement, then of each class its items, without replacement.
+
+    Args:
+        labels: ``(N,)`` classes; those with fewer than ``shots + queries`` items are left out.
+        ways, shots, queries, episodes: as in :func:`few_shot`.
+        seed: of a generator of its own.
+
+    Raises:
+        ValueError: a setting makes no sense, or fewer than ``ways`` classes are large enough.
+    """
+    for name, value, least in (("ways", ways, 2), ("shots", shots, 1), ("queries", queries, 1)):
+        if value < least:
+            raise ValueError(f"{name} is {value}: it must be at least {least}")
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}: it must be at least 1")
+    codes = encode_labels(labels, device="cpu").numpy()
+    order = np.argsort(codes, kind="stable")
+    _, starts, sizes = np.unique(codes[order], return_index=True, return_counts=True)
+    need = shots + queries
+    enough = np.flatnonzero(sizes >= need)
+    if len(enough) < ways:
+        raise ValueError(
+            f"{len(enough)} of {len(sizes)} classes have the shots + queries = {shots} + {queries} = {need} items that "
+            f"an episode takes of each, but ways is {ways} (the largest classes have "
+            f"{', '.join(map(str, np.sort(sizes)[::-1][:5])) or 'no'} items): "
+            f"lower ways, shots or queries, or add items"
+        )
+    rng = np.random.default_rng(seed)
+    classes = enough[np.sort(_distinct(rng, np.full(episodes, len(enough)), ways), axis=1)]
+    # Which of the chosen items are support and which are queries must be as random as the choice.
+    places = rng.permuted(_distinct(rng, sizes[classes].reshape(-1), need), axis=1).reshape(episodes, ways, need)
+    rows = order[starts[classes][:, :, None] + places]
+    return Episodes(rows[:, :, :shots], rows[:, :, shots:])
+
+
+def _distinct(rng: np.random.Generator, sizes: Array, k: int) -> Array:
+    """For each size n, k distinct numbers below n, ``(len(sizes), k)``: every set equally likely, not every order.
+
+    Floyd's algorithm (Bentley & Floyd 1987): for j = n−k … n−1 take a number up to j, or j itself if it was taken.
+    """
+    chosen = np.full((len(sizes), k), -1, dtype=np.int64)
+    for i in range(k):
+        last = sizes - k + i
+        number = rng.integers(0, last, endpoint=True)
+        taken = (chosen[:, :i] == number[:, None]).any(axis=1)
+        chosen[:, i] = np.where(taken, last, number)
+    return chosen
+
+
+def _accuracies(x: Tensor, support: Array, query: Array, classifier: Classifier, metric: Metric) -> Array:
+    """The share of right answers in each of B episodes, ``(B,)``."""
+    count, ways, _ = support.shape
+    # Devices without float64 compute in float32.
+    wide = torch.float32 if x.device.type == "mps" else torch.float64
+    known = x[torch.as_tensor(support, device=x.device)].to(wide)
+    asked = x[torch.as_tensor(query, device=x.device)].to(wide).flatten(1, 2)
+    if metric == "cosine":
+        known, asked = unit(known), unit(asked)
+    if classifier == "prototype":
+        known = known.mean(dim=2, keepdim=True)
+        known = unit(known) if metric == "cosine" else known
+    distance = _distances(asked, known.flatten(1, 2), metric)
+    closest = distance.reshape(count, asked.shape[1], ways, -1).amin(dim=3).argmin(dim=2)
+    truth = torch.arange(ways, device=x.device).repeat_interleave(query.shape[2])
+    right: Array = (closest == truth).sum(dim=1).cpu().numpy()
+    return right / asked.shape[1]
+
+
+def _distances(asked: Tensor, known: Tensor, metric: Metric) -> Tensor:
+    """Float32 distances ``(B, Q, S)``, squared for the Euclidean ones, so that equal ones tie despite rounding."""
+    products = asked @ known.mT
+    if metric == "cosine":
+        distance, size = 1 - products, torch.ones_like(products)
+    else:
+        size = asked.square().sum(-1)[:, :, None] + known.square().sum(-1)[:, None, :]
+        distance = size - 2 * products
+    near = distance <= _ROUNDING_UNITS * torch.finfo(distance.dtype).eps * size
+    return torch.where(near, 0.0, distance).float()

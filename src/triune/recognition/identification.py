@@ -1,0 +1,174 @@
+"""Open-set identification: who is it, or unknown."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch.distributed import ProcessGroup
+
+from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
+from triune.distances.pairwise import pairwise_distance
+from triune.labels import Labels
+from triune.pairs.listed import CELLS
+from triune.pairs.tiles import encode_together
+from triune.parallel.divide import gather_rows, own_blocks
+from triune.verification.roc import LEAST_EXPECTED_FALSE_POSITIVES, from_scores
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+class OpenSetPoint(NamedTuple):
+    """Open-set identification at one false-alarm budget.
+
+    Args:
+        target_far: the budget.
+        threshold: the lowest observed score that keeps it; +∞ where none does.
+        dir: detection and identification rate: the share of mated probes whose identity is found.
+        far: the share of non-mated probes that raise an alarm all the same; never above the budget.
+        reliable: whether there are enough non-mated probes to measure the budget by.
+        reason: why not.
+    """
+
+    target_far: float
+    threshold: float
+    dir: float
+    far: float
+    reliable: bool
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class OpenSetIdentification:
+    """Scores of probes against a gallery that does not hold everyone.
+
+    Args:
+        points: for each budget that was asked for.
+        rank: the largest rank at which an identity counts as found, for ``points``.
+        mate_scores: ``(P,)`` float32, of each mated probe with its own identity.
+        mate_ranks: ``(P,)`` int64, from 1: its identity's place among the gallery's; an equal score goes before it.
+        alarm_scores: ``(Q,)`` float32, ascending: each non-mated probe's highest score.
+    """
+
+    points: tuple[OpenSetPoint, ...]
+    rank: int
+    mate_scores: Array
+    mate_ranks: Array
+    alarm_scores: Array
+
+    @property
+    def mated(self) -> int:
+        """How many probes have their identity in the gallery."""
+        return len(self.mate_scores)
+
+    @property
+    def non_mated(self) -> int:
+        """How many have not."""
+        return len(self.alarm_scores)
+
+    def at(self, far: float, rank: int | None = None) -> OpenSetPoint:
+        """DIR at a false-alarm budget, at the result's rank or another one."""
+        limit = _check_rank(self.rank if rank is None else rank)
+        decisions = from_scores(self.mate_scores, self.alarm_scores)
+        point = decisions.operating_point(far)
+        detected = (self.mate_ranks <= limit) & (self.mate_scores >= point.threshold)
+        reason = (
+            None
+            if point.reliable
+            else f"only {far * self.non_mated:.1f} false alarms are expected of {self.non_mated} non-mated probes; "
+            f"{LEAST_EXPECTED_FALSE_POSITIVES} are needed"
+        )
+        return OpenSetPoint(far, point.threshold, float(detected.mean()), point.fpr, point.reliable, reason)
+
+    def cmc(self, depth: int = 10) -> Array:
+        """Closed-set identification: the share of mated probes found at rank 1, 2, …, ``depth``; no threshold."""
+        ranks = np.arange(1, _check_rank(depth) + 1)
+        shares: Array = (self.mate_ranks[None, :] <= ranks[:, None]).mean(axis=1)
+        return shares
+
+
+def open_set_identification(
+    probes: Embeddings,
+    probe_labels: Labels,
+    gallery: Embeddings,
+    gallery_labels: Labels,
+    *,
+    fars: Sequence[float] = (0.01, 0.1),
+    rank: int = 1,
+    metric: Metric = "cosine",
+    divide_over: ProcessGroup | None = None,
+) -> OpenSetIdentification:
+    """DIR@FAR: who of the gallery is it, or is it nobody? (Phillips, Grother and Micheals 2011; NIST's FNIR at FPIR).
+
+    An identity's score is that of its most alike gallery row. A probe is *mated* when its identity is in the gallery.
+    A mated probe is detected and identified when its identity is among the ``rank`` best and scores ≥ threshold. A
+    non-mated probe raises a false alarm when any identity scores ≥ threshold. Ties are never broken in our favour:
+    identities of equal score go before the mate, and probes of equal score are accepted together.
+
+    Args:
+        probes: ``(N, D)``.
+        probe_labels: ``(N,)``.
+        gallery: ``(M, D)``, any number of rows an identity.
+        gallery_labels: ``(M,)``.
+        fars: false-alarm budgets; the realised rate never exceeds them. Others can be asked of the result.
+        rank: from 1.
+        metric: the distance.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
+
+    Returns:
+        The points, and the scores for others. Memory: blocks of probes × gallery, 16 MiB each, a few of them.
+
+    Raises:
+        ValueError: an embedding is not finite, counts differ, or there is no mated or no non-mated probe.
+    """
+    check_metric(metric)
+    _check_rank(rank)
+    q, g = as_embeddings(probes, "probes").detach(), as_embeddings(gallery, "gallery").detach()
+    check_finite(q, "probes")
+    check_finite(g, "gallery")
+    codes, gallery_codes = encode_together(
+        probe_labels, gallery_labels, (len(q), len(g)), ("probe_labels", "gallery_labels")
+    )
+    identities, column = np.unique(gallery_codes, return_inverse=True)
+    mated = np.isin(codes, identities)
+    if not mated.any():
+        raise ValueError(
+            "no probe's identity is in the gallery: DIR is not defined; enrol some of the probes' identities"
+        )
+    if mated.all():
+        raise ValueError("every probe's identity is in the gallery: FAR is not defined; add probes of other identities")
+    own = torch.as_tensor(np.searchsorted(identities, codes).clip(max=len(identities) - 1), device=q.device)
+    columns = torch.as_tensor(column, device=q.device)
+    best, mate = torch.zeros(2, len(q))
+    ranks = torch.zeros(len(q), dtype=torch.int64)
+    step = max(1, CELLS // len(g))
+    for start in own_blocks(range(0, len(q), step), divide_over):
+        part = slice(start, start + step)
+        distance = pairwise_distance(q[part], g, metric)
+        scores = (1 - distance if metric == "cosine" else -distance).float()
+        if len(identities) < len(g):
+            alike = scores.new_full((len(scores), len(identities)), -math.inf)
+            scores = alike.scatter_reduce(1, columns.expand(len(scores), -1), scores, "amax")
+        else:
+            scores = scores[:, columns.argsort()]
+        chosen = scores.gather(1, own[part, None])
+        best[part], mate[part] = scores.amax(dim=1), chosen[:, 0]
+        ranks[part] = (scores >= chosen).sum(dim=1)  # itself among them: ranks count from 1
+    best, mate, ranks = (gather_rows(each, divide_over) for each in (best, mate, ranks))
+    result = OpenSetIdentification(
+        points=(),
+        rank=rank,
+        mate_scores=mate.numpy()[mated],
+        mate_ranks=ranks.numpy()[mated],
+        alarm_scores=np.sort(best.numpy()[~mated]),
+    )
+    points = tuple(result.at(far) for far in fars)
+    return OpenSetIdentification(points, rank, result.mate_scores, result.mate_ranks, result.alarm_scores)
+
+
+def _check_rank(rank: int) -> int:
+    if rank < 1:
+        raise ValueError(f"rank is {rank}: ranks start at 1")
+    return rank

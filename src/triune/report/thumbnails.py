@@ -1,0 +1,122 @@
+"""Images made small and put into the page itself, as data URIs: single ones, one sheet of many, masks laid over."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from triune.data.decode import read_image, read_mask
+
+Array = np.ndarray[Any, Any]
+
+
+SIDE = 144
+
+
+TINTS = ((0, 168, 132), (230, 159, 0), (64, 150, 240), (214, 110, 168), (160, 120, 240), (220, 90, 60))
+
+
+class Sheet(NamedTuple):
+    """Many thumbnails in one picture, row by row.
+
+    Args:
+        source: the picture, a data URI.
+        columns: thumbnails in a row.
+        side: pixels of a thumbnail's side.
+    """
+
+    source: str
+    columns: int
+    side: int
+
+
+def thumbnail(path: str | Path, side: int = SIDE) -> str | None:
+    """An image within ``side`` × ``side`` pixels, its shape kept; ``None`` where the file cannot be read."""
+    image = _image(path)
+    return None if image is None else _encoded(image.resize(_fitted(image.size, side), _filter(image.size, side)))
+
+
+def overlay(path: str | Path, mask: str | Path, side: int = SIDE) -> str | None:
+    """An image with its mask laid over: each id in its own tint, with a full-coloured edge; 255 is left alone."""
+    image, ids = _image(path), _ids(mask)
+    if image is None or ids is None:
+        return None
+    size = _fitted(image.size, side)
+    pixels = np.asarray(image.resize(size, _filter(image.size, side)), dtype=np.float32)
+    places = np.asarray(ids.resize(size, Image.Resampling.NEAREST))
+    painted = pixels.copy()
+    for mask_id in np.unique(places[(places > 0) & (places < 255)]).tolist():
+        tint = np.asarray(TINTS[(mask_id - 1) % len(TINTS)], dtype=np.float32)
+        inside = places == mask_id
+        edge = inside & ~_shrunk(inside)
+        painted[inside] = 0.6 * pixels[inside] + 0.4 * tint
+        painted[edge] = tint
+    return _encoded(Image.fromarray(painted.astype(np.uint8)))
+
+
+def mask_overlap(true: str | Path, predicted: str | Path) -> float | None:
+    """Intersection over union of everything that is not background, at the predicted mask's size."""
+    left, right = _ids(true), _ids(predicted)
+    if left is None or right is None:
+        return None
+    known = np.asarray(left.resize(right.size, Image.Resampling.NEAREST))
+    a, b, valid = known > 0, np.asarray(right) > 0, known != 255
+    either = int(((a | b) & valid).sum())
+    return int((a & b & valid).sum()) / either if either else None
+
+
+def sheet(paths: Sequence[str], side: int = 48) -> Sheet | None:
+    """All images on one sheet, in order, unreadable ones blank; ``None`` where none can be read."""
+    columns = max(1, math.ceil(math.sqrt(len(paths))))
+    canvas = Image.new("RGB", (columns * side, max(1, math.ceil(len(paths) / columns)) * side), (128, 128, 128))
+    found = False
+    for place, path in enumerate(paths):
+        image = _image(path)
+        if image is not None:
+            found = True
+            size = _fitted(image.size, side)
+            left, top = place % columns * side + (side - size[0]) // 2, place // columns * side + (side - size[1]) // 2
+            canvas.paste(image.resize(size, _filter(image.size, side)), (left, top))
+    return Sheet(_encoded(canvas, quality=72), columns, side) if found else None
+
+
+def _image(path: str | Path) -> Image.Image | None:
+    try:
+        return Image.fromarray(read_image(path, 3))
+    except (OSError, ValueError):
+        return None
+
+
+def _ids(path: str | Path) -> Image.Image | None:
+    try:
+        return Image.fromarray(read_mask(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _filter(size: tuple[int, int], side: int) -> Image.Resampling:
+    """Smooth when made smaller; square pixels when a tiny image is blown up, for that is what the network saw."""
+    return Image.Resampling.BICUBIC if max(size) * 2 > side else Image.Resampling.NEAREST
+
+
+def _shrunk(inside: Array) -> Array:
+    """The places whose four neighbours lie inside too."""
+    wide = np.pad(inside, 1, constant_values=False)
+    shrunk: Array = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    return shrunk
+
+
+def _encoded(image: Image.Image, quality: int = 84) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

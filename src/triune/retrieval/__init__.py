@@ -1,0 +1,1 @@
+"""How well the nearest neighbours are found."""

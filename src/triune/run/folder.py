@@ -1,0 +1,108 @@
+"""The run folder: where a run's files lie, and how its model is written and read back without running code."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import yaml
+
+from triune._version import __version__
+from triune.errors import InputError
+from triune.files import write_text, written_whole
+from triune.model.network import MultiTaskModel
+from triune.run.settings import TrainConfig, as_plain
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is needed to rebuild a trained network and to use it as it was trained.
+
+    Args:
+        model: the keyword arguments of :class:`MultiTaskModel`.
+        classes: names of the classification head's outputs.
+        size: side of the square input in pixels.
+        channels: 3 for RGB, 1 for grey.
+        metric: distance between embeddings.
+    """
+
+    model: dict[str, Any]
+    classes: list[str]
+    size: int
+    channels: int
+    metric: str
+
+
+def new_run_folder(name: str, parent: Path = Path("runs")) -> Path:
+    """Make and return ``parent/name-K`` with the lowest free K; safe when two processes ask at once."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 1_000_000):
+        folder = parent / f"{name}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise InputError(f"{parent} holds a million runs called {name}: give the run folder a name with --run")
+
+
+def save_config(run: Path, config: TrainConfig) -> None:
+    """Write the settings to ``run/config.yaml``, in the form that ``--config`` reads."""
+    write_text(run / "config.yaml", yaml.safe_dump(as_plain(config), sort_keys=False))
+
+
+def save_model(path: Path, model: MultiTaskModel, card: ModelCard) -> None:
+    """Write the weights as safetensors, with the model card in the file's metadata."""
+    metadata = {"triune": __version__, "card": json.dumps(asdict(card))}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with written_whole(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of a run's JSON files.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: name a run folder that `triune train` finished") from error
+    except ValueError as error:
+        raise InputError(
+            f"{path} is damaged ({error}): run `triune evaluate {path.parent}` to write it again"
+        ) from error
+    return value
+
+
+def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTaskModel, ModelCard]:
+    """Read a run's network, ready to use (evaluation mode), and its card.
+
+    Args:
+        run: a run folder, or a ``model.safetensors`` file.
+
+    Raises:
+        InputError: no such run, a file that is cut short, or one that was not written by Triune.
+    """
+    path = run if run.suffix == ".safetensors" else run / "model.safetensors"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: name a run folder that holds a finished training run")
+    try:
+        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is not a dict
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): it is cut short or damaged, train or copy it again"
+        ) from error
+    try:
+        stored = json.loads(metadata["card"])
+        card = ModelCard(**{field.name: stored[field.name] for field in fields(ModelCard)})
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} holds no Triune model card: is it a file that `triune train` wrote?") from error
+    model = MultiTaskModel(**card.model, pretrained=False)
+    model.load_state_dict(tensors)
+    return model.to(device).eval(), card

@@ -1,0 +1,131 @@
+"""A table of items as Lightning loaders: class-balanced batches to train on, plain ones for everything else."""
+
+from dataclasses import replace
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch.distributed import ProcessGroup
+from torch.utils.data import DataLoader
+
+from triune.data.batches import ClassBalancedBatchSampler
+from triune.data.collage import add_collages
+from triune.data.dataset import Batch, ItemDataset, collate
+from triune.data.items import ItemTable
+from triune.data.transform import eval_transform, train_transform
+from triune.errors import InputError
+from triune.parallel.divide import own_blocks
+from triune.run.settings import TrainConfig
+
+Loader = DataLoader[Any]
+
+
+class ItemData(pl.LightningDataModule):
+    """Loaders of one table.
+
+    Args:
+        table: the items; their ``split`` column says what each is for.
+        config: the run's settings.
+        classes: names of the classes, in the order of the classification head's outputs.
+    """
+
+    def __init__(self, table: ItemTable, config: TrainConfig, classes: list[str]) -> None:
+        super().__init__()
+        self.table = table
+        self.config = config
+        self.classes = classes
+        # Those trained on come first, so that their codes number the proxies of a loss from 0.
+        self.training_identities = self._identities("train")
+        trained = set(self.training_identities)
+        self.identities = self.training_identities + [i for i in self._identities(None) if i not in trained]
+        self._datasets: dict[str, ItemDataset] = {}
+
+    def dataset(self, split: str) -> ItemDataset:
+        """The items of one split; made once, so that decoded images stay in memory. Training items are augmented."""
+        if split not in self._datasets:
+            images = self.config.images
+            transform = (
+                train_transform(images.size, images.augment) if split == "train" else eval_transform(images.size)
+            )
+            self._datasets[split] = ItemDataset(
+                self.table.part(split),
+                size=images.size,
+                channels=images.channels,
+                classes=self.classes,
+                identities=self.identities,
+                transform=transform,
+                cache_bytes=images.cache_mib << 20,
+                seed=self.config.seed,
+            )
+        return self._datasets[split]
+
+    def count(self, split: str) -> int:
+        """How many items a split has."""
+        return len(self.table.part(split))
+
+    def loader(self, split: str, divide_over: ProcessGroup | None = None) -> Loader:
+        """Every item of a split once, in the table's order; of several processes each takes its turns of batches."""
+        dataset, size = self.dataset(split), self.config.batch_size
+        starts = own_blocks(range(0, len(dataset), size), divide_over)
+        batches = [range(start, min(start + size, len(dataset))) for start in starts]
+        return self._loader(dataset, batch_sampler=batches)
+
+    def sampler(self) -> ClassBalancedBatchSampler | None:
+        """P identities with K images a batch, or ``None`` where too few items have an identity for that.
+
+        Where there are fewer than P identities, all of them are in every batch, with more images each.
+        """
+        dataset, config = self.dataset("train"), self.config
+        counts = torch.unique(dataset.identity_codes[dataset.identity_codes >= 0], return_counts=True)[1]
+        usable = int((counts >= 2).sum())
+        if usable < 2 or config.model.embedding_dim == 0:
+            return None
+        per_batch = min(config.batch_size // config.samples_per_class, usable // self._world_size)
+        if per_batch < 1:
+            raise InputError(
+                f"batch_size {config.batch_size} is below samples_per_class {config.samples_per_class}, "
+                f"or {usable} identities are too few for {self._world_size} processes"
+            )
+        nameless = int((dataset.identity_codes < 0).sum())
+        unlabelled = round(config.batch_size * nameless / len(dataset))
+        return ClassBalancedBatchSampler(
+            dataset.identity_codes,
+            classes_per_batch=per_batch,
+            samples_per_class=max(2, (config.batch_size - unlabelled) // per_batch),
+            seed=config.seed,
+            unlabelled_per_batch=unlabelled,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self._world_size,
+        )
+
+    def train_dataloader(self) -> Loader:
+        """Class-balanced batches; plain shuffled ones where items have no identities."""
+        sampler = self.sampler()
+        dataset = self.dataset("train")
+        if sampler is not None:
+            return self._loader(dataset, batch_sampler=sampler)
+        return self._loader(dataset, batch_size=self.config.batch_size, shuffle=True, drop_last=len(dataset) > 64)
+
+    def val_dataloader(self) -> Loader | list[Loader]:
+        """The validation items; nothing where there are none."""
+        return self.loader("val") if self.count("val") else []
+
+    def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
+        """Move a batch, add collages, and lay images out channels-last, in which convolutions are fastest."""
+        moved = batch.to(device, non_blocking=True)
+        if self.trainer and self.trainer.training and self.config.images.collages:
+            moved = add_collages(moved, self.config.images.collages, self.config.samples_per_class, self.config.seed)
+        return replace(moved, images=moved.images.contiguous(memory_format=torch.channels_last))
+
+    def _identities(self, split: str | None) -> list[str]:
+        frame = self.table.frame if split is None else self.table.part(split)
+        names: list[str] = frame["identity"].drop_nulls().unique().sort().to_list()
+        return names
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _loader(self, dataset: ItemDataset, **options: Any) -> Loader:
+        workers = self.config.images.workers
+        return DataLoader(dataset, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0, **options)

@@ -1,0 +1,1 @@
+"""How well distances tell the same from the different: ROC, thresholds, and how sure the figures are."""

@@ -1,0 +1,241 @@
+"""The scores of the non-matching pairs, listed in full or only counted: how many lie below, which is the k-th."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+ASKED = 1 << 16
+"""Scores looked up at a time: a dozen arrays as long as a curve are not needed at once."""
+
+
+class Impostors(Protocol):
+    """What a :class:`~triune.verification.roc.Verification` asks of the non-matching pairs."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    @property
+    def lowest(self) -> float:
+        """The lowest score."""
+
+    def below(self, scores: Array) -> Array:
+        """How many impostors score less than each of the given scores, int64."""
+
+    def up_to(self, scores: Array) -> Array:
+        """How many score no more than each, int64."""
+
+    def at(self, place: int) -> float:
+        """The score at a place of the ascending order, from 0."""
+
+    def above(self, score: float) -> float:
+        """The lowest impostor score above ``score``; +∞ if there is none."""
+
+    def corners(self, knots: Array) -> Array:
+        """Scores, ascending, that hold a corner of the ROC whose true-positive rate changes at ``knots``."""
+
+    def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
+        """About ``bins`` equal bins from ``low`` to ``high``: edges ``(B + 1,)`` and counts ``(B,)`` int64.
+
+        No score lies outside.
+        """
+
+    def detached(self) -> "Impostors":
+        """The same, holding no embeddings."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Every impostor score, ascending."""
+
+    scores: Array
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.scores)
+
+    @property
+    def lowest(self) -> float:
+        """The lowest score."""
+        return float(self.scores[0])
+
+    def detached(self) -> "Listed":
+        """The same: the list holds no embeddings."""
+        return self
+
+    def below(self, scores: Array) -> Array:
+        """How many score less than each of the given scores."""
+        return np.searchsorted(self.scores, scores, side="left")
+
+    def up_to(self, scores: Array) -> Array:
+        """How many score no more than each."""
+        return np.searchsorted(self.scores, scores, side="right")
+
+    def at(self, place: int) -> float:
+        """The score at a place of the ascending order."""
+        return float(self.scores[place])
+
+    def above(self, score: float) -> float:
+        """The lowest impostor score above ``score``; +∞ if there is none."""
+        place = int(np.searchsorted(self.scores, score, side="right"))
+        return float(self.scores[place]) if place < len(self.scores) else math.inf
+
+    def corners(self, knots: Array) -> Array:
+        """All observed scores."""
+        return np.union1d(knots, self.scores)
+
+    def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
+        """Edges of ``bins`` equal bins from ``low`` to ``high``, and how many score in each."""
+        counts, edges = np.histogram(self.scores, bins, (low, high))
+        return edges, counts
+
+
+class Kept(NamedTuple):
+    """Every impostor score from ``low`` to ``high``, ascending, and how many lie below ``low``."""
+
+    low: float
+    high: float
+    below: int
+    scores: Array
+
+
+class Visits(Protocol):
+    """Visits every pair again, for what was not counted the first time."""
+
+    def below(self, scores: Array) -> Array:
+        """How many impostors score less than each."""
+
+    def select(self, place: int) -> float:
+        """The score at a place of the ascending order."""
+
+
+class NoMoreVisits:
+    """Stands where the pairs were that could be visited again."""
+
+    def below(self, scores: Array) -> Array:
+        """Refuse."""
+        raise ValueError(self._why)
+
+    def select(self, place: int) -> float:
+        """Refuse."""
+        raise ValueError(self._why)
+
+    _why = "this takes another visit of all pairs, but the embeddings were let go: ask before detached()"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Impostors counted around the knots (the distinct match scores), with a few intervals kept in full.
+
+    Everything about the ROC changes at knots only, so it is exact. What lies strictly between two knots, such as the
+    threshold of a budget, comes from the kept intervals; else from another visit of all pairs.
+
+    Args:
+        knots: ``(U,)`` ascending.
+        knots_below, knots_up_to: ``(U,)`` int64, how many impostors score less, and no more, than each knot.
+        count: how many there are.
+        kept: intervals known in full.
+        visits: what visits every pair again.
+        bin_edges, bin_counts: a fine histogram; the outermost bins hold what lies beyond them as well.
+    """
+
+    knots: Array
+    knots_below: Array
+    knots_up_to: Array
+    count: int
+    kept: Sequence[Kept]
+    visits: Visits
+    bin_edges: Array
+    bin_counts: Array
+
+    @property
+    def lowest(self) -> float:
+        """The lowest score."""
+        return self.at(0)
+
+    def detached(self) -> "Counted":
+        """The same without the pairs: what would take another visit of them is refused."""
+        return replace(self, visits=NoMoreVisits())
+
+    def below(self, scores: Array) -> Array:
+        """How many score less than each of the given scores; visits the pairs again for what is not known."""
+        return self._counts(np.asarray(scores), self.knots_below, "left")
+
+    def up_to(self, scores: Array) -> Array:
+        """How many score no more than each."""
+        return self._counts(np.asarray(scores), self.knots_up_to, "right")
+
+    def at(self, place: int) -> float:
+        """The score at a place of the ascending order."""
+        # A knot that impostors tie with may be the score itself.
+        knot = int(np.searchsorted(self.knots_up_to, place, side="right"))
+        if knot < len(self.knots) and self.knots_below[knot] <= place:
+            return float(self.knots[knot])
+        for kept in self.kept:
+            if kept.below <= place < kept.below + len(kept.scores):
+                return float(kept.scores[place - kept.below])
+        return self.visits.select(place)
+
+    def above(self, score: float) -> float:
+        """The lowest impostor score above ``score``; +∞ if there is none."""
+        place = int(self.up_to(np.array([score]))[0])
+        return self.at(place) if place < self.count else math.inf
+
+    def corners(self, knots: Array) -> Array:
+        """The knots, the next float above each, and the lowest score: points between them lie on straight lines."""
+        return np.unique(np.concatenate([[np.float32(self.lowest)], knots, np.nextafter(knots, np.float32(np.inf))]))
+
+    def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
+        """About ``bins`` bins of about one width: each edge is the nearest score below which the count is known."""
+        wanted = np.linspace(low, high, bins + 1)[1:-1].astype(np.float32)
+        known = [(self.bin_edges[1:-1], np.cumsum(self.bin_counts)[:-1]), (self.knots, self.knots_below)]
+        for kept in self.kept:
+            inside = wanted[(kept.low <= wanted) & (wanted <= kept.high)]
+            known.append((inside, kept.below + np.searchsorted(kept.scores, inside)))
+        places, below = (np.concatenate(parts) for parts in zip(*known, strict=True))
+        places, first = np.unique(np.append(places, [-np.inf, np.inf]), return_index=True)
+        after = np.searchsorted(places, wanted)
+        chosen = np.unique(after - (wanted - places[after - 1] < places[after] - wanted))
+        chosen = chosen[(low < places[chosen]) & (places[chosen] < high)]
+        edges = np.concatenate([[low], places[chosen], [high]])
+        return edges, np.diff(np.concatenate([[0], below[first[chosen]], [self.count]]))
+
+    def _counts(self, scores: Array, known: Array, side: str) -> Array:
+        """Counts of impostors on one side of each score, some at a time, and what is not known by another visit."""
+        parts = [scores[start : start + ASKED] for start in range(0, len(scores), ASKED)]
+        counts = np.concatenate([np.empty(0, np.int64), *(self._known_counts(part, known, side) for part in parts)])
+        left = counts < 0
+        if left.any():
+            asked = scores[left] if side == "left" else np.nextafter(scores[left].astype(np.float64), np.inf)
+            counts[left] = self.visits.below(asked)
+        return counts
+
+    def _known_counts(self, scores: Array, known: Array, side: str) -> Array:
+        """The same from knots, from gaps between them, from kept intervals; −1 where none of these knows."""
+        counts = np.full(len(scores), -1, dtype=np.int64)
+        place = np.searchsorted(self.knots, scores, side="left")
+        inside = np.minimum(place, len(self.knots) - 1)
+        is_knot = self.knots[inside] == scores
+        counts[is_knot] = known[inside[is_knot]]
+        # Between two knots that no impostor lies between, the count is known as well.
+        before = np.where(place > 0, self.knots_up_to[np.maximum(place - 1, 0)], 0)
+        after = np.where(place < len(self.knots), self.knots_below[inside], self.count)
+        empty = (counts < 0) & (before == after)
+        counts[empty] = before[empty]
+        # So is it next to a knot, where no float lies between.
+        lower = np.where(place > 0, self.knots[np.maximum(place - 1, 0)], -np.inf)
+        beside = (
+            (counts < 0) & (np.nextafter(lower.astype(np.float32), np.float32(np.inf)) == scores) & (side == "left")
+        )
+        counts[beside] = before[beside]
+        for kept in self.kept:
+            known_here = (counts < 0) & (scores >= kept.low) & (scores <= kept.high)
+            counts[known_here] = kept.below + np.searchsorted(kept.scores, scores[known_here], side=side)  # type: ignore[call-overload]
+        return counts

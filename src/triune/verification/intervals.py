@@ -1,0 +1,113 @@
+"""Intervals for rates: from plain counts, and from resampled values."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy import special
+from torch import Tensor
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and how sure it is.
+
+    Args:
+        estimate: of the sample itself, exact.
+        low, high: ends of the interval; NaN where no resample defines the figure.
+        values: ``(resamples,)`` the figure of each resample, NaN where it is not defined.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    values: Array
+
+
+def wilson_interval(successes: Any, trials: Any, level: float = 0.95) -> tuple[Any, Any]:
+    """Wilson's score interval of a proportion (1927), for *independent* trials; pairs of few identities are not.
+
+    >>> low, high = wilson_interval(8, 10)
+    >>> round(float(low), 3), round(float(high), 3)
+    (0.49, 0.943)
+
+    Args:
+        successes: a number or array, from 0 to ``trials``; need not be whole.
+        trials: a number or array that broadcasts with it; none gives (0, 1).
+        level: the share of intervals that should cover the truth.
+
+    Returns:
+        Lower and upper ends, floats or arrays.
+    """
+    k, n = _checked_counts(successes, trials, level)
+    z2 = float(special.ndtri(0.5 + level / 2)) ** 2
+    rate = k / np.maximum(n, 1e-300)
+    middle = (rate + z2 / (2 * np.maximum(n, 1e-300))) / (1 + z2 / np.maximum(n, 1e-300))
+    half = np.sqrt(z2 * (rate * (1 - rate) * n + z2 / 4)) / (n + z2)
+    # At the ends the formula gives 0 and 1 but for rounding.
+    low = np.where(k == 0, 0.0, np.clip(middle - half, 0.0, 1.0))
+    high = np.where(k == n, 1.0, np.clip(middle + half, 0.0, 1.0))
+    return low[()], high[()]
+
+
+def clopper_pearson_interval(successes: Any, trials: Any, level: float = 0.95) -> tuple[Any, Any]:
+    """The exact binomial interval (Clopper & Pearson 1934): never covers less than ``level``, so it is wider.
+
+    >>> low, high = clopper_pearson_interval(0, 10)
+    >>> float(low), round(float(high), 3)
+    (0.0, 0.308)
+
+    Args:
+        successes, trials, level: as in :func:`wilson_interval`.
+    """
+    k, n = _checked_counts(successes, trials, level)
+    tail = (1 - level) / 2
+    low = np.where(k == 0, 0.0, special.betaincinv(np.maximum(k, 1e-300), n - k + 1, tail))
+    high = np.where(k == n, 1.0, special.betaincinv(k + 1, np.maximum(n - k, 1e-300), 1 - tail))
+    return low[()], high[()]
+
+
+def percentile_interval(estimate: float, values: Array, level: float) -> Interval:
+    """The interval between two percentiles of the resampled values; those that are not defined are left out."""
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return Interval(estimate, math.nan, math.nan, values)
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate, float(low), float(high), values)
+
+
+def rate_interval(estimate: float, values: Array, level: float, trials: float) -> Interval:
+    """The percentile interval of a rate; where all resamples are 0, or all 1, Wilson's for ``trials`` identities."""
+    interval = percentile_interval(estimate, values, level)
+    if interval.low == interval.high and estimate in (0.0, 1.0):
+        low, high = wilson_interval(estimate * trials, trials, level)
+        return Interval(estimate, float(low), float(high), values)
+    return interval
+
+
+def _checked_counts(successes: Any, trials: Any, level: float) -> tuple[Array, Array]:
+    check_level(level)
+    k, n = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
+    if not ((k >= 0) & (k <= n)).all():
+        bad = np.flatnonzero(~((k >= 0) & (k <= n)).ravel())[0]
+        raise ValueError(f"{k.ravel()[bad]:g} successes in {n.ravel()[bad]:g} trials: from 0 to all are possible")
+    return k, n
+
+
+def check_level(level: float) -> None:
+    """Raise ValueError where a confidence level is no share between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}: a share between 0 and 1, such as 0.95, is needed")
+
+
+def as_array(values: Any) -> Array:
+    """Numbers or flags as a NumPy array."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype.is_floating_point and values.dtype.itemsize < 4 else values
+        array: Array = values.numpy()
+        return array
+    return np.asarray(values)

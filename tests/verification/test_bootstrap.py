@@ -1,0 +1,348 @@
+"""Intervals against weighing every pair by hand, against scipy, and against what they promise: to cover the truth."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from triune.kernels import resampling_cpu
+from triune.verification import all_pairs, bootstrap
+from triune.verification.all_pairs import verify_embeddings
+from triune.verification.bootstrap import bootstrap_scores, bootstrap_verification, compare_verification, draw_weights
+from triune.verification.intervals import clopper_pearson_interval, wilson_interval
+
+
+def sample(identities, items, *, dims=8, noise=1.0, spread=0.0, seed=0):
+    """Identity means and items around them; with ``spread`` some identities are harder than others."""
+    g = np.random.default_rng(seed)
+    scale = noise * np.exp(spread * g.normal(size=(identities, 1, 1)))
+    x = g.normal(size=(identities, 1, dims)) + scale * g.normal(size=(identities, items, dims))
+    return x.reshape(-1, dims).astype(np.float32), np.repeat(np.arange(identities), items)
+
+
+def scored_pairs(x, labels, metric="cosine", groups=None):
+    """Scores (float32) and both rows of every pair."""
+    i, j = np.triu_indices(len(x), 1)
+    if groups is not None:
+        kept = groups[i] != groups[j]
+        i, j = i[kept], j[kept]
+    x = x.astype(np.float64)
+    if metric == "cosine":
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        return (x[i] * x[j]).sum(1), i, j
+    d = np.square(x[i] - x[j]).sum(1)
+    return -(np.sqrt(d) if metric == "euclidean" else d), i, j
+
+
+def naive_figures(scores, first, second, w, fprs, thresholds):
+    """AUC, EER, TPR@FPR and fixed-threshold rates of weighted pairs, in float64, from all of them sorted."""
+    same = first == second
+    weight = np.where(same, w[first], w[first] * w[second]).astype(np.float64)
+    levels, place = np.unique(scores, return_inverse=True)
+    p = np.bincount(place[same], weight[same], len(levels))
+    q = np.bincount(place[~same], weight[~same], len(levels))
+    below = np.cumsum(q) - q
+    auc = (p * (below + q / 2)).sum() / (p.sum() * q.sum())
+    tpr, fpr = p[::-1].cumsum() / p.sum(), q[::-1].cumsum() / q.sum()  # from the highest threshold down
+    tpr_at = [max([t for t, f in zip(tpr, fpr) if f <= budget], default=0.0) for budget in fprs]
+    x, y = np.concatenate([[0], fpr]), np.concatenate([[1], 1 - tpr])
+    k = int(np.argmax(y <= x))
+    share = (y[k - 1] - x[k - 1]) / ((y[k - 1] - x[k - 1]) - (y[k] - x[k]))
+    eer = x[k - 1] + share * (x[k] - x[k - 1])
+    fixed = [(p[levels >= t].sum() / p.sum(), q[levels >= t].sum() / q.sum()) for t in thresholds]
+    return auc, eer, tpr_at, fixed
+
+
+def naive_pair_noise(accepted, first, second, identities):
+    """Σ over pairs of identities of (accepted − FPR · pairs)², over the square of all pairs."""
+    a, n = np.zeros((2, identities, identities))
+    for yes, g, h in zip(accepted, first, second):
+        if g != h:
+            a[min(g, h), max(g, h)] += yes
+            n[min(g, h), max(g, h)] += 1
+    return np.square(a - a.sum() / n.sum() * n).sum() / n.sum() ** 2
+
+
+def check_against_naive(result, scores, first, second, identities, seed, tolerance):
+    """Compare every resample; ``result`` has budgets and thresholds of its own."""
+    weights = draw_weights(identities, result.resamples, seed)
+    fprs, thresholds = list(result.tpr_at_fpr), list(result.tpr_at_threshold)
+    expected = []
+    for r in range(result.resamples):
+        w = weights[:, r + 1].astype(np.int64)
+        auc, eer, tprs, fixed = naive_figures(scores, first, second, w, fprs, thresholds)
+        assert result.auc.values[r] == pytest.approx(auc, abs=tolerance)
+        assert result.eer.values[r] == pytest.approx(eer, abs=tolerance)
+        for fpr, tpr in zip(fprs, tprs):
+            assert result.tpr_at_fpr[fpr].values[r] == pytest.approx(tpr, abs=tolerance)
+        for t, (tpr, _) in zip(thresholds, fixed):
+            assert result.tpr_at_threshold[t].values[r] == pytest.approx(tpr, abs=1e-9)
+        expected.append([fpr for _, fpr in fixed])
+    # FPR at a fixed threshold: drawn in by what is peculiar to pairs of identities, itself summed by hand.
+    once = np.ones(identities, np.int64)
+    for k, t in enumerate(thresholds):
+        rates, rate = (
+            np.array([row[k] for row in expected]),
+            naive_figures(scores, first, second, once, (), [t])[3][0][1],
+        )
+        spread, noise = rates.var(), naive_pair_noise(scores >= t, first, second, identities)
+        factor = np.sqrt(min(1, max(spread - 2 * noise, noise) / spread)) if spread > 0 else 1
+        by_hand = np.clip(rate + factor * (rates - rate), 0, 1)
+        np.testing.assert_allclose(result.fpr_at_threshold[t].values, by_hand, atol=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
+def test_with_few_matches_every_resample_equals_weighing_every_pair(metric):
+    x, labels = sample(30, 4, seed=1)
+    shuffled = np.random.default_rng(0).permutation(len(x))
+    thresholds = (0.4, -1.5, 2.0)
+    result = bootstrap_verification(
+        x[shuffled], labels[shuffled], metric=metric, fprs=(0.2, 0.05, 0.001, 0.0), thresholds=thresholds, resamples=40
+    )
+    scores, i, j = scored_pairs(x, labels, metric)
+    check_against_naive(result, scores, labels[i], labels[j], 30, 0, 1e-9)
+
+
+def test_tied_scores_count_half_and_go_together_in_every_resample():
+    g = np.random.default_rng(3)
+    x, labels = g.integers(0, 3, (60, 3)).astype(np.float32), g.integers(0, 12, 60)
+    labels = np.unique(labels, return_inverse=True)[1]
+    result = bootstrap_verification(
+        x, labels, metric="squared_euclidean", fprs=(0.3, 0.1), thresholds=(-2.0,), resamples=30
+    )
+    scores, i, j = scored_pairs(x, labels, "squared_euclidean")
+    check_against_naive(result, scores, labels[i], labels[j], labels.max() + 1, 0, 1e-12)
+
+
+def test_with_many_matches_every_resample_is_within_a_thousandth():
+    x, labels = sample(100, 10, noise=1.3, seed=2)  # 4,500 matching pairs: more than there are knots
+    result = bootstrap_verification(x, labels, fprs=(0.05, 0.01, 0.001), thresholds=(0.5,), resamples=25)
+    scores, i, j = scored_pairs(x, labels)
+    check_against_naive(result, scores, labels[i], labels[j], 100, 0, 1e-3)
+
+
+def test_pairs_within_a_group_are_left_out_of_every_resample():
+    x, labels = sample(25, 4, seed=4)
+    groups = np.random.default_rng(5).integers(0, 6, len(x))
+    result = bootstrap_verification(x, labels, groups=groups, fprs=(0.1,), thresholds=(0.3,), resamples=30)
+    scores, i, j = scored_pairs(x, labels, groups=groups)
+    check_against_naive(result, scores, labels[i], labels[j], 25, 0, 1e-9)
+
+
+def test_identities_of_many_items_and_strings_as_labels():
+    x, labels = sample(3, 90, noise=2.0, seed=6)  # more items than a block has rows
+    names = np.array(["ant", "bee", "cat"])[labels]
+    result = bootstrap_verification(x, names, fprs=(0.2,), thresholds=(0.0,), resamples=30)
+    scores, i, j = scored_pairs(x, labels)
+    weights = draw_weights(3, 30, 0)
+    for r in range(30):
+        w = weights[:, r + 1].astype(np.int64)
+        if (w > 0).sum() < 2:
+            assert np.isnan(result.auc.values[r])  # one identity alone has no impostor
+        else:
+            auc = naive_figures(scores, labels[i], labels[j], w, (0.2,), ())[0]
+            assert result.auc.values[r] == pytest.approx(auc, abs=1e-4)
+    assert result.auc.low <= result.auc.estimate <= result.auc.high
+
+
+def test_estimates_are_those_of_all_pairs():
+    x, labels = sample(60, 5, seed=7)
+    exact = verify_embeddings(x, labels)
+    result = bootstrap_verification(x, labels, thresholds=(0.5,), resamples=5)
+    assert result.auc.estimate == exact.auc
+    assert result.eer.estimate == exact.eer
+    assert result.tpr_at_fpr[0.01].estimate == exact.tpr_at_fpr(0.01)
+    assert result.fpr_at_threshold[0.5].estimate == exact.confusion_at(0.5).fpr
+
+
+def test_a_part_of_the_pairs_gives_nearly_the_same_interval():
+    x, labels = sample(200, 4, seed=8)
+    full = bootstrap_verification(x, labels, fprs=(0.05,), resamples=300)
+    part = bootstrap_verification(x, labels, fprs=(0.05,), resamples=300, max_pairs=80_000)
+    for a, b in ((full.auc, part.auc), (full.tpr_at_fpr[0.05], part.tpr_at_fpr[0.05])):
+        assert a.estimate == b.estimate
+        assert b.high - b.low == pytest.approx(a.high - a.low, rel=0.25)
+        assert not np.array_equal(a.values, b.values)
+
+
+def test_the_seed_decides():
+    x, labels = sample(30, 3)
+    a, b, c = (bootstrap_verification(x, labels, resamples=20, seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(a.auc.values, b.auc.values)
+    assert not np.array_equal(a.auc.values, c.auc.values)
+
+
+def test_listed_pairs_equal_weighing_by_hand_and_the_embeddings_they_came_from():
+    x, labels = sample(30, 4, seed=9)
+    scores, i, j = scored_pairs(x, labels)
+    names = np.array([f"p{k:02d}" for k in range(30)])
+    result = bootstrap_scores(
+        scores, labels[i] == labels[j], names[labels[i]], names[labels[j]],
+        fprs=(0.1, 0.01), thresholds=(0.4,), resamples=40,
+    )  # fmt: skip
+    check_against_naive(result, scores, labels[i], labels[j], 30, 0, 1e-12)
+    direct = bootstrap_verification(x, labels, fprs=(0.1, 0.01), resamples=40)
+    np.testing.assert_allclose(result.auc.values, direct.auc.values, atol=1e-9)
+
+
+def test_listed_pairs_whose_identities_disagree_are_named():
+    with pytest.raises(ValueError, match=r"is_match\[1\] says a match, but the identities .* differ"):
+        bootstrap_scores([0.9, 0.8, 0.1], [1, 1, 0], ["a", "b", "a"], ["a", "c", "b"])
+
+
+def test_a_model_does_not_differ_from_itself():
+    x, labels = sample(30, 3)
+    same = compare_verification(x, 2 * x, labels, resamples=50)  # the cosine knows no length
+    assert same.auc.estimate == pytest.approx(0, abs=1e-6)
+    assert same.auc.p_value > 0.5 or same.auc.high < 1e-6
+    with pytest.raises(ValueError, match="first has 90 rows but second has 89"):
+        compare_verification(x, x[:89], labels)
+
+
+def test_the_interval_of_a_difference_is_paired():
+    x, labels = sample(60, 4, noise=1.2, spread=0.4, seed=10)
+    y = x + 0.35 * np.random.default_rng(11).normal(size=x.shape).astype(np.float32)
+    result = compare_verification(x, y, labels, resamples=300)
+    separate = np.sqrt(np.nanvar(result.first.auc.values) + np.nanvar(result.second.auc.values))
+    assert result.auc.high - result.auc.low < 0.8 * 2 * 1.96 * separate
+    assert result.auc.low > 0
+    assert result.auc.p_value < 0.05
+    differences = result.first.auc.values - result.second.auc.values
+    assert result.auc.low == pytest.approx(np.quantile(differences, 0.025))
+    rarer = min((differences <= 0).sum(), (differences >= 0).sum())
+    assert result.auc.p_value == pytest.approx(2 * (1 + rarer) / 301)
+
+
+def test_models_that_differ_by_chance_alone_are_seldom_told_apart():
+    low = 0
+    for seed in range(60):
+        x, labels = sample(30, 3, seed=seed)
+        g = np.random.default_rng(1000 + seed)
+        noisy = [x + 0.5 * g.normal(size=x.shape).astype(np.float32) for _ in range(2)]
+        low += compare_verification(*noisy, labels, resamples=100, seed=seed, fprs=()).auc.p_value <= 0.05
+    assert low <= stats.binom.ppf(0.999, 60, 0.08)
+
+
+def test_identity_intervals_cover_the_truth_where_intervals_over_pairs_do_not():
+    settings = {"dims": 6, "noise": 0.5, "spread": 0.5}
+    threshold, budget, sets = 0.7, 0.1, 200
+    truth = verify_embeddings(*sample(4000, 4, **settings, seed=12345))
+    point = truth.confusion_at(threshold)
+    covered = dict.fromkeys(("auc", "tpr@fpr", "tpr", "fpr", "wilson tpr", "wilson fpr"), 0)
+    for seed in range(sets):
+        x, labels = sample(40, 4, **settings, seed=seed)
+        result = bootstrap_verification(x, labels, fprs=(budget,), thresholds=(threshold,), resamples=200, seed=seed)
+        counts = verify_embeddings(x, labels).confusion_at(threshold)
+        for name, interval, true in (
+            ("auc", result.auc, truth.auc),
+            ("tpr@fpr", result.tpr_at_fpr[budget], truth.tpr_at_fpr(budget)),
+            ("tpr", result.tpr_at_threshold[threshold], point.tpr),
+            ("fpr", result.fpr_at_threshold[threshold], point.fpr),
+        ):
+            covered[name] += interval.low <= true <= interval.high
+        for name, part, whole, true in (
+            ("wilson tpr", counts.tp, counts.tp + counts.fn, point.tpr),
+            ("wilson fpr", counts.fp, counts.fp + counts.tn, point.fpr),
+        ):
+            low, high = wilson_interval(part, whole)
+            covered[name] += low <= true <= high
+    shares = {name: count / sets for name, count in covered.items()}
+    for name in ("auc", "tpr@fpr", "tpr", "fpr"):
+        assert 0.90 <= shares[name] <= 0.99, shares
+    assert shares["wilson tpr"] < 0.80, shares
+    assert shares["wilson fpr"] < 0.80, shares
+
+
+def test_a_rate_that_no_resample_changes_still_has_an_interval():
+    x, labels = sample(40, 3, noise=0.01)
+    result = bootstrap_verification(x, labels, thresholds=(0.999999, 0.9), resamples=50)
+    tpr, fpr = result.tpr_at_threshold[0.9], result.fpr_at_threshold[0.999999]
+    assert tpr.estimate == 1.0
+    assert tpr.high == 1.0
+    assert tpr.low == pytest.approx(wilson_interval(40, 40)[0])
+    assert result.auc.estimate == result.auc.high == 1.0
+    assert 0.8 < result.auc.low < 1.0
+    assert fpr.estimate == 0.0
+    assert fpr.low == 0.0
+    assert fpr.high == pytest.approx(wilson_interval(0, 20)[1])
+
+
+def test_wilson_solves_the_score_equation():
+    n = np.array([1, 5, 10, 200, 10**6])[:, None]
+    k = np.floor(n * np.linspace(0, 1, 9)[None, :])
+    low, high = wilson_interval(k, n, 0.9)
+    z = stats.norm.ppf(0.95)
+    for bound in (low, high):
+        inside = (bound > 0) & (bound < 1)
+        distance = (k / n - bound) / np.sqrt(np.where(inside, bound * (1 - bound), 1) / n)
+        np.testing.assert_allclose(np.abs(distance[inside]), z, rtol=1e-6)
+    assert (low[k == 0] == 0).all()
+    assert (high[k == n] == 1).all()
+
+
+def test_wilson_and_clopper_pearson_equal_scipy():
+    for k, n in ((0, 1), (0, 10), (3, 10), (10, 10), (17, 23), (1, 10**7)):
+        for method, ours in (("wilson", wilson_interval), ("exact", clopper_pearson_interval)):
+            theirs = stats.binomtest(k, n).proportion_ci(0.9, method=method)
+            np.testing.assert_allclose(ours(k, n, 0.9), (theirs.low, theirs.high), rtol=1e-6, atol=1e-14)
+
+
+def test_no_trial_tells_nothing_and_impossible_counts_are_refused():
+    for interval in (wilson_interval, clopper_pearson_interval):
+        assert tuple(map(float, interval(0, 0))) == (0.0, 1.0)
+        low, high = interval([0, 1], [0, 2])
+        assert low.shape == high.shape == (2,)
+        with pytest.raises(ValueError, match="3 successes in 2 trials"):
+            interval(3, 2)
+        with pytest.raises(ValueError, match="level is 95"):
+            interval(1, 2, 95)
+
+
+def test_bad_settings_and_data_are_refused():
+    x, labels = sample(5, 3)
+    with pytest.raises(ValueError, match="resamples is 0"):
+        bootstrap_verification(x, labels, resamples=0)
+    with pytest.raises(ValueError, match=r"fprs holds 1\.5"):
+        bootstrap_verification(x, labels, fprs=(1.5,))
+    with pytest.raises(ValueError, match="thresholds holds NaN"):
+        bootstrap_verification(x, labels, thresholds=(float("nan"),))
+    with pytest.raises(ValueError, match="no matching pair"):
+        bootstrap_verification(x, np.arange(15))
+    with pytest.raises(ValueError, match="no non-matching pair"):
+        bootstrap_verification(x, np.zeros(15, int))
+    x[3, 0] = np.nan
+    with pytest.raises(ValueError, match="row 3"):
+        bootstrap_verification(x, labels)
+
+
+def test_the_kernel_weighs_in_64_bits_as_in_32():
+    g = np.random.default_rng(13)
+    scores = g.integers(0, 5, (6, 6)).astype(np.float32)
+    codes, knots = np.array([0, 0, 1, 2, 2, 2], np.int32), np.array([1.0, 3.0], np.float32)
+    weights = g.integers(0, 4, (3, 7)).astype(np.uint8)
+    by_hand = np.zeros((5, 7), np.int64)
+    for i in range(6):
+        for j in range(i + 1, 6):
+            if codes[i] != codes[j]:
+                b = (knots < scores[i, j]).sum() + (knots <= scores[i, j]).sum()
+                by_hand[b] += weights[codes[i]].astype(int) * weights[codes[j]]
+    by_hand[1] = 0
+    for dtype in (np.uint32, np.int64):
+        histogram = np.zeros((5, 7), dtype)
+        room = resampling_cpu.scratch(36, 5, 7)
+        resampling_cpu.weigh_block(scores, 0, codes, np.empty(0, np.int64), knots, weights, 1, histogram, room)
+        np.testing.assert_array_equal(histogram, by_hand)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_sorted_rows_of_a_verification_are_taken_where_they_fit(metric, monkeypatch):
+    monkeypatch.setattr(all_pairs, "LISTED_PAIRS", -1)
+    g = np.random.default_rng(0)
+    x, y = g.normal(size=(60, 5)).astype(np.float32), g.integers(0, 9, 60)
+    verification = all_pairs.verify_embeddings(x, y, metric=metric)
+    alone, _ = bootstrap.Items.prepare(x, y, metric, None)
+    shared, _ = bootstrap.Items.prepare(x, y, metric, None, verification)
+    assert torch.equal(alone.x, shared.x)
+    assert shared.x.data_ptr() == verification.impostor.visits.x.data_ptr()
+    other, _ = bootstrap.Items.prepare(x, y, "squared_euclidean", None, verification)
+    assert other.x.data_ptr() != shared.x.data_ptr()
