@@ -1,0 +1,346 @@
+"""What a judgement found: one tree of typed values that `metrics.json` holds and every page, table and figure reads.
+
+Written with :meth:`Results.write` and read with :meth:`Results.read`; a damaged or foreign file is one line that names
+the file and the field. Figures that are not numbers (±inf, NaN) are written as the strings ``"Infinity"``,
+``"-Infinity"`` and ``"NaN"``, and read back as the numbers they are.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from triune.errors import InputError
+from triune.files import write_text
+
+FORMAT = 2
+"""Of the file; 1 was the untyped dictionary of version 0.1.0's first runs."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Split = Literal["train", "val", "test", "holdout"]
+ScoreKind = Literal["cosine", "euclidean", "squared_euclidean", "score", "distance"]
+"""What the scores of pairs are: the cosine similarity, minus one of the distances, or a list's own column."""
+Role = Literal["model", "pixels", "untrained", "pretrained", "against"]
+"""The model that is judged, a baseline beside it, or another model that it is compared with."""
+
+
+class Record(BaseModel):
+    """Values that are set once; a field that is not known, or of another type, is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Unavailable(Record):
+    """Stands where there is nothing to measure, and says why."""
+
+    unavailable: str
+
+
+class Interval(Record):
+    """Ends of a confidence interval; its level stands in the :class:`Uncertainty` beside it."""
+
+    low: float
+    high: float
+
+
+class Uncertainty(Record):
+    """How the intervals beside it were made: identities drawn with replacement, ``resamples`` times.
+
+    ``resamples`` is 0 where none were asked for.
+    """
+
+    level: Share
+    resamples: Count
+    identities: Count
+    seed: int
+
+
+class OperatingPoint(Record):
+    """What a false-positive budget gives: see :class:`triune.verification.roc.OperatingPoint`.
+
+    ``interval`` is that of the TPR.
+    """
+
+    target_fpr: Share
+    threshold: float
+    tpr: float
+    fpr: float
+    reliable: bool
+    reason: str | None = None
+    interval: Interval | None = None
+
+
+class Curve(Record):
+    """A ROC thinned to about a thousand of its own points, from FPR 0 to 1; all lists of one length."""
+
+    fpr: list[float]
+    tpr: list[float]
+    threshold: list[float]
+
+
+class Histogram(Record):
+    """How many pairs of each kind score within each bin: ``(B + 1,)`` edges, ``(B,)`` counts."""
+
+    edges: list[float]
+    matches: list[int]
+    impostors: list[int]
+
+
+class VerificationResult(Record):
+    """The exact ROC of a set of pairs and its figures."""
+
+    matches: Count
+    impostors: Count
+    auc: float
+    auc_interval: Interval | None = None
+    eer: float
+    eer_interval: Interval | None = None
+    points: list[OperatingPoint]
+    """One for each budget of :data:`triune.verification.roc.FPRS`, the most generous first."""
+    roc: Curve
+    histogram: Histogram | None = None
+    uncertainty: Uncertainty | None = None
+
+    def at(self, fpr: float) -> OperatingPoint:
+        """The operating point of a budget."""
+        return next(point for point in self.points if point.target_fpr == fpr)
+
+
+class RetrievalResult(Record):
+    """Retrieval figures: see :class:`triune.retrieval.metrics.RetrievalMetrics`, whose fields these are."""
+
+    queries: Count
+    left_out: Count
+    recall_at: dict[int, float]
+    precision_at: dict[int, float]
+    r_precision: float
+    map_at_r: float
+    mrr: float
+    map: float
+    map_at: dict[int, float] = {}
+    map_at_over_hits: dict[int, float] = {}
+    ndcg_at: dict[int, float] = {}
+
+
+class ModelResult(Record):
+    """All that was found of one source of embeddings or scores.
+
+    Args:
+        name: what people call it: the file's or the run's name, ``raw pixels``, ``untrained backbone``.
+        role: why it is there.
+        verification: by split.
+        retrieval: of the judged split.
+        rankings: the same with other rankings of the very same embeddings, by name: ``expanded``, ``re-ranked``.
+    """
+
+    name: str
+    role: Role
+    verification: dict[Split, VerificationResult | Unavailable] = {}
+    retrieval: RetrievalResult | Unavailable | None = None
+    rankings: dict[str, RetrievalResult] = {}
+
+
+class Difference(Record):
+    """This model's figure minus the other's, with its interval and two-sided p-value."""
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+
+
+class Comparison(Record):
+    """Two models on the same pairs; identities are resampled for both at once."""
+
+    against: str
+    uncertainty: Uncertainty
+    auc: Difference
+    eer: Difference
+    tpr_at_fpr: dict[float, Difference]
+
+
+class Confusion(Record):
+    """Pairs accepted and rejected at a threshold, and their rates: see :class:`triune.verification.roc.Confusion`."""
+
+    tp: Count
+    fp: Count
+    tn: Count
+    fn: Count
+    tpr: float
+    fpr: float
+    precision: float
+    accuracy: float
+
+
+class AppliedThreshold(Record):
+    """The threshold that a model is used with, and what it does.
+
+    Args:
+        metric: what the scores are.
+        target_fpr: the budget that it was fitted for.
+        threshold: a score; pairs that score at least this are accepted. ±inf accepts none, or all.
+        distance: the same for people: the largest distance that is accepted.
+        fitted_on: the pairs that it was fitted on, in words: ``validation pairs``.
+        on_fitted: what it does to those, where they were at hand.
+        on_test: what it does to the pairs judged here.
+    """
+
+    metric: ScoreKind
+    target_fpr: Share
+    threshold: float
+    distance: float
+    fitted_on: str
+    on_fitted: Confusion | None = None
+    on_test: Confusion | None = None
+
+
+class Rate(Record):
+    """A rate with the ends of its interval; NaN where there is none."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class ConditionResult(Record):
+    """The pairs within one value of a condition."""
+
+    condition: str
+    items: Count
+    identities: Count
+    matches: Count
+    impostors: Count
+    tpr: Rate
+    fpr: Rate
+
+
+class Inequity(Record):
+    """How unequal a rate is: see :class:`triune.verification.conditions.Inequity`."""
+
+    max_over_min: float
+    max_over_mean: float
+    worst: str | None = None
+
+
+class ConditionsResult(Record):
+    """TPR and FPR by the values of one column, all at one threshold."""
+
+    column: str
+    threshold: float
+    distance: float
+    fitted_here: bool
+    uncertainty: Uncertainty
+    rows: list[ConditionResult]
+    inequity: dict[Literal["fpr", "fnr"], Inequity]
+
+
+class Estimate(Record):
+    """A mean over folds and its standard error."""
+
+    mean: float
+    standard_error: float
+
+
+class FoldRates(Record):
+    """TPR and FPR in the folds left out, at thresholds that keep a budget on the others."""
+
+    tpr: Estimate
+    fpr: Estimate
+    reliable: bool
+
+
+class FoldsResult(Record):
+    """Accuracy and TPR@FPR over the folds of a list of pairs."""
+
+    names: list[str]
+    accuracy: Estimate
+    accuracies: list[float]
+    tpr_at_fpr: dict[float, FoldRates]
+
+
+class ClassResult(Record):
+    """Accuracy and confusion matrix ``(C, C)``, true class by predicted class, of the items of a split."""
+
+    split: Split
+    items: Count
+    accuracy: Share
+    classes: list[str]
+    confusion: list[list[int]]
+
+
+class MaskResult(Record):
+    """Intersection over union and Dice; of the foreground alone, or the mean over several ids."""
+
+    split: Split
+    items: Count
+    iou: float
+    dice: float
+    per_channel: list[float]
+
+
+class SplitCounts(Record):
+    """How many images, identities and classes a split has."""
+
+    images: Count
+    identities: Count
+    classes: Count
+
+
+class DataSummary(Record):
+    """What was judged."""
+
+    source: str
+    split: Literal["open-set", "closed-set", "given"] | None = None
+    splits: dict[Split, SplitCounts] = {}
+    classes: list[str] = []
+
+
+class TrainingFacts(Record):
+    """How the model came about."""
+
+    epochs: Count
+    steps: Count
+    seconds: float
+    seed: int
+    best_epoch: Count | None = None
+    margin: float | Literal["soft"] | None = None
+
+
+class Results(Record):
+    """The content of ``metrics.json``."""
+
+    format: Literal[2] = FORMAT
+    triune: str
+    name: str
+    created: str
+    """UTC, ISO 8601."""
+    data: DataSummary
+    metric: ScoreKind
+    models: list[ModelResult]
+    """The judged model first."""
+    threshold: AppliedThreshold | Unavailable | None = None
+    comparison: Comparison | None = None
+    conditions: list[ConditionsResult] = []
+    folds: FoldsResult | None = None
+    classification: ClassResult | Unavailable | None = None
+    segmentation: MaskResult | Unavailable | None = None
+    training: TrainingFacts | None = None
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            InputError: it is missing, damaged or no such file; the message names the field.
+        """
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): name a folder that triune wrote") from error
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is damaged or no such file: {error}") from error
