@@ -6,14 +6,14 @@ the file and the field. Figures that are not numbers (±inf, NaN) are written as
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from triune.errors import InputError
 from triune.files import write_text
 
-FORMAT = 2
+FORMAT: Final = 2
 """Of the file; 1 was the untyped dictionary of version 0.1.0's first runs."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
