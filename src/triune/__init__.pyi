@@ -17,6 +17,7 @@ from .losses.triplet import (
 from .losses.triplet_sums import TripletOutcome as TripletOutcome
 from .model.network import MultiTaskModel as MultiTaskModel, Prediction as Prediction
 from .model.objective import LossTerms as LossTerms, MultiTaskObjective as MultiTaskObjective, Targets as Targets
+from .pairs.prepared import PreparedEmbeddings as PreparedEmbeddings, prepare as prepare
 from .recognition.clustering import clustering_quality as clustering_quality
 from .recognition.few_shot import few_shot as few_shot
 from .retrieval.metrics import (

@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
 Labels: TypeAlias = Tensor | np.ndarray[Any, Any] | Sequence[int] | Sequence[str]
 
 
@@ -76,3 +79,16 @@ def whole_numbers(labels: Labels, count: int) -> Tensor:
         if array.size and (array.dtype.kind in "UOS" or array.max() > np.iinfo(np.int64).max):
             raise ValueError("labels are words, or beyond int64: number them once for all data, so that batches agree")
     return encode_labels(labels, count=count)
+
+
+def encode_together(
+    first: Labels, second: Labels, counts: tuple[int, int], names: tuple[str, str]
+) -> tuple[Array, Array]:
+    """Codes of two sets of labels in which equal labels have equal codes."""
+    plain = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in (first, second)]
+    for part, count, name in zip(plain, counts, names, strict=True):
+        encode_labels(part, count=count, name=name)
+    if (plain[0].dtype.kind in "US") != (plain[1].dtype.kind in "US") and all(map(len, plain)):
+        raise ValueError(f"{names[0]} has dtype {plain[0].dtype} and {names[1]} {plain[1].dtype}: they cannot be equal")
+    codes = encode_labels(np.concatenate(plain) if all(map(len, plain)) else max(plain, key=len)).numpy()
+    return codes[: counts[0]], codes[counts[0] :]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from examples import tiles_of
 from interpreted import DEVICE, INTERPRETED, assert_passes_interpreted, needs_kernels, starts_the_interpreter
 from triune.kernels import choose_counting, counting_cpu
 from triune.pairs import on_device, tiles
@@ -217,7 +218,7 @@ def prepared_both(x, y, **options):
     moved = {name: tensor(part) if name == "gallery" else part for name, part in options.items()}
     counted = verify_embeddings(tensor(x), y, **moved)
     moved.pop("fprs", None)
-    prepared = PairTiles.prepare(tensor(x), y, **{"metric": "cosine", **moved})
+    prepared = tiles_of(tensor(x), y, **moved)
     return counted, from_scores(prepared.match_scores(), prepared.listed())
 
 
@@ -293,7 +294,7 @@ def test_a_gallery_with_groups(on_triton, metric):
 def test_scores_are_those_of_float64(on_triton, metric):
     x, y = smooth(3, n=70)
     x[11] = x[10] + np.float32(1e-4)  # a near-duplicate keeps its distance
-    prepared = PairTiles.prepare(tensor(x), y, metric)
+    prepared = tiles_of(tensor(x), y, metric=metric)
     found = np.sort(np.concatenate([prepared.match_scores(), prepared.listed()]))
     wide = torch.from_numpy(x).double()
     if metric == "cosine":
@@ -348,7 +349,7 @@ def test_a_sample_holds_impostors_only_and_evenly(on_triton, monkeypatch):
     monkeypatch.setattr(on_device, "GATHERED", 1000)
     x, y = smooth(8, n=60)
     groups = np.arange(60) % 2
-    prepared = PairTiles.prepare(tensor(x), y, "euclidean", groups=groups)
+    prepared = tiles_of(tensor(x), y, metric="euclidean", groups=groups)
     sample, everything = prepared.sample(), np.sort(prepared.listed())
     assert 0.3 * 2000 < len(sample) < 0.6 * 2000  # half of the pairs, fewer by matches and by rows drawn twice
     assert (np.diff(sample) >= 0).all()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from examples import tiles_of
 from triune.kernels import counting_cpu
 from triune.pairs import tiles
 from triune.pairs.tiles import PairTiles
@@ -45,7 +46,7 @@ def both(x, y, **options):
     """The counted answer, and the list of the very same scores."""
     counted = verify_embeddings(x, y, **options)
     options.pop("fprs", None)
-    prepared = PairTiles.prepare(x, y, **{"metric": "cosine", **options})
+    prepared = tiles_of(x, y, **options)
     return counted, from_scores(prepared.match_scores(), prepared.listed())
 
 
@@ -88,7 +89,7 @@ def test_counting_equals_listing(metric, example):
 @pytest.mark.parametrize("metric", METRICS)
 def test_listed_scores_are_those_of_every_pair(metric):
     x, y = smooth(0, n=60)
-    prepared = PairTiles.prepare(x, y, metric)
+    prepared = tiles_of(x, y, metric=metric)
     match, impostor = [], []
     for i, j in itertools.combinations(range(len(x)), 2):
         a, b = x[i].astype(np.float64), x[j].astype(np.float64)
@@ -167,7 +168,7 @@ def test_scores_tied_at_a_threshold_are_not_kept_by_the_million(monkeypatch):
     monkeypatch.setattr(tiles, "KEPT", 20_000)
     g = np.random.default_rng(8)
     x, y = np.sign(g.normal(size=(700, 4))).astype(np.float32), g.integers(0, 40, 700)
-    prepared = PairTiles.prepare(x, y, "cosine")
+    prepared = tiles_of(x, y, metric="cosine")
     sample = prepared.sample()
     fprs = (0.3, 0.05)
     assert tiles.foreseen(sample, prepared.total, fprs, tiles.KEPT)[0] == []

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from examples import tiles_of
 from triune.kernels import ranking_cpu
 from triune.pairs import tiles
 from triune.parallel.divide import exact_sums
@@ -45,7 +46,7 @@ SMALL = [
 ]  # fmt: skip
 """Blocks so small that every process gets some; and what the cases below change."""
 BLOCKS = [
-    (hardest, "_kinds"), (bootstrap, "scores_between"), (neighbours, "_ranked"), (ranking_cpu, "shared_weight"),
+    (hardest, "_kinds"), (pair_noise, "scores_between"), (neighbours, "_ranked"), (ranking_cpu, "shared_weight"),
     (identification, "pairwise_distance"), (episodes, "_accuracies"),
 ]  # fmt: skip
 """What is called once a block."""
@@ -93,13 +94,12 @@ def found_of(group):
     return found
 
 
-def by_sorting(x, y, metric="cosine", exclude="matches", divide_over=None, **others):
-    places = [others.get(name) for name in ("gallery", "gallery_labels", "groups", "gallery_groups")]
-    posed = tiles.PairTiles.prepare(x, y, metric, *places, exclude, divide_over)
-    right = posed.spans[:, 2]
-    left = np.searchsorted(right, right) if posed.y is posed.x else posed.spans[:, 1]
+def by_sorting(x, y, **options):
+    pairs = tiles_of(x, y, **{"exclude": "matches", **options})
+    right = pairs.spans[:, 2]
+    left = np.searchsorted(right, right) if pairs.y is pairs.x else pairs.spans[:, 1]
     ranks.SORTED = 1000
-    return [part.rank.tolist() for part in ranks.ranks_by_sorting(posed, np.stack([left, right], axis=1))]
+    return [part.rank.tolist() for part in ranks.ranks_by_sorting(pairs, np.stack([left, right], axis=1))]
 
 
 def found_of_the_rest(group):
@@ -190,8 +190,5 @@ def test_every_process_finds_what_one_process_finds(world, tmp_path, monkeypatch
         assert sums == [[1e16 + 2 * (world // 3), world / 2], [0, 0]]  # of 1e16, neighbours are 2 apart
     for name, count in blocks.items():
         shares = [own[name] for _, (_, own), _ in found]
-        if name == "scores_between":  # the bootstrap's match scores, of which every process has all, are among them
-            assert max(shares) < 0.8 * count
-        else:
-            assert sum(shares) == count
-            assert min(shares) > 0.2 * count / world
+        assert sum(shares) == count
+        assert min(shares) > 0.2 * count / world

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 from triune.kernels import resampling_cpu
-from triune.verification import all_pairs, bootstrap
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.bootstrap import bootstrap_scores, bootstrap_verification, compare_verification, draw_weights
 from triune.verification.intervals import clopper_pearson_interval, wilson_interval
@@ -332,17 +330,3 @@ def test_the_kernel_weighs_in_64_bits_as_in_32():
         room = resampling_cpu.scratch(36, 5, 7)
         resampling_cpu.weigh_block(scores, 0, codes, np.empty(0, np.int64), knots, weights, 1, histogram, room)
         np.testing.assert_array_equal(histogram, by_hand)
-
-
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_the_sorted_rows_of_a_verification_are_taken_where_they_fit(metric, monkeypatch):
-    monkeypatch.setattr(all_pairs, "LISTED_PAIRS", -1)
-    g = np.random.default_rng(0)
-    x, y = g.normal(size=(60, 5)).astype(np.float32), g.integers(0, 9, 60)
-    verification = all_pairs.verify_embeddings(x, y, metric=metric)
-    alone, _ = bootstrap.Items.prepare(x, y, metric, None)
-    shared, _ = bootstrap.Items.prepare(x, y, metric, None, verification)
-    assert torch.equal(alone.x, shared.x)
-    assert shared.x.data_ptr() == verification.impostor.visits.x.data_ptr()
-    other, _ = bootstrap.Items.prepare(x, y, "squared_euclidean", None, verification)
-    assert other.x.data_ptr() != shared.x.data_ptr()

@@ -1,23 +1,11 @@
 """The score of a pair: cosine similarity, or minus the distance; of all pairs of two sets, or of listed ones."""
 
-from typing import Any, TypeAlias, TypeVar
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Metric, unit
+from triune.distances.embeddings import Metric
 from triune.kernels import choose_counting, scores_cpu
 from triune.pairs import on_device
-
-Array: TypeAlias = np.ndarray[Any, Any]
-
-
-T = TypeVar("T")
-
-
-COPIED = 1 << 12
-"""Rows put in order at a time."""
 
 
 def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Tensor, Tensor], *, square: bool) -> None:
@@ -54,13 +42,3 @@ def scores_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
         squares = (x.square().sum(1), y.square().sum(1))
         to_distances(scores, x, y, squares, square=metric == "squared_euclidean")
     return scores
-
-
-def sorted_rows(x: Tensor, order: Array, metric: Metric) -> Tensor:
-    """The rows ``(N, D)`` of x in another order, of unit length for the cosine; no second copy beside the result."""
-    rows = torch.from_numpy(order).to(x.device)
-    result = torch.empty_like(x, memory_format=torch.contiguous_format)
-    for start in range(0, len(x), COPIED):
-        part = x[rows[start : start + COPIED]]
-        result[start : start + COPIED] = unit(part) if metric == "cosine" else part
-    return result

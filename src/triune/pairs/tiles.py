@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
+from triune.distances.embeddings import Metric
 from triune.kernels import choose_counting, counting_cpu, scores_cpu
 from triune.kernels.threads import one_torch_thread_each, sort_in_threads
-from triune.labels import Labels, encode_labels
 from triune.pairs import on_device
-from triune.pairs.scores import sorted_rows, to_distances
+from triune.pairs.prepared import PreparedEmbeddings, joint_codes, joint_groups
+from triune.pairs.scores import to_distances
 from triune.parallel.divide import all_gather, all_reduce, rank_and_size
 from triune.verification.impostors import Counted, Kept
 
@@ -76,82 +76,47 @@ class Tile(NamedTuple):
     scores: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairTiles:
     """All pairs of rows and columns, both sorted by label, so that a row's matching columns are one run.
 
+    Made by :func:`pair_tiles`.
+
     Args:
-        x: rows ``(N, D)`` float32, of unit length for the cosine.
-        y: columns ``(M, D)``; the same tensor where pairs are drawn from one set.
+        rows: N prepared embeddings.
+        columns: M others; the same object where pairs are drawn from one set.
         spans: for each row the first column it is paired with and its run of matching columns, int64 ``(N, 3)``.
-        orders: which of the given rows, and of the given columns, each sorted one was; int64 ``(N,)`` and ``(M,)``.
         groups: group codes of rows and of columns; both empty where no pair is excluded.
         exclude: which pairs within a group are left out.
-        metric: the distance.
         divide_over: processes that share the tiles.
     """
 
-    x: Tensor
-    y: Tensor
+    rows: PreparedEmbeddings
+    columns: PreparedEmbeddings
     spans: Array
-    orders: tuple[Array, Array]
     groups: tuple[Array, Array]
     exclude: Exclusion
-    metric: Metric
     divide_over: ProcessGroup | None
 
-    @classmethod
-    def prepare(
-        cls,
-        embeddings: Embeddings,
-        labels: Labels,
-        metric: Metric,
-        gallery: Embeddings | None = None,
-        gallery_labels: Labels | None = None,
-        groups: Labels | None = None,
-        gallery_groups: Labels | None = None,
-        exclude: Exclusion = "pairs",
-        divide_over: ProcessGroup | None = None,
-    ) -> "PairTiles":
-        """Check what :func:`triune.verification.all_pairs.verify_embeddings` was given, and sort it by label."""
-        check_metric(metric)
-        if exclude not in ("pairs", "matches"):
-            raise ValueError(f"exclude is {exclude!r}; known are 'pairs' and 'matches'")
-        if gallery is None and not (gallery_labels is None and gallery_groups is None):
-            raise ValueError("gallery_labels or gallery_groups without gallery: give the gallery's embeddings too")
-        x = _ready(embeddings, metric, "embeddings")
-        if gallery is None:
-            codes = other = encode_labels(labels, count=len(x), device="cpu").numpy()
-            kinds = other_kinds = _codes(groups, len(x), "groups")
-        else:
-            if gallery_labels is None:
-                raise ValueError("gallery_labels is missing: one label for each gallery row")
-            if (groups is None) != (gallery_groups is None):
-                raise ValueError("groups and gallery_groups go together: give both or neither")
-            y = _ready(gallery, metric, "gallery")
-            if x.shape[1] != y.shape[1]:
-                raise ValueError(f"embeddings have {x.shape[1]} dimensions but the gallery {y.shape[1]}")
-            codes, other = encode_together(labels, gallery_labels, (len(x), len(y)), ("labels", "gallery_labels"))
-            kinds, other_kinds = _codes(None, 0, ""), _codes(None, 0, "")
-            if groups is not None and gallery_groups is not None:
-                kinds, other_kinds = encode_together(
-                    groups, gallery_groups, (len(x), len(y)), ("groups", "gallery_groups")
-                )
-        order = np.argsort(codes, kind="stable")
-        codes, x = codes[order], sorted_rows(x, order, metric)
-        kinds = kinds[order] if len(kinds) else kinds
-        if gallery is None:
-            y, other, other_kinds, other_order = x, codes, kinds, order
-            first = np.arange(1, len(x) + 1)
-        else:
-            other_order = np.argsort(other, kind="stable")
-            other, y = other[other_order], sorted_rows(y, other_order, metric)
-            other_kinds = other_kinds[other_order] if len(other_kinds) else other_kinds
-            first = np.zeros(len(x), dtype=np.int64)
-        start = np.maximum(np.searchsorted(other, codes, side="left"), first)
-        stop = np.maximum(np.searchsorted(other, codes, side="right"), start)
-        spans = np.stack([first, start, stop], axis=1).astype(np.int64)
-        return cls(x, y, spans, (order, other_order), (kinds, other_kinds), exclude, metric, divide_over)
+    @property
+    def x(self) -> Tensor:
+        """Rows ``(N, D)``."""
+        return self.rows.x
+
+    @property
+    def y(self) -> Tensor:
+        """Columns ``(M, D)``; the same tensor as ``x`` where pairs are drawn from one set."""
+        return self.columns.x
+
+    @property
+    def orders(self) -> tuple[Array, Array]:
+        """Which of the given rows, and of the given columns, each sorted one was; int64 ``(N,)`` and ``(M,)``."""
+        return self.rows.order, self.columns.order
+
+    @property
+    def metric(self) -> Metric:
+        """The distance."""
+        return self.rows.metric
 
     @property
     def total(self) -> int:
@@ -272,7 +237,7 @@ class PairTiles:
                 if wanted(row, column)
             ]
         )
-        squares = (self.x.square().sum(1), self.y.square().sum(1)) if self.metric != "cosine" else None
+        squares = (self.rows.squares, self.columns.squares) if self.metric != "cosine" else None
 
         def run(own: T) -> T:
             buffer = torch.empty(height * width, device=self.x.device)
@@ -322,17 +287,32 @@ class PairTiles:
         after = np.maximum(spans[:, 2], column) < end
         return bool((before | after).any())
 
+    def matching(self, tile: Tile) -> Tensor:
+        """Which pairs of a tile are of one identity, and not excluded: a mask of its shape."""
+        _, start, stop, column = self._spans_and_columns(tile)
+        return self._apart((column >= start) & (column < stop), tile, self.groups)
+
     def impostors(self, tile: Tile) -> Tensor:
         """Which pairs of a tile are of different identities, and not excluded: a mask of its shape."""
-        spans = torch.from_numpy(self.spans[tile.row : tile.row + len(tile.scores)]).to(tile.scores.device)
-        column = torch.arange(tile.column, tile.column + tile.scores.shape[1], device=tile.scores.device)[None, :]
-        mask = (column >= spans[:, :1]) & ((column < spans[:, 1:2]) | (column >= spans[:, 2:]))
-        rows, columns = self.impostor_groups()
-        if len(rows):
-            own = torch.from_numpy(rows[tile.row : tile.row + len(tile.scores)]).to(mask.device)
-            theirs = torch.from_numpy(columns[tile.column : tile.column + mask.shape[1]]).to(mask.device)
-            mask &= own[:, None] != theirs[None, :]
-        return mask
+        first, start, stop, column = self._spans_and_columns(tile)
+        mask = (column >= first) & ((column < start) | (column >= stop))
+        return self._apart(mask, tile, self.impostor_groups())
+
+    def _spans_and_columns(self, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The spans of a tile's rows as three columns ``(R, 1)``, and the numbers of its columns ``(1, C)``."""
+        device = tile.scores.device
+        spans = torch.from_numpy(self.spans[tile.row : tile.row + len(tile.scores)]).to(device)
+        column = torch.arange(tile.column, tile.column + tile.scores.shape[1], device=device)
+        return spans[:, :1], spans[:, 1:2], spans[:, 2:], column[None, :]
+
+    def _apart(self, mask: Tensor, tile: Tile, groups: tuple[Array, Array]) -> Tensor:
+        """The mask of a tile's pairs without those within a group."""
+        if not len(groups[0]):
+            return mask
+        rows, columns = mask.shape
+        own = torch.from_numpy(groups[0][tile.row : tile.row + rows]).to(mask.device)
+        theirs = torch.from_numpy(groups[1][tile.column : tile.column + columns]).to(mask.device)
+        return mask & (own[:, None] != theirs[None, :])
 
     def sample(self) -> Array:
         """Some impostor scores, drawn evenly, ascending; to foresee by, not to report."""
@@ -548,6 +528,39 @@ class PairTiles:
         return all_reduce(counts, self.divide_over).cpu()
 
 
+def pair_tiles(
+    rows: PreparedEmbeddings,
+    columns: PreparedEmbeddings | None = None,
+    exclude: Exclusion = "pairs",
+    divide_over: ProcessGroup | None = None,
+) -> PairTiles:
+    """All pairs of one prepared set, or of the rows of one with those of another, as tiles.
+
+    Args:
+        rows: N prepared embeddings.
+        columns: M others, for all N·M pairs; where not given, the N(N−1)/2 pairs of the rows.
+        exclude: of pairs within a group, ``"pairs"`` leaves out all and ``"matches"`` those that match.
+        divide_over: processes that share the tiles.
+
+    Raises:
+        ValueError: ``exclude`` is neither, or labels of the two sets cannot be compared.
+    """
+    if exclude not in ("pairs", "matches"):
+        raise ValueError(f"exclude is {exclude!r}; known are 'pairs' and 'matches'")
+    if columns is None:
+        columns, codes, other = rows, rows.codes, rows.codes
+        groups = (rows.groups, rows.groups)
+        first = np.arange(1, len(rows) + 1)
+    else:
+        codes, other = joint_codes(rows, columns)
+        groups = joint_groups(rows, columns)
+        first = np.zeros(len(rows), dtype=np.int64)
+    start = np.maximum(np.searchsorted(other, codes, side="left"), first)
+    stop = np.maximum(np.searchsorted(other, codes, side="right"), start)
+    spans = np.stack([first, start, stop], axis=1).astype(np.int64)
+    return PairTiles(rows, columns, spans, groups, exclude, divide_over)
+
+
 @dataclass
 class _Totals:
     """What was counted, in 64 bits."""
@@ -635,19 +648,6 @@ def foreseen(sample: Array, total: int, fprs: Sequence[float], most: int) -> tup
     return joined, expected
 
 
-def encode_together(
-    first: Labels, second: Labels, counts: tuple[int, int], names: tuple[str, str]
-) -> tuple[Array, Array]:
-    """Codes of two sets of labels in which equal labels have equal codes."""
-    plain = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in (first, second)]
-    for part, count, name in zip(plain, counts, names, strict=True):
-        encode_labels(part, count=count, name=name)
-    if (plain[0].dtype.kind in "US") != (plain[1].dtype.kind in "US") and all(map(len, plain)):
-        raise ValueError(f"{names[0]} has dtype {plain[0].dtype} and {names[1]} {plain[1].dtype}: they cannot be equal")
-    codes = encode_labels(np.concatenate(plain) if all(map(len, plain)) else max(plain, key=len)).numpy()
-    return codes[: counts[0]], codes[counts[0] :]
-
-
 def _one_by_one(parts: list[Array]) -> Array:
     """The parts as one array, float32; each is let go as soon as it is copied."""
     whole = np.empty(sum(map(len, parts)), dtype=np.float32)
@@ -674,22 +674,6 @@ def _kept_intervals(
         below = int(before[cell] + first - kept_before[cell])
         result.append(Kept(float(low), float(high), below, scores[first:last]))
     return result
-
-
-def _ready(embeddings: Embeddings, metric: Metric, name: str) -> Tensor:
-    x = as_embeddings(embeddings, name).detach()
-    check_finite(x, name)
-    x = x.float()
-    if metric != "cosine" and not bool(torch.isfinite(x.square().sum(1)).all()):
-        raise ValueError(f"{name} holds a row whose squared length overflows float32: scale the embeddings down")
-    return x
-
-
-def _codes(labels: Labels | None, count: int, name: str) -> Array:
-    if labels is None:
-        return np.empty(0, dtype=np.int64)
-    codes: Array = encode_labels(labels, count=count, name=name, device="cpu").numpy()
-    return codes
 
 
 def _keys(scores: Tensor) -> Tensor:

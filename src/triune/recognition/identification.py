@@ -11,9 +11,8 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
 from triune.distances.pairwise import pairwise_distance
-from triune.labels import Labels
+from triune.labels import Labels, encode_together
 from triune.pairs.listed import CELLS
-from triune.pairs.tiles import encode_together
 from triune.parallel.divide import gather_rows, own_blocks
 from triune.verification.roc import LEAST_EXPECTED_FALSE_POSITIVES, from_scores
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
-from triune.labels import Labels, encode_labels
-from triune.pairs.tiles import Exclusion, PairTiles, encode_together
+from triune.labels import Labels, encode_labels, encode_together
+from triune.pairs.prepared import as_prepared_pair
+from triune.pairs.tiles import Exclusion, pair_tiles
 from triune.retrieval.ranks import Ranks, relevant_ranks
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -165,9 +166,8 @@ def retrieval_per_query(
         ValueError: as :func:`retrieval_metrics`.
     """
     _check_ks(ks)
-    pairs = PairTiles.prepare(
-        embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups, exclude, divide_over
-    )
+    sets = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
+    pairs = pair_tiles(*sets, exclude, divide_over)
     return joined([measured(part, ks) for ranks in relevant_ranks(pairs) for part in _parts(ranks)], ks)
 
 

@@ -8,7 +8,8 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels
-from triune.pairs.tiles import Exclusion, PairTiles
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
+from triune.pairs.tiles import Exclusion, pair_tiles
 from triune.verification.roc import Verification, from_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -19,11 +20,11 @@ LISTED_PAIRS = 1 << 23
 
 
 def verify_embeddings(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
-    metric: Metric = "cosine",
-    gallery: Embeddings | None = None,
+    metric: Metric | None = None,
+    gallery: Embeddings | PreparedEmbeddings | None = None,
     gallery_labels: Labels | None = None,
     groups: Labels | None = None,
     gallery_groups: Labels | None = None,
@@ -43,10 +44,12 @@ def verify_embeddings(
     there, and are counted there.
 
     Args:
-        embeddings: ``(N, D)``, any float dtype; half precision is computed in float32.
+        embeddings: ``(N, D)``, any float dtype; half precision is computed in float32. Or what
+            :func:`~triune.pairs.prepared.prepare` made of them, without labels, metric and groups.
         labels: ``(N,)`` identities.
-        metric: the distance.
-        gallery: ``(M, D)``: score every row of ``embeddings`` against every row of this, instead of one another.
+        metric: the distance; the cosine where not given.
+        gallery: ``(M, D)``, or prepared: score every row of ``embeddings`` against every row of this, instead of one
+            another.
         gallery_labels: ``(M,)``.
         groups: ``(N,)`` where each item comes from (photo session, video, camera): pairs within a group are excluded.
         gallery_groups: ``(M,)``.
@@ -59,9 +62,8 @@ def verify_embeddings(
         ValueError: an embedding is not finite (its row is named), counts differ, or there is no matching or no
             non-matching pair.
     """
-    pairs = PairTiles.prepare(
-        embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups, exclude, divide_over
-    )
+    sets = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
+    pairs = pair_tiles(*sets, exclude, divide_over)
     match_scores = pairs.match_scores()
     if pairs.total - len(match_scores) <= LISTED_PAIRS:
         return from_scores(match_scores, pairs.listed())

@@ -22,8 +22,8 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.kernels import resampling_cpu
-from triune.labels import Labels
-from triune.pairs.tiles import encode_together
+from triune.labels import Labels, encode_together
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import exact_sums, gather_in_order, own_blocks, rank_and_size
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.intervals import Interval, as_array, check_level, rate_interval
@@ -102,10 +102,10 @@ class Comparison:
 
 
 def bootstrap_verification(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     fprs: Sequence[float] = (0.05, 0.01, 0.001),
     thresholds: Sequence[float] = (),
     resamples: int = 1000,
@@ -132,9 +132,10 @@ def bootstrap_verification(
     Time: 3 to 10 s for 10,000 items and 1,000 resamples on two processor cores.
 
     Args:
-        embeddings: ``(N, D)``.
+        embeddings: ``(N, D)``; or what :func:`~triune.pairs.prepared.prepare` made of them, without labels, metric and
+            groups.
         labels: ``(N,)`` identities.
-        metric: the distance; the score is the cosine similarity, or minus the distance.
+        metric: the distance, the cosine where not given; the score is the cosine similarity, or minus the distance.
         fprs: false-positive budgets.
         thresholds: scores from which pairs are accepted.
         resamples: how often identities are drawn.
@@ -150,10 +151,9 @@ def bootstrap_verification(
         ValueError: as ``verify_embeddings``; or ``resamples``, ``level`` or a threshold makes no sense.
     """
     _check_settings(resamples, level, fprs, thresholds)
-    exact = verification or verify_embeddings(
-        embeddings, labels, metric=metric, groups=groups, fprs=fprs, divide_over=divide_over
-    )
-    items, _ = Items.prepare(embeddings, labels, metric, groups, exact)
+    prepared = as_prepared(embeddings, labels, metric, groups)
+    exact = verification or verify_embeddings(prepared, fprs=fprs, divide_over=divide_over)
+    items = Items.of(prepared)
     weights = draw_weights(items.identities, resamples, seed)
     found = items.match_scores()
     witnesses = len({code for scores, code in found if len(scores)})
@@ -216,11 +216,11 @@ def bootstrap_scores(
 
 
 def compare_verification(
-    first: Embeddings,
-    second: Embeddings,
-    labels: Labels,
+    first: Embeddings | PreparedEmbeddings,
+    second: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     second_metric: Metric | None = None,
     fprs: Sequence[float] = (0.05, 0.01, 0.001),
     resamples: int = 1000,
@@ -237,10 +237,10 @@ def compare_verification(
     leaves out zero, but never below 2 / (1 + resamples).
 
     Args:
-        first: ``(N, D)`` embeddings by the first model.
-        second: ``(N, E)`` by the second, of the same items in the same order.
-        labels: ``(N,)`` identities.
-        metric: the distance; for the second model ``second_metric``, where it is another.
+        first: ``(N, D)`` embeddings by the first model, or prepared ones.
+        second: ``(N, E)`` by the second, of the same items in the same order, or prepared ones.
+        labels: ``(N,)`` identities; left out where both are prepared.
+        metric: the distance, the cosine where not given; for the second model ``second_metric``, where it is another.
         second_metric: see there.
         fprs, resamples, level, seed, groups, max_pairs, divide_over: as in :func:`bootstrap_verification`.
     """
@@ -248,22 +248,26 @@ def compare_verification(
         raise ValueError(
             f"first has {len(first)} rows but second has {len(second)}: the same items, in the same order, are needed"
         )
-    both = [
-        bootstrap_verification(
-            each,
-            labels,
-            metric=its_metric,
+    own = (None, None) if isinstance(first, PreparedEmbeddings) else (labels, groups)
+    theirs = (None, None) if isinstance(second, PreparedEmbeddings) else (labels, groups)
+    one = as_prepared(first, own[0], metric, own[1])
+    other_metric = second_metric or (None if isinstance(second, PreparedEmbeddings) else metric)
+    other = as_prepared(second, theirs[0], other_metric, theirs[1])
+    if not (np.array_equal(one.order, other.order) and np.array_equal(one.codes, other.codes)):
+        raise ValueError("first and second have different labels: the same items, in the same order, are needed")
+
+    def resampled(prepared: PreparedEmbeddings) -> Intervals:
+        return bootstrap_verification(
+            prepared,
             fprs=fprs,
             resamples=resamples,
             level=level,
             seed=seed,
-            groups=groups,
             max_pairs=max_pairs,
             divide_over=divide_over,
         )
-        for each, its_metric in ((first, metric), (second, second_metric or metric))
-    ]
-    return compare_intervals(*both)
+
+    return compare_intervals(resampled(one), resampled(other))
 
 
 def compare_intervals(first: Intervals, second: Intervals) -> Comparison:

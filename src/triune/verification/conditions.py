@@ -16,6 +16,7 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums
 from triune.verification.bootstrap import draw_weights
 from triune.verification.intervals import Interval, rate_interval
@@ -121,12 +122,12 @@ class RatesByCondition:
 
 
 def rates_by_condition(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None,
     conditions: Labels,
     threshold: float,
     *,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     level: float = 0.95,
     resamples: int = 1000,
     cross: Cross = "within",
@@ -139,11 +140,12 @@ def rates_by_condition(
     Memory: a few blocks of 2²⁰ scores, and a byte a resample and identity; never the N×N matrix.
 
     Args:
-        embeddings: ``(N, D)``.
+        embeddings: ``(N, D)``; or what :func:`~triune.pairs.prepared.prepare` made of them, with ``None`` for the
+            labels, and without metric and groups.
         labels: ``(N,)`` identities. An identity may have items in several conditions (cameras) or in one (breeds).
         conditions: ``(N,)`` each item's condition, integers or strings.
         threshold: pairs with score ≥ this are accepted; choose it on other data.
-        metric: the distance; the score is the cosine similarity, or minus the distance.
+        metric: the distance, the cosine where not given; the score is the cosine similarity, or minus the distance.
         level: the share of intervals that should cover the truth.
         resamples: how often identities are drawn; 0 gives no intervals (NaN).
         cross: ``"within"``: pairs within a condition; ``"all"``: those between two conditions as well.
@@ -162,7 +164,8 @@ def rates_by_condition(
         raise ValueError(f"level is {level}: a share between 0 and 1, such as 0.95, is needed")
     if resamples < 0:
         raise ValueError(f"resamples is {resamples}: at least 0 is needed, 1000 is common")
-    items, order = Items.prepare(embeddings, labels, metric, groups)
+    prepared = as_prepared(embeddings, labels, metric, groups)
+    items, order = Items.of(prepared), prepared.order
     kinds = encode_labels(conditions, count=len(items.codes), name="conditions", device="cpu").numpy()
     plain = conditions.detach().cpu().numpy() if isinstance(conditions, Tensor) else np.asarray(conditions)
     values, places = np.unique(kinds, return_index=True)

@@ -11,7 +11,8 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels
-from triune.pairs.tiles import PairTiles, Tile
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared
+from triune.pairs.tiles import PairTiles, Tile, pair_tiles
 from triune.parallel.divide import all_gather, all_reduce
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -31,10 +32,10 @@ class HardPairs(NamedTuple):
 
 
 def score_histograms(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     bins: int = 100,
     range: tuple[float, float] | None = None,
     divide_over: ProcessGroup | None = None,
@@ -45,9 +46,10 @@ def score_histograms(
     visited twice.
 
     Args:
-        embeddings: ``(N, D)``.
+        embeddings: ``(N, D)``; or what :func:`~triune.pairs.prepared.prepare` made of them, without labels and metric:
+            pairs within a group of theirs are left out.
         labels: ``(N,)`` identities.
-        metric: the distance.
+        metric: the distance; the cosine where not given.
         bins: how many bins.
         range: lowest and highest edge; where not given, those of the scores. Scores beyond count at the edge.
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
@@ -55,7 +57,7 @@ def score_histograms(
     Returns:
         Edges ``(bins + 1,)``, counts of matching and of non-matching pairs ``(bins,)`` int64.
     """
-    pairs = PairTiles.prepare(embeddings, labels, metric, divide_over=divide_over)
+    pairs = pair_tiles(as_prepared(embeddings, labels, metric), divide_over=divide_over)
     if range is None:
         low, high = _extremes(pairs)
         range = (low, high) if high > low else (low - 0.5, low + 0.5)
@@ -74,10 +76,10 @@ def score_histograms(
 
 
 def hardest_pairs(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     k: int = 16,
     divide_over: ProcessGroup | None = None,
 ) -> tuple[HardPairs, HardPairs]:
@@ -86,15 +88,16 @@ def hardest_pairs(
     Scores are those of :func:`verify_embeddings`. Memory: a few tiles a thread, and the candidates.
 
     Args:
-        embeddings: ``(N, D)``.
+        embeddings: ``(N, D)``; or what :func:`~triune.pairs.prepared.prepare` made of them, without labels and metric:
+            pairs within a group of theirs are left out.
         labels: ``(N,)`` identities.
-        metric: the distance.
+        metric: the distance; the cosine where not given.
         k: how many of each; fewer where there are fewer pairs.
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
     """
     if k < 1:
         raise ValueError(f"k is {k}: at least 1 is needed")
-    pairs = PairTiles.prepare(embeddings, labels, metric, divide_over=divide_over)
+    pairs = pair_tiles(as_prepared(embeddings, labels, metric), divide_over=divide_over)
 
     def keep(tile: Tile, kept: list[HardPairs]) -> None:
         for kind, chosen in enumerate(_kinds(pairs, tile)):
@@ -133,9 +136,7 @@ def _holds_pairs(pairs: PairTiles, row: int, column: int) -> bool:
 
 def _kinds(pairs: PairTiles, tile: Tile) -> tuple[Tensor, Tensor]:
     """Which of a tile's pairs match, and which do not: masks of its shape."""
-    spans = torch.from_numpy(pairs.spans[tile.row : tile.row + len(tile.scores)]).to(tile.scores.device)
-    column = torch.arange(tile.column, tile.column + tile.scores.shape[1], device=tile.scores.device)
-    return (column >= spans[:, 1:2]) & (column < spans[:, 2:]), pairs.impostors(tile)
+    return pairs.matching(tile), pairs.impostors(tile)
 
 
 def _extremes(pairs: PairTiles) -> tuple[float, float]:

@@ -8,11 +8,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
-from triune.labels import Labels, encode_labels
-from triune.pairs.scores import scores_between, sorted_rows
-from triune.pairs.tiles import PairTiles
-from triune.verification.roc import Verification
+from triune.distances.embeddings import Metric
+from triune.pairs.prepared import PreparedEmbeddings
+from triune.pairs.scores import scores_between
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -39,29 +37,10 @@ class Items:
     identities: int
 
     @classmethod
-    def prepare(
-        cls,
-        embeddings: Embeddings,
-        labels: Labels,
-        metric: Metric,
-        groups: Labels | None,
-        verification: Verification | None = None,
-    ) -> tuple["Items", Array]:
-        """Check the items and sort them; the order as well. A verification of the same items may have them sorted."""
-        check_metric(metric)
-        x = as_embeddings(embeddings).detach().cpu()
-        check_finite(x)
-        codes = np.unique(encode_labels(labels, count=len(x), device="cpu").numpy(), return_inverse=True)[1]
-        order = np.argsort(codes, kind="stable")
-        kinds = np.empty(0, np.int64)
-        if groups is not None:
-            kinds = encode_labels(groups, count=len(x), name="groups", device="cpu").numpy()[order]
-        sorted_codes = codes[order].astype(np.int32)
-        count = int(sorted_codes[-1]) + 1 if len(x) else 0
-        rows = _sorted_before(verification, order, metric)
-        if rows is None:
-            rows = sorted_rows(x.float(), order, metric)
-        return cls(rows, sorted_codes, kinds, metric, count), order
+    def of(cls, prepared: PreparedEmbeddings) -> "Items":
+        """Prepared embeddings in the host's memory."""
+        here = prepared.cpu()
+        return cls(here.x, here.codes, here.groups, here.metric, here.identities)
 
     def take(self, rows: Array) -> "Items":
         """Some of the items, still sorted."""
@@ -120,11 +99,3 @@ def _cross_weight(counts: Any, weights: Array) -> Array:
         both = np.square(counts @ wide) - squared @ np.square(wide)
         sums.append(np.asarray(both.sum(0) / 2))
     return np.concatenate(sums)
-
-
-def _sorted_before(verification: Verification | None, order: Array, metric: Metric) -> Tensor | None:
-    """The rows that a verification holds, where they are in this very order: at N = 100,000 a copy counts."""
-    tiles = getattr(verification.impostor, "visits", None) if verification is not None else None
-    if not isinstance(tiles, PairTiles) or tiles.x is not tiles.y or tiles.metric != metric:
-        return None
-    return tiles.x if tiles.x.device.type == "cpu" and np.array_equal(tiles.orders[0], order) else None

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, as_embeddings, check_finite, unit
-from triune.labels import Labels, encode_labels
+from triune.labels import Labels, encode_labels, encode_together
 from triune.pairs.listed import score_pairs
-from triune.pairs.tiles import encode_together
 from triune.verification.folds import as_array
 from triune.verification.roc import Verification, verify_scores
 

@@ -1,0 +1,247 @@
+"""Embeddings prepared once: checked, in float32, of unit length for the cosine, sorted by label, on their device."""
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.labels import Labels, encode_labels
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+COPIED = 1 << 12
+"""Rows put in order at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedEmbeddings:
+    """N embeddings sorted by label, so that the rows of one label follow each other. Made by :func:`prepare`.
+
+    Args:
+        x: rows ``(N, D)`` float32 on the device of the embeddings, of unit length for the cosine.
+        squares: ``(N,)`` float32 squared lengths of the rows; empty for the cosine.
+        codes: ``(N,)`` int32, ascending: which of ``labels`` each row has.
+        labels: ``(G,)`` the labels, distinct, ascending.
+        order: ``(N,)`` int64: which of the given rows each row was. Rows of one label keep their order.
+        groups: ``(N,)`` int64: which of ``group_names`` each row has; empty where no groups were given.
+        group_names: ``(S,)`` the groups, distinct, ascending.
+        metric: the distance they were prepared for.
+    """
+
+    x: Tensor
+    squares: Tensor
+    codes: Array
+    labels: Array
+    order: Array
+    groups: Array
+    group_names: Array
+    metric: Metric
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.codes)
+
+    @property
+    def identities(self) -> int:
+        """G, how many distinct labels there are."""
+        return len(self.labels)
+
+    def cpu(self) -> "PreparedEmbeddings":
+        """The same in the host's memory; itself where it is there already."""
+        return self if self.x.device.type == "cpu" else replace(self, x=self.x.cpu(), squares=self.squares.cpu())
+
+    def take(self, rows: Array) -> "PreparedEmbeddings":
+        """Some of the rows, given in ascending order; ``labels`` stay as they are, some perhaps without a row."""
+        places = torch.from_numpy(rows).to(self.x.device)
+        return replace(
+            self,
+            x=self.x[places],
+            squares=self.squares[places] if len(self.squares) else self.squares,
+            codes=self.codes[rows],
+            order=self.order[rows],
+            groups=self.groups[rows] if len(self.groups) else self.groups,
+        )
+
+    def among(self, known: Array) -> "PreparedEmbeddings":
+        """The same rows with only some of the labels: those of ``known (K,)``, ascending codes; rows have no others."""
+        return replace(self, codes=np.searchsorted(known, self.codes).astype(np.int32), labels=self.labels[known])
+
+
+def prepare(
+    embeddings: Embeddings, labels: Labels, *, metric: Metric = "cosine", groups: Labels | None = None
+) -> PreparedEmbeddings:
+    """Check, normalise and sort embeddings once, to be given to several functions in the place of the embeddings.
+
+    >>> prepared = prepare(torch.eye(3)[[2, 0, 1, 0]], ["b", "a", "c", "a"])
+    >>> prepared.labels.tolist(), prepared.codes.tolist(), prepared.order.tolist()
+    (['a', 'b', 'c'], [0, 0, 1, 2], [1, 3, 0, 2])
+
+    Memory: a sorted copy of the embeddings in float32, and 24 bytes a row.
+
+    Args:
+        embeddings: ``(N, D)``, any float dtype; half precision is computed in float32.
+        labels: ``(N,)`` identities, integers or strings.
+        metric: the distance.
+        groups: ``(N,)`` where each item comes from (photo session, video, camera), for functions that leave out pairs
+            within a group.
+
+    Raises:
+        ValueError: an embedding is not finite (its row is named), too long for float32, or counts differ.
+    """
+    return _prepare(embeddings, labels, metric, groups)
+
+
+def as_prepared(
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None,
+    metric: Metric | None = None,
+    groups: Labels | None = None,
+    prefix: str = "",
+) -> PreparedEmbeddings:
+    """What a public function was given, prepared: as it is where that was done before.
+
+    Args:
+        embeddings: ``(N, D)``, or prepared ones, with which nothing else is given.
+        labels: ``(N,)``, needed where the embeddings are not prepared.
+        metric: the distance; the cosine, or that of the prepared embeddings, where not given.
+        groups: ``(N,)`` or nothing.
+        prefix: how errors call the set: ``"gallery"`` for ``gallery``, ``gallery_labels`` and ``gallery_groups``.
+
+    Raises:
+        ValueError: as :func:`prepare`; labels are missing; or prepared embeddings come with labels, groups, or another
+            metric than theirs.
+    """
+    own, labels_name, groups_name = _names(prefix)
+    if isinstance(embeddings, PreparedEmbeddings):
+        for name, given in ((labels_name, labels), (groups_name, groups)):
+            if given is not None:
+                raise ValueError(f"{name} with prepared {own}: they hold their own; leave {name} away")
+        if metric not in (None, embeddings.metric):
+            raise ValueError(f"metric is {metric!r}, but {own} was prepared for {embeddings.metric!r}: prepare it anew")
+        return embeddings
+    if labels is None:
+        raise ValueError(f"{labels_name} is missing: one label for each row of {own}, unless prepare() made it")
+    return _prepare(embeddings, labels, metric or "cosine", groups, prefix)
+
+
+def as_prepared_pair(
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None,
+    metric: Metric | None = None,
+    gallery: Embeddings | PreparedEmbeddings | None = None,
+    gallery_labels: Labels | None = None,
+    groups: Labels | None = None,
+    gallery_groups: Labels | None = None,
+) -> tuple[PreparedEmbeddings, PreparedEmbeddings | None]:
+    """The same for functions that may be given a gallery: queries and gallery, or ``None`` where there is no gallery.
+
+    Args:
+        embeddings: ``(N, D)``, or prepared ones.
+        labels: ``(N,)``.
+        metric: the distance.
+        gallery: ``(M, D)``, or prepared ones.
+        gallery_labels: ``(M,)``.
+        groups: ``(N,)`` or nothing.
+        gallery_groups: ``(M,)`` where there are groups.
+
+    Raises:
+        ValueError: as :func:`as_prepared`; or the two do not fit.
+    """
+    if gallery is None:
+        if not (gallery_labels is None and gallery_groups is None):
+            raise ValueError("gallery_labels or gallery_groups without gallery: give the gallery's embeddings too")
+        return as_prepared(embeddings, labels, metric, groups), None
+    queries = as_prepared(embeddings, labels, metric, groups)
+    columns = as_prepared(gallery, gallery_labels, metric or queries.metric, gallery_groups, "gallery")
+    if queries.x.shape[1] != columns.x.shape[1]:
+        raise ValueError(f"embeddings have {queries.x.shape[1]} dimensions but the gallery {columns.x.shape[1]}")
+    if bool(len(queries.groups)) != bool(len(columns.groups)) and len(queries) and len(columns):
+        raise ValueError("groups and gallery_groups go together: give both or neither")
+    return queries, columns
+
+
+def joint_codes(first: PreparedEmbeddings, second: PreparedEmbeddings) -> tuple[Array, Array]:
+    """Codes ``(N,)`` and ``(M,)`` of the two sets' labels, ascending in each, in which equal labels have equal codes.
+
+    Raises:
+        ValueError: the labels of one set are words and those of the other numbers.
+    """
+    return _joint(first.codes, first.labels, second.codes, second.labels, "labels")
+
+
+def joint_groups(first: PreparedEmbeddings, second: PreparedEmbeddings) -> tuple[Array, Array]:
+    """The same of their groups, in the order of the rows; both empty where they have none."""
+    return _joint(first.groups, first.group_names, second.groups, second.group_names, "groups")
+
+
+def sorted_rows(x: Tensor, order: Array, metric: Metric) -> Tensor:
+    """The rows ``(N, D)`` of x in another order, float32, of unit length for the cosine; no copy beside the result."""
+    rows = torch.from_numpy(order).to(x.device)
+    result = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+    for start in range(0, len(x), COPIED):
+        part = x[rows[start : start + COPIED]].float()
+        result[start : start + COPIED] = unit(part) if metric == "cosine" else part
+    return result
+
+
+def _prepare(
+    embeddings: Embeddings, labels: Labels, metric: Metric, groups: Labels | None, prefix: str = ""
+) -> PreparedEmbeddings:
+    check_metric(metric)
+    own, labels_name, groups_name = _names(prefix)
+    x = as_embeddings(embeddings, own).detach()
+    check_finite(x, own)
+    codes, known = _coded(labels, len(x), labels_name, own)
+    kinds, kinds_known = np.empty(0, np.int64), np.empty(0, np.int64)
+    if groups is not None:
+        kinds, kinds_known = _coded(groups, len(x), groups_name, own)
+    order = np.argsort(codes, kind="stable")
+    rows = sorted_rows(x, order, metric)
+    squares = rows.new_empty(0)
+    if metric != "cosine":
+        parts = [part.square().sum(1) for part in torch.split(rows, COPIED)]
+        squares = torch.cat(parts) if parts else squares
+        if not bool(torch.isfinite(squares).all()):
+            raise ValueError(f"{own} holds a row whose squared length overflows float32: scale the embeddings down")
+    return PreparedEmbeddings(
+        x=rows,
+        squares=squares,
+        codes=codes[order].astype(np.int32),
+        labels=known,
+        order=order,
+        groups=kinds[order] if len(kinds) else kinds,
+        group_names=kinds_known,
+        metric=metric,
+    )
+
+
+def _names(prefix: str) -> tuple[str, str, str]:
+    """How errors call a set of embeddings, its labels and its groups."""
+    return (prefix, f"{prefix}_labels", f"{prefix}_groups") if prefix else ("embeddings", "labels", "groups")
+
+
+def _coded(labels: Labels, count: int, name: str, against: str) -> tuple[Array, Array]:
+    """Which of the distinct labels each one is, int64 ``(N,)``, and the distinct labels, ascending."""
+    codes = encode_labels(labels, count=count, name=name, against=against, device="cpu").numpy()
+    plain = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    _, first, places = np.unique(codes, return_index=True, return_inverse=True)
+    known = plain[first].astype(str) if plain.dtype.kind in "UOS" else plain[first]
+    # Unsigned integers that int64 holds are compared with signed ones without passing through floats.
+    small = known.dtype.kind != "U" and (not known.size or known.max() <= np.iinfo(np.int64).max)
+    return places, known.astype(np.int64) if small else known
+
+
+def _joint(codes: Array, known: Array, other_codes: Array, other_known: Array, what: str) -> tuple[Array, Array]:
+    words = (known.dtype.kind == "U", other_known.dtype.kind == "U")
+    if words[0] != words[1] and len(known) and len(other_known):
+        raise ValueError(f"{what} has dtype {known.dtype} and gallery_{what} {other_known.dtype}: they cannot be equal")
+    if words[0] != words[1]:  # an empty set has labels of any kind
+        return codes.astype(np.int64), other_codes.astype(np.int64)
+    if known.dtype.kind != other_known.dtype.kind:  # beyond int64: as Python's integers
+        known, other_known = known.astype(object), other_known.astype(object)
+    both = np.union1d(known, other_known)
+    return np.searchsorted(both, known)[codes], np.searchsorted(both, other_known)[other_codes]
