@@ -1,4 +1,6 @@
-"""Tiles of embeddings that are given as arrays, for tests that look at tiles."""
+"""What tests of several rooms look at pairs with: tiles of arrays, and the score of one pair by its definition."""
+
+import numpy as np
 
 from triune.pairs.prepared import as_prepared_pair
 from triune.pairs.tiles import pair_tiles
@@ -6,3 +8,12 @@ from triune.pairs.tiles import pair_tiles
 
 def tiles_of(x, y, *, exclude="pairs", divide_over=None, **options):
     return pair_tiles(*as_prepared_pair(x, y, **options), exclude=exclude, divide_over=divide_over)
+
+
+def score(a, b, metric):
+    """The score of a pair as it is defined, in float64."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if metric == "cosine":
+        return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+    distance = np.linalg.norm(a - b)
+    return -distance if metric == "euclidean" else -(distance**2)
