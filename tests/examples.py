@@ -1,5 +1,7 @@
 """What tests of several rooms look at pairs with: tiles of arrays, and the score of one pair by its definition."""
 
+import itertools
+
 import numpy as np
 
 from triune.pairs.prepared import as_prepared_pair
@@ -17,3 +19,9 @@ def score(a, b, metric):
         return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
     distance = np.linalg.norm(a - b)
     return -distance if metric == "euclidean" else -(distance**2)
+
+
+def every_pair(x, y, metric):
+    """Scores in float64 and matches of every pair, one by one."""
+    pairs = list(itertools.combinations(range(len(x)), 2))
+    return np.array([score(x[i], x[j], metric) for i, j in pairs]), np.array([y[i] == y[j] for i, j in pairs])

@@ -8,11 +8,12 @@ from examples import tiles_of
 from interpreted import DEVICE, INTERPRETED, assert_passes_interpreted, needs_kernels, starts_the_interpreter
 from triune.kernels import choose_counting, counting_cpu
 from triune.pairs import on_device, tiles
-from triune.pairs.tiles import PairTiles
-from triune.verification import all_pairs
+from triune.verification import all_pairs, counting, sampling
 from triune.verification.all_pairs import verify_embeddings
+from triune.verification.collecting import impostor_scores, match_scores
 from triune.verification.impostors import Counted
 from triune.verification.roc import from_scores
+from triune.verification.selection import keys_of
 
 pytest.importorskip("triton")
 METRICS = ("cosine", "euclidean", "squared_euclidean")
@@ -59,7 +60,7 @@ def on_triton(monkeypatch):
 
     monkeypatch.setattr(tiles, "DEVICE_TILE", (50, 72))
     monkeypatch.setattr(counting_gpu, "BLOCK", {"BR": 32, "BC": 64})
-    monkeypatch.setattr(tiles, "SAMPLE", (2000, 2000))
+    monkeypatch.setattr(sampling, "SAMPLE", (2000, 2000))
     monkeypatch.setattr(all_pairs, "LISTED_PAIRS", -1)
     for module in (tiles, on_device):
         monkeypatch.setattr(module, "choose_counting", lambda device: "triton")
@@ -205,7 +206,7 @@ def test_halves_of_keys_are_counted(upper):
     scores = np.random.default_rng(2).normal(size=(9, 300)).astype(np.float32)
     scores[0, :5] = [0.0, -0.0, 1e-45, -1e-45, -3e38]
     spans, none = np.zeros((9, 3), np.int64), np.empty(0, np.int64)
-    keys = tiles._keys(torch.from_numpy(scores)).flatten()
+    keys = keys_of(torch.from_numpy(scores)).flatten()
     half = int(keys[-1] >> 16) if upper else None
     expected = torch.bincount((keys[keys >> 16 == half] & 0xFFFF) if upper else keys >> 16, minlength=1 << 16)
     counts = counting_gpu.fresh_halves(DEVICE)
@@ -219,7 +220,7 @@ def prepared_both(x, y, **options):
     counted = verify_embeddings(tensor(x), y, **moved)
     moved.pop("fprs", None)
     prepared = tiles_of(tensor(x), y, **moved)
-    return counted, from_scores(prepared.match_scores(), prepared.listed())
+    return counted, from_scores(match_scores(prepared), impostor_scores(prepared))
 
 
 def assert_equal(counted, listed):
@@ -295,7 +296,7 @@ def test_scores_are_those_of_float64(on_triton, metric):
     x, y = smooth(3, n=70)
     x[11] = x[10] + np.float32(1e-4)  # a near-duplicate keeps its distance
     prepared = tiles_of(tensor(x), y, metric=metric)
-    found = np.sort(np.concatenate([prepared.match_scores(), prepared.listed()]))
+    found = np.sort(np.concatenate([match_scores(prepared), impostor_scores(prepared)]))
     wide = torch.from_numpy(x).double()
     if metric == "cosine":
         scores = torch.nn.functional.normalize(wide) @ torch.nn.functional.normalize(wide).T
@@ -314,8 +315,8 @@ def test_scores_that_did_not_fit_are_noticed_and_found_by_selection(on_triton, m
     monkeypatch.setattr(counting_gpu, "fresh_counters", lambda place, capacity: real(place, min(capacity, 3)))
     x, y = smooth(6, n=60)
     seen = []
-    joined = PairTiles._joined
-    monkeypatch.setattr(PairTiles, "_joined", lambda *a: (seen.append(a[3].lost), joined(*a))[1])
+    joined = counting._joined
+    monkeypatch.setattr(counting, "_joined", lambda *a: (seen.append(a[3].lost), joined(*a))[1])
     counted, listed = prepared_both(x, y)
     assert seen[0]
     assert not counted.impostor.kept
@@ -350,7 +351,7 @@ def test_a_sample_holds_impostors_only_and_evenly(on_triton, monkeypatch):
     x, y = smooth(8, n=60)
     groups = np.arange(60) % 2
     prepared = tiles_of(tensor(x), y, metric="euclidean", groups=groups)
-    sample, everything = prepared.sample(), np.sort(prepared.listed())
+    sample, everything = sampling.sample_impostors(prepared), np.sort(impostor_scores(prepared))
     assert 0.3 * 2000 < len(sample) < 0.6 * 2000  # half of the pairs, fewer by matches and by rows drawn twice
     assert (np.diff(sample) >= 0).all()
     nearest = everything[np.clip(np.searchsorted(everything, sample), 1, len(everything) - 1)]
@@ -387,5 +388,5 @@ def test_a_large_set_is_counted_as_by_torch(metric, monkeypatch):
     y = torch.arange(30_000) // 10
     x = torch.randn(3000, 64, generator=g)[y] + 1.5 * torch.randn(30_000, 64, generator=g)
     triton = verify_embeddings(x.cuda(), y, metric=metric)
-    monkeypatch.setattr(PairTiles, "_count_by_triton", PairTiles._count_by_torch)
+    monkeypatch.setitem(counting.COUNT, "triton", counting.count_by_torch)
     assert_same_counts(triton, verify_embeddings(x.cuda(), y, metric=metric))

@@ -41,7 +41,9 @@ def multiply(x: Tensor, y: Tensor, out: Tensor) -> None:
         torch.mm(x, y.T, out=out)
 
 
-def drawn(x: Tensor, y: Tensor, spans: Tensor, groups: tuple[Tensor, Tensor], metric: Metric, count: int) -> Array:
+def sampled_scores(
+    x: Tensor, y: Tensor, spans: Tensor, groups: tuple[Tensor, Tensor], metric: Metric, count: int
+) -> Array:
     """The scores of ``count`` pairs drawn evenly, as far as they are impostors; ascending, float32.
 
     Args:

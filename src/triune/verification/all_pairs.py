@@ -10,6 +10,8 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
+from triune.verification.collecting import impostor_scores, match_scores
+from triune.verification.counting import count_impostors
 from triune.verification.roc import Verification, from_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -64,15 +66,15 @@ def verify_embeddings(
     """
     sets = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
     pairs = pair_tiles(*sets, exclude, divide_over)
-    match_scores = pairs.match_scores()
-    if pairs.total - len(match_scores) <= LISTED_PAIRS:
-        return from_scores(match_scores, pairs.listed())
-    if not len(match_scores):
-        return from_scores(match_scores, match_scores)  # raises
-    impostors = pairs.counted(np.unique(match_scores), fprs)
+    matching = match_scores(pairs)
+    if pairs.total - len(matching) <= LISTED_PAIRS:
+        return from_scores(matching, impostor_scores(pairs))
+    if not len(matching):
+        return from_scores(matching, matching)  # raises
+    impostors = count_impostors(pairs, np.unique(matching), fprs)
     if impostors.count == 0:
-        return from_scores(match_scores, match_scores[:0])  # raises
-    return Verification(match_scores, impostors)
+        return from_scores(matching, matching[:0])  # raises
+    return Verification(matching, impostors)
 
 
 def why_not_verifiable(identities: Array) -> str | None:

@@ -70,7 +70,7 @@ def score_histograms(
             counts[kind] += torch.bincount(places, minlength=bins)
 
     empty = partial(torch.zeros, 2, bins, dtype=torch.int64, device=pairs.x.device)
-    threads = torch.stack(pairs.visit(partial(_holds_pairs, pairs), count, empty))
+    threads = torch.stack(pairs.visit(pairs.holds_pairs, count, empty))
     counts = all_reduce(threads.sum(0), divide_over).cpu().numpy()
     return edges, counts[0], counts[1]
 
@@ -116,7 +116,7 @@ def hardest_pairs(
             kept[kind] = _hardest([kept[kind], found], k, highest=kind == 1)
 
     nothing = HardPairs(*(np.empty(0, dtype) for dtype in (np.int64, np.int64, np.float32)))
-    threads = all_gather(pairs.visit(partial(_holds_pairs, pairs), keep, lambda: [nothing, nothing]), divide_over)
+    threads = all_gather(pairs.visit(pairs.holds_pairs, keep, lambda: [nothing, nothing]), divide_over)
     matches, impostors = (_hardest([kept[kind] for kept in threads], k, highest=kind == 1) for kind in (0, 1))
     return impostors, matches
 
@@ -126,12 +126,6 @@ def _hardest(parts: Sequence[HardPairs], k: int, *, highest: bool) -> HardPairs:
     first, second, score = (np.concatenate(each) for each in zip(*parts, strict=True))
     order = np.lexsort((second, first, -score if highest else score))[:k]
     return HardPairs(first[order], second[order], score[order])
-
-
-def _holds_pairs(pairs: PairTiles, row: int, column: int) -> bool:
-    """Whether a tile holds any pair, and is this process's to visit."""
-    _, width = pairs.tile_size()
-    return bool(pairs.spans[row, 0] < column + width) and pairs.own_tile(row, column)
 
 
 def _kinds(pairs: PairTiles, tile: Tile) -> tuple[Tensor, Tensor]:
@@ -147,6 +141,6 @@ def _extremes(pairs: PairTiles) -> tuple[float, float]:
         if len(scores):
             ends[:] = min(float(scores.min()), *ends[:1]), max(float(scores.max()), *ends[1:])
 
-    found = all_gather(pairs.visit(partial(_holds_pairs, pairs), look, lambda: [np.inf, -np.inf]), pairs.divide_over)
+    found = all_gather(pairs.visit(pairs.holds_pairs, look, lambda: [np.inf, -np.inf]), pairs.divide_over)
     low, high = min(each[0] for each in found), max(each[1] for each in found)
     return (low, high) if low <= high else (0.0, 1.0)
