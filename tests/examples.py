@@ -25,3 +25,11 @@ def every_pair(x, y, metric):
     """Scores in float64 and matches of every pair, one by one."""
     pairs = list(itertools.combinations(range(len(x)), 2))
     return np.array([score(x[i], x[j], metric) for i, j in pairs]), np.array([y[i] == y[j] for i, j in pairs])
+
+
+def sample(identities, items, *, dims=8, noise=1.0, spread=0.0, seed=0):
+    """Identity means and items around them; with ``spread`` some identities are harder than others."""
+    g = np.random.default_rng(seed)
+    scale = noise * np.exp(spread * g.normal(size=(identities, 1, 1)))
+    x = g.normal(size=(identities, 1, dims)) + scale * g.normal(size=(identities, items, dims))
+    return x.reshape(-1, dims).astype(np.float32), np.repeat(np.arange(identities), items)

@@ -27,10 +27,8 @@ from .retrieval.metrics import (
 )
 from .retrieval.neighbours import top_k as top_k
 from .verification.all_pairs import verify_embeddings as verify_embeddings
-from .verification.bootstrap import (
-    bootstrap_verification as bootstrap_verification,
-    compare_verification as compare_verification,
-)
+from .verification.bootstrap import bootstrap_verification as bootstrap_verification
+from .verification.comparison import compare_verification as compare_verification
 from .verification.conditions import rates_by_condition as rates_by_condition
 from .verification.roc import Confusion as Confusion, Verification as Verification, verify_scores as verify_scores
 from .verification.thresholds import Threshold as Threshold, fit_threshold as fit_threshold

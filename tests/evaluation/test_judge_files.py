@@ -9,7 +9,8 @@ from triune.cli import main
 from triune.retrieval.metrics import metrics_of_rankings, retrieval_metrics
 from triune.retrieval.reranking import expand_gallery, rerank
 from triune.verification.all_pairs import verify_embeddings
-from triune.verification.bootstrap import bootstrap_verification, compare_verification
+from triune.verification.bootstrap import bootstrap_verification
+from triune.verification.comparison import compare_verification
 from triune.verification.conditions import rates_by_condition
 from triune.verification.folds import cross_validated_accuracy
 from triune.verification.roc import verify_scores

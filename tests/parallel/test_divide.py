@@ -21,7 +21,7 @@ from triune.retrieval import neighbours, ranks, reranking
 from triune.retrieval.metrics import retrieval_per_query
 from triune.retrieval.neighbours import top_k
 from triune.retrieval.reranking import expand_gallery, expand_queries, rerank
-from triune.verification import all_pairs, bootstrap, hardest, pair_noise
+from triune.verification import all_pairs, hardest, pair_noise, weighing
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.bootstrap import bootstrap_verification
 from triune.verification.conditions import rates_by_condition
@@ -42,7 +42,7 @@ SMALL = [
     (tiles, "ROWS", 16), (tiles, "COLUMNS", 32), (all_pairs, "LISTED_PAIRS", all_pairs.LISTED_PAIRS),
     (ranks, "LISTED", ranks.LISTED), (ranks, "SORTED", ranks.SORTED), (neighbours, "CELLS", 1500),
     (reranking, "CELLS", 1500), (identification, "CELLS", 1500), (episodes, "CELLS", 1500),
-    (bootstrap, "BLOCK_CELLS", 900), (pair_noise, "BLOCK_CELLS", 900),
+    (weighing, "BLOCK_CELLS", 900), (pair_noise, "BLOCK_CELLS", 900),
 ]  # fmt: skip
 """Blocks so small that every process gets some; and what the cases below change."""
 BLOCKS = [

@@ -2,20 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from triune.kernels import resampling_cpu
+from examples import sample
 from triune.verification.all_pairs import verify_embeddings
-from triune.verification.bootstrap import bootstrap_scores, bootstrap_verification, compare_verification, draw_weights
-from triune.verification.intervals import clopper_pearson_interval, wilson_interval
-
-
-def sample(identities, items, *, dims=8, noise=1.0, spread=0.0, seed=0):
-    """Identity means and items around them; with ``spread`` some identities are harder than others."""
-    g = np.random.default_rng(seed)
-    scale = noise * np.exp(spread * g.normal(size=(identities, 1, 1)))
-    x = g.normal(size=(identities, 1, dims)) + scale * g.normal(size=(identities, items, dims))
-    return x.reshape(-1, dims).astype(np.float32), np.repeat(np.arange(identities), items)
+from triune.verification.bootstrap import bootstrap_scores, bootstrap_verification
+from triune.verification.intervals import wilson_interval
+from triune.verification.weighing import draw_weights
 
 
 def scored_pairs(x, labels, metric="cosine", groups=None):
@@ -188,39 +180,6 @@ def test_listed_pairs_whose_identities_disagree_are_named():
         bootstrap_scores([0.9, 0.8, 0.1], [1, 1, 0], ["a", "b", "a"], ["a", "c", "b"])
 
 
-def test_a_model_does_not_differ_from_itself():
-    x, labels = sample(30, 3)
-    same = compare_verification(x, 2 * x, labels, resamples=50)  # the cosine knows no length
-    assert same.auc.estimate == pytest.approx(0, abs=1e-6)
-    assert same.auc.p_value > 0.5 or same.auc.high < 1e-6
-    with pytest.raises(ValueError, match="first has 90 rows but second has 89"):
-        compare_verification(x, x[:89], labels)
-
-
-def test_the_interval_of_a_difference_is_paired():
-    x, labels = sample(60, 4, noise=1.2, spread=0.4, seed=10)
-    y = x + 0.35 * np.random.default_rng(11).normal(size=x.shape).astype(np.float32)
-    result = compare_verification(x, y, labels, resamples=300)
-    separate = np.sqrt(np.nanvar(result.first.auc.values) + np.nanvar(result.second.auc.values))
-    assert result.auc.high - result.auc.low < 0.8 * 2 * 1.96 * separate
-    assert result.auc.low > 0
-    assert result.auc.p_value < 0.05
-    differences = result.first.auc.values - result.second.auc.values
-    assert result.auc.low == pytest.approx(np.quantile(differences, 0.025))
-    rarer = min((differences <= 0).sum(), (differences >= 0).sum())
-    assert result.auc.p_value == pytest.approx(2 * (1 + rarer) / 301)
-
-
-def test_models_that_differ_by_chance_alone_are_seldom_told_apart():
-    low = 0
-    for seed in range(60):
-        x, labels = sample(30, 3, seed=seed)
-        g = np.random.default_rng(1000 + seed)
-        noisy = [x + 0.5 * g.normal(size=x.shape).astype(np.float32) for _ in range(2)]
-        low += compare_verification(*noisy, labels, resamples=100, seed=seed, fprs=()).auc.p_value <= 0.05
-    assert low <= stats.binom.ppf(0.999, 60, 0.08)
-
-
 def test_identity_intervals_cover_the_truth_where_intervals_over_pairs_do_not():
     settings = {"dims": 6, "noise": 0.5, "spread": 0.5}
     threshold, budget, sets = 0.7, 0.1, 200
@@ -265,37 +224,6 @@ def test_a_rate_that_no_resample_changes_still_has_an_interval():
     assert fpr.high == pytest.approx(wilson_interval(0, 20)[1])
 
 
-def test_wilson_solves_the_score_equation():
-    n = np.array([1, 5, 10, 200, 10**6])[:, None]
-    k = np.floor(n * np.linspace(0, 1, 9)[None, :])
-    low, high = wilson_interval(k, n, 0.9)
-    z = stats.norm.ppf(0.95)
-    for bound in (low, high):
-        inside = (bound > 0) & (bound < 1)
-        distance = (k / n - bound) / np.sqrt(np.where(inside, bound * (1 - bound), 1) / n)
-        np.testing.assert_allclose(np.abs(distance[inside]), z, rtol=1e-6)
-    assert (low[k == 0] == 0).all()
-    assert (high[k == n] == 1).all()
-
-
-def test_wilson_and_clopper_pearson_equal_scipy():
-    for k, n in ((0, 1), (0, 10), (3, 10), (10, 10), (17, 23), (1, 10**7)):
-        for method, ours in (("wilson", wilson_interval), ("exact", clopper_pearson_interval)):
-            theirs = stats.binomtest(k, n).proportion_ci(0.9, method=method)
-            np.testing.assert_allclose(ours(k, n, 0.9), (theirs.low, theirs.high), rtol=1e-6, atol=1e-14)
-
-
-def test_no_trial_tells_nothing_and_impossible_counts_are_refused():
-    for interval in (wilson_interval, clopper_pearson_interval):
-        assert tuple(map(float, interval(0, 0))) == (0.0, 1.0)
-        low, high = interval([0, 1], [0, 2])
-        assert low.shape == high.shape == (2,)
-        with pytest.raises(ValueError, match="3 successes in 2 trials"):
-            interval(3, 2)
-        with pytest.raises(ValueError, match="level is 95"):
-            interval(1, 2, 95)
-
-
 def test_bad_settings_and_data_are_refused():
     x, labels = sample(5, 3)
     with pytest.raises(ValueError, match="resamples is 0"):
@@ -311,22 +239,3 @@ def test_bad_settings_and_data_are_refused():
     x[3, 0] = np.nan
     with pytest.raises(ValueError, match="row 3"):
         bootstrap_verification(x, labels)
-
-
-def test_the_kernel_weighs_in_64_bits_as_in_32():
-    g = np.random.default_rng(13)
-    scores = g.integers(0, 5, (6, 6)).astype(np.float32)
-    codes, knots = np.array([0, 0, 1, 2, 2, 2], np.int32), np.array([1.0, 3.0], np.float32)
-    weights = g.integers(0, 4, (3, 7)).astype(np.uint8)
-    by_hand = np.zeros((5, 7), np.int64)
-    for i in range(6):
-        for j in range(i + 1, 6):
-            if codes[i] != codes[j]:
-                b = (knots < scores[i, j]).sum() + (knots <= scores[i, j]).sum()
-                by_hand[b] += weights[codes[i]].astype(int) * weights[codes[j]]
-    by_hand[1] = 0
-    for dtype in (np.uint32, np.int64):
-        histogram = np.zeros((5, 7), dtype)
-        room = resampling_cpu.scratch(36, 5, 7)
-        resampling_cpu.weigh_block(scores, 0, codes, np.empty(0, np.int64), knots, weights, 1, histogram, room)
-        np.testing.assert_array_equal(histogram, by_hand)

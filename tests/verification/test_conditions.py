@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from triune.verification.all_pairs import verify_embeddings
-from triune.verification.bootstrap import draw_weights
 from triune.verification.conditions import rates_by_condition
+from triune.verification.weighing import draw_weights
 
 
 def sample(identities=24, items=5, seed=0, noise=0.8):

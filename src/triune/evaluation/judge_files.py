@@ -32,7 +32,8 @@ from triune.parallel.command import check_same, read_by_all
 from triune.retrieval.metrics import average, metrics_of_rankings, retrieval_per_query
 from triune.retrieval.reranking import expand_gallery, rerank
 from triune.verification.all_pairs import verify_embeddings, why_not_verifiable
-from triune.verification.bootstrap import Comparison, Difference, Intervals, bootstrap_verification, compare_intervals
+from triune.verification.bootstrap import Intervals, bootstrap_verification
+from triune.verification.comparison import Comparison, Difference, compare_intervals
 from triune.verification.conditions import ConditionRates, RatesByCondition, rates_by_condition
 from triune.verification.folds import FoldResult, cross_validated_accuracy
 from triune.verification.roc import Verification, verify_scores

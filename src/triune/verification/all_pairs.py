@@ -12,7 +12,7 @@ from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
 from triune.verification.collecting import impostor_scores, match_scores
 from triune.verification.counting import count_impostors
-from triune.verification.roc import Verification, from_scores
+from triune.verification.roc import FPRS, Verification, from_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -31,7 +31,7 @@ def verify_embeddings(
     groups: Labels | None = None,
     gallery_groups: Labels | None = None,
     exclude: Exclusion = "pairs",
-    fprs: Sequence[float] = (0.05, 0.01, 0.001),
+    fprs: Sequence[float] = FPRS,
     divide_over: ProcessGroup | None = None,
 ) -> Verification:
     """The exact ROC over all N(N−1)/2 pairs of N embeddings, or over all N·M pairs of queries and gallery.

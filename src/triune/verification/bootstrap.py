@@ -1,4 +1,4 @@
-"""How sure a verification figure is: intervals that resample identities, and those of plain counts.
+"""How sure a verification figure is: intervals that resample identities.
 
 The pairs of one identity stand or fall together, so pairs taken as independent give intervals that are far too narrow.
 Here *identities* are drawn with replacement (Bolle, Ratha & Pankanti 2004, "Error analysis of pattern recognition
@@ -10,40 +10,33 @@ and h the weight w_g·w_h; copies of one identity are not paired with one anothe
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from scipy import sparse
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
-from triune.kernels import resampling_cpu
 from triune.labels import Labels, encode_together
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import exact_sums, gather_in_order, own_blocks, rank_and_size
 from triune.verification.all_pairs import verify_embeddings
-from triune.verification.intervals import Interval, as_array, check_level, rate_interval
-from triune.verification.items import Items
-from triune.verification.pair_noise import (
-    BLOCK_CELLS,
-    COLUMNS,
-    ROWS,
-    accepted_by_identity,
-    as_knot,
-    identity_turns,
-    without_pair_noise,
+from triune.verification.intervals import Interval, check_level, rate_interval
+from triune.verification.pair_noise import COLUMNS, accepted_by_identity, identity_turns, without_pair_noise
+from triune.verification.resampled_figures import ResampledFigures, figures_of_histograms, joined_figures
+from triune.verification.roc import FPRS, Verification, as_array, verify_scores
+from triune.verification.weighing import (
+    bins_of,
+    choose_knots,
+    draw_weights,
+    match_scores_by_identity,
+    weigh_impostors,
+    weigh_list,
+    weigh_matches,
 )
-from triune.verification.roc import Verification, verify_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-
-KNOTS = 2000
-"""Up to so many distinct match scores the resampled figures are exact. Of more, so many are chosen, evenly."""
 
 
 @dataclass(frozen=True)
@@ -69,44 +62,12 @@ class Intervals:
     level: float
 
 
-class Difference(NamedTuple):
-    """A figure of the first model minus that of the second, on the same items.
-
-    Args:
-        estimate: the difference, exact.
-        low, high: ends of its interval.
-        p_value: two-sided: twice the share of resamples on the rarer side of zero, (1 + #) / (1 + resamples).
-    """
-
-    estimate: float
-    low: float
-    high: float
-    p_value: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same items.
-
-    Args:
-        auc, eer: differences, first minus second.
-        tpr_at_fpr: by false-positive budget.
-        first, second: each model's own intervals, from the same resamples.
-    """
-
-    auc: Difference
-    eer: Difference
-    tpr_at_fpr: Mapping[float, Difference]
-    first: Intervals
-    second: Intervals
-
-
 def bootstrap_verification(
     embeddings: Embeddings | PreparedEmbeddings,
     labels: Labels | None = None,
     *,
     metric: Metric | None = None,
-    fprs: Sequence[float] = (0.05, 0.01, 0.001),
+    fprs: Sequence[float] = FPRS,
     thresholds: Sequence[float] = (),
     resamples: int = 1000,
     level: float = 0.95,
@@ -153,9 +114,9 @@ def bootstrap_verification(
     _check_settings(resamples, level, fprs, thresholds)
     prepared = as_prepared(embeddings, labels, metric, groups)
     exact = verification or verify_embeddings(prepared, fprs=fprs, divide_over=divide_over)
-    items = Items.of(prepared)
+    items = prepared.cpu()
     weights = draw_weights(items.identities, resamples, seed)
-    found = items.match_scores()
+    found = match_scores_by_identity(items)
     witnesses = len({code for scores, code in found if len(scores)})
     values = _resample_items(items, found, weights, fprs, thresholds, max_pairs, seed, divide_over)
     return _summarise(exact, values, fprs, thresholds, (items.identities, witnesses), level)
@@ -167,7 +128,7 @@ def bootstrap_scores(
     first_identity: Labels,
     second_identity: Labels,
     *,
-    fprs: Sequence[float] = (0.05, 0.01, 0.001),
+    fprs: Sequence[float] = FPRS,
     thresholds: Sequence[float] = (),
     resamples: int = 1000,
     level: float = 0.95,
@@ -200,11 +161,11 @@ def bootstrap_scores(
     known, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = codes[: len(values)], codes[len(values) :]
     weights = draw_weights(len(known), resamples, seed)
-    knots = _knots(exact.match_scores, thresholds)
-    bins = _bins(knots, values)
-    matches = _weigh_matches([(bins[flags], first[flags])], len(knots), weights)
-    impostors = _weigh_list(bins[~flags], first[~flags], second[~flags], len(knots), weights)
-    figures = _figures(matches, impostors, knots, fprs, thresholds)
+    knots = choose_knots(exact.match_scores, thresholds)
+    bins = bins_of(knots, values)
+    matches = weigh_matches([(bins[flags], first[flags])], len(knots), weights)
+    impostors = weigh_list(bins[~flags], first[~flags], second[~flags], len(knots), weights)
+    figures = figures_of_histograms(matches, impostors, knots, fprs, thresholds)
     couples = (np.minimum(first, second) * len(known) + np.maximum(first, second))[~flags]
     figures = figures._replace(
         fpr_at_threshold=[
@@ -215,95 +176,9 @@ def bootstrap_scores(
     return _summarise(exact, figures, fprs, thresholds, (len(known), len(np.unique(first[flags]))), level)
 
 
-def compare_verification(
-    first: Embeddings | PreparedEmbeddings,
-    second: Embeddings | PreparedEmbeddings,
-    labels: Labels | None = None,
-    *,
-    metric: Metric | None = None,
-    second_metric: Metric | None = None,
-    fprs: Sequence[float] = (0.05, 0.01, 0.001),
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-    groups: Labels | None = None,
-    max_pairs: int = 100_000_000,
-    divide_over: ProcessGroup | None = None,
-) -> Comparison:
-    """Two models on the same items: differences with intervals and p-values from the same resampled identities.
-
-    What both models find hard or easy cancels, so the interval of a difference is narrower than those of the two
-    figures would suggest. The p-value inverts the percentile interval: it is below 1 − ``level`` where the interval
-    leaves out zero, but never below 2 / (1 + resamples).
-
-    Args:
-        first: ``(N, D)`` embeddings by the first model, or prepared ones.
-        second: ``(N, E)`` by the second, of the same items in the same order, or prepared ones.
-        labels: ``(N,)`` identities; left out where both are prepared.
-        metric: the distance, the cosine where not given; for the second model ``second_metric``, where it is another.
-        second_metric: see there.
-        fprs, resamples, level, seed, groups, max_pairs, divide_over: as in :func:`bootstrap_verification`.
-    """
-    if len(first) != len(second):
-        raise ValueError(
-            f"first has {len(first)} rows but second has {len(second)}: the same items, in the same order, are needed"
-        )
-    own = (None, None) if isinstance(first, PreparedEmbeddings) else (labels, groups)
-    theirs = (None, None) if isinstance(second, PreparedEmbeddings) else (labels, groups)
-    one = as_prepared(first, own[0], metric, own[1])
-    other_metric = second_metric or (None if isinstance(second, PreparedEmbeddings) else metric)
-    other = as_prepared(second, theirs[0], other_metric, theirs[1])
-    if not (np.array_equal(one.order, other.order) and np.array_equal(one.codes, other.codes)):
-        raise ValueError("first and second have different labels: the same items, in the same order, are needed")
-
-    def resampled(prepared: PreparedEmbeddings) -> Intervals:
-        return bootstrap_verification(
-            prepared,
-            fprs=fprs,
-            resamples=resamples,
-            level=level,
-            seed=seed,
-            max_pairs=max_pairs,
-            divide_over=divide_over,
-        )
-
-    return compare_intervals(resampled(one), resampled(other))
-
-
-def compare_intervals(first: Intervals, second: Intervals) -> Comparison:
-    """The same from intervals that are at hand already, of the same items, resamples, seed, budgets and level.
-
-    Raises:
-        ValueError: they differ in one of these.
-    """
-    for name in ("identities", "resamples", "level"):
-        one, other = getattr(first, name), getattr(second, name)
-        if one != other:
-            raise ValueError(f"{name} is {one} for the first and {other} for the second: resample both alike")
-    if set(first.tpr_at_fpr) != set(second.tpr_at_fpr):
-        raise ValueError("the two have different false-positive budgets: resample both alike")
-    level = first.level
-    budgets = {fpr: _difference(interval, second.tpr_at_fpr[fpr], level) for fpr, interval in first.tpr_at_fpr.items()}
-    return Comparison(
-        auc=_difference(first.auc, second.auc, level),
-        eer=_difference(first.eer, second.eer, level),
-        tpr_at_fpr=budgets,
-        first=first,
-        second=second,
-    )
-
-
-def draw_weights(identities: int, resamples: int, seed: int) -> Array:
-    """How often each identity is drawn, uint8 ``(identities, resamples + 1)``; column 0 is the sample: all ones."""
-    rng = np.random.default_rng(seed)
-    weights = np.ones((identities, resamples + 1), np.uint8)
-    for r in range(1, resamples + 1):
-        # An identity drawn more than 255 times would need as many identities, and luck beyond 1 in 10^500.
-        weights[:, r] = np.bincount(rng.integers(0, identities, identities), minlength=identities)
-    return weights
-
-
-def _couple_sums(items: Items, threshold: float, divide_over: ProcessGroup | None) -> list[tuple[float, ...]]:
+def _couple_sums(
+    items: PreparedEmbeddings, threshold: float, divide_over: ProcessGroup | None
+) -> list[tuple[float, ...]]:
     """Over pairs of identities, a of n pairs accepted: Σ a, Σ n, Σ a², Σ a·n, Σ n² of each of this process's turns."""
     sums = []
     for own, a, n in accepted_by_identity(items, items, threshold, identity_turns(items.identities, 0, divide_over)):
@@ -331,7 +206,7 @@ def _listed_pair_noise(couples: Array, accepted: Array) -> float:
 
 
 def _resample_items(
-    items: Items,
+    items: PreparedEmbeddings,
     found: Sequence[tuple[Array, int]],
     weights: Array,
     fprs: Sequence[float],
@@ -339,13 +214,13 @@ def _resample_items(
     max_pairs: int,
     seed: int,
     divide_over: ProcessGroup | None,
-) -> "_Figures":
-    knots = _knots(np.sort(np.concatenate([scores for scores, _ in found])), thresholds).astype(np.float32)
+) -> ResampledFigures:
+    knots = choose_knots(np.sort(np.concatenate([scores for scores, _ in found])), thresholds).astype(np.float32)
     count = len(items.codes)
     sets = max(1, math.ceil(count * count / 2 / max_pairs))
     order = np.random.default_rng([seed, 1]).permutation(count)
 
-    def parts() -> Iterator[tuple[Items, Array]]:
+    def parts() -> Iterator[tuple[PreparedEmbeddings, Array]]:
         """The random sets of items whose pairs are weighed, and the identities they know."""
         for rows in np.array_split(order, sets):
             part = items.take(np.sort(rows)) if sets > 1 else items
@@ -360,11 +235,13 @@ def _resample_items(
         drawn = np.ascontiguousarray(weights[:, first : first + width])
         impostors = np.zeros((2 * len(knots) + 1, drawn.shape[1]))
         for part, known in parts():
-            _weigh_items(part, knots, drawn[known], impostors)
+            weigh_impostors(part, knots, drawn[known], impostors)
         # Only now, when the threads' own histograms are gone.
-        binned = ((_bins(knots, scores), np.full(len(scores), code)) for scores, code in found)
-        figures.append(_figures(_weigh_matches(binned, len(knots), drawn), impostors, knots, fprs, thresholds))
-    joined = _joined(gather_in_order(figures, divide_over))
+        binned = ((bins_of(knots, scores), np.full(len(scores), code)) for scores, code in found)
+        figures.append(
+            figures_of_histograms(weigh_matches(binned, len(knots), drawn), impostors, knots, fprs, thresholds)
+        )
+    joined = joined_figures(gather_in_order(figures, divide_over))
     own: list[list[tuple[float, ...]]] = [[] for _ in thresholds]
     if thresholds:
         for part, _ in parts():
@@ -375,158 +252,9 @@ def _resample_items(
     return joined._replace(fpr_at_threshold=rates)
 
 
-def _weigh_items(items: Items, knots: Array, weights: Array, histograms: Array) -> None:
-    """Add the impostor scores to their histograms ``(2K + 1, R)``."""
-    bins, resamples = 2 * len(knots) + 1, weights.shape[1]
-    total = items.impostor_weight(weights)
-    skip = _fullest_bin(items, knots)
-    # Whole numbers, in 32 bits where they fit: the sum over all bins is known.
-    dtype = np.uint32 if total.max(initial=0) < 2**32 else np.int64
-    count = len(items.codes)
-    rows = max(1, min(ROWS, BLOCK_CELLS // max(count, 1)))
-    starts = iter(range(0, count, rows))
-
-    def run(_: int) -> Array:
-        histogram = np.zeros((bins, resamples), dtype)
-        room = resampling_cpu.scratch(rows * count, bins, resamples)
-        for row in starts:
-            scores = items.scores(slice(row, row + rows), slice(row, count))
-            resampling_cpu.weigh_block(scores, row, items.codes, items.groups, knots, weights, skip, histogram, room)
-        return histogram
-
-    threads = torch.get_num_threads()
-    try:  # each thread multiplies by itself: see PairTiles.visit
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            left = total
-            for part in pool.map(run, range(threads)):
-                histograms += part
-                left -= part.sum(0, dtype=np.float64)
-    finally:
-        torch.set_num_threads(threads)
-    histograms[skip] += left
-
-
-def _fullest_bin(items: Items, knots: Array) -> int:
-    """The bin that holds most scores of a few rows."""
-    rows = np.linspace(0, len(items.codes) - 1, min(16, len(items.codes))).astype(np.int64)
-    counts = np.zeros(2 * len(knots) + 1, np.int64)
-    for row in np.unique(rows).tolist():
-        scores = items.scores(slice(row, row + 1), slice(0, len(items.codes)))[0]
-        counts += np.bincount(_bins(knots, scores), minlength=len(counts))
-    return int(counts.argmax())
-
-
-def _weigh_list(bins: Array, first: Array, second: Array, knots: int, weights: Array) -> Array:
-    """Histograms ``(2K + 1, R)`` of listed impostor pairs."""
-    order = np.argsort(bins, kind="stable")
-    arrays = [np.ascontiguousarray(each[order]) for each in (bins, first, second)]
-    shares = np.array_split(np.arange(len(bins)), torch.get_num_threads())
-
-    def run(share: Array) -> Array:
-        histogram = np.zeros((2 * knots + 1, weights.shape[1]), np.int64)
-        if len(share):
-            part = slice(int(share[0]), int(share[-1]) + 1)
-            resampling_cpu.weigh_list(*(each[part] for each in arrays), weights, histogram)
-        return histogram
-
-    with ThreadPoolExecutor(len(shares)) as pool:
-        return np.asarray(np.sum(list(pool.map(run, shares)), axis=0, dtype=np.float64))
-
-
-def _weigh_matches(parts: Any, knots: int, weights: Array) -> Array:
-    """Histograms ``(2K + 1, R)`` of matching pairs, given as parts of (bins, identities)."""
-    shape = (2 * knots + 1, len(weights))
-    counts = sparse.csr_array(shape, dtype=np.float64)
-    waiting: list[tuple[Array, Array]] = []
-
-    def added() -> Any:
-        bins, codes = (np.concatenate(each) for each in zip(*waiting))
-        return counts + sparse.csr_array((np.ones(len(bins)), (bins, codes)), shape=shape)
-
-    for part in parts:
-        waiting.append(part)
-        if sum(len(bins) for bins, _ in waiting[-1:]) > 1 << 20 or len(waiting) >= 4096:
-            counts = added()
-            waiting = []
-    if waiting:
-        counts = added()
-    result = np.empty((shape[0], weights.shape[1]))
-    for first in range(0, weights.shape[1], 64):
-        result[:, first : first + 64] = counts @ weights[:, first : first + 64].astype(np.float64)
-    return result
-
-
-class _Figures(NamedTuple):
-    """Resampled figures; the first entry of each array is that of the sample itself, as the histograms have it."""
-
-    auc: Array
-    eer: Array
-    tpr_at_fpr: list[Array]
-    tpr_at_threshold: list[Array]
-    fpr_at_threshold: list[Array]
-
-
-def _figures(
-    matches: Array, impostors: Array, knots: Array, fprs: Sequence[float], thresholds: Sequence[float]
-) -> _Figures:
-    """The figures of each column of the two histograms ``(2K + 1, R)``; some columns at a time."""
-    places = [int(np.searchsorted(knots, as_knot(t, knots.dtype))) for t in thresholds]
-    columns = np.array_split(np.arange(matches.shape[1]), max(1, matches.shape[1] // 64))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = [_columns_figures(matches[:, each], impostors[:, each], fprs, places) for each in columns]
-    joined = [np.concatenate(each, axis=-1) for each in zip(*parts)]
-    return _Figures(joined[0][0], joined[1][0], *(list(each) for each in joined[2:]))
-
-
-def _joined(parts: Sequence[_Figures]) -> _Figures:
-    """The figures of several sets of resamples as one."""
-    auc, eer = (np.concatenate([getattr(part, name) for part in parts]) for name in ("auc", "eer"))
-    lists = [
-        [np.concatenate(each) for each in zip(*(getattr(part, name) for part in parts))]
-        for name in ("tpr_at_fpr", "tpr_at_threshold", "fpr_at_threshold")
-    ]
-    return _Figures(auc, eer, *lists)
-
-
-def _columns_figures(matches: Array, impostors: Array, fprs: Sequence[float], places: list[int]) -> tuple[Array, ...]:
-    p, q = matches.sum(0), impostors.sum(0)
-    defined = (p > 0) & (q > 0)
-    p, q = np.where(defined, p, np.nan), np.where(defined, q, np.nan)
-    fp = impostors[::-1].cumsum(0)[::-1]
-    tpr = matches[::-1].cumsum(0)[::-1] / p
-    auc = (matches * (q - fp + impostors / 2)).sum(0) / (p * q)
-    fpr = fp / q
-    tprs = np.stack([_tpr_at(budget, fpr, tpr, p) for budget in fprs]) if fprs else np.empty((0, len(p)))
-    # EER: the last bin from the top where FNR + 0 still exceeds FPR, and the next.
-    gap = np.concatenate([(1 - tpr) - fpr, np.ones((1, len(p)))])
-    rate = np.concatenate([fpr, np.zeros((1, len(p)))])
-    after = len(fpr) - 1 - (gap[:-1] <= 0)[::-1].argmax(0)[None, :]
-    g0, g1 = (np.take_along_axis(gap, each, 0)[0] for each in (after + 1, after))
-    r0, r1 = (np.take_along_axis(rate, each, 0)[0] for each in (after + 1, after))
-    eer = r0 + g0 / (g0 - g1) * (r1 - r0)
-    rows = [2 * k + 1 for k in places]
-    return auc[None, :], eer[None, :], tprs, tpr[rows], fpr[rows]
-
-
-def _tpr_at(budget: float, fpr: Array, tpr: Array, matches: Array) -> Array:
-    """TPR@FPR of each column, from the rates of accepting each bin and all above it ``(2K + 1, R)``."""
-    kept = fpr[1::2] <= budget
-    some = kept.any(0)
-    # The bin just below the lowest knot that keeps the budget; from the top where none does.
-    under = np.where(some, 2 * kept.argmax(0), len(fpr) - 1)[None, :]
-    above = np.minimum(under + 1, len(fpr) - 1)
-    f0, t0 = (np.where(some, np.take_along_axis(rate, above, 0)[0], 0.0) for rate in (fpr, tpr))
-    f1, t1 = (np.take_along_axis(rate, under, 0)[0] for rate in (fpr, tpr))
-    # Only where match scores were passed over does that bin hold any: they are taken as evenly spread among its
-    # impostors.
-    share = np.where(f1 <= budget, 1.0, (budget - f0) / np.maximum(f1 - f0, 1e-300))
-    result: Array = np.where(np.isnan(matches), np.nan, t0 + np.clip(share, 0.0, 1.0) * (t1 - t0))
-    return result
-
-
 def _summarise(
     exact: Verification,
-    values: _Figures,
+    values: ResampledFigures,
     fprs: Sequence[float],
     thresholds: Sequence[float],
     identities: tuple[int, int],
@@ -556,32 +284,6 @@ def _summarise(
         resamples=len(values.auc) - 1,
         level=level,
     )
-
-
-def _difference(first: Interval, second: Interval, level: float) -> Difference:
-    values = first.values - second.values
-    values = values[~np.isnan(values)]
-    estimate = first.estimate - second.estimate
-    if not len(values):
-        return Difference(estimate, math.nan, math.nan, math.nan)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    rarer = min(int((values <= 0).sum()), int((values >= 0).sum()))
-    return Difference(estimate, float(low), float(high), min(1.0, 2 * (1 + rarer) / (1 + len(values))))
-
-
-def _knots(match_scores: Array, thresholds: Sequence[float]) -> Array:
-    """Scores at which the figures are known exactly, ascending: match scores, and the thresholds."""
-    knots = np.unique(match_scores)
-    if len(knots) > KNOTS:
-        knots = np.unique(match_scores[np.linspace(0, len(match_scores) - 1, KNOTS).round().astype(np.int64)])
-    extra = np.array([as_knot(t, match_scores.dtype) for t in thresholds], dtype=knots.dtype)
-    return np.union1d(knots, extra)
-
-
-def _bins(knots: Array, scores: Array) -> Array:
-    """Bin 2k + 1 for a score equal to knot k, bin 2k between knots k − 1 and k."""
-    result: Array = np.searchsorted(knots, scores, side="left") + np.searchsorted(knots, scores, side="right")
-    return result
 
 
 def _check_settings(resamples: int, level: float, fprs: Sequence[float], thresholds: Sequence[float]) -> None:

@@ -18,10 +18,9 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums
-from triune.verification.bootstrap import draw_weights
 from triune.verification.intervals import Interval, rate_interval
-from triune.verification.items import Items
 from triune.verification.pair_noise import accepted_by_identity, identity_turns, without_pair_noise
+from triune.verification.weighing import draw_weights
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -164,12 +163,11 @@ def rates_by_condition(
         raise ValueError(f"level is {level}: a share between 0 and 1, such as 0.95, is needed")
     if resamples < 0:
         raise ValueError(f"resamples is {resamples}: at least 0 is needed, 1000 is common")
-    prepared = as_prepared(embeddings, labels, metric, groups)
-    items, order = Items.of(prepared), prepared.order
+    items = as_prepared(embeddings, labels, metric, groups).cpu()
     kinds = encode_labels(conditions, count=len(items.codes), name="conditions", device="cpu").numpy()
     plain = conditions.detach().cpu().numpy() if isinstance(conditions, Tensor) else np.asarray(conditions)
     values, places = np.unique(kinds, return_index=True)
-    parts = [items.take(np.flatnonzero(kinds[order] == value)) for value in values]
+    parts = [items.take(np.flatnonzero(kinds[items.order] == value)) for value in values]
     names = tuple(plain[place].item() for place in places)
     weights = draw_weights(items.identities, resamples, seed)
     couples = [(i, j) for i in range(len(parts)) for j in (range(i, len(parts)) if cross == "all" else (i,))]
@@ -187,8 +185,8 @@ def rates_by_condition(
 
 
 def _count(
-    one: Items,
-    other: Items,
+    one: PreparedEmbeddings,
+    other: PreparedEmbeddings,
     threshold: float,
     weights: Array,
     counts: Array,
@@ -229,7 +227,7 @@ def _count(
 
 
 def _rates(
-    one: Items, other: Items, names: tuple[Any, Any], counts: Array, sums: Array, level: float
+    one: PreparedEmbeddings, other: PreparedEmbeddings, names: tuple[Any, Any], counts: Array, sums: Array, level: float
 ) -> ConditionRates:
     """The rates of what all processes counted."""
     accepted_matches, matches, accepted, impostors = counts

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from triune.labels import Labels, encode_labels
-from triune.verification.roc import Verification, verify_scores
+from triune.verification.roc import FPRS, Verification, as_array, verify_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -81,7 +81,7 @@ def cross_validated_accuracy(
     is_match: Tensor | Array | list[bool],
     folds: Labels,
     *,
-    fprs: Sequence[float] = (0.05, 0.01, 0.001),
+    fprs: Sequence[float] = FPRS,
 ) -> FoldResult:
     """Thresholds chosen on all folds but one, applied to that one; mean and standard error over the folds.
 
@@ -143,13 +143,3 @@ def _most_accurate(pairs: Verification) -> float:
 
 def _estimate(values: Array) -> Estimate:
     return Estimate(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))))
-
-
-def as_array(values: Any) -> Array:
-    """Numbers or flags as a NumPy array; half precision widened to float32."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        # NumPy has no bfloat16; float16 is widened alike, so that thresholds are float32 scores.
-        values = values.float() if values.dtype.is_floating_point and values.dtype.itemsize < 4 else values
-        return np.asarray(values.numpy())
-    return np.asarray(values)

@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import special
-from torch import Tensor
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -101,13 +100,3 @@ def check_level(level: float) -> None:
     """Raise ValueError where a confidence level is no share between 0 and 1."""
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: a share between 0 and 1, such as 0.95, is needed")
-
-
-def as_array(values: Any) -> Array:
-    """Numbers or flags as a NumPy array."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.dtype.is_floating_point and values.dtype.itemsize < 4 else values
-        array: Array = values.numpy()
-        return array
-    return np.asarray(values)

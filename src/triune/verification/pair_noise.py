@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch.distributed import ProcessGroup
 
+from triune.pairs.prepared import PreparedEmbeddings
 from triune.pairs.scores import scores_between
 from triune.parallel.divide import rank_and_size
-from triune.verification.items import Items
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -57,7 +57,7 @@ def identity_turns(identities: int, turn: int, divide_over: ProcessGroup | None)
 
 
 def accepted_by_identity(
-    rows: "Items", columns: "Items", threshold: float, turns: Sequence[slice]
+    rows: PreparedEmbeddings, columns: PreparedEmbeddings, threshold: float, turns: Sequence[slice]
 ) -> Iterator[tuple[slice, Array, Array]]:
     """Accepted and all pairs between some identities of ``rows`` and every identity of ``columns``.
 

@@ -13,6 +13,10 @@ from triune.verification.impostors import Impostors, Listed
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
+FPRS = (0.05, 0.01, 0.001)
+"""False-positive rates that figures are given for where none are named."""
+
+
 LEAST_EXPECTED_FALSE_POSITIVES = 30
 """With fewer expected false positives, a measured FPR is off by about a fifth or more, one time in three."""
 
@@ -309,8 +313,8 @@ def verify_scores(scores: Tensor | Array | list[float], is_match: Tensor | Array
     Raises:
         ValueError: shapes differ, a score is NaN, ``is_match`` holds something else, or one kind of pair is missing.
     """
-    values = _as_array(scores)
-    flags = _as_array(is_match)
+    values = as_array(scores)
+    flags = as_array(is_match)
     if values.ndim != 1 or values.shape != flags.shape:
         raise ValueError(f"scores has shape {values.shape} and is_match {flags.shape}: one score and one flag a pair")
     if values.dtype.kind not in "fiub":
@@ -337,12 +341,12 @@ def from_scores(match_scores: Array, impostor_scores: Array) -> Verification:
     return Verification(np.sort(match_scores), Listed(np.sort(impostor_scores)))
 
 
-def _as_array(values: Any) -> Array:
+def as_array(values: Any) -> Array:
+    """Numbers or flags as a NumPy array; half precision widened to float32, so that thresholds are float32 scores."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = values.float() if values.dtype.is_floating_point and values.dtype.itemsize < 4 else values
-        array: Array = values.numpy()
-        return array
+        return np.asarray(values.numpy())
     return np.asarray(values)
 
 

@@ -9,8 +9,7 @@ from torch import Tensor
 from triune.distances.embeddings import Embeddings, as_embeddings, check_finite, unit
 from triune.labels import Labels, encode_labels, encode_together
 from triune.pairs.listed import score_pairs
-from triune.verification.folds import as_array
-from triune.verification.roc import Verification, verify_scores
+from triune.verification.roc import Verification, as_array, verify_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
