@@ -7,7 +7,7 @@ import torch
 from examples import tiles_of
 from interpreted import DEVICE, INTERPRETED, assert_passes_interpreted, needs_kernels, starts_the_interpreter
 from triune.kernels import choose_counting, counting_cpu
-from triune.pairs import on_device, tiles
+from triune.pairs import on_device, scores, tiles
 from triune.verification import all_pairs, counting, sampling
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.collecting import impostor_scores, match_scores
@@ -62,7 +62,7 @@ def on_triton(monkeypatch):
     monkeypatch.setattr(counting_gpu, "BLOCK", {"BR": 32, "BC": 64})
     monkeypatch.setattr(sampling, "SAMPLE", (2000, 2000))
     monkeypatch.setattr(all_pairs, "LISTED_PAIRS", -1)
-    for module in (tiles, on_device):
+    for module in (tiles, on_device, scores):
         monkeypatch.setattr(module, "choose_counting", lambda device: "triton")
 
 
@@ -258,7 +258,7 @@ def test_verification_equals_the_list(on_triton, example, metric):
 def test_verification_equals_the_cpu_where_scores_are_the_same(example, metric, on_triton, monkeypatch):
     x, y = example(1)
     triton = verify_embeddings(tensor(x), y, metric=metric)
-    for module in (tiles, on_device):
+    for module in (tiles, on_device, scores):
         monkeypatch.setattr(module, "choose_counting", choose_counting)
     assert_same_counts(triton, verify_embeddings(x, y, metric=metric))
 
@@ -291,23 +291,6 @@ def test_a_gallery_with_groups(on_triton, metric):
 
 
 @needs_kernels
-@pytest.mark.parametrize("metric", METRICS)
-def test_scores_are_those_of_float64(on_triton, metric):
-    x, y = smooth(3, n=70)
-    x[11] = x[10] + np.float32(1e-4)  # a near-duplicate keeps its distance
-    prepared = tiles_of(tensor(x), y, metric=metric)
-    found = np.sort(np.concatenate([match_scores(prepared), impostor_scores(prepared)]))
-    wide = torch.from_numpy(x).double()
-    if metric == "cosine":
-        scores = torch.nn.functional.normalize(wide) @ torch.nn.functional.normalize(wide).T
-    else:
-        d = torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist")
-        scores = -d if metric == "euclidean" else -d.square()
-    i, j = np.triu_indices(len(x), 1)
-    np.testing.assert_allclose(found, np.sort(scores.numpy()[i, j]), rtol=2e-4, atol=0 if metric != "cosine" else 1e-6)
-
-
-@needs_kernels
 def test_scores_that_did_not_fit_are_noticed_and_found_by_selection(on_triton, monkeypatch):
     from triune.kernels import counting_gpu
 
@@ -332,20 +315,6 @@ def test_counters_are_emptied_before_they_run_over(on_triton, monkeypatch):
 
 
 @needs_kernels
-@pytest.mark.parametrize("shape", [(1, 1, 1), (70, 130, 37), (64, 64, 32)])
-def test_the_full_product_is_that_of_float32(shape):
-    from triune.kernels import scores_gpu
-
-    rows, columns, width = shape
-    g = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(n, width, generator=g) for n in (rows, columns))
-    out = torch.empty(rows, columns, device=DEVICE)
-    scores_gpu.multiply(x.to(DEVICE), y.to(DEVICE), out)
-    # TF32 would be off by 1e-3.
-    torch.testing.assert_close(out.cpu().double(), x.double() @ y.double().T, rtol=1e-6, atol=1e-5)
-
-
-@needs_kernels
 def test_a_sample_holds_impostors_only_and_evenly(on_triton, monkeypatch):
     monkeypatch.setattr(on_device, "GATHERED", 1000)
     x, y = smooth(8, n=60)
@@ -358,26 +327,6 @@ def test_a_sample_holds_impostors_only_and_evenly(on_triton, monkeypatch):
     before = everything[np.clip(np.searchsorted(everything, sample), 1, len(everything) - 1) - 1]
     np.testing.assert_allclose(np.minimum(abs(sample - nearest), abs(sample - before)), 0, atol=1e-5)
     assert abs(np.median(sample) - np.median(everything)) < 0.1
-
-
-@needs_kernels
-def test_tf32_is_neither_used_nor_forbidden_to_others(on_triton, monkeypatch):
-    from triune.kernels import scores_gpu
-
-    called = []
-    real = scores_gpu.multiply
-    monkeypatch.setattr(scores_gpu, "multiply", lambda *a: (called.append(1), real(*a)))
-    x, y = (torch.randn(8, 5, device=DEVICE) for _ in range(2))
-    out = torch.empty(8, 8, device=DEVICE)
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("high")
-        on_device.multiply(x, y, out)
-        assert torch.get_float32_matmul_precision() == "high"
-    finally:
-        torch.set_float32_matmul_precision(before)
-    assert called or DEVICE.type == "cpu"
-    torch.testing.assert_close(out.double(), x.double() @ y.double().T, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.gpu

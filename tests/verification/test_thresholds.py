@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from triune.files import without_nan
+from triune.pairs import tiles
+from triune.pairs.tiles import PairTiles
+from triune.verification import all_pairs, sampling
 from triune.verification.all_pairs import verify_embeddings
-from triune.verification.roc import verify_scores
+from triune.verification.roc import from_scores, verify_scores
 from triune.verification.thresholds import Threshold, fit_threshold
 
 
@@ -42,3 +45,83 @@ def test_it_survives_json_even_where_it_accepts_nothing():
     del stored["fpr"]
     with pytest.raises(ValueError, match="lacks fpr"):
         Threshold.from_dict(stored)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_it_lies_in_the_middle_between_the_lowest_accepted_score_and_the_next_lower_one(tied):
+    for seed in range(60):
+        g = np.random.default_rng(seed)
+        scores, match = g.normal(size=80), g.random(80) < 0.4
+        scores = np.round(scores * 2) / 2 if tied else scores
+        verification = verify_scores(scores, match)
+        for fpr in (0.02, 0.1, 0.5, 0.9):
+            fitted = fit_threshold(verification, fpr)
+            kept = [t for t in scores if (scores[~match] >= t).mean() <= fpr]
+            assert fitted.lowest_accepted == min(kept, default=math.inf) == verification.threshold_at_fpr(fpr)
+            lower = max((t for t in scores if t < fitted.lowest_accepted), default=-math.inf)
+            assert verification.bracket_at_fpr(fpr)[:2] == (lower, fitted.lowest_accepted)
+            if kept:
+                assert fitted.threshold == pytest.approx((lower + fitted.lowest_accepted) / 2, abs=1e-15)
+                assert lower < fitted.threshold <= fitted.lowest_accepted
+            counts = fitted.apply(verification)
+            assert (counts.tpr, counts.fpr) == (fitted.tpr, fitted.fpr)
+            assert fitted.fpr <= fpr
+
+
+def test_of_neighbouring_floats_the_lower_one_is_rejected():
+    lower = np.float32(0.1)
+    upper = np.nextafter(lower, np.float32(1))
+    match, others = np.array([upper, 0.9], np.float32), np.array([0.0, lower], np.float32)
+    fitted = fit_threshold(from_scores(match, others), 0.0)
+    assert float(lower) < fitted.threshold < float(upper)  # in float64 there is room between two float32
+    for scores in (np.array([lower, upper]), [float(lower), float(upper)]):
+        assert fitted.accepts(scores).tolist() == [False, True]
+    wide = np.array([0.1, np.nextafter(0.1, 1)])
+    fitted = fit_threshold(from_scores(wide[1:], wide[:1]), 0.0)  # between two float64 there is none
+    assert fitted.threshold == wide[1]
+    assert fitted.accepts(wide).tolist() == [False, True]
+
+
+def test_a_budget_of_one_accepts_everything_and_infinite_scores_are_scores():
+    everything = fit_threshold(verify_scores([3.0, 1.0, 2.0], [True, False, False]), 1.0)
+    assert (everything.threshold, everything.lowest_accepted, everything.distance) == (-math.inf, 1.0, math.inf)
+    assert everything.accepts([-1e300, -math.inf]).all()
+    fitted = fit_threshold(verify_scores([5.0, 1.0, -math.inf, -math.inf], [True, False, False, False]), 0.4)
+    assert (fitted.threshold, fitted.lowest_accepted, fitted.fpr) == (1.0, 1.0, 1 / 3)
+    assert not fitted.accepts(-math.inf)
+    fitted = fit_threshold(verify_scores([math.inf, 1.0], [True, False]), 0.0)
+    assert fitted.lowest_accepted == math.inf
+    assert fitted.accepts([math.inf, 1e300]).tolist() == [True, False]
+
+
+def test_thresholds_of_the_first_version_are_read():
+    """They were the lowest accepted score itself, with no field of that name."""
+    stored = fit_threshold(verify_embeddings(*sets(0)), 0.05, metric="cosine").as_dict()
+    del stored["lowest_accepted"]
+    read = Threshold.from_dict(stored)
+    assert read.threshold == read.lowest_accepted == stored["threshold"]
+
+
+def test_half_precision_is_decided_in_float32():
+    import torch
+
+    fitted = fit_threshold(verify_embeddings(*sets(0)), 0.05, metric="cosine")
+    scores = torch.linspace(-1, 1, 500).bfloat16()
+    assert fitted.accepts(scores).tolist() == (scores.double() >= fitted.threshold).tolist()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
+def test_fitting_and_applying_it_to_the_same_pairs_takes_no_further_visit(metric, monkeypatch):
+    monkeypatch.setattr(all_pairs, "LISTED_PAIRS", -1)
+    monkeypatch.setattr(sampling, "SAMPLE", (2000, 2000))
+    monkeypatch.setattr(tiles, "ROWS", 64)
+    monkeypatch.setattr(tiles, "COLUMNS", 64)
+    for seed in range(20):
+        x, y = sets(seed, n=300)
+        verification = verify_embeddings(x, y, metric=metric, fprs=(0.05, 0.01))
+        with monkeypatch.context() as refusing:
+            refusing.setattr(PairTiles, "visit", lambda *_: pytest.fail("another visit of the pairs"))
+            for fpr in (0.05, 0.01, 0.0, 1.0):
+                fitted = fit_threshold(verification, fpr, metric=metric)
+                counts = fitted.apply(verification)
+                assert (counts.tpr, counts.fpr) == (fitted.tpr, fitted.fpr)

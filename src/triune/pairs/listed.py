@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
-from triune.distances.pairwise import paired_distance
 from triune.labels import encode_labels
+from triune.pairs.scores import paired_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -20,17 +20,18 @@ CELLS = 1 << 22
 def score_pairs(
     embeddings: Embeddings, first: Tensor | Array, second: Tensor | Array, metric: Metric = "cosine"
 ) -> Tensor:
-    """The score of each listed pair: its cosine similarity, or minus its distance. In blocks of pairs.
+    """The score of each listed pair, by :func:`~triune.pairs.scores.paired_scores`, in blocks of pairs.
 
     O(P·D), little beside making the list: not divided over processes.
 
     Args:
         embeddings: ``(N, D)``.
-        first, second: ``(P,)`` integers: rows of ``embeddings``.
+        first: ``(P,)`` integers: rows of ``embeddings``.
+        second: ``(P,)`` integers: the other row of each pair.
         metric: the distance.
 
     Returns:
-        Scores ``(P,)`` float32 on the device of the embeddings. Memory beside them: 16 MiB blocks, a few of them.
+        Scores ``(P,)`` float32 on the device of the embeddings. Memory besides: a few blocks of 16 to 32 MiB.
 
     Raises:
         ValueError: an embedding is not finite, the lists differ in length, or a row does not exist.
@@ -45,8 +46,7 @@ def score_pairs(
     step = max(1, CELLS // max(1, x.shape[1]))
     for start in range(0, len(a), step):
         part = slice(start, start + step)
-        distance = paired_distance(x[a[part]], x[b[part]], metric)
-        scores[part] = 1 - distance if metric == "cosine" else -distance
+        scores[part] = paired_scores(x[a[part]], x[b[part]], metric)
     return scores
 
 

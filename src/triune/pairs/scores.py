@@ -1,11 +1,63 @@
-"""The score of a pair: cosine similarity, or minus the distance; of all pairs of two sets, or of listed ones."""
+"""The score of a pair: the cosine similarity of its embeddings, or minus their distance.
+
+A score is computed in two ways. Of listed pairs, and of a single one, it is exact but for one rounding
+(:func:`paired_scores`). Of all pairs of two sets it comes from matrix products in float32 (:func:`scores_between`, and
+the tiles of tiles.py). :func:`paired_scores` says how far apart the two can be.
+"""
 
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Metric
+from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_metric, unit, widest
 from triune.kernels import choose_counting, scores_cpu
 from triune.pairs import on_device
+
+
+def paired_scores(x: Embeddings, y: Embeddings, metric: Metric = "cosine") -> Tensor:
+    """The score of each row of x with the same row of y: of one pair, or of many.
+
+    Rows are taken in float32, of unit length for the cosine, as prepared embeddings have them. Products and sums are in
+    float64 (float32 on devices that have no float64) and rounded to float32 once, so that a score depends on its two
+    embeddings alone. The matrix products in float32, by which all pairs are scored, add up the roundings of D products.
+    With u = 2⁻²⁴ and s = ‖x‖² + ‖y‖², the score of a tile differs from this one by at most
+
+    - (D + 2)·u for the cosine;
+    - 2·(D + 3)·u·s for the squared distance d², or (D + 3)·u·d² where d² < s / 1000;
+    - (D + 3)·u·s / d for the distance d, or (D + 3)·u·d where d² < s / 1000.
+
+    As a rule it is far less: of two million pairs of 128 dimensions, 99 in 100 cosines differ by u or less and none
+    by more than 5·u, where (D + 2)·u is 130·u.
+
+    >>> paired_scores(torch.tensor([[0.6, 0.8, 0.0]]), torch.tensor([[0.8, 0.6, 0.0]]))
+    tensor([0.9600])
+
+    Args:
+        x: ``(P, D)``, any float dtype.
+        y: ``(P, D)``.
+        metric: the distance.
+
+    Returns:
+        ``(P,)`` float32 on the device of x. Memory: a few times the rows in float64.
+
+    Raises:
+        ValueError: the shapes differ, or the metric is unknown.
+    """
+    check_metric(metric)
+    a, b = as_embeddings(x, "x").detach().float(), as_embeddings(y, "y").detach().float()
+    if a.shape != b.shape:
+        raise ValueError(f"x has shape {tuple(a.shape)} but y has {tuple(b.shape)}: they must be equal")
+    if metric == "cosine":
+        a, b = unit(a), unit(b)
+    a, b = a.to(widest(a)), b.to(widest(b))
+    if metric == "cosine":
+        return (a * b).sum(1).float()
+    squared = (a - b).square().sum(1)
+    return -(squared if metric == "squared_euclidean" else squared.sqrt()).float()
+
+
+def to_distance(score: float, metric: Metric) -> float:
+    """The distance that a score stands for: 1 − similarity for the cosine, minus the score otherwise; 0 at least."""
+    return max(0.0, 1.0 - score if metric == "cosine" else -score)
 
 
 def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Tensor, Tensor], *, square: bool) -> None:
@@ -13,7 +65,8 @@ def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Ten
 
     Args:
         gram: ``(R, C)``, overwritten.
-        rows, columns: ``(R, D)`` and ``(C, D)``.
+        rows: ``(R, D)``.
+        columns: ``(C, D)``.
         squares: ‖x‖² ``(R,)`` and ‖y‖² ``(C,)``.
         square: whether the distance is squared.
     """

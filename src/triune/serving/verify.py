@@ -8,8 +8,8 @@ import torch
 from triune.data.dataset import as_input
 from triune.data.decode import read_image
 from triune.distances.embeddings import Metric
-from triune.distances.pairwise import paired_distance
 from triune.errors import InputError
+from triune.pairs.scores import paired_scores, to_distance
 from triune.run.folder import load_model, read_json
 
 
@@ -50,10 +50,10 @@ def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None
     with torch.inference_mode():
         embedding = model.embed(images).float()
     metric: Metric = card.metric  # type: ignore[assignment]
-    distance = float(paired_distance(embedding[:1], embedding[1:], metric))
+    score = float(paired_scores(embedding[:1], embedding[1:], metric))
     return Verdict(
-        same=distance <= point["distance"],
-        distance=distance,
+        same=score >= float(point["threshold"]),
+        distance=to_distance(score, metric),
         threshold=point["distance"],
         target_fpr=point["target_fpr"],
         validation_fpr=point["fpr"],

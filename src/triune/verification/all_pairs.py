@@ -12,6 +12,7 @@ from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
 from triune.verification.collecting import impostor_scores, match_scores
 from triune.verification.counting import count_impostors
+from triune.verification.impostors import first_float32_from
 from triune.verification.roc import FPRS, Verification, from_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -32,6 +33,7 @@ def verify_embeddings(
     gallery_groups: Labels | None = None,
     exclude: Exclusion = "pairs",
     fprs: Sequence[float] = FPRS,
+    thresholds: Sequence[float] = (),
     divide_over: ProcessGroup | None = None,
 ) -> Verification:
     """The exact ROC over all N(N−1)/2 pairs of N embeddings, or over all N·M pairs of queries and gallery.
@@ -58,6 +60,7 @@ def verify_embeddings(
         exclude: ``"pairs"``: every pair within a group; ``"matches"``: only the matching ones, which is the rule of
             re-identification for pictures by the same camera.
         fprs: budgets whose thresholds are found in the same visit; others may cost another one.
+        thresholds: scores at which confusion tables are to be had from the same visit; likewise.
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Raises:
@@ -71,7 +74,8 @@ def verify_embeddings(
         return from_scores(matching, impostor_scores(pairs))
     if not len(matching):
         return from_scores(matching, matching)  # raises
-    impostors = count_impostors(pairs, np.unique(matching), fprs)
+    asked = first_float32_from(thresholds)
+    impostors = count_impostors(pairs, np.union1d(matching, asked[np.isfinite(asked)]), fprs)
     if impostors.count == 0:
         return from_scores(matching, matching[:0])  # raises
     return Verification(matching, impostors)

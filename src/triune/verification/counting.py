@@ -13,7 +13,7 @@ from triune.kernels import counting_cpu
 from triune.kernels.threads import sort_in_threads
 from triune.pairs.tiles import PairTiles, Tile
 from triune.verification import sampling
-from triune.verification.impostors import Counted, Kept
+from triune.verification.impostors import Counted, Kept, Place, first_float32_from
 from triune.verification.selection import select_impostor
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -47,12 +47,7 @@ class MoreVisits:
 
     def below(self, scores: Array) -> Array:
         """How many impostors score less than each of the given scores: one visit."""
-        # A float32 lies below a limit if it lies below the first float32 that reaches it.
-        limits = np.asarray(scores, dtype=np.float64)
-        with np.errstate(over="ignore"):
-            knots = limits.astype(np.float32)
-        knots = np.where(knots < limits, np.nextafter(knots, np.float32(np.inf)), knots)
-        knots, places = np.unique(knots, return_inverse=True)
+        knots, places = np.unique(first_float32_from(scores), return_inverse=True)
         ends = knots[np.isfinite(knots)]
         low, high = (float(ends[0]), float(ends[-1])) if len(ends) else (0.0, 0.0)
         table = counting_cpu.tables(knots, low, high, [], knots)
@@ -60,8 +55,8 @@ class MoreVisits:
         below: Array = _joined(self.pairs, table, [], totals).knots_below[places]
         return below
 
-    def select(self, place: int) -> float:
-        """The impostor score at a place of the ascending order, from 0: two visits."""
+    def select(self, place: int) -> Place:
+        """The impostor score at a place of the ascending order, from 0: two visits, seldom three."""
         return select_impostor(self.pairs, place)
 
 

@@ -14,6 +14,20 @@ ASKED = 1 << 16
 """Scores looked up at a time: a dozen arrays as long as a curve are not needed at once."""
 
 
+class Place(NamedTuple):
+    """A place of the ascending order of impostor scores.
+
+    Args:
+        score: the score there.
+        up_to: how many score no more.
+        above: the next higher score; +∞ if there is none.
+    """
+
+    score: float
+    up_to: int
+    above: float
+
+
 class Impostors(Protocol):
     """What a :class:`~triune.verification.roc.Verification` asks of the non-matching pairs."""
 
@@ -34,8 +48,8 @@ class Impostors(Protocol):
     def at(self, place: int) -> float:
         """The score at a place of the ascending order, from 0."""
 
-    def above(self, score: float) -> float:
-        """The lowest impostor score above ``score``; +∞ if there is none."""
+    def around(self, place: int) -> Place:
+        """The score at a place of the ascending order, how many score no more, and the next higher score."""
 
     def corners(self, knots: Array) -> Array:
         """Scores, ascending, that hold a corner of the ROC whose true-positive rate changes at ``knots``."""
@@ -82,10 +96,10 @@ class Listed:
         """The score at a place of the ascending order."""
         return float(self.scores[place])
 
-    def above(self, score: float) -> float:
-        """The lowest impostor score above ``score``; +∞ if there is none."""
-        place = int(np.searchsorted(self.scores, score, side="right"))
-        return float(self.scores[place]) if place < len(self.scores) else math.inf
+    def around(self, place: int) -> Place:
+        """The score at a place, how many score no more, and the next higher score."""
+        up_to = int(np.searchsorted(self.scores, self.scores[place], side="right"))
+        return Place(self.at(place), up_to, self.at(up_to) if up_to < len(self.scores) else math.inf)
 
     def corners(self, knots: Array) -> Array:
         """All observed scores."""
@@ -112,8 +126,8 @@ class Visits(Protocol):
     def below(self, scores: Array) -> Array:
         """How many impostors score less than each."""
 
-    def select(self, place: int) -> float:
-        """The score at a place of the ascending order."""
+    def select(self, place: int) -> Place:
+        """The score at a place of the ascending order, and what is around it."""
 
 
 class NoMoreVisits:
@@ -123,7 +137,7 @@ class NoMoreVisits:
         """Refuse."""
         raise ValueError(self._why)
 
-    def select(self, place: int) -> float:
+    def select(self, place: int) -> Place:
         """Refuse."""
         raise ValueError(self._why)
 
@@ -166,7 +180,7 @@ class Counted:
 
     def below(self, scores: Array) -> Array:
         """How many score less than each of the given scores; visits the pairs again for what is not known."""
-        return self._counts(np.asarray(scores), self.knots_below, "left")
+        return self._counts(first_float32_from(scores), self.knots_below, "left")
 
     def up_to(self, scores: Array) -> Array:
         """How many score no more than each."""
@@ -174,19 +188,16 @@ class Counted:
 
     def at(self, place: int) -> float:
         """The score at a place of the ascending order."""
-        # A knot that impostors tie with may be the score itself.
-        knot = int(np.searchsorted(self.knots_up_to, place, side="right"))
-        if knot < len(self.knots) and self.knots_below[knot] <= place:
-            return float(self.knots[knot])
-        for kept in self.kept:
-            if kept.below <= place < kept.below + len(kept.scores):
-                return float(kept.scores[place - kept.below])
-        return self.visits.select(place)
+        known = self._known_at(place)
+        return self.visits.select(place).score if known is None else known[0]
 
-    def above(self, score: float) -> float:
-        """The lowest impostor score above ``score``; +∞ if there is none."""
-        place = int(self.up_to(np.array([score]))[0])
-        return self.at(place) if place < self.count else math.inf
+    def around(self, place: int) -> Place:
+        """The score at a place, how many score no more, and the next higher score."""
+        known = self._known_at(place)
+        if known is None:
+            return self.visits.select(place)
+        score, up_to = known
+        return Place(score, up_to, self.at(up_to) if up_to < self.count else math.inf)
 
     def corners(self, knots: Array) -> Array:
         """The knots, the next float above each, and the lowest score: points between them lie on straight lines."""
@@ -206,6 +217,18 @@ class Counted:
         chosen = chosen[(low < places[chosen]) & (places[chosen] < high)]
         edges = np.concatenate([[low], places[chosen], [high]])
         return edges, np.diff(np.concatenate([[0], below[first[chosen]], [self.count]]))
+
+    def _known_at(self, place: int) -> tuple[float, int] | None:
+        """The score at a place and how many score no more, from knots and kept intervals; ``None`` if neither knows."""
+        # A knot that impostors tie with may be the score itself.
+        knot = int(np.searchsorted(self.knots_up_to, place, side="right"))
+        if knot < len(self.knots) and self.knots_below[knot] <= place:
+            return float(self.knots[knot]), int(self.knots_up_to[knot])
+        for kept in self.kept:
+            if kept.below <= place < kept.below + len(kept.scores):
+                score = kept.scores[place - kept.below]
+                return float(score), kept.below + int(np.searchsorted(kept.scores, score, side="right"))
+        return None
 
     def _counts(self, scores: Array, known: Array, side: str) -> Array:
         """Counts of impostors on one side of each score, some at a time, and what is not known by another visit."""
@@ -231,11 +254,25 @@ class Counted:
         counts[empty] = before[empty]
         # So is it next to a knot, where no float lies between.
         lower = np.where(place > 0, self.knots[np.maximum(place - 1, 0)], -np.inf)
-        beside = (
+        adjacent = (
             (counts < 0) & (np.nextafter(lower.astype(np.float32), np.float32(np.inf)) == scores) & (side == "left")
         )
-        counts[beside] = before[beside]
+        counts[adjacent] = before[adjacent]
         for kept in self.kept:
-            known_here = (counts < 0) & (scores >= kept.low) & (scores <= kept.high)
+            unknown = counts < 0
+            known_here = unknown & (scores >= kept.low) & (scores <= kept.high)
             counts[known_here] = kept.below + np.searchsorted(kept.scores, scores[known_here], side=side)  # type: ignore[call-overload]
+            # Between an interval and the next knot, too, where no impostor lies between these two.
+            end = kept.below + len(kept.scores)
+            counts[unknown & (scores > kept.high) & (after == end)] = end
+            counts[unknown & (scores < kept.low) & (before == kept.below)] = kept.below
         return counts
+
+
+def first_float32_from(limits: Any) -> Array:
+    """The first float32 that reaches each limit: a float32 lies below the one where it lies below the other."""
+    exact = np.asarray(limits, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        single = exact.astype(np.float32)
+    reached: Array = np.where(single < exact, np.nextafter(single, np.float32(np.inf)), single)
+    return reached

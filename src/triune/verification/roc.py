@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from torch import Tensor
@@ -13,9 +13,8 @@ from triune.verification.impostors import Impostors, Listed
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
-FPRS = (0.05, 0.01, 0.001)
-"""False-positive rates that figures are given for where none are named."""
-
+FPRS: Final = (0.05, 0.01, 0.001)
+"""The false-positive budgets that are reported where no others are asked for, the most generous first."""
 
 LEAST_EXPECTED_FALSE_POSITIVES = 30
 """With fewer expected false positives, a measured FPR is off by about a fifth or more, one time in three."""
@@ -75,6 +74,20 @@ class OperatingPoint(NamedTuple):
     fpr: float
     reliable: bool
     reason: str | None
+
+
+class Bracket(NamedTuple):
+    """The two observed scores between which a false-positive budget divides the pairs; no score lies between them.
+
+    Args:
+        rejected: the highest score that is rejected; −∞ where every pair is accepted.
+        accepted: the lowest score that is accepted; +∞ where none is.
+        false_positives: how many non-matching pairs are accepted.
+    """
+
+    rejected: float
+    accepted: float
+    false_positives: int
 
 
 class CostPoint(NamedTuple):
@@ -212,29 +225,36 @@ class Verification:
         Raises:
             ValueError: ``fpr`` is not from 0 to 1.
         """
+        return self.bracket_at_fpr(fpr).accepted
+
+    def bracket_at_fpr(self, fpr: float) -> Bracket:
+        """The neighbouring observed scores between which a budget divides the pairs.
+
+        Any threshold above the first and up to the second decides these pairs alike. An impostor score is what bars a
+        lower threshold, so it is the next lower score of all: nothing more has to be looked up.
+
+        Raises:
+            ValueError: ``fpr`` is not from 0 to 1.
+        """
         allowed = self._allowed(fpr)
         if allowed >= self.impostors:
-            return float(min(self.match_scores[0], self.impostor.lowest))
-        barred = self.impostor.at(self.impostors - 1 - allowed)  # accepting it would be one too many
-        place = int(np.searchsorted(self.match_scores, barred, side="right"))
+            return Bracket(-math.inf, float(min(self.match_scores[0], self.impostor.lowest)), self.impostors)
+        barred = self.impostor.around(self.impostors - 1 - allowed)  # accepting it would be one too many
+        place = int(np.searchsorted(self.match_scores, barred.score, side="right"))
         matching = float(self.match_scores[place]) if place < self.matches else math.inf
-        # With a budget of none, the barred score is the highest and no impostor lies above.
-        return min(matching, self.impostor.above(barred) if allowed else math.inf)
+        return Bracket(barred.score, min(matching, barred.above), self.impostors - barred.up_to)
 
     def operating_point(self, fpr: float) -> OperatingPoint:
         """The threshold, the TPR and the realised FPR of a budget, and whether there are pairs enough to trust it."""
-        threshold = self.threshold_at_fpr(fpr)
-        reliable = self.reliable_at(fpr)
-        expected = fpr * self.impostors
+        bracket = self.bracket_at_fpr(fpr)
+        reason = self.why_unreliable_at(fpr)
         return OperatingPoint(
             target_fpr=fpr,
-            threshold=threshold,
+            threshold=bracket.accepted,
             tpr=self.tpr_at_fpr(fpr),
-            fpr=self.confusion_at(threshold).fpr,
-            reliable=reliable,
-            reason=None
-            if reliable
-            else f"only {expected:.1f} false positives are expected; {LEAST_EXPECTED_FALSE_POSITIVES} are needed",
+            fpr=bracket.false_positives / self.impostors,
+            reliable=reason is None,
+            reason=reason,
         )
 
     def least_cost(self, prior: float, *, miss: float = 1.0, false_alarm: float = 1.0) -> CostPoint:
@@ -284,6 +304,13 @@ class Verification:
     def reliable_at(self, fpr: float) -> bool:
         """Whether there are enough non-matching pairs to measure this FPR: at least 30 false positives expected."""
         return fpr * self.impostors >= LEAST_EXPECTED_FALSE_POSITIVES
+
+    def why_unreliable_at(self, fpr: float) -> str | None:
+        """Why there are not enough, or ``None`` where there are."""
+        if self.reliable_at(fpr):
+            return None
+        expected = fpr * self.impostors
+        return f"only {expected:.1f} false positives are expected; {LEAST_EXPECTED_FALSE_POSITIVES} are needed"
 
     @cached_property
     def _knots(self) -> tuple[Array, Array]:

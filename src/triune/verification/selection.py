@@ -1,5 +1,6 @@
 """The impostor score at a place of the ascending order, without a list: a radix selection on the bits of the floats."""
 
+import math
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -8,22 +9,33 @@ import torch
 from torch import Tensor
 
 from triune.pairs.tiles import PairTiles, Tile
+from triune.verification.impostors import Place
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
-def select_impostor(pairs: PairTiles, place: int) -> float:
-    """The impostor score at a place of the ascending order, from 0: two visits of all pairs.
+def select_impostor(pairs: PairTiles, place: int) -> Place:
+    """The impostor score at a place of the ascending order, from 0, and the next higher one: two visits of all pairs.
 
     The first counts the upper halves of the scores' bits, the second the lower halves of those with the upper half
-    that the place has.
+    that the place has. A third visit is made only where the next higher score has another upper half.
     """
-    ends = np.cumsum(_count_halves(pairs, None))
+    uppers = _count_halves(pairs, None)
+    ends = np.cumsum(uppers)
     half = int(np.searchsorted(ends, place, side="right"))
-    lower = _count_halves(pairs, half)
+    lowers = _count_halves(pairs, half)
     before = int(ends[half - 1]) if half else 0
-    low = int(np.searchsorted(np.cumsum(lower), place - before, side="right"))
-    return float_of_key((half << 16) | low)
+    low = int(np.searchsorted(np.cumsum(lowers), place - before, side="right"))
+    up_to = before + int(lowers[: low + 1].sum())
+    higher = np.flatnonzero(lowers[low + 1 :])
+    if len(higher):
+        above = float_of_key((half << 16) | (low + 1 + int(higher[0])))
+    elif up_to < ends[-1]:
+        next_half = half + 1 + int(np.flatnonzero(uppers[half + 1 :])[0])
+        above = float_of_key((next_half << 16) | int(np.flatnonzero(_count_halves(pairs, next_half))[0]))
+    else:
+        above = math.inf
+    return Place(float_of_key((half << 16) | low), up_to, above)
 
 
 def keys_of(scores: Tensor) -> Tensor:

@@ -1,0 +1,48 @@
+"""Scores by the CPU kernels against loops in float64."""
+
+import numpy as np
+import pytest
+
+from triune.kernels import scores_cpu
+
+
+def rows(seed, n, d=7):
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dot", [False, True])
+def test_listed_pairs_are_products_or_minus_squared_distances(dot):
+    x, y = rows(0, 20), rows(1, 30)
+    g = np.random.default_rng(2)
+    i, j = g.integers(0, 20, 50), g.integers(0, 30, 50)
+    a, b = x[i].astype(np.float64), y[j].astype(np.float64)
+    expected = (a * b).sum(1) if dot else -np.square(a - b).sum(1)
+    np.testing.assert_allclose(scores_cpu.scores_of_pairs(x, y, i, j, dot), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_a_tile_of_products_becomes_distances_that_near_duplicates_keep(square):
+    x, y = rows(0, 20), rows(1, 30)
+    y[3] = x[5] + np.float32(1e-4)
+    y[7] = x[2]
+    gram = x @ y.T
+    scores_cpu.distances_in_place(gram, x, y, np.square(x).sum(1), np.square(y).sum(1), square)
+    squared = np.square(x[:, None].astype(np.float64) - y[None]).sum(2)
+    np.testing.assert_allclose(gram, -squared if square else -np.sqrt(squared), rtol=1e-4)
+    assert gram[2, 7] == 0
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_matching_pairs_of_a_tile_are_those_of_the_runs_without_those_within_a_group(grouped):
+    scores = rows(3, 6, 9)
+    spans = np.array([[r + 5, max(r + 5, 4 + r // 2), 12 - r % 3] for r in range(10)], dtype=np.int64)
+    kinds = np.arange(20) % 3 if grouped else np.empty(0, np.int64)
+    room = np.empty(100, np.float32)
+    count = scores_cpu.match_rows(scores, 2, 4, spans, (kinds, kinds), room)
+    expected = [
+        scores[i, j]
+        for i in range(6)
+        for j in range(9)
+        if max(spans[2 + i, :2]) <= 4 + j < spans[2 + i, 2] and not (grouped and (2 + i) % 3 == (4 + j) % 3)
+    ]
+    assert room[:count].tolist() == [float(each) for each in expected]
