@@ -118,7 +118,7 @@ def test_intervals_score_every_pair_once_for_256_columns_of_weights_and_once_a_t
     assert 2 <= seen["resampled"] / pairs < 2 * once
     seen["resampled"] = 0.0
     bootstrap_verification(prepared, verification=verification, resamples=255, thresholds=(0.1,))
-    assert 3 <= seen["resampled"] / pairs < 3 * once  # a threshold scores every pair from both sides
+    assert 2 <= seen["resampled"] / pairs < 2 * once
     seen["resampled"] = 0.0
     triune.rates_by_condition(prepared, None, np.arange(len(x)) % 3, 0.1, resamples=2000)
-    assert 2 / 3 * 0.99 <= seen["resampled"] / pairs < 2 / 3 * once  # three conditions, pairs within each, both sides
+    assert 1 / 3 * 0.99 <= seen["resampled"] / pairs < 1 / 3 * once  # of three conditions the pairs within each

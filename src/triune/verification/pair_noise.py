@@ -74,7 +74,6 @@ def accepted_by_identity(
     """
     identities = columns.identities
     limit = as_knot(threshold, np.float32)
-    starts, present = _runs(columns.codes)
     height = max(1, BLOCK_CELLS // max(len(columns.codes), 1))
     for turn in turns:
         first, last = turn.start, turn.stop
@@ -82,14 +81,16 @@ def accepted_by_identity(
         accepted, pairs = np.zeros((2, last - first, identities))
         for row in range(begin, end, height):
             block = slice(row, min(row + height, end))
-            scores = scores_between(rows.x[block], columns.x, columns.metric).numpy()
+            others = slice(row if rows is columns else 0, len(columns.codes))
+            scores = scores_between(rows.x[block], columns.x[others], columns.metric).numpy()
             taken = scores >= limit
             known = np.ones_like(taken)
             if rows is columns:
-                known = np.arange(row, block.stop)[:, None] < np.arange(len(columns.codes))[None, :]
+                known = np.triu(known, 1)
             if len(columns.groups):
-                known &= rows.groups[block][:, None] != columns.groups[None, :]
+                known &= rows.groups[block][:, None] != columns.groups[others][None, :]
             taken &= known
+            starts, present = _runs(columns.codes[others])
             row_starts, row_present = _runs(rows.codes[block])
             for counts, mask in ((accepted, taken), (pairs, known)):
                 summed = np.add.reduceat(np.add.reduceat(mask, starts, axis=1, dtype=np.int32), row_starts, axis=0)
