@@ -45,7 +45,7 @@ SMALL = [
 ]  # fmt: skip
 """Blocks so small that every process gets some; and what the cases below change."""
 BLOCKS = [
-    (hardest, "_kinds"), (bootstrap, "scores_between"), (neighbours, "_ranked"), (ranking_cpu, "shared_weight"),
+    (hardest, "_kinds"), (pair_noise, "scores_between"), (neighbours, "_ranked"), (ranking_cpu, "shared_weight"),
     (identification, "pairwise_distance"), (episodes, "_accuracies"),
 ]  # fmt: skip
 """What is called once a block."""
