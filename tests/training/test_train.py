@@ -58,7 +58,7 @@ def table(tmp_path_factory):
 def finished(table, tmp_path_factory):
     """A run of two epochs through the command line."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["train", "--data", str(table), "--run", str(run), "--epochs", "2", *TINY]) == 0
+    assert main(["train", "--data", str(table), "--output", str(run), "--epochs", "2", *TINY]) == 0
     return run
 
 
@@ -137,8 +137,8 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(table, tmp_path, ext
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     base = ["--data", str(table), *TINY, "--seed", "3", "--optimizer.schedule", "constant", "--optimizer.warmup", "0"]
     base += extra
-    train_only([*base, "--epochs", "2", "--run", str(whole)])
-    train_only([*base, "--epochs", "1", "--run", str(parts)])
+    train_only([*base, "--epochs", "2", "--output", str(whole)])
+    train_only([*base, "--epochs", "1", "--output", str(parts)])
     train_only(["--resume", str(parts), "--epochs", "2"])
     one, two = (torch.load(r / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for r in (whole, parts))
     assert one.keys() == two.keys()
@@ -150,7 +150,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(table, tmp_path, ext
 
 @pytest.mark.parametrize("left_out", ["alpha", "beta", "gamma"])
 def test_each_task_can_be_left_out(left_out, table, tmp_path):
-    flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--run", str(tmp_path / "run")]
+    flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--output", str(tmp_path / "run")]
     _, metrics = train_and_evaluate(parse_train(flags))
     assert (metrics["classification"] is None) == (left_out == "alpha")
     assert (metrics["segmentation"] is None) == (left_out == "beta")
@@ -161,7 +161,7 @@ def test_labels_alone_are_enough(table, tmp_path):
     bare = tmp_path / "bare.csv"
     frame = polars.read_csv(table).select("image", polars.col("identity").alias("label"))
     frame.with_columns(polars.concat_str(polars.lit(str(table.parent) + "/"), "image").alias("image")).write_csv(bare)
-    flags = ["--data", str(bare), *TINY, "--epochs", "1", "--run", str(tmp_path / "run"), "--margin", "soft"]
+    flags = ["--data", str(bare), *TINY, "--epochs", "1", "--output", str(tmp_path / "run"), "--margin", "soft"]
     _, metrics = train_and_evaluate(parse_train([*flags, "--mining", "batch_hard", "--metric", "euclidean"]))
     assert metrics["data"]["split"] == "open-set"
     assert metrics["segmentation"] is None
@@ -182,7 +182,7 @@ def test_every_problem_of_a_table_is_listed_at_once_and_the_exit_code_is_2(table
     rows[11][3] = "lonely"
     rows[20][4] = "tset"
     (bad / "items.csv").write_text("\n".join([lines[0], *(",".join(r) for r in rows)]) + "\n")
-    assert main(["train", "--data", str(bad / "items.csv"), *TINY, "--run", str(tmp_path / "run")]) == 2
+    assert main(["train", "--data", str(bad / "items.csv"), *TINY, "--output", str(tmp_path / "run")]) == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 5
     for line, (row, column) in zip(
@@ -253,7 +253,7 @@ def test_ctrl_c_says_how_to_go_on_and_exits_130(table, tmp_path, monkeypatch, ca
     run = tmp_path / "run"
     handler = signal.getsignal(signal.SIGINT)
     try:
-        assert main(["train", "--data", str(table), *TINY, "--epochs", "2", "--run", str(run)]) == 130
+        assert main(["train", "--data", str(table), *TINY, "--epochs", "2", "--output", str(run)]) == 130
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning switches it off while it shuts down
     assert f"--resume {run}" in capsys.readouterr().err
@@ -264,7 +264,7 @@ def test_ctrl_c_says_how_to_go_on_and_exits_130(table, tmp_path, monkeypatch, ca
 
 def test_a_folder_that_holds_a_run_is_not_written_over(finished, table):
     with pytest.raises(InputError, match="already holds a run"):
-        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--run", str(finished)]))
+        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--output", str(finished)]))
 
 
 def test_a_damaged_model_file_says_so(finished, tmp_path):
@@ -282,7 +282,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(table, tmp_
 
     monkeypatch.setattr(TripletLoss, "outcome", lambda self, e, y, *a, **k: _broken(self, e, y))
     with pytest.raises(InputError, match=r"step 0: the loss is not finite .*triplet nan.*items"):
-        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--epochs", "1", "--run", str(tmp_path / "r")]))
+        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--epochs", "1", "--output", str(tmp_path / "r")]))
 
 
 def _broken(loss, embeddings, labels):
