@@ -107,3 +107,63 @@ def test_other_files_are_refused(tmp_path):
         read_table(csv(tmp_path, "not parquet", "items.parquet"))
     with pytest.raises(InputError, match="UTF-8"):
         read_table(csv(tmp_path, "image\na.png\n", encoding="utf-16"))
+
+
+@pytest.mark.parametrize(
+    ("column", "known", "value"),
+    [("Identity", "identity", "z"), ("SPLIT", "split", "train"), (" Mask", "mask", "m.png"), ("Label ", "label", "z")],
+)
+def test_columns_are_found_whatever_their_capitals(tmp_path, column, known, value):
+    table = read_table(csv(tmp_path, f"Image,{column}\na.png,{value}\n"))
+    assert str(table.frame[known][0]).endswith(value)
+
+
+def test_a_column_that_looks_misspelt_is_refused_rather_than_passed_over(tmp_path):
+    with pytest.raises(InputError, match="'masks' but none called 'mask'"):
+        read_table(csv(tmp_path, "image,label,masks\na.png,x,m.png\n"))
+
+
+def test_a_column_called_row_is_the_users_and_the_lines_are_ours(tmp_path):
+    table = read_table(csv(tmp_path, "row,image,row_,label\n9,a.png,8,x\n7,b.png,6,x\n"))
+    assert table.frame["row"].to_list() == [2, 3]
+    assert table.frame["row__"].to_list() == ["9", "7"]
+    assert table.frame["row_"].to_list() == ["8", "6"]
+    pl.DataFrame({"row": [5], "image": ["a.png"]}).write_parquet(tmp_path / "t.parquet")
+    frame = read_table(tmp_path / "t.parquet").frame
+    assert (frame["row"].to_list(), frame["row_"].to_list()) == ([1], [5])
+
+
+def test_lists_in_a_column_that_is_used_are_told(tmp_path):
+    lists = pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2))
+    pl.DataFrame({"image": ["a.png"], "label": lists}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="column label: it holds"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_words_for_missing_values_mean_not_known_and_that_is_said(tmp_path):
+    table = read_table(
+        csv(tmp_path, "image,label,identity\na.png,None,x\nb.png,cat,NaN\nc.png,cat,NA\nd.png,none,nan\n")
+    )
+    assert table.frame["label"].to_list() == [None, "cat", "cat", "none"]
+    assert table.frame["identity"].to_list() == ["x", None, None, None]
+    assert [note.split(": ", 1)[1] for note in table.notes] == [
+        "1 cells of the column label say None: taken as not known",
+        "3 cells of the column identity say NA, NaN, nan: taken as not known",
+    ]
+
+
+def test_composed_and_decomposed_names_are_one_identity(tmp_path):
+    table = read_table(csv(tmp_path, "image,label\na.png,caf\u00e9\nb.png,cafe\u0301\n"))
+    assert table.frame["label"].n_unique() == 1
+
+
+def test_every_row_with_a_cell_too_many_is_a_problem_of_its_own(tmp_path):
+    table = read_table(csv(tmp_path, "image,label\na.png,x\nb.png,x,y\nc.png\nd.png,x\n"))
+    assert [problem.row for problem in table.problems] == [3, 4]
+    assert table.frame["row"].to_list() == [2, 5]
+
+
+def test_yes_and_no_are_said_as_everywhere(tmp_path):
+    table = read_table(csv(tmp_path, "image,is_query\na.png,Y\nb.png,1.0\nc.png,F\nd.png,maybe\n"))
+    assert table.frame["is_query"].to_list() == [True, True, False, None]
+    assert [(p.row, p.column) for p in table.problems] == [(5, "is_query")]
