@@ -64,6 +64,13 @@ def test_what_is_not_trained_on_is_not_asked_for(broken):
     assert {p.column for p in problems} == {"image", "split", "is_query"}
 
 
+def test_masks_that_are_not_looked_at_are_not_opened(tmp_path):
+    write_image(tmp_path / "a.png")
+    table = read_table(csv(tmp_path, "image,mask,label\na.png,none.png,x\n"))
+    assert check_table(table, masks=False, identities=False) == []
+    assert {problem.column for problem in check_table(table, identities=False)} == {"mask"}
+
+
 def test_a_sound_table_has_no_problems_and_progress_is_told(tmp_path):
     lines = ["image,mask,label"]
     for number in range(4):

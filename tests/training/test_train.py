@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import polars
@@ -155,6 +156,76 @@ def test_each_task_can_be_left_out(left_out, table, tmp_path):
     assert (metrics["classification"] is None) == (left_out == "alpha")
     assert (metrics["segmentation"] is None) == (left_out == "beta")
     assert metrics["verification"]["trained"]["test"]["auc"] >= 0
+
+
+def test_masks_that_are_not_learnt_from_need_not_be_there(table, tmp_path):
+    """`--beta 0` asked for every mask, read them all while training, and failed on one that was missing."""
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    rows[1:] = [[f"{table.parent}/{r[0]}", "no/such/mask.png", *r[2:]] for r in rows[1:]]
+    (tmp_path / "items.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    flags = ["--data", str(tmp_path / "items.csv"), *TINY, "--epochs", "1"]
+    run = tmp_path / "run"
+    assert main(["train", *flags, "--beta", "0", "--output", str(run)]) == 0
+    assert json.loads((run / "metrics.json").read_text())["segmentation"] is None
+    assert main(["evaluate", str(run)]) == 0
+    assert main(["train", *flags, "--output", str(tmp_path / "other")]) == 2
+
+
+def test_without_an_embedding_identities_may_have_a_single_image(table, tmp_path, capsys):
+    """`--gamma 0 --model.embedding_dim 0` asked for pairs of images that nothing is learnt from or judged by."""
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    singles = [f"{table.parent}/{r[0]},{r[2]},one{place}" for place, r in enumerate(rows[1:])]
+    (tmp_path / "items.csv").write_text("\n".join(["image,label,identity", *singles]) + "\n")
+    flags = ["--data", str(tmp_path / "items.csv"), *TINY, "--epochs", "1"]
+    run = tmp_path / "run"
+    assert main(["train", *flags, "--output", str(run)]) == 2
+    assert "single image" in capsys.readouterr().err
+    assert not run.exists()
+    assert main(["train", *flags, "--gamma", "0", "--model.embedding_dim", "0", "--output", str(run)]) == 0
+    found = json.loads((run / "metrics.json").read_text())
+    assert found["classification"]["split"] == "test"
+    assert not found["verification"]
+    assert main(["evaluate", str(run)]) == 0
+
+
+def test_a_mask_id_beyond_the_channels_asked_for_is_found_before_training(table, tmp_path, capsys):
+    images = [f"{table.parent}/images/{i}-{k}.png" for i in range(8) for k in range(2)]
+    for place in range(16):
+        Image.fromarray(np.full((32, 32), place % 4, np.uint8)).save(tmp_path / f"{place}.png")
+    lines = [f"{image},{tmp_path}/{place}.png,id{place // 2}" for place, image in enumerate(images)]
+    (tmp_path / "items.csv").write_text("\n".join(["image,mask,label", *lines]) + "\n")
+    flags = ["--data", str(tmp_path / "items.csv"), *TINY, "--model.mask_channels", "3"]
+    assert main(["train", *flags, "--output", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(", row ")[1].split(",")[0] for line in told] == ["5", "9", "13", "17"]
+    assert all("the id 3, but ids go from 0 to 2" in line for line in told)
+
+
+def test_what_this_machine_does_not_have_leaves_no_run_behind(table, tmp_path, capsys):
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has what is asked for")
+    run = tmp_path / "run"
+    flags = ["--data", str(table), *TINY, "--epochs", "1", "--output", str(run)]
+    assert main(["train", *flags, "--trainer.accelerator", "mps"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("triune: --trainer.accelerator mps --trainer.devices auto: ")
+    assert len(told.splitlines()) == 1
+    assert not (run / "config.yaml").exists()
+
+
+def test_the_settings_of_a_run_start_another_one(finished, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = parse_train(["--config", str(finished / "config.yaml"), "--seed", "1"])
+    assert (config.output, config.resume, config.seed) == (None, None, 1)
+    assert run_folder(config) == Path("runs/items-1")
+
+
+def test_what_a_user_should_know_of_the_table_is_said(table, tmp_path, capsys):
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    rows[1:] = [[f"{table.parent}/{r[0]}", f"{table.parent}/{r[1]}", "NA", *r[3:]] for r in rows[1:]]
+    (tmp_path / "items.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    load_items(parse_train(["--data", str(tmp_path / "items.csv")]))
+    assert "48 cells of the column label say NA: taken as not known" in capsys.readouterr().err
 
 
 def test_labels_alone_are_enough(table, tmp_path):
