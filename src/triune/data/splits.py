@@ -104,19 +104,20 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2, pairs: 
     notes = list(table.notes)
     names, labels = frame["identity"].to_list(), frame["label"].to_list()
     splits = np.array(frame["split"].to_list(), dtype=object)
-    for lacking, giving, part in (("val", "train", share), ("test", "val", 0.5)):
+    for lacking, giver, part in (("val", "train", share), ("test", "val", 0.5)):
         if (splits == lacking).any():
             continue
-        giver = giving if lacking == "test" or "test" in here else "train"
         members = rows_by_name([n if s == giver else None for n, s in zip(names, splits)])
-        paired = [name for name, places in members.items() if len(places) >= 2]
         count = max(2, round(part * len(members)))
-        if len(members) - count < 2 or (pairs and len(paired) < 2):
+        if len(members) - count < 2:
             problem = f"the split {lacking} is missing, and {giver} has {len(members)} identities, too few to share"
             remedy = f"mark the rows of at least two identities as {lacking}"
             raise DataError([Problem(table.source, None, "split", problem, remedy)])
         classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
-        for name in _stratified(sorted(members), classes, count, generator):
+        chosen = _stratified(list(members), classes, count, generator)
+        if pairs:
+            _require_pairs(table, members, dict.fromkeys(chosen, lacking), (lacking,))
+        for name in chosen:
             splits[members[name]] = lacking
         notes.append(f"{table.source} has no {lacking} split: {count} identities of {giver} were taken for it")
     divided = frame.with_columns(pl.Series("split", splits.tolist(), pl.String))
@@ -189,10 +190,12 @@ def _share_images(
         splits[order[tests : tests + vals]] = "val"
 
 
-def _require_pairs(table: ItemTable, members: dict[str, list[int]], shares: dict[str, str]) -> None:
-    """Raise where no identity that fell to val, or to test, has two images."""
-    for split in ("val", "test"):
-        if not any(shares[name] == split and len(places) > 1 for name, places in members.items()):
+def _require_pairs(
+    table: ItemTable, members: dict[str, list[int]], shares: dict[str, str], splits: tuple[str, ...] = ("val", "test")
+) -> None:
+    """Raise where no identity that fell to one of the splits has two images."""
+    for split in splits:
+        if not any(shares.get(name) == split and len(places) > 1 for name, places in members.items()):
             problem = f"no identity that fell to {split} has two images, so it holds no matching pair"
             remedy = "add images of the identities, or give a split column"
             raise DataError([Problem(table.source, None, table.identity_column, problem, remedy)])
