@@ -324,7 +324,7 @@ def test_a_holdout_is_a_share(holdout):
         assign_splits(frame_of(["a"] * 9), holdout=holdout)
 
 
-def tested_together(classes, seeds, images=2):
+def identities_tested(classes, seeds, images=2):
     """For each seed the identities that fell to test, of identities 0, 1, … with these classes."""
     names = [f"id{i}" for i in range(len(classes)) for _ in range(images)]
     labels = [label for label in classes for _ in range(images)]
@@ -335,17 +335,17 @@ def tested_together(classes, seeds, images=2):
     ]
 
 
-def test_any_two_identities_may_be_tested_together():
-    one_class = tested_together(["x"] * 10, 300)
+def test_any_two_identities_may_be_identities_tested():
+    one_class = identities_tested(["x"] * 10, 300)
     assert {pair for tests in one_class for pair in [tuple(sorted(tests))]} == {
         (a, b) for a in range(10) for b in range(a + 1, 10)
     }
     # Two classes of one identity each: no order of the classes keeps them apart for ever.
-    assert any({0, 1} <= tests for tests in tested_together(["a", "b", *"cccc", *"dddd"], 300))
+    assert any({0, 1} <= tests for tests in identities_tested(["a", "b", *"cccc", *"dddd"], 300))
 
 
 def test_every_identity_is_as_likely_to_be_tested_as_any_other():
-    draws = tested_together(["lone", *["many"] * 9], 400)
+    draws = identities_tested(["lone", *["many"] * 9], 400)
     share = np.mean([[i in tests for i in range(10)] for tests in draws], axis=0)
     # A fifth of 400 draws: five standard errors are 0.1.
     np.testing.assert_allclose(share, 0.2, atol=0.1)
