@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from triune.data.columns import MOST_COLUMNS, Columns
 from triune.data.problems import DataError
-from triune.data.tables import MOST_COLUMNS, YES_NO, as_text, named_columns, read_cells, read_lines, read_text
+from triune.data.tables import YES_NO, as_text, read_cells, read_lines, read_text
 from triune.errors import InputError
 
 
@@ -41,8 +42,8 @@ def test_separators_line_ends_and_byte_order_marks_change_nothing(tmp_path, sepa
 def test_the_separator_is_the_one_that_finds_the_known_columns(tmp_path):
     path = write(tmp_path, "first;second;match, yes or no, of these, or those\na;b;1\n")
     with pytest.raises(InputError):
-        read_cells(path, known=("first", "second"), needed=("match",))
-    assert read_cells(path, known=("first", "second")).words("second") == ["b"]
+        read_cells(path, Columns(("first", "second"), ("match",)))
+    assert read_cells(path, Columns(("first", "second"))).words("second") == ["b"]
     assert read_cells(write(tmp_path, '"x,y,z";b\n1;2\n')).frame.columns == ["x,y,z", "b"]
     assert read_cells(write(tmp_path, "alone\n1;2,3\n".replace(",3", ""))).words("alone") == ["1;2"]
 
@@ -80,53 +81,9 @@ def test_blank_rows_are_cells_where_rows_belong_to_another_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["Identity", "IDENTITY", " identity ", "ıdentity".replace("ı", "i"), "\u00a0Identity"])
 def test_known_columns_are_found_whatever_their_capitals_and_spaces(tmp_path, name):
-    table = read_cells(write(tmp_path, f"Camera,{name}\nleft,z\n"), known=("identity",))
+    table = read_cells(write(tmp_path, f"Camera,{name}\nleft,z\n"), Columns(("identity",)))
     assert table.frame.columns == ["Camera", "identity"]
     assert table.words("identity") == ["z"]
-
-
-@pytest.mark.parametrize("name", ["Is_Query", "is query", "is-query", "IS  QUERY"])
-def test_spaces_hyphens_and_underscores_in_a_name_are_one(name):
-    assert named_columns([name], source="t", known=("is_query",)) == ["is_query"]
-
-
-def test_another_name_stands_in_only_where_the_name_itself_is_absent():
-    options = {"source": "t", "known": ("image",), "needed": ("image",), "other_names": {"path": "image"}}
-    assert named_columns(["Path", "x"], **options) == ["image", "x"]
-    assert named_columns(["path", "image"], **options) == ["path", "image"]
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [("masks", "mask"), ("Labels", "label"), ("splits", "split"), ("identiy", "identity"), ("is_querry", "is_query")],
-)
-def test_a_misspelt_column_is_refused_with_the_name_that_is_meant(written, meant):
-    known = ("image", "label", "identity", "mask", "split", "is_query")
-    with pytest.raises(InputError, match=f"a column '{written}' but none called '{meant}': rename it to '{meant}'"):
-        named_columns(["image", written], source="t", known=known)
-    assert named_columns([meant, written], source="t", known=known) == [meant, written]
-
-
-def test_columns_unlike_any_known_one_are_left_alone():
-    names = ["image", "camera", "note", "path", "class", "name", "age", "id", "task", "file"]
-    known = ("image", "label", "identity", "mask", "split", "is_query", "is_gallery")
-    assert named_columns(names, source="t", known=known) == names
-
-
-def test_a_missing_column_is_named_with_those_there_are_and_the_nearest():
-    with pytest.raises(
-        InputError, match=r"^t has no column 'match' and none 'fold' \(its columns: a, other\): do this$"
-    ):
-        named_columns(["a", "other"], source="t", known=(), needed=("match", "fold"), advice="do this")
-    with pytest.raises(InputError, match=r"\(its columns: a, matchs\): rename 'matchs' to 'match'$"):
-        named_columns(["a", "matchs"], source="t", known=(), needed=("match",), advice="do this")
-
-
-@pytest.mark.parametrize("second", ["label", " label", "Label", "LABEL ", "la\u0301bel"])
-def test_two_columns_of_one_name_are_refused(second):
-    first = "l\u00e1bel" if "\u0301" in second else "label"
-    with pytest.raises(InputError, match="two columns called"):
-        named_columns([first, second], source="t", known=())
 
 
 def test_columns_without_a_name_are_dropped_if_empty_and_numbered_else(tmp_path):
@@ -182,7 +139,7 @@ def test_a_header_alone_has_no_rows(tmp_path):
 def test_parquet_keeps_its_types_and_numbers_its_rows_from_one(tmp_path):
     frame = pl.DataFrame({" A ": ["1", None, "  "], "b": [0.5, None, None], "c": [7, None, 8]})
     frame.write_parquet(tmp_path / "t.parquet")
-    table = read_cells(tmp_path / "t.parquet", known=("a",))
+    table = read_cells(tmp_path / "t.parquet", Columns(("a",)))
     assert table.lines == (1, 3)
     assert table.frame.columns == ["a", "b", "c"]
     assert table.frame["b"].dtype == pl.Float64

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
+from triune.data.columns import Columns, named_columns
 from triune.data.problems import DataError, Problem
-from triune.data.tables import MISSING, YES_NO, as_text, named_columns, read_cells
+from triune.data.tables import MISSING, YES_NO, as_text, read_cells
 from triune.errors import InputError
 
 SplitKind: TypeAlias = Literal["open-set", "closed-set"]
@@ -36,12 +37,12 @@ SPLIT_WORDS = {name: name for name in SPLITS} | {
 _BOXES = ("x_1", "x_2", "y_1", "y_2")
 
 
-_NAMES: dict[str, Any] = {
-    "known": (*COLUMNS, *_BOXES),
-    "needed": ("image",),
-    "other_names": {"path": "image"},  # of Open Metric Learning
-    "advice": "name the column of image paths 'image'",
-}
+_COLUMNS = Columns(
+    known=(*COLUMNS, *_BOXES),
+    needed=("image",),
+    other_names={"path": "image"},  # of Open Metric Learning
+    advice="name the column of image paths 'image'",
+)
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,8 @@ class ItemTable:
             path), ``label`` (class), ``identity`` (what the embedding tells apart), ``mask`` (absolute path),
             ``split`` (train, val, test, holdout), all strings or null; ``is_query``, ``is_gallery`` (boolean
             or null); and whatever else the file had (a column of the file that is called ``row`` is ``row_`` here).
-            ``holdout`` rows are images of training identities that
-            are set aside, so that class accuracy can be measured where the test identities' classes were
-            never trained on.
+            ``holdout`` rows are images of training identities that are set aside, so that class accuracy can be
+            measured where the test identities' classes were never trained on.
         source: the file or folder, for messages.
         split_kind: how the splits came about; "given" means the table said so.
         identity_column: which column the identities came from, for messages.
@@ -94,7 +94,7 @@ def read_table(path: str | Path) -> ItemTable:
         InputError: no such file, not a table, no rows, no image column, or a column that looks misspelt.
     """
     path = Path(path)
-    cells = read_cells(path, **_NAMES)
+    cells = read_cells(path, _COLUMNS)
     if not len(cells) and cells.problems:
         raise DataError(cells.problems)
     table = from_frame(cells.frame, source=str(path), folder=path.parent, rows=cells.lines)
@@ -115,7 +115,7 @@ def from_frame(
     Raises:
         InputError: no image column, no rows, or a column that looks misspelt.
     """
-    names = named_columns(frame.columns, source=source, **_NAMES)
+    names = named_columns(frame.columns, _COLUMNS, source)
     frame = frame.rename(dict(zip(frame.columns, names)))
     if frame.is_empty():
         raise InputError(f"{source} has no rows: a table needs one row an image, below its header")

@@ -7,12 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from triune.data.columns import Columns
 from triune.data.decode import Array
 from triune.data.problems import DataError, Problem
 from triune.data.tables import YES_NO, Table, read_cells, read_text, split_lines
 from triune.errors import InputError
 
-_COLUMNS = ("first", "second", "match", "fold")
+_COLUMNS = Columns(
+    known=("first", "second", "match", "fold"),
+    needed=("first", "second", "match"),
+    advice="a list of pairs has the columns first, second and match, and maybe fold",
+)
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,7 @@ def read_pairs(path: str | Path) -> PairList:
     if 1 <= len(numbers) <= 2 and all(_is_number(word) for word in numbers):
         pairs = _read_lfw(str(path), lines, [int(word) for word in numbers], problems)
     else:
-        advice = "a list of pairs has the columns first, second and match, and maybe fold"
-        pairs = _read_rows(read_cells(path, known=_COLUMNS, needed=_COLUMNS[:3], advice=advice), problems)
+        pairs = _read_rows(read_cells(path, _COLUMNS), problems)
     problems += _contradictions(str(path), pairs)
     if problems:
         raise DataError(sorted(problems, key=lambda problem: problem.row or 0))
@@ -114,7 +118,7 @@ def read_pairs(path: str | Path) -> PairList:
 
 def _read_rows(table: Table, problems: list[Problem]) -> list[_Pair]:
     problems += table.problems
-    cells = {name: table.text(name) for name in _COLUMNS if name in table.frame.columns}
+    cells = {name: table.text(name) for name in _COLUMNS.known if name in table.frame.columns}
     pairs = []
     for line, values in zip(table.lines, zip(*cells.values())):
         row = {name: value or "" for name, value in zip(cells, values)}

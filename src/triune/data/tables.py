@@ -1,10 +1,9 @@
 """One reader for every table and list: cells are text until a column's meaning says otherwise."""
 
 import csv
-import difflib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from triune.data.columns import ANY, Columns, name_key, named_columns, require_few
 from triune.data.decode import Array
 from triune.data.problems import DataError, Problem
 from triune.errors import InputError
@@ -24,9 +24,6 @@ YES_NO = dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True) | dict.fromk
 
 MISSING = frozenset({"", "None", "NaN", "nan", "NA", "<NA>"})
 """What libraries write where a label is not known."""
-
-MOST_COLUMNS = 1000
-"""No table of items has more; a file of embeddings saved as CSV has."""
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers", ".json", ".jsonl")
 _PARQUET = (".parquet", ".pq")
@@ -115,25 +112,14 @@ class Table:
         return values
 
 
-def read_cells(
-    path: str | Path,
-    *,
-    known: Sequence[str] = (),
-    needed: Sequence[str] = (),
-    other_names: Mapping[str, str] | None = None,
-    advice: str = "",
-    aligned: bool = False,
-) -> Table:
+def read_cells(path: str | Path, columns: Columns = ANY, *, aligned: bool = False) -> Table:
     """Read a CSV (comma, semicolon or tab; any line ends; with or without byte-order mark) or a Parquet file.
 
     Nothing is guessed from what cells look like: ``007`` stays ``007``. The path is a path, never a pattern.
 
     Args:
         path: the file; ``.parquet`` or ``.pq`` is Parquet, everything else a CSV.
-        known: the columns that have a meaning; see :func:`named_columns`.
-        needed: those of them that must be there.
-        other_names: further names of known columns.
-        advice: what a message says where a needed column is missing.
+        columns: the columns that have a meaning; any other may be there, too.
         aligned: rows belong to the rows of another file, so that a blank one in between is a row of empty cells;
             else blank rows are passed over. Blank rows at the end are passed over always.
 
@@ -144,69 +130,13 @@ def read_cells(
     path = Path(path)
     if path.suffix.lower() in _SPREADSHEETS:
         raise InputError(f"{path} is neither .csv nor .parquet: save the table as one of the two")
-    known = tuple(dict.fromkeys((*known, *needed)))
     if path.suffix.lower() in _PARQUET:
         raw = _from_parquet(path, aligned)
     else:
-        raw = _from_csv(path, {*known, *(other_names or {})}, aligned)
-    names = named_columns(
-        raw.names, source=str(path), known=known, needed=needed, other_names=other_names, advice=advice
-    )
+        raw = _from_csv(path, columns, aligned)
+    names = named_columns(raw.names, columns, str(path))
     frame = pl.DataFrame([column.alias(name) for name, column in zip(names, raw.columns)])
     return Table(frame, tuple(raw.lines), str(path), tuple(raw.problems))
-
-
-def named_columns(
-    names: Sequence[str],
-    *,
-    source: str,
-    known: Sequence[str],
-    needed: Sequence[str] = (),
-    other_names: Mapping[str, str] | None = None,
-    advice: str = "",
-) -> list[str]:
-    """The columns' names with the known ones found whatever their capitals and the spaces around them.
-
-    Args:
-        names: as they are written.
-        source: what messages call the table.
-        known: the names that have a meaning, in small letters.
-        needed: those of them that must be there.
-        other_names: further names of known columns, used where a column of the known name itself is not there.
-        advice: what a message says where a needed column is missing and no name resembles it.
-
-    Returns:
-        One name each: a known one, or what was written, without spaces around it.
-
-    Raises:
-        InputError: too many columns, two of the same name, a needed one missing, or one that looks misspelt.
-    """
-    _require_few(len(names), source)
-    keys = [_key(name) for name in names]
-    first: dict[str, str] = {}
-    for key, name in zip(keys, names):
-        if key in first:
-            written = f"{first[key]!r}" if first[key] == name else f"{first[key].strip()!r} ({name!r} is the same)"
-            raise InputError(f"{source} has two columns called {written}: rename or remove one")
-        first[key] = name
-    others = {name: meant for name, meant in (other_names or {}).items() if meant not in keys}
-    found = [others.get(key, key if key in known else name.strip()) for key, name in zip(keys, names)]
-    unknown = [(key, name.strip()) for key, name in zip(keys, names) if key not in known and key not in others]
-    missing = [name for name in needed if name not in found]
-    if missing:
-        near = _resembling(missing[0], unknown, 0.6)
-        remedy = f"rename {near!r} to {missing[0]!r}" if near is not None else advice
-        columns = ", ".join(name.strip() for name in names)
-        absent = " and none ".join(map(repr, missing))
-        raise InputError(f"{source} has no column {absent} (its columns: {columns}): {remedy}".removesuffix(": "))
-    for name in known:
-        near = None if name in found else _resembling(name, unknown, 0.8)
-        if near is not None:
-            raise InputError(
-                f"{source} has a column {near!r} but none called {name!r}: rename it to {name!r}, "
-                f"or to something unlike it if it is something else"
-            )
-    return found
 
 
 def as_text(column: pl.Series, source: str) -> pl.Series:
@@ -288,13 +218,13 @@ class _Raw(NamedTuple):
     problems: list[Problem]
 
 
-def _from_csv(path: Path, known: set[str], aligned: bool) -> _Raw:
+def _from_csv(path: Path, columns: Columns, aligned: bool) -> _Raw:
     source, text = str(path), read_text(path)
-    records = _records(source, text, _separator(text, known))
+    records = _records(source, text, _separator(text, columns))
     header = next((cells for _, cells in records if any(cells)), None)
     if header is None:
         raise InputError(f"{path} is empty: a table needs a header and rows below it")
-    _require_few(len(header), source)
+    require_few(len(header), source)
     lines: list[int] = []
     rows: list[list[str]] = []
     problems: list[Problem] = []
@@ -309,11 +239,11 @@ def _from_csv(path: Path, known: set[str], aligned: bool) -> _Raw:
     while rows and not any(rows[-1]):
         rows.pop()
         lines.pop()
-    columns = list(zip(*rows)) if rows else [()] * len(header)
+    cells_of = list(zip(*rows)) if rows else [()] * len(header)
     # A separator at the end of every line makes a column without a name and without a cell.
-    kept = [place for place, name in enumerate(header) if name or any(columns[place])]
+    kept = [place for place, name in enumerate(header) if name or any(cells_of[place])]
     names = [header[place] or f"column {place + 1}" for place in kept]
-    texts = [pl.Series([cell or None for cell in columns[place]], dtype=pl.String) for place in kept]
+    texts = [pl.Series([cell or None for cell in cells_of[place]], dtype=pl.String) for place in kept]
     return _Raw(names, texts, lines, problems)
 
 
@@ -325,7 +255,7 @@ def _from_parquet(path: Path, aligned: bool) -> _Raw:
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read as a table ({reason}): mend the file or save it again") from error
-    _require_few(frame.width, str(path))
+    require_few(frame.width, str(path))
     lines = pl.Series(range(1, len(frame) + 1))
     if not aligned and frame.width:
         filled = ~pl.all_horizontal(_is_blank(frame, name) for name in frame.columns)
@@ -352,33 +282,18 @@ def _records(source: str, text: str, separator: str) -> Iterator[tuple[int, list
         raise InputError(f"{source}, row {begins}: it is no CSV from here on ({error}); check its quotes") from error
 
 
-def _separator(text: str, known: set[str]) -> str:
+def _separator(text: str, columns: Columns) -> str:
     """The mark that parts the header into the most known columns, and then into the most columns."""
+    known = {*columns.known, *columns.other_names}
 
     def parts(mark: str) -> tuple[int, int]:
         try:
             header: list[str] = next((cells for _, cells in _records("", text, mark) if any(cells)), [])
         except InputError:
             return 0, 0
-        return sum(_key(name) in known for name in header), len(header)
+        return sum(name_key(name) in known for name in header), len(header)
 
     return max(_SEPARATORS, key=parts)
-
-
-def _key(name: str) -> str:
-    """What two spellings of a column's name have in common."""
-    return re.sub(r"[\s-]+", "_", unicodedata.normalize("NFC", name).strip().casefold())
-
-
-def _resembling(wanted: str, names: Sequence[tuple[str, str]], likeness: float) -> str | None:
-    """The name, as it is written, that is most like the wanted one; ``None`` where none is so like it."""
-    near = difflib.get_close_matches(wanted, [key for key, _ in names], n=1, cutoff=likeness)
-    return dict(names)[near[0]] if near else None
-
-
-def _require_few(columns: int, source: str) -> None:
-    if columns > MOST_COLUMNS:
-        raise InputError(f"{source} has {columns} columns, more than {MOST_COLUMNS}: keep those that are needed")
 
 
 def _no_flag(cell: str | None) -> str:

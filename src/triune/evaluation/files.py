@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from triune.data.columns import Columns
 from triune.data.problems import DataError
 from triune.data.tables import MISSING, Table, read_cells, read_lines
 from triune.errors import InputError
@@ -89,9 +90,8 @@ class Templates:
 
 def read_templates(path: Path, count: int, embeddings: Path) -> Templates:
     """The columns ``template`` and maybe ``media`` of a CSV of N rows."""
-    advice = "template is needed, and media may follow"
-    cells = read_cells(path, known=("template", "media"), needed=("template",), advice=advice, aligned=True)
-    table = _aligned(cells, count, embeddings)
+    columns = Columns(("template", "media"), ("template",), advice="template is needed, and media may follow")
+    table = _aligned(read_cells(path, columns, aligned=True), count, embeddings)
     media = np.array(table.words("media")) if "media" in table.frame.columns else None
     return Templates(path, np.array(table.words("template")), media)
 

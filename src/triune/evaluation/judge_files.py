@@ -10,6 +10,7 @@ import numpy as np
 from torch.distributed import ProcessGroup
 
 from triune._version import __version__
+from triune.data.columns import Columns
 from triune.data.pair_lists import PairList, read_pairs
 from triune.data.problems import DataError
 from triune.data.tables import read_cells
@@ -240,7 +241,7 @@ def evaluate_scores(path: Path) -> Judgement:
         path: CSV with a column ``score`` (higher is more alike) or ``distance``, ``match`` (1/0, true/false, yes/no),
             and maybe ``fold``.
     """
-    table = read_cells(path, known=("score", "distance", "match", "fold"), needed=("match",))
+    table = read_cells(path, Columns(known=("score", "distance", "match", "fold"), needed=("match",)))
     column = next((name for name in ("score", "distance") if name in table.frame.columns), None)
     if column is None:
         names = ", ".join(table.frame.columns)
