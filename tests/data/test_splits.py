@@ -335,7 +335,7 @@ def identities_tested(classes, seeds, images=2):
     ]
 
 
-def test_any_two_identities_may_be_identities_tested():
+def test_any_two_identities_may_be_tested_together():
     one_class = identities_tested(["x"] * 10, 300)
     assert {pair for tests in one_class for pair in [tuple(sorted(tests))]} == {
         (a, b) for a in range(10) for b in range(a + 1, 10)
