@@ -9,6 +9,7 @@ READY := $(VENV)/.ready
 help:
 	@echo "make demo    train on real digits and write a report"
 	@echo "make test    lint, types and every test"
+	@echo "make setup   the virtual environment alone; then .venv/bin/triune --help"
 	@echo "make slow    the tests that take minutes"
 	@echo "make format  let ruff tidy the code"
 

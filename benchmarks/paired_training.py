@@ -2,9 +2,9 @@
 
 Same data, network, batches, steps and seeds; only the metric term differs. Both mine semi-hard triplets with the
 same margin and cosine distance and average over the triplets with a positive loss. Arguments are those of
-``triune train``; ``--run`` names the folder that the runs are put into.
+``triune train``; ``--output`` names the folder that the runs are put into.
 
-    python benchmarks/paired_training.py pml --data items.csv --model.pretrained false --seed 1 --run runs/pml-1
+    python benchmarks/paired_training.py pml --data items.csv --model.pretrained false --seed 1 --output runs/pml-1
 """
 
 import sys

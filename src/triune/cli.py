@@ -1,17 +1,17 @@
 """The command line: one function a command; heavy imports stay inside the functions, so that --help answers at once."""
 
-import argparse
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from triune._version import __version__
 from triune.errors import InputError
 
-DEMO_FLAGS = ("--config", str(Path(__file__).parent / "run" / "demo.yaml"))
+if TYPE_CHECKING:
+    from triune.run.settings import EvaluateConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +43,8 @@ def _run(name: str, arguments: list[str]) -> int:
         return COMMANDS[name](arguments)
     except InputError as error:
         return _fail(str(error), 2)
+    except SystemExit as ended:  # --help and --print_config, which end where they are found
+        return int(ended.code or 0)
     except BrokenPipeError:
         # The reader of our output went away (`triune … | head`): nothing is wrong; keep Python from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,14 +59,22 @@ def _run(name: str, arguments: list[str]) -> int:
 
 def demo(arguments: list[str]) -> int:
     """Train on real digits and write a report to look at."""
-    return train([*DEMO_FLAGS, *arguments], prog="triune demo")
+    from triune.run.parser import Command, parse_train
+    from triune.run.settings import TrainConfig
+
+    defaults = Path(__file__).parent / "run" / "demo.yaml"
+    return _trained(parse_train(arguments, Command("triune demo", str(demo.__doc__), TrainConfig, defaults=defaults)))
 
 
-def train(arguments: list[str], prog: str = "triune train") -> int:
+def train(arguments: list[str]) -> int:
     """Train on a table, a folder or a named data set; evaluate and report."""
-    from triune.run.parser import parse_train
+    from triune.run.parser import Command, parse_train
+    from triune.run.settings import TrainConfig
 
-    config = parse_train(arguments, prog)
+    return _trained(parse_train(arguments, Command("triune train", str(train.__doc__), TrainConfig)))
+
+
+def _trained(config: "TrainConfig") -> int:
     from triune.experiment import train_and_evaluate
     from triune.report.page import write_report
     from triune.report.summary import summary
@@ -77,93 +87,105 @@ def train(arguments: list[str], prog: str = "triune train") -> int:
 
 
 def evaluate(arguments: list[str]) -> int:
-    """Judge a run again, or a file of embeddings, or a file of scores; under torchrun by several processes."""
-    parser = _parser("evaluate", evaluate.__doc__)
-    parser.add_argument("run", nargs="?", type=Path, help="a run folder")
-    parser.add_argument("--data", help="judge the run on this table's test split instead of the run's own data")
-    files = parser.add_argument_group("embeddings from any model, all pairs")
-    files.add_argument("--embeddings", type=Path, help="N embeddings, one a row (.npy)")
-    files.add_argument("--labels", type=Path, help="N labels (.npy, or one a line)")
-    files.add_argument("--groups", type=Path, help="CSV of N rows; figures are given for each value of each column")
-    files.add_argument("--exclude", metavar="COLUMN", help="column of --groups: pairs within a group are left out")
-    files.add_argument("--against", type=Path, help="another model's N embeddings (.npy) to compare with")
-    files.add_argument("--threshold", type=Path, help="a run's thresholds.json, to be applied to these pairs")
-    files.add_argument("--templates", type=Path, help="CSV of N rows: those of one template (and media) are averaged")
-    files.add_argument("--rerank", action="store_true", help="retrieval with expanded items and re-ranked, as well")
-    files.add_argument("--metric", default="cosine", choices=["cosine", "euclidean", "squared_euclidean"])
-    files.add_argument("--resamples", type=int, default=1000, help="for the intervals; 0 for none (default: 1000)")
-    files.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
-    files.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
-    lists = parser.add_argument_group("listed pairs")
-    lists.add_argument("--pairs", type=Path, help="pairs of --embeddings to compare: CSV, or LFW's pairs.txt")
-    lists.add_argument("--names", type=Path, help="N names, one a line, by which --pairs calls the embeddings")
-    lists.add_argument("--scores", type=Path, help="CSV with score (or distance) and match, and maybe fold")
-    parser.add_argument("--output", type=Path, help="folder for metrics.json, report and figures (runs/evaluate-NAME)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    asked = [options.run is not None, options.embeddings is not None, options.scores is not None]
-    if sum(asked) != 1:
-        raise InputError("name one thing to evaluate: a RUN, or --embeddings with --labels, or --scores")
+    """Judge a run again, a file of embeddings, or scored pairs; torchrun divides it."""
+    from triune.run.parser import Command
+    from triune.run.settings import EvaluateConfig
+
+    asked = Command("triune evaluate", str(evaluate.__doc__), EvaluateConfig, words=("run",)).parse(arguments)
+    kind = _what_is_evaluated(asked)
     from triune.parallel.command import is_first, sharing
     from triune.report.summary import summary
 
-    if options.run is not None:
+    if asked.run is not None:
         from triune.evaluation.judge_run import evaluate_again
 
-        metrics = evaluate_again(options.run, options.data, sharing())
+        metrics = evaluate_again(asked.run, asked.data, sharing())
         if is_first():
-            _write_report(options.run, metrics)
-    elif options.labels is None and not is_first():
+            _write_report(asked.run, metrics)
+    elif kind in LISTS and not is_first():
         return 0  # a list is little work: the first process does it alone
     else:
-        metrics = _evaluate_files(options)
-    _print(metrics if options.json else summary(metrics))
+        metrics = _evaluate_files(asked, kind)
+    _print(metrics if asked.json else summary(metrics))
     return 0
 
 
-def _evaluate_files(options: argparse.Namespace) -> dict[str, Any]:
+ALL_PAIRS, LISTED_PAIRS, SCORED_PAIRS = "--embeddings and --labels", "--embeddings and --pairs", "--scores"
+RUN = "a RUN"
+LISTS = (LISTED_PAIRS, SCORED_PAIRS)
+FITTING = {
+    RUN: {"data"},
+    ALL_PAIRS: {
+        *("embeddings", "labels", "groups", "exclude", "against", "threshold", "templates", "rerank"),
+        *("metric", "resamples", "level", "output"),
+    },
+    LISTED_PAIRS: {"embeddings", "pairs", "names", "templates", "metric", "output"},
+    SCORED_PAIRS: {"scores", "output"},
+}
+"""Which options can be answered of what; ``--json`` and ``--seed`` always."""
+
+
+def _what_is_evaluated(asked: "EvaluateConfig") -> str:
+    """A key of :data:`FITTING`.
+
+    Raises:
+        InputError: nothing or several things are named, or an option that cannot be answered of what is.
+    """
+    from dataclasses import fields
+
+    if (asked.run is not None) + (asked.embeddings is not None) + (asked.scores is not None) != 1:
+        raise InputError("name one thing to evaluate: a RUN, or --embeddings with --labels, or --scores")
+    if asked.embeddings is not None and asked.labels is None and asked.pairs is None:
+        raise InputError("--embeddings needs --labels, one label for each row, or --pairs, a list of pairs")
+    kind = RUN if asked.run is not None else SCORED_PAIRS if asked.scores is not None else ALL_PAIRS
+    if asked.pairs is not None and asked.embeddings is not None:
+        kind = LISTED_PAIRS
+    given = [field.name for field in fields(asked) if getattr(asked, field.name) != field.default]
+    for name in given:
+        if name in FITTING[kind] or name in ("run", "seed", "json") or (name == "resamples" and not asked.resamples):
+            continue
+        fits = " or ".join(other for other, names in FITTING.items() if name in names)
+        raise InputError(f"--{name} needs {fits}: leave it away for {kind}")
+    return kind
+
+
+def _evaluate_files(asked: "EvaluateConfig", kind: str) -> dict[str, Any]:
     """What `triune evaluate` does without a run: judge, and write metrics, report and figures."""
-    for name in ("groups", "exclude", "against", "threshold"):
-        if getattr(options, name) is not None and options.labels is None:
-            raise InputError(f"--{name} needs --embeddings and --labels: all pairs of labelled embeddings")
-    if options.templates is not None and options.embeddings is None:
-        raise InputError("--templates needs --embeddings, with --labels or --pairs")
-    if options.resamples < 0 or not 0 < options.level < 1:
-        raise InputError("--resamples is a whole number from 0 on, --level a share between 0 and 1")
     from triune.evaluation import judge_files as judge
     from triune.evaluation.freed_memory import return_large_arrays
     from triune.parallel.command import is_first, sharing
 
-    if options.scores is not None:
-        found = judge.evaluate_scores(options.scores)
-    elif options.pairs is not None:
-        found = judge.evaluate_pairs(
-            options.embeddings, options.pairs, options.names, options.metric, options.templates
-        )
-    elif options.labels is None:
-        raise InputError("--embeddings needs --labels, one label for each row, or --pairs, a list of pairs")
+    if kind == SCORED_PAIRS:
+        assert asked.scores is not None
+        found = judge.evaluate_scores(asked.scores)
+    elif kind == LISTED_PAIRS:
+        assert asked.embeddings is not None
+        assert asked.pairs is not None
+        found = judge.evaluate_pairs(asked.embeddings, asked.pairs, asked.names, asked.metric, asked.templates)
     else:
+        assert asked.embeddings is not None
+        assert asked.labels is not None
         return_large_arrays()
         found = judge.evaluate_embeddings(
-            options.embeddings,
-            options.labels,
-            options.metric,
-            groups=options.groups,
-            exclude=options.exclude,
-            against=options.against,
-            threshold=options.threshold,
-            resampling=judge.Resampling(options.resamples, options.level, options.seed),
-            reranked=options.rerank,
-            templates=options.templates,
+            asked.embeddings,
+            asked.labels,
+            asked.metric,
+            groups=asked.groups,
+            exclude=asked.exclude,
+            against=asked.against,
+            threshold=asked.threshold,
+            resampling=judge.Resampling(asked.resamples, asked.level, asked.seed),
+            reranked=asked.rerank,
+            templates=asked.templates,
             divide_over=sharing(),
         )
     if not is_first():
         return found.metrics
-    output = options.output or Path("runs") / f"evaluate-{found.metrics['name']}"
+    output = asked.output or Path("runs") / f"evaluate-{found.metrics['name']}"
     _write_report(output, found.metrics)
     from triune.report.figure_files import write_figures
 
-    write_figures(output / "figures", found, options.seed)
+    write_figures(output / "figures", found, asked.seed)
     print(f"figures {output / 'figures'}", file=sys.stderr)
     return found.metrics
 
@@ -178,17 +200,15 @@ def _write_report(folder: Path, metrics: dict[str, Any]) -> None:
 
 def verify(arguments: list[str]) -> int:
     """Say whether two images show the same thing."""
-    parser = _parser("verify", verify.__doc__)
-    parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("first", type=Path, help="an image")
-    parser.add_argument("second", type=Path, help="another image")
-    parser.add_argument("--fpr", type=float, help="false-positive rate of the threshold (default: the run's own)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
+    from triune.run.parser import Command
+    from triune.run.settings import VerifyConfig
+
+    words = ("run", "first", "second")
+    asked = Command("triune verify", str(verify.__doc__), VerifyConfig, words, has_config=False).parse(arguments)
     from triune.serving.verify import verify as compare
 
-    verdict = compare(options.run, options.first, options.second, options.fpr)
-    if options.json:
+    verdict = compare(asked.run, asked.first, asked.second, asked.fpr)
+    if asked.json:
         _print(verdict._asdict())
         return 0
     _print(
@@ -201,12 +221,14 @@ def verify(arguments: list[str]) -> int:
 
 def report(arguments: list[str]) -> int:
     """Write a run's report again."""
-    parser = _parser("report", report.__doc__)
-    parser.add_argument("run", type=Path, help="a run folder")
-    options = parser.parse_args(arguments)
+    from triune.run.parser import Command
+    from triune.run.settings import ReportConfig
+
+    command = Command("triune report", str(report.__doc__), ReportConfig, words=("run",), has_config=False)
+    asked = command.parse(arguments)
     from triune.report.page import write_report
 
-    print(write_report(options.run))
+    print(write_report(asked.run))
     return 0
 
 
@@ -225,15 +247,6 @@ def overview() -> str:
     lines += [f"  {name:<9} {str(command.__doc__).splitlines()[0]}" for name, command in COMMANDS.items()]
     lines += ["", "triune COMMAND --help shows a command's settings; triune --version the version."]
     return "\n".join(lines)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} ({self.prog} --help shows what it takes)")
-
-
-def _parser(command: str, description: str | None) -> _Parser:
-    return _Parser(prog=f"triune {command}", description=description)
 
 
 def _print(result: Any) -> None:

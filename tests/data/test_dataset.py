@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from conftest import shared_data
 from triune.data.augment import NO_AUGMENT, AugmentConfig
-from triune.data.dataset import Batch, Item, ItemDataset, as_input, collate, decode_image, decode_mask
+from triune.data.dataset import Batch, Item, ItemDataset, as_input, collate
+from triune.data.decode import read_image, read_mask
 from triune.data.items import read_table
 from triune.data.transform import MEAN, STD, eval_transform, train_transform
 from triune.errors import InputError
@@ -84,10 +85,8 @@ def test_images_are_normalised_by_the_mean_and_deviation_of_their_channels(frame
 
 def test_a_single_image_is_prepared_exactly_as_in_a_batch(frame):
     data = dataset(frame, 32, 3)
-    image = decode_image(frame["image"][2], 3, (32, 32))
-    alone = as_input(image.permute(1, 2, 0).numpy())
-    assert torch.equal(alone, collate([data[2]]).images[0])
-    assert decode_mask(frame["mask"][2], (32, 32)).tolist() == collate([data[2]]).masks[0].tolist()
+    assert torch.equal(as_input(read_image(frame["image"][2], 3, (32, 32))), collate([data[2]]).images[0])
+    assert read_mask(frame["mask"][2], (32, 32)).tolist() == collate([data[2]]).masks[0].tolist()
 
 
 @pytest.mark.parametrize("name", list(GEOMETRY))
@@ -267,7 +266,7 @@ def test_wrong_settings_are_refused(frame, options, words):
     [{"crop": 0}, {"aspect": 0.5}, {"flip": 2}, {"hue": 1}, {"zoom": 1}, {"degrees": -1}, {"erase": float("nan")}],
 )
 def test_wrong_augmentation_is_refused_by_name(setting):
-    with pytest.raises(ValueError, match=rf"augment\.{next(iter(setting))} is"):
+    with pytest.raises(ValueError, match=rf"AugmentConfig\n{next(iter(setting))}\n"):
         AugmentConfig(**setting)
 
 

@@ -99,7 +99,7 @@ def test_an_lfw_pair_in_the_wrong_half_of_its_fold_is_named(tmp_path):
         ("first,second,match\n", "lists no pair"),
         ("0 0\n", "lists no pair"),
         ("first,other\na,b\n", "has no column 'second' and none 'match'"),
-        ("first,second,match,first\n", "has the column 'first' twice"),
+        ("first,second,match,first\n", "has two columns called 'first'"),
     ],
 )
 def test_files_that_hold_no_list_are_told(tmp_path, text, message):
@@ -108,7 +108,7 @@ def test_files_that_hold_no_list_are_told(tmp_path, text, message):
 
 
 def test_files_that_are_missing_or_no_text_are_told(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         read_pairs(tmp_path / "none.csv")
     (tmp_path / "picture.csv").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(InputError, match="not UTF-8"):

@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
 from triune.errors import InputError
-from triune.run.parser import parse_train
-from triune.run.settings import TrainConfig, as_plain
+from triune.run.parser import Command, parse_train, read_config
+from triune.run.settings import EvaluateConfig, TrainConfig, VerifyConfig, as_plain
+
+EVALUATE = Command("triune evaluate", "Judge.", EvaluateConfig, words=("run",))
+VERIFY = Command("triune verify", "Compare.", VerifyConfig, words=("run", "first", "second"), has_config=False)
 
 
 def test_no_flags_give_the_defaults():
@@ -35,7 +40,7 @@ def test_flags_override_the_file_and_the_file_the_defaults(tmp_path):
 
 
 def test_written_settings_read_back_equal(tmp_path):
-    config = parse_train(["--run", "runs/x", "--model.decoder_channels", "[8,8,8,8,8]", "--margin", "0.5"])
+    config = parse_train(["--output", "runs/x", "--model.decoder_channels", "[8,8,8,8,8]", "--margin", "0.5"])
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(as_plain(config)))
     assert parse_train(["--config", str(file)]) == config
@@ -47,7 +52,20 @@ def test_written_settings_read_back_equal(tmp_path):
         (["--alpha", "much"], "alpha"),
         (["--mining", "softest"], "mining"),
         (["--model.size", "3"], "--model.size"),
-        (["--images.augment.crop", "7"], "augment.crop"),
+        (
+            ["--images.augment.crop", "7"],
+            "--images.augment.crop is 7.0: it takes a number of more than 0 and at most 1",
+        ),
+        (["--margin", "-1"], "--margin is -1: it takes a number of at least 0, soft or auto"),
+        (["--trainer.devices", "0"], "--trainer.devices is 0: it takes a whole number of at least 1 or auto"),
+        (["--model.decoder_channels", "[8, 0]"], "--model.decoder_channels"),
+        (["--epochs", "0", "--seed", "-1"], "--epochs is 0: it takes a whole number of at least 1; --seed is -1"),
+        (["--alpha", "0", "--beta", "0", "--gamma", "0"], "alpha, beta and gamma are all 0"),
+        (["--metrics", "cosine"], "there is no setting --metrics, did you mean --metric?"),
+        (["--epoch", "3"], "there is no setting --epoch, did you mean --epochs?"),
+        (["--run", "runs/x"], "did you mean --output?"),
+        (["items.csv"], "items.csv"),
+        (["--data"], "--data"),
         (["--config", "no-such.yaml"], "no-such.yaml"),
         (["--resume", "no-such-run"], "no-such-run"),
     ],
@@ -57,3 +75,92 @@ def test_a_wrong_setting_is_one_line_that_names_it(flags, named):
         parse_train(flags)
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def printed(capsys, command, *flags):
+    with pytest.raises(SystemExit) as ended:
+        command.parse(flags)
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_a_value_out_of_range_in_a_file_is_named_as_its_flag(tmp_path):
+    (tmp_path / "c.yaml").write_text("optimizer: {lr: -1}\n")
+    with pytest.raises(InputError, match=r"--optimizer\.lr is -1"):
+        parse_train(["--config", str(tmp_path / "c.yaml")])
+    (tmp_path / "c.yaml").write_text("model: {size: 3}\n")
+    with pytest.raises(InputError, match="size"):
+        parse_train(["--config", str(tmp_path / "c.yaml")])
+
+
+def test_settings_of_older_runs_are_read_and_what_they_called_run_is_output(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: items.csv\nrun: runs/items-1\nresume: null\nepochs: 3\n")
+    config = read_config(tmp_path / "config.yaml")
+    assert (config.data, config.output, config.epochs) == ("items.csv", Path("runs/items-1"), 3)
+    assert parse_train(["--resume", str(tmp_path), "--epochs", "4"]).epochs == 4
+
+
+def test_the_shown_settings_are_those_that_are_read(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(printed(capsys, Command("triune train", "", TrainConfig), "--print_config"))
+    assert parse_train(["--config", str(tmp_path / "c.yaml")]) == TrainConfig()
+    shown = printed(capsys, EVALUATE, "--level", "0.9", "--json", "--print_config")
+    (tmp_path / "e.yaml").write_text(shown)
+    assert EVALUATE.parse(["--config", str(tmp_path / "e.yaml")]) == EvaluateConfig(level=0.9, json=True)
+
+
+def test_a_file_of_defaults_is_overridden_by_config_and_flags(tmp_path):
+    (tmp_path / "defaults.yaml").write_text("epochs: 3\nseed: 3\nalpha: 3\n")
+    (tmp_path / "c.yaml").write_text("seed: 4\nalpha: 4\n")
+    command = Command("triune demo", "", TrainConfig, defaults=tmp_path / "defaults.yaml")
+    config = parse_train(["--config", str(tmp_path / "c.yaml"), "--alpha", "5"], command)
+    assert (config.epochs, config.seed, config.alpha) == (3, 4, 5.0)
+
+
+def test_words_without_a_flag_come_in_their_order():
+    assert VERIFY.parse(["r", "a.jpg", "--fpr", "0.01", "b.jpg"]) == VerifyConfig(
+        Path("r"), Path("a.jpg"), Path("b.jpg"), 0.01
+    )
+    assert EVALUATE.parse([]).run is None
+    assert EVALUATE.parse(["r"]).run == Path("r")
+    with pytest.raises(InputError, match="second"):
+        VERIFY.parse(["r", "a.jpg"])
+
+
+def test_a_yes_or_no_setting_alone_means_yes_and_takes_no_word_of_its_neighbours():
+    assert EVALUATE.parse(["--json", "r"]) == EvaluateConfig(run=Path("r"), json=True)
+    assert EVALUATE.parse(["--rerank", "--json", "false"]) == EvaluateConfig(rerank=True)
+    assert parse_train(["--model.pretrained", "--epochs", "2"]).model.pretrained is True
+    assert parse_train(["--model.pretrained", "no"]).model.pretrained is False
+
+
+@pytest.mark.parametrize("command", [Command("triune train", "Train.", TrainConfig), EVALUATE, VERIFY])
+def test_help_is_one_screen_with_every_short_flag_and_its_default(command, capsys):
+    lines = printed(capsys, command, "--help").splitlines()
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith(f"usage: {command.name}")
+    flags = [line.split()[0] for line in lines if line.startswith("  --")]
+    if command.settings is TrainConfig:
+        assert flags[:11] == [
+            *("--data", "--epochs", "--batch_size", "--alpha", "--beta", "--gamma"),
+            *("--margin", "--mining", "--metric", "--seed", "--output"),
+        ]
+        assert "  --epochs 15              each shows every training image about once" in lines
+        assert "--model.*" in lines[-1]
+    assert not any("." in flag for flag in flags[:-1])
+
+
+def test_all_help_names_every_setting_with_the_values_it_takes(capsys):
+    text = printed(capsys, Command("triune train", "Train.", TrainConfig), "--help_all")
+
+    def names(settings, above=""):
+        for name, value in settings.items():
+            if isinstance(value, dict) and value:
+                yield from names(value, f"{above}{name}.")
+            else:
+                yield above + name
+
+    for name in names(as_plain(TrainConfig())):
+        assert f"\n  --{name}" in text, name
+    assert "It takes a number of at least 0 and less than 1." in text
+    assert "cosface" in text

@@ -21,7 +21,7 @@ def table(tmp_path_factory):
 
 def test_the_margin_is_chosen_on_validation_images_and_survives_a_resume(table, tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(["train", "--data", str(table), "--run", str(run), "--epochs", "2", "--margin", "auto", *TINY]) == 0
+    assert main(["train", "--data", str(table), "--output", str(run), "--epochs", "2", "--margin", "auto", *TINY]) == 0
     margin = json.loads((run / "metrics.json").read_text())["training"]["margin"]
     assert 0 < margin < 2
     assert margin != 0.2
@@ -33,12 +33,12 @@ def test_the_margin_is_chosen_on_validation_images_and_survives_a_resume(table, 
 
 def test_auto_needs_the_triplet_loss_and_validation_identities(table, tmp_path, capsys):
     flags = ["--data", str(table), "--margin", "auto", *TINY]
-    assert main(["train", *flags, "--run", str(tmp_path / "a"), "--metric_loss", "circle"]) == 2
+    assert main(["train", *flags, "--output", str(tmp_path / "a"), "--metric_loss", "circle"]) == 2
     assert "not circle" in capsys.readouterr().err
     lines = [line for line in table.read_text().splitlines() if not line.endswith("id5,val")]
     few = table.parent / "few.csv"
     few.write_text("\n".join(lines) + "\n")
-    assert main(["train", "--data", str(few), "--margin", "auto", "--run", str(tmp_path / "b"), *TINY]) == 2
+    assert main(["train", "--data", str(few), "--margin", "auto", "--output", str(tmp_path / "b"), *TINY]) == 2
     assert "margin auto needs validation images" in capsys.readouterr().err
 
 

@@ -90,7 +90,7 @@ def test_what_cannot_be_made_says_why(flags, words):
 @pytest.mark.parametrize("name", ["arcface", "sup-con", "pml:ProxyAnchorLoss"])
 def test_a_run_learns_with_it(table, tmp_path, name):
     run = tmp_path / "run"
-    flags = ["--data", str(table), "--run", str(run), "--epochs", "2", "--metric-loss", name]
+    flags = ["--data", str(table), "--output", str(run), "--epochs", "2", "--metric-loss", name]
     assert main(["train", *flags, *TINY]) == 0
     assert json.loads((run / "metrics.json").read_text())["verification"]["trained"]["test"]["auc"] >= 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)

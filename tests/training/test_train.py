@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import polars
@@ -58,7 +59,7 @@ def table(tmp_path_factory):
 def finished(table, tmp_path_factory):
     """A run of two epochs through the command line."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["train", "--data", str(table), "--run", str(run), "--epochs", "2", *TINY]) == 0
+    assert main(["train", "--data", str(table), "--output", str(run), "--epochs", "2", *TINY]) == 0
     return run
 
 
@@ -137,8 +138,8 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(table, tmp_path, ext
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     base = ["--data", str(table), *TINY, "--seed", "3", "--optimizer.schedule", "constant", "--optimizer.warmup", "0"]
     base += extra
-    train_only([*base, "--epochs", "2", "--run", str(whole)])
-    train_only([*base, "--epochs", "1", "--run", str(parts)])
+    train_only([*base, "--epochs", "2", "--output", str(whole)])
+    train_only([*base, "--epochs", "1", "--output", str(parts)])
     train_only(["--resume", str(parts), "--epochs", "2"])
     one, two = (torch.load(r / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for r in (whole, parts))
     assert one.keys() == two.keys()
@@ -150,18 +151,88 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(table, tmp_path, ext
 
 @pytest.mark.parametrize("left_out", ["alpha", "beta", "gamma"])
 def test_each_task_can_be_left_out(left_out, table, tmp_path):
-    flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--run", str(tmp_path / "run")]
+    flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--output", str(tmp_path / "run")]
     _, metrics = train_and_evaluate(parse_train(flags))
     assert (metrics["classification"] is None) == (left_out == "alpha")
     assert (metrics["segmentation"] is None) == (left_out == "beta")
     assert metrics["verification"]["trained"]["test"]["auc"] >= 0
 
 
+def test_masks_that_are_not_learnt_from_need_not_be_there(table, tmp_path):
+    """`--beta 0` asked for every mask, read them all while training, and failed on one that was missing."""
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    rows[1:] = [[f"{table.parent}/{r[0]}", "no/such/mask.png", *r[2:]] for r in rows[1:]]
+    (tmp_path / "items.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    flags = ["--data", str(tmp_path / "items.csv"), *TINY, "--epochs", "1"]
+    run = tmp_path / "run"
+    assert main(["train", *flags, "--beta", "0", "--output", str(run)]) == 0
+    assert json.loads((run / "metrics.json").read_text())["segmentation"] is None
+    assert main(["evaluate", str(run)]) == 0
+    assert main(["train", *flags, "--output", str(tmp_path / "other")]) == 2
+
+
+def test_without_an_embedding_identities_may_have_a_single_image(table, tmp_path, capsys):
+    """`--gamma 0 --model.embedding_dim 0` asked for pairs of images that nothing is learnt from or judged by."""
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    singles = [f"{table.parent}/{r[0]},{r[2]},one{place}" for place, r in enumerate(rows[1:])]
+    (tmp_path / "items.csv").write_text("\n".join(["image,label,identity", *singles]) + "\n")
+    flags = ["--data", str(tmp_path / "items.csv"), *TINY, "--epochs", "1"]
+    run = tmp_path / "run"
+    assert main(["train", *flags, "--output", str(run)]) == 2
+    assert "single image" in capsys.readouterr().err
+    assert not run.exists()
+    assert main(["train", *flags, "--gamma", "0", "--model.embedding_dim", "0", "--output", str(run)]) == 0
+    found = json.loads((run / "metrics.json").read_text())
+    assert found["classification"]["split"] == "test"
+    assert not found["verification"]
+    assert main(["evaluate", str(run)]) == 0
+
+
+def test_a_mask_id_beyond_the_channels_asked_for_is_found_before_training(table, tmp_path, capsys):
+    images = [f"{table.parent}/images/{i}-{k}.png" for i in range(8) for k in range(2)]
+    for place in range(16):
+        Image.fromarray(np.full((32, 32), place % 4, np.uint8)).save(tmp_path / f"{place}.png")
+    lines = [f"{image},{tmp_path}/{place}.png,id{place // 2}" for place, image in enumerate(images)]
+    (tmp_path / "items.csv").write_text("\n".join(["image,mask,label", *lines]) + "\n")
+    flags = ["--data", str(tmp_path / "items.csv"), *TINY, "--model.mask_channels", "3"]
+    assert main(["train", *flags, "--output", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(", row ")[1].split(",")[0] for line in told] == ["5", "9", "13", "17"]
+    assert all("the id 3, but ids go from 0 to 2" in line for line in told)
+
+
+def test_what_this_machine_does_not_have_leaves_no_run_behind(table, tmp_path, capsys):
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has what is asked for")
+    run = tmp_path / "run"
+    flags = ["--data", str(table), *TINY, "--epochs", "1", "--output", str(run)]
+    assert main(["train", *flags, "--trainer.accelerator", "mps"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("triune: --trainer.accelerator mps --trainer.devices auto: ")
+    assert len(told.splitlines()) == 1
+    assert not (run / "config.yaml").exists()
+
+
+def test_the_settings_of_a_run_start_another_one(finished, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = parse_train(["--config", str(finished / "config.yaml"), "--seed", "1"])
+    assert (config.output, config.resume, config.seed) == (None, None, 1)
+    assert run_folder(config) == Path("runs/items-1")
+
+
+def test_what_a_user_should_know_of_the_table_is_said(table, tmp_path, capsys):
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    rows[1:] = [[f"{table.parent}/{r[0]}", f"{table.parent}/{r[1]}", "NA", *r[3:]] for r in rows[1:]]
+    (tmp_path / "items.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    load_items(parse_train(["--data", str(tmp_path / "items.csv")]))
+    assert "48 cells of the column label say NA: taken as not known" in capsys.readouterr().err
+
+
 def test_labels_alone_are_enough(table, tmp_path):
     bare = tmp_path / "bare.csv"
     frame = polars.read_csv(table).select("image", polars.col("identity").alias("label"))
     frame.with_columns(polars.concat_str(polars.lit(str(table.parent) + "/"), "image").alias("image")).write_csv(bare)
-    flags = ["--data", str(bare), *TINY, "--epochs", "1", "--run", str(tmp_path / "run"), "--margin", "soft"]
+    flags = ["--data", str(bare), *TINY, "--epochs", "1", "--output", str(tmp_path / "run"), "--margin", "soft"]
     _, metrics = train_and_evaluate(parse_train([*flags, "--mining", "batch_hard", "--metric", "euclidean"]))
     assert metrics["data"]["split"] == "open-set"
     assert metrics["segmentation"] is None
@@ -182,7 +253,7 @@ def test_every_problem_of_a_table_is_listed_at_once_and_the_exit_code_is_2(table
     rows[11][3] = "lonely"
     rows[20][4] = "tset"
     (bad / "items.csv").write_text("\n".join([lines[0], *(",".join(r) for r in rows)]) + "\n")
-    assert main(["train", "--data", str(bad / "items.csv"), *TINY, "--run", str(tmp_path / "run")]) == 2
+    assert main(["train", "--data", str(bad / "items.csv"), *TINY, "--output", str(tmp_path / "run")]) == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 5
     for line, (row, column) in zip(
@@ -253,7 +324,7 @@ def test_ctrl_c_says_how_to_go_on_and_exits_130(table, tmp_path, monkeypatch, ca
     run = tmp_path / "run"
     handler = signal.getsignal(signal.SIGINT)
     try:
-        assert main(["train", "--data", str(table), *TINY, "--epochs", "2", "--run", str(run)]) == 130
+        assert main(["train", "--data", str(table), *TINY, "--epochs", "2", "--output", str(run)]) == 130
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning switches it off while it shuts down
     assert f"--resume {run}" in capsys.readouterr().err
@@ -264,7 +335,7 @@ def test_ctrl_c_says_how_to_go_on_and_exits_130(table, tmp_path, monkeypatch, ca
 
 def test_a_folder_that_holds_a_run_is_not_written_over(finished, table):
     with pytest.raises(InputError, match="already holds a run"):
-        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--run", str(finished)]))
+        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--output", str(finished)]))
 
 
 def test_a_damaged_model_file_says_so(finished, tmp_path):
@@ -282,7 +353,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(table, tmp_
 
     monkeypatch.setattr(TripletLoss, "outcome", lambda self, e, y, *a, **k: _broken(self, e, y))
     with pytest.raises(InputError, match=r"step 0: the loss is not finite .*triplet nan.*items"):
-        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--epochs", "1", "--run", str(tmp_path / "r")]))
+        train_and_evaluate(parse_train(["--data", str(table), *TINY, "--epochs", "1", "--output", str(tmp_path / "r")]))
 
 
 def _broken(loss, embeddings, labels):

@@ -15,16 +15,13 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
 
     The order is a pure function of the seed and the epoch:
 
-    - Within an epoch the classes of a batch are distinct, and the numbers of times that any two classes come
-    up
+    - Within an epoch the classes of a batch are distinct, and the numbers of times that any two classes come up
       differ by at most one. Over all epochs together they differ by at most one, too.
-    - A class goes through all its items before one comes up again, over the ends of epochs too, and never
-    shows an
+    - A class goes through all its items before one comes up again, over the ends of epochs too, and never shows an
       item twice in one batch, as long as it has K items. A class with fewer repeats them evenly
       (``small="repeat"``) or is left out (``small="skip"``). A class with a single item can give no positive
       pair and is left out always.
-    - Label -1 means: no class. Such items come in only with ``unlabelled_per_batch``, which adds that many of
-    them
+    - Label -1 means: no class. Such items come in only with ``unlabelled_per_batch``, which adds that many of them
       to each batch, so that other heads learn from them.
 
     With several processes, ``classes_per_batch`` and ``unlabelled_per_batch`` are those of one process. All

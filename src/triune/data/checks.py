@@ -72,15 +72,6 @@ def check_table(
     return sorted(problems, key=lambda p: (-1 if p.row is None else p.row, COLUMNS.index(p.column) if p.column else -1))
 
 
-def mask_ids(table: ItemTable, *, workers: int | None = None) -> tuple[int, ...]:
-    """The ids that occur in the table's masks, sorted, without 255; unreadable masks are passed over."""
-    paths = table.frame["mask"].drop_nulls().unique(maintain_order=True).to_list()
-    found: set[int] = set()
-    for ids in _in_threads(_ids_of, paths, workers):
-        found |= ids
-    return tuple(sorted(found - {IGNORE}))
-
-
 class _Outcome(NamedTuple):
     problems: list[tuple[str, str, str]]
     ids: set[int] | None
@@ -120,10 +111,6 @@ def _unreadable(column: str, path: str, error: Exception) -> tuple[str, str, str
         f"{path} cannot be read ({reason or type(error).__name__})",
         "replace the file or remove the row",
     )
-
-
-def _ids_of(path: str) -> set[int]:
-    return _inspect((None, path)).ids or set()
 
 
 def _in_threads(function: Callable[[Any], Any], items: list[Any], workers: int | None) -> Iterable[Any]:

@@ -6,7 +6,6 @@ import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,16 +209,6 @@ def collate(items: Sequence[Item], mean: Sequence[float] | None = None, std: Seq
 def as_input(image: Array) -> Tensor:
     """A decoded image ``(H, W, C)`` uint8 as a normalised network input ``(C, H, W)`` float32."""
     return normalise(torch.tensor(image).permute(2, 0, 1))
-
-
-def decode_image(path: str | Path, channels: int, size: tuple[int, int] | None = None) -> Tensor:
-    """An image file as ``(C, H, W)`` uint8; see :func:`triune.data.decode.read_image`."""
-    return torch.tensor(read_image(path, channels, size)).permute(2, 0, 1).contiguous()
-
-
-def decode_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
-    """A mask file as ``(H, W)`` uint8 ids; see :func:`triune.data.decode.read_mask`."""
-    return torch.tensor(read_mask(path, size))
 
 
 class _Cache:

@@ -9,6 +9,8 @@ from PIL import Image, ImageOps
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 IGNORE = 255
+"""The id of mask pixels that are neither learnt from nor judged."""
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")

@@ -1,20 +1,23 @@
 """Lists of pairs to compare: a CSV, or the pairs.txt of Labeled Faces in the Wild."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from triune.data.columns import Columns
 from triune.data.decode import Array
 from triune.data.problems import DataError, Problem
+from triune.data.tables import YES_NO, Table, read_cells, read_text, split_lines
 from triune.errors import InputError
 
-_YES_NO = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
-_COLUMNS = ("first", "second", "match", "fold")
+_COLUMNS = Columns(
+    known=("first", "second", "match", "fold"),
+    needed=("first", "second", "match"),
+    advice="a list of pairs has the columns first, second and match, and maybe fold",
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class PairList:
     """P pairs in the order of their file.
 
     Args:
-        first, second: P image paths or row names each, as they are written there.
+        first: P image paths or row names, as they are written there.
+        second: the P others.
         is_match: ``(P,)`` booleans: whether the pair shows the same identity.
         folds: P names of folds, or ``None`` where the list has none.
         source: the file, for messages.
@@ -76,33 +80,27 @@ class _Pair(NamedTuple):
 def read_pairs(path: str | Path) -> PairList:
     """Read a list of pairs. A first line of one or two whole numbers says that it is LFW's; else it is a CSV.
 
-    **CSV** (comma, semicolon or tab): columns ``first``, ``second``, ``match`` (true or false, 1 or 0, yes or no) and
-    maybe ``fold`` (any name); others are passed over. Names are kept as they are written.
+    **CSV** (comma, semicolon or tab) or Parquet: columns ``first``, ``second``, ``match`` (true or false, 1 or 0, yes
+    or no) and maybe ``fold`` (any name); others are passed over. Names are kept as they are written.
 
     **LFW** (Huang et al. 2007): the first line is ``folds pairs`` or ``pairs``; then for each fold so many lines
     ``name i j`` of the same person, and as many ``name1 i name2 j`` of different ones. They become
     ``name/name_0001.jpg``; folds are numbered from 1. A list of one set (``pairs`` alone) has no folds.
 
     Raises:
-        InputError: there is no such file, it is not text, it is empty, or a CSV lacks a column.
+        InputError: there is no such file, it is not text, it is empty, or it lacks a column.
         DataError: lines are wrong: all of them, with their numbers.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): name a list of pairs") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: save the list of pairs as a CSV in UTF-8") from error
-    lines = text.splitlines()
-    if not any(line.strip() for line in lines):
-        raise InputError(f"{path} is empty: a list of pairs has a header and a line a pair")
-    numbers = lines[0].split()
+    numbers: list[str] = []
+    if path.suffix.lower() != ".parquet":
+        lines = split_lines(read_text(path))
+        numbers = lines[0].split() if lines else []
     problems: list[Problem] = []
     if 1 <= len(numbers) <= 2 and all(_is_number(word) for word in numbers):
         pairs = _read_lfw(str(path), lines, [int(word) for word in numbers], problems)
     else:
-        pairs = _read_csv(str(path), text, problems)
+        pairs = _read_rows(read_cells(path, _COLUMNS), problems)
     problems += _contradictions(str(path), pairs)
     if problems:
         raise DataError(sorted(problems, key=lambda problem: problem.row or 0))
@@ -118,46 +116,19 @@ def read_pairs(path: str | Path) -> PairList:
     )
 
 
-def _read_csv(source: str, text: str, problems: list[Problem]) -> list[_Pair]:
-    head = text.splitlines()[0]
-    reader = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    header = [name.strip().lower() for name in next(reader)]
-    missing = [name for name in _COLUMNS[:3] if name not in header]
-    if missing:
-        raise InputError(
-            f"{source} has no column {' and none '.join(map(repr, missing))} (its columns: {', '.join(header)}): a "
-            f"list of pairs has the columns first, second and match, and maybe fold"
-        )
-    twice = [name for name in _COLUMNS if header.count(name) > 1]
-    if twice:
-        raise InputError(f"{source} has the column {twice[0]!r} twice: keep one")
+def _read_rows(table: Table, problems: list[Problem]) -> list[_Pair]:
+    problems += table.problems
+    cells = {name: table.text(name) for name in _COLUMNS.known if name in table.frame.columns}
     pairs = []
-    for line, cells in _csv_rows(source, reader):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            problem = f"it has {len(cells)} cells, but the header has {len(header)}"
-            problems.append(Problem(source, line, None, problem, "quote cells that hold the separator"))
-            continue
-        row = {name: cell.strip() for name, cell in zip(header, cells)}
-        found = list(_cell_problems(source, line, row))
+    for line, values in zip(table.lines, zip(*cells.values())):
+        row = {name: value or "" for name, value in zip(cells, values)}
+        found = list(_cell_problems(table.source, line, row))
         if found:
             problems += found
         else:
-            is_match = _YES_NO[row["match"].lower()]
+            is_match = YES_NO[row["match"].lower()]
             pairs.append(_Pair(line, row["first"], row["second"], is_match, row.get("fold")))
     return pairs
-
-
-def _csv_rows(source: str, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the number of the line where they begin; a quoted cell may go over several lines."""
-    lines: int = reader.line_num  # type: ignore[attr-defined]
-    try:
-        for cells in reader:
-            yield lines + 1, cells
-            lines = reader.line_num  # type: ignore[attr-defined]
-    except csv.Error as error:
-        raise InputError(f"{source}, row {lines + 1}: it is no CSV from here on ({error}); check its quotes") from error
 
 
 def _cell_problems(source: str, line: int, row: dict[str, str]) -> Iterator[Problem]:
@@ -166,7 +137,7 @@ def _cell_problems(source: str, line: int, row: dict[str, str]) -> Iterator[Prob
             yield Problem(source, line, name, "it is empty", "name an image or remove the row")
     if row["first"] and row["first"] == row["second"]:
         yield Problem(source, line, "second", f"{row['first']!r} is paired with itself", "name another image")
-    if row["match"].lower() not in _YES_NO:
+    if row["match"].lower() not in YES_NO:
         yield Problem(source, line, "match", f"it is {row['match']!r}", "write true or false")
     if row.get("fold") == "":
         yield Problem(source, line, "fold", "it is empty", "name the fold, or remove the column altogether")

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from triune.errors import InputError
 
-_LISTED = 100
+MOST_LISTED = 100
+"""How many problems a message lists one by one; of the others it says how many there are, by column."""
 
 
 class Problem(NamedTuple):
@@ -37,11 +38,11 @@ class DataError(InputError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
-        lines = [str(problem) for problem in self.problems[:_LISTED]]
-        if len(self.problems) > _LISTED:
-            columns = Counter(problem.column or "table" for problem in self.problems[_LISTED:])
+        lines = [str(problem) for problem in self.problems[:MOST_LISTED]]
+        if len(self.problems) > MOST_LISTED:
+            columns = Counter(problem.column or "table" for problem in self.problems[MOST_LISTED:])
             rest = ", ".join(f"{count} in {column}" for column, count in sorted(columns.items()))
-            lines.append(f"and {len(self.problems) - _LISTED} more ({rest})")
+            lines.append(f"and {len(self.problems) - MOST_LISTED} more ({rest})")
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[list[Problem]]]:

@@ -19,6 +19,7 @@ def assign_splits(
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
     seed: int = 0,
     holdout: float = 0.15,
+    pairs: bool = True,
 ) -> ItemTable:
     """Share the items out among train, val and test; whatever split the table had is replaced.
 
@@ -35,6 +36,7 @@ def assign_splits(
         fractions: of train, val and test; they sum to 1.
         seed: of the draw.
         holdout: share of the images of a training identity; at least two stay in train; 0 for none.
+        pairs: whether val and test must hold matching pairs; not needed where no embedding is judged.
 
     Raises:
         DataError: too few identities (open-set) or images (closed-set) for the three splits.
@@ -57,6 +59,8 @@ def assign_splits(
     if kind == "open-set":
         classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
         shares = _share_identities(table, members, classes, fractions, generator) if members else {}
+        if pairs and members:
+            _require_pairs(table, members, shares)
         for name, split in shares.items():
             splits[members[name]] = split
         _share_images(splits, nameless, fractions, generator)
@@ -70,16 +74,23 @@ def assign_splits(
     else:
         _share_images(splits, members, fractions, generator)
         _share_images(splits, nameless, fractions, generator)
-        _require_pairs(table, members, splits)
+        if pairs and members:
+            _require_pairs_of_images(table, members, splits)
     divided = frame.with_columns(pl.Series("split", splits.tolist(), pl.String))
     return replace(table, frame=divided, split_kind=kind)
 
 
-def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2) -> ItemTable:
+def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2, pairs: bool = True) -> ItemTable:
     """Give a table with splits of its own the val or test split it lacks, by identity; noting what was done.
 
     Without val, a ``share`` of the training identities becomes val. Without test, half of the val identities
     become test, since a threshold cannot be judged on the images it was set on.
+
+    Args:
+        table: the items, of which some are in train.
+        seed: of the draw.
+        share: the part of the training identities that becomes val.
+        pairs: whether the new splits are for judging pairs, so that identities with two images are needed.
 
     Raises:
         DataError: there is no train split, or too few identities to take from.
@@ -93,19 +104,20 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2) -> Item
     notes = list(table.notes)
     names, labels = frame["identity"].to_list(), frame["label"].to_list()
     splits = np.array(frame["split"].to_list(), dtype=object)
-    for lacking, giving, part in (("val", "train", share), ("test", "val", 0.5)):
+    for lacking, giver, part in (("val", "train", share), ("test", "val", 0.5)):
         if (splits == lacking).any():
             continue
-        giver = giving if lacking == "test" or "test" in here else "train"
         members = rows_by_name([n if s == giver else None for n, s in zip(names, splits)])
-        paired = [name for name, places in members.items() if len(places) >= 2]
         count = max(2, round(part * len(members)))
-        if len(members) - count < 2 or len(paired) < 2:
+        if len(members) - count < 2:
             problem = f"the split {lacking} is missing, and {giver} has {len(members)} identities, too few to share"
             remedy = f"mark the rows of at least two identities as {lacking}"
             raise DataError([Problem(table.source, None, "split", problem, remedy)])
         classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
-        for name in _stratified(sorted(members), classes, count, generator):
+        chosen = _stratified(list(members), classes, count, generator)
+        if pairs:
+            _require_pairs(table, members, dict.fromkeys(chosen, lacking), (lacking,))
+        for name in chosen:
             splits[members[name]] = lacking
         notes.append(f"{table.source} has no {lacking} split: {count} identities of {giver} were taken for it")
     divided = frame.with_columns(pl.Series("split", splits.tolist(), pl.String))
@@ -139,11 +151,6 @@ def _share_identities(
     rest = [name for name in members if shares[name] == "train"]
     for name in _stratified(rest, classes, vals, generator):
         shares[name] = "val"
-    for split in ("val", "test"):
-        if not any(shares[name] == split and len(places) > 1 for name, places in members.items()):
-            problem = f"no identity that fell to {split} has two images, so it holds no matching pair"
-            remedy = "add images of the identities, or give a split column"
-            raise DataError([Problem(table.source, None, table.identity_column, problem, remedy)])
     return shares
 
 
@@ -183,10 +190,22 @@ def _share_images(
         splits[order[tests : tests + vals]] = "val"
 
 
-def _require_pairs(table: ItemTable, members: dict[str, list[int]], splits: Any) -> None:
+def _require_pairs(
+    table: ItemTable, members: dict[str, list[int]], shares: dict[str, str], splits: tuple[str, ...] = ("val", "test")
+) -> None:
+    """Raise where no identity that fell to one of the splits has two images."""
+    for split in splits:
+        if not any(shares.get(name) == split and len(places) > 1 for name, places in members.items()):
+            problem = f"no identity that fell to {split} has two images, so it holds no matching pair"
+            remedy = "add images of the identities, or give a split column"
+            raise DataError([Problem(table.source, None, table.identity_column, problem, remedy)])
+
+
+def _require_pairs_of_images(table: ItemTable, members: dict[str, list[int]], splits: Any) -> None:
+    """Raise where val or test holds no two images of one identity, or images of one identity only."""
     for split in ("val", "test"):
         counts = [int((splits[places] == split).sum()) for places in members.values()]
-        if members and (max(counts) < 2 or sum(count > 0 for count in counts) < 2):
+        if max(counts) < 2 or sum(count > 0 for count in counts) < 2:
             problem = f"there are too few images of an identity for the split {split} to hold a matching pair"
             remedy = "add images of the identities, or give a split column"
             raise DataError([Problem(table.source, None, table.identity_column, problem, remedy)])

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import polars
 
+from triune.data.columns import Columns
+from triune.data.problems import DataError
+from triune.data.tables import MISSING, Table, read_cells, read_lines
 from triune.errors import InputError
 from triune.evaluation.measures import NAMES
 from triune.verification.templates import pool_templates
@@ -32,7 +34,7 @@ def read_against(path: Path, count: int, embeddings: Path) -> Array:
 
 def read_labels(path: Path, count: int, embeddings: Path) -> Array:
     """N labels from a ``.npy`` file or from the lines of a text file."""
-    names = _read_array(path) if path.suffix == ".npy" else np.array(_lines(path))
+    names = _read_array(path) if path.suffix == ".npy" else np.array(read_lines(path, missing=MISSING))
     if names.shape != (count,):
         found = f"{len(names)} labels" if names.ndim == 1 else f"labels of shape {names.shape}"
         raise InputError(f"{path} has {found} but {embeddings} has {count} rows: one for each")
@@ -43,22 +45,20 @@ def read_labels(path: Path, count: int, embeddings: Path) -> Array:
 
 def read_names(path: Path, count: int, embeddings: Path) -> list[str]:
     """N names from the lines of a text file."""
-    names = _lines(path)
+    names = read_lines(path)
     if len(names) != count:
         raise InputError(f"{path} has {len(names)} names but {embeddings} has {count} rows")
     return names
 
 
 def read_groups(path: Path, count: int, embeddings: Path) -> dict[str, Array]:
-    """The columns of a CSV of N rows, as strings.
+    """The columns of a table of N rows, as strings.
 
     Raises:
-        InputError: the CSV cannot be read, has another number of rows, or an empty cell.
+        InputError: the table cannot be read, has another number of rows, or an empty cell.
     """
-    frame = read_csv(path)
-    if len(frame) != count:
-        raise InputError(f"{path} has {len(frame)} rows below its header but {embeddings} has {count}: one for each")
-    return {name: np.array(words_of(frame[name], path)) for name in frame.columns}
+    table = _aligned(read_cells(path, aligned=True), count, embeddings)
+    return {name: np.array(table.words(name)) for name in table.frame.columns}
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,21 @@ class Templates:
 
 def read_templates(path: Path, count: int, embeddings: Path) -> Templates:
     """The columns ``template`` and maybe ``media`` of a CSV of N rows."""
-    columns = read_groups(path, count, embeddings)
-    if "template" not in columns:
-        raise InputError(f"{path} has the columns {', '.join(columns)}; template is needed, and media may follow")
-    return Templates(path, columns["template"], columns.get("media"))
+    columns = Columns(("template", "media"), ("template",), advice="template is needed, and media may follow")
+    table = _aligned(read_cells(path, columns, aligned=True), count, embeddings)
+    media = np.array(table.words("media")) if "media" in table.frame.columns else None
+    return Templates(path, np.array(table.words("template")), media)
+
+
+def _aligned(table: Table, count: int, embeddings: Path) -> Table:
+    """The table, if each of its rows belongs to one of N embeddings."""
+    if table.problems:
+        raise DataError(table.problems)
+    if len(table) != count:
+        raise InputError(
+            f"{table.source} has {len(table)} rows below its header but {embeddings} has {count}: one for each"
+        )
+    return table
 
 
 def other_name(path: Path, embeddings: Path) -> str:
@@ -113,35 +124,3 @@ def _read_array(path: Path) -> Array:
         reason = str(error).split(". ")[0]  # NumPy goes on to advise unpickling, which runs code of the file
         raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {reason}") from error
     return array
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file ({error}): one entry a line is needed") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def read_csv(path: Path) -> polars.DataFrame:
-    """The table of a CSV file."""
-    try:
-        return polars.read_csv(path, infer_schema_length=None)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except polars.exceptions.PolarsError as error:
-        raise InputError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
-
-
-def words_of(column: polars.Series, path: Path) -> list[str]:
-    """The cells of a column as words, none of them empty."""
-    words = column.cast(polars.String).str.strip_chars()
-    empty = words.is_null() | (words == "")
-    if empty.any():
-        raise InputError(f"{path} row {int(empty.arg_true()[0]) + 2}, column {column.name}: empty; fill it in")
-    return words.to_list()

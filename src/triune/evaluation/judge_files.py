@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import polars
 from torch.distributed import ProcessGroup
 
 from triune._version import __version__
+from triune.data.columns import Columns
 from triune.data.pair_lists import PairList, read_pairs
+from triune.data.problems import DataError
+from triune.data.tables import read_cells
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
 from triune.evaluation import measures
 from triune.evaluation.files import (
     other_name,
     read_against,
-    read_csv,
     read_embeddings,
     read_groups,
     read_labels,
     read_names,
     read_templates,
-    words_of,
 )
 from triune.evaluation.freed_memory import return_freed_memory
 from triune.pairs.listed import score_pairs
@@ -239,20 +239,19 @@ def evaluate_scores(path: Path) -> Judgement:
     """Exact verification of a list of scored pairs, over folds where the list has them.
 
     Args:
-        path: CSV with a column ``score`` (higher is more alike) or ``distance``, ``match`` (0/1, true/false), and maybe
-            ``fold``.
+        path: CSV with a column ``score`` (higher is more alike) or ``distance``, ``match`` (1/0, true/false, yes/no),
+            and maybe ``fold``.
     """
-    frame = read_csv(path)
-    column = next((name for name in ("score", "distance") if name in frame.columns), None)
-    if column is None or "match" not in frame.columns:
-        raise InputError(f"{path} has the columns {', '.join(frame.columns)}; score (or distance) and match are needed")
-    match = _as_flags(frame["match"], path)
-    values = frame[column].cast(polars.Float64, strict=False)
-    if values.null_count():
-        row = int(values.is_null().arg_true()[0]) + 2
-        raise InputError(f"{path} row {row}, column {column}: not a number; correct or drop the row")
-    scores = values.to_numpy() if column == "score" else -values.to_numpy()
-    folds = tuple(words_of(frame["fold"], path)) if "fold" in frame.columns else None
+    table = read_cells(path, Columns(known=("score", "distance", "match", "fold"), needed=("match",)))
+    column = next((name for name in ("score", "distance") if name in table.frame.columns), None)
+    if column is None:
+        names = ", ".join(table.frame.columns)
+        raise InputError(f"{path} has the columns {names}; score (or distance) and match are needed")
+    if table.problems:
+        raise DataError(table.problems)
+    match, values = table.flags("match"), table.numbers(column)
+    scores = values if column == "score" else -values
+    folds = tuple(table.words("fold")) if "fold" in table.frame.columns else None
     return _judged_list(scores, match, folds, path.stem, path, column)
 
 
@@ -368,13 +367,3 @@ def _given_threshold(fitted: Threshold, verification: Verification) -> dict[str,
         "test": measures.counts_at(verification, fitted.threshold),
         "all": {str(fitted.target_fpr): fitted.as_dict()},
     }
-
-
-def _as_flags(column: polars.Series, path: Path) -> Array:
-    words = column.cast(polars.String).str.strip_chars().str.to_lowercase()
-    flags = words.replace_strict({"1": True, "true": True, "0": False, "false": False}, default=None)
-    if flags.null_count():
-        row = int(flags.is_null().arg_true()[0]) + 2
-        raise InputError(f"{path} row {row}, column match: {column[row - 2]!r} is neither 0/1 nor true/false")
-    converted: Array = flags.cast(polars.Boolean).to_numpy()
-    return converted

@@ -124,7 +124,9 @@ def evaluate_again(run: Path, table: str | None = None, divide_over: ProcessGrou
             config = replace(config, data=table, split="auto")
         _, card = load_model(run)
         earlier = read_json(run / "metrics.json") if (run / "metrics.json").is_file() else {}
-        items = load_source(config.data, root=config.root, split=config.split, seed=config.seed)
+        items = load_source(
+            config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs
+        )
         return config, ItemData(items, config, card.classes), earlier
 
     config, data, earlier = read_by_all(read, divide_over)

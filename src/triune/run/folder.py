@@ -45,7 +45,7 @@ def new_run_folder(name: str, parent: Path = Path("runs")) -> Path:
         except FileExistsError:
             continue
         return folder
-    raise InputError(f"{parent} holds a million runs called {name}: give the run folder a name with --run")
+    raise InputError(f"{parent} holds a million runs called {name}: give the run folder a name with --output")
 
 
 def save_config(run: Path, config: TrainConfig) -> None:

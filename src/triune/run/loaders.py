@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
+import polars
 import torch
 from torch.distributed import ProcessGroup
 from torch.utils.data import DataLoader
@@ -24,14 +25,14 @@ class ItemData(pl.LightningDataModule):
     """Loaders of one table.
 
     Args:
-        table: the items; their ``split`` column says what each is for.
+        table: the items; their ``split`` column says what each is for. Where no mask is learnt from, none is read.
         config: the run's settings.
         classes: names of the classes, in the order of the classification head's outputs.
     """
 
     def __init__(self, table: ItemTable, config: TrainConfig, classes: list[str]) -> None:
         super().__init__()
-        self.table = table
+        self.table = table if config.learns_masks else _without_masks(table)
         self.config = config
         self.classes = classes
         # Those trained on come first, so that their codes number the proxies of a loss from 0.
@@ -129,3 +130,7 @@ class ItemData(pl.LightningDataModule):
     def _loader(self, dataset: ItemDataset, **options: Any) -> Loader:
         workers = self.config.images.workers
         return DataLoader(dataset, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0, **options)
+
+
+def _without_masks(table: ItemTable) -> ItemTable:
+    return replace(table, frame=table.frame.with_columns(polars.lit(None, polars.String).alias("mask")))

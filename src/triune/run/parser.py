@@ -1,59 +1,111 @@
-"""Flags and YAML to a :class:`TrainConfig`: typed, with every mistake answered in one line."""
+"""Flags and YAML to typed settings: one parser for every command, every mistake answered in one line."""
 
-from collections.abc import Sequence
+import difflib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
-from jsonargparse import ArgumentParser, Namespace
+import yaml
+from jsonargparse import ArgumentParser
+from pydantic import TypeAdapter, ValidationError
 
 from triune.errors import InputError
+from triune.ranges import in_words
 from triune.run.settings import TrainConfig
 
+T = TypeVar("T")
 
-class TeachingParser(ArgumentParser):
-    """A parser whose mistakes are :class:`InputError`: one line, exit code 2."""
+RENAMED = {"run": "output"}
+"""Settings of runs that were made before 0.1.0, and what they are called now."""
 
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Raise instead of printing the usage and a long explanation."""
-        raise InputError(f"{one_line(message)} (triune {self.prog.split()[-1]} --help lists the settings)") from ex
-
-
-def train_parser(prog: str = "triune train") -> TeachingParser:
-    """The parser of every training setting; ``--config`` reads YAML, ``--print_config`` shows it."""
-    parser = TeachingParser(prog=prog, description="Train, evaluate and report.")
-    parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
-    parser.add_class_arguments(TrainConfig)
-    return parser
+_YES_OR_NO = ("true", "false", "yes", "no")
+_WIDTH = 100
 
 
-def parse_train(arguments: Sequence[str], prog: str = "triune train") -> TrainConfig:
-    """The settings that flags and files ask for.
+class Setting(NamedTuple):
+    """One setting.
+
+    Args:
+        name: dotted, as in ``model.dropout``.
+        kind: its type, ranges included.
+        text: what is said of it.
+        default: what it is where nothing is given.
+    """
+
+    name: str
+    kind: Any
+    text: str
+    default: Any
+
+
+@dataclass(frozen=True)
+class Command(Generic[T]):
+    """A command as a parser needs to know it.
+
+    Args:
+        name: as it is called, such as ``triune train``.
+        text: what it does, in a line.
+        settings: the dataclass of its settings.
+        words: settings that are given without a flag, in their order.
+        defaults: a YAML file whose values are the defaults; the dataclass's own where not given.
+        has_config: whether ``--config`` reads YAML and ``--print_config`` shows it.
+    """
+
+    name: str
+    text: str
+    settings: type[T]
+    words: tuple[str, ...] = ()
+    defaults: Path | None = None
+    has_config: bool = True
+
+    def parse(self, arguments: Sequence[str]) -> T:
+        """The settings that flags and files ask for.
+
+        Raises:
+            InputError: a flag that is not known, or a value that is out of its range: one line that names it.
+            SystemExit: help or the settings were asked for, and are printed.
+        """
+        parser = _Parser.of(self)
+        known = {setting.name: setting for setting in parser.settings}
+        given = _spelt(arguments, {name for name, setting in known.items() if setting.kind is bool})
+        if "-h" in given or "--help" in given or "--help_all" in given:
+            print(parser.full_help() if "--help_all" in given else parser.short_help())
+            raise SystemExit(0)
+        values = parser.parse_args(given).as_dict()
+        for name in ("config", "__default_config__"):
+            values.pop(name, None)
+        try:
+            return TypeAdapter(self.settings).validate_python(values)
+        except ValidationError as error:
+            raise InputError(f"{_said(error, known)} ({self.name} --help lists the settings)") from error
+
+
+TRAIN = Command("triune train", "Train, evaluate and report.", TrainConfig)
+
+
+def parse_train(arguments: Sequence[str], command: Command[TrainConfig] = TRAIN) -> TrainConfig:
+    """The settings of a training run.
 
     ``--resume RUN`` starts from the settings stored in RUN; other flags still override them.
+
+    Args:
+        arguments: the flags.
+        command: ``triune train``, or another that trains.
 
     Raises:
         InputError: a flag or a value that is not known.
     """
-    parser = train_parser(prog)
-    arguments = [_with_underscores(argument) for argument in arguments]
-    resumed = _resumed(arguments)
+    resumed = _value_of("--resume", arguments)
     if resumed is not None:
-        stored = resumed / "config.yaml"
+        stored = Path(resumed) / "config.yaml"
         if not stored.is_file():
             raise InputError(f"{stored} does not exist: --resume takes the folder of an earlier run")
         arguments = ["--config", str(stored), *arguments]
-    namespace = parser.parse_args(arguments)
-    return build_config(parser, namespace)
-
-
-def build_config(parser: ArgumentParser, namespace: Namespace) -> TrainConfig:
-    """The frozen tree of dataclasses of a parsed namespace."""
-    try:
-        values = parser.instantiate(namespace).as_dict()
-        values.pop("config", None)
-        return TrainConfig(**values)
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
+    return command.parse(arguments)
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -68,18 +120,185 @@ def one_line(message: str) -> str:
     return " ".join(part.strip() for part in str(message).splitlines() if part.strip())
 
 
-def _with_underscores(argument: str) -> str:
-    """``--batch-size`` is ``--batch_size``."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
+class _Parser(ArgumentParser):
+    """jsonargparse's parser, whose mistakes are :class:`InputError`, and whose help has a short and a full form."""
+
+    command: Command[Any]
+    settings: list[Setting]
+
+    @classmethod
+    def of(cls, command: Command[Any]) -> "_Parser":
+        parser = cls(prog=command.name, allow_abbrev=False)
+        if command.defaults is not None:
+            parser.default_config_files = [command.defaults]
+        parser.command = command
+        parser.settings = []
+        if command.has_config:
+            parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
+        hints = get_type_hints(command.settings, include_extras=True)
+        for name in command.words:
+            if _is_optional(hints[name]):
+                parser.add_argument(name, type=hints[name], nargs="?", default=None)
+            else:
+                parser.add_argument(name, type=hints[name])
+        parser.add_class_arguments(command.settings, skip=set(command.words))
+        parser.settings = list(_settings(command.settings, parser.get_defaults().as_dict()))
+        return parser
+
+    def parse_string(self, content: str, *arguments: Any, **options: Any) -> Any:
+        """Read YAML of any version."""
+        return super().parse_string(_renamed(content), *arguments, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Raise instead of printing the usage and a long explanation."""
+        told = _told(message, {setting.name: setting for setting in self.settings})
+        raise InputError(f"{told} ({self.command.name} --help lists the settings)") from ex
+
+    def short_help(self) -> str:
+        """What fits a screen: the settings everyone reaches for, the first sentence of each."""
+        lines = [*self._usage(), ""]
+        groups: dict[str, None] = {}
+        for setting in self.settings:
+            group, dot, _ = setting.name.partition(".")
+            if dot:
+                groups[group] = None
+            else:
+                flag = setting.name.upper() if setting.name in self.command.words else _shown(setting)
+                lines.append(f"  {flag:<24} {re.split(r'[.] ', setting.text)[0].rstrip('.')}")
+        if self.command.has_config:
+            lines.append(f"  {'--config FILE':<24} YAML file of settings; flags override it")
+            lines.append(f"  {'--print_config':<24} show every setting as YAML")
+        lines.append(f"  {'--help_all':<24} all about each setting{', and these too:' if groups else ''}")
+        if groups:
+            lines.append(f"  {' '.join(f'--{group}.*' for group in groups)}")
+        return "\n".join(lines)
+
+    def full_help(self) -> str:
+        """Every setting with all that is said of it and the values it takes."""
+        lines = self._usage()
+        before: str | None = None
+        for setting in self.settings:
+            group = setting.name.rpartition(".")[0]
+            if group != before:
+                lines.append("")
+            before = group
+            lines.append(f"  {setting.name.upper() if setting.name in self.command.words else _shown(setting)}")
+            text = f"{setting.text.rstrip('.')}. It takes {in_words(setting.kind)}."
+            lines += textwrap.wrap(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        if self.command.has_config:
+            lines += ["", "  --config FILE", "      YAML file of settings; flags override it"]
+            lines += ["  --print_config", "      show every setting as YAML, in the form that --config reads"]
+        return "\n".join(lines)
+
+    def _usage(self) -> list[str]:
+        kinds = {setting.name: setting.kind for setting in self.settings}
+        words = [f"[{name.upper()}]" if _is_optional(kinds[name]) else name.upper() for name in self.command.words]
+        return [f"usage: {' '.join([self.command.name, *words])} [--SETTING VALUE …]", "", self.command.text]
 
 
-def _resumed(arguments: Sequence[str]) -> Path | None:
-    for index, argument in enumerate(arguments):
-        if argument == "--resume" and index + 1 < len(arguments):
-            return Path(arguments[index + 1])
-        if argument.startswith("--resume="):
-            return Path(argument.removeprefix("--resume="))
+def _settings(of: type[Any], defaults: Mapping[str, Any], above: str = "") -> Iterator[Setting]:
+    """Every setting of a tree of dataclasses, those of the tree's root first."""
+    hints, said = get_type_hints(of, include_extras=True), _said_of(of)
+    names = [each.name for each in fields(of)]
+    for name in names:
+        if not is_dataclass(hints[name]):
+            yield Setting(above + name, hints[name], said.get(name, ""), defaults.get(name))
+    for name in names:
+        if is_dataclass(hints[name]):
+            yield from _settings(hints[name], defaults.get(name) or {}, f"{above}{name}.")
+
+
+def _said_of(settings: type[Any]) -> dict[str, str]:
+    """What the docstring of a dataclass says of each of its fields, in one line each."""
+    entries = inspect.getdoc(settings) or ""
+    entries = entries.partition("Args:\n")[2].partition("\n\n")[0]
+    return {name: one_line(text) for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", entries, re.MULTILINE)}
+
+
+def _is_optional(kind: Any) -> bool:
+    return type(None) in get_args(kind)
+
+
+def _shown(setting: Setting) -> str:
+    """A flag with its default, or with the kind of value that it takes where there is none."""
+    if setting.kind is bool and setting.default is False:
+        return f"--{setting.name}"
+    if setting.default is None:
+        kinds = str(setting.kind)
+        value = "PATH" if "Path" in kinds else "NUMBER" if "float" in kinds or "int" in kinds else "TEXT"
+    else:
+        value = yaml.safe_dump(_plain(setting.default), default_flow_style=True).splitlines()[0]
+    return f"--{setting.name} {value}"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _spelt(arguments: Sequence[str], flags: set[str]) -> list[str]:
+    """``--batch-size`` is ``--batch_size``, and a yes-or-no setting alone means yes: ``--json`` is ``--json=true``."""
+    spelt = []
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            name = name.replace("-", "_")
+            following = arguments[place + 1] if place + 1 < len(arguments) else ""
+            if name in flags and not equals and following.lower() not in _YES_OR_NO:
+                equals, value = "=", "true"
+            argument = f"--{name}{equals}{value}"
+        spelt.append(argument)
+    return spelt
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    for place, argument in enumerate(arguments):
+        if argument == flag and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith(flag + "="):
+            return argument.removeprefix(flag + "=")
     return None
+
+
+def _renamed(content: str) -> str:
+    """YAML of settings with those at its top called what they are called now."""
+    try:
+        stored = yaml.safe_load(content)
+    except yaml.YAMLError:
+        return content  # told of by the parser itself
+    if not isinstance(stored, dict) or not RENAMED.keys() & stored.keys():
+        return content
+    return yaml.safe_dump({RENAMED.get(name, name): value for name, value in stored.items()}, sort_keys=False)
+
+
+def _told(message: str, known: Mapping[str, Setting]) -> str:
+    """A message of jsonargparse in our own words, where it is about a setting's value or an unknown flag."""
+    key = re.search(r'Parser key "([^"]+)"', message)
+    value = re.search(r"(?:Got|Given) value: (.*)", message)
+    if key and value and key[1] in known:
+        return _out_of_range(known[key[1]], value[1].strip())
+    unknown = re.search(r"[Uu]nrecognized arguments: (--[^\s=]+)", message)
+    if unknown:
+        name = unknown[1].removeprefix("--")
+        near = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, known, n=1)
+        return f"there is no setting --{name}" + (f", did you mean --{near[0]}?" if near else "")
+    return one_line(message)
+
+
+def _said(error: ValidationError, known: Mapping[str, Setting]) -> str:
+    """What pydantic found, in one line: each setting, its value and what it takes."""
+    told = []
+    for problem in error.errors():
+        name = ""
+        for place in range(len(problem["loc"]), 0, -1):
+            name = ".".join(map(str, problem["loc"][:place]))
+            if name in known:
+                break
+        if name in known:
+            told.append(_out_of_range(known[name], problem["input"]))
+        else:
+            told.append(one_line(problem["msg"]).removeprefix("Value error, "))
+    return "; ".join(dict.fromkeys(told))
+
+
+def _out_of_range(setting: Setting, value: Any) -> str:
+    return f"--{setting.name} is {value}: it takes {in_words(setting.kind)}"

@@ -1,10 +1,27 @@
-"""Every setting of a training run, as one tree of frozen dataclasses; YAML and flags fill it in."""
+"""Every setting of every command, as trees of frozen dataclasses whose types hold the ranges; YAML and flags fill them.
 
-from dataclasses import asdict, dataclass, field
+In the text of a setting the first sentence is short: it is what the first screen of ``--help`` shows.
+"""
+
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from triune.data.augment import AugmentConfig
+from triune.ranges import (
+    AtLeastTwo,
+    Count,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Rate,
+    Seed,
+    Share,
+    ShareBelowOne,
+)
 
 Metric = Literal["euclidean", "squared_euclidean", "cosine"]
 
@@ -26,12 +43,12 @@ class ImageConfig:
         workers: loader processes; 0 loads in the training process, the fastest way while the cache holds the set.
     """
 
-    size: int = 64
+    size: PositiveInt = 64
     channels: Literal[1, 3] = 3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    cache_mib: int = 1024
-    collages: int = 0
-    workers: int = 0
+    cache_mib: Count = 1024
+    collages: Count = 0
+    workers: Count = 0
 
 
 @dataclass(frozen=True)
@@ -57,13 +74,13 @@ class ModelConfig:
     pretrained: bool = True
     weights: Path | None = None
     decoder: str = "unet"
-    decoder_channels: tuple[int, ...] = (128, 64, 32, 16, 16)
-    embedding_dim: int = 128
+    decoder_channels: tuple[PositiveInt, ...] = (128, 64, 32, 16, 16)
+    embedding_dim: Count = 128
     embedding_stage: int = -1
     pooling: Literal["avg", "gem", "grid"] = "avg"
     mask_pooling: bool = False
-    mask_channels: int | Literal["auto"] = "auto"
-    dropout: float = 0.0
+    mask_channels: Annotated[int, Field(ge=0, le=255)] | Literal["auto"] = "auto"
+    dropout: ShareBelowOne = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,11 +97,11 @@ class LossConfig:
     """
 
     reduction: Literal["mean_active", "mean", "sum"] = "mean_active"
-    dice: float = 0.0
-    label_smoothing: float = 0.0
+    dice: NonNegative = 0.0
+    label_smoothing: Share = 0.0
     weighting: Literal["fixed", "uncertainty"] = "fixed"
-    memory: int = 0
-    memory_start: int = 0
+    memory: Count = 0
+    memory_start: Count = 0
 
 
 @dataclass(frozen=True)
@@ -101,13 +118,13 @@ class OptimizerConfig:
         proxy_lr: the highest learning rate of what a metric loss itself learns, such as proxies; they are not decayed.
     """
 
-    lr: float = 1e-3
-    proxy_lr: float = 1e-2
-    weight_decay: float = 0.05
+    lr: Positive = 1e-3
+    proxy_lr: Positive = 1e-2
+    weight_decay: NonNegative = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: float = 0.1
-    clip: float = 1.0
-    average: float = 0.98
+    warmup: Share = 0.1
+    clip: NonNegative = 1.0
+    average: ShareBelowOne = 0.98
 
 
 @dataclass(frozen=True)
@@ -116,7 +133,7 @@ class TrainerConfig:
 
     Args:
         precision: of Lightning: '32-true', 'bf16-mixed', '16-mixed'.
-        accelerator: 'auto', 'cpu', 'gpu', 'mps'.
+        accelerator: what to train on.
         devices: how many, or 'auto'.
         patience: stop after so many validations without a better TPR@FPR=5%; 0 never stops early.
         validate_every: epochs between validations.
@@ -125,10 +142,10 @@ class TrainerConfig:
     """
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    accelerator: str = "auto"
-    devices: int | Literal["auto"] = "auto"
-    patience: int = 0
-    validate_every: int = 1
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
+    devices: PositiveInt | Literal["auto"] = "auto"
+    patience: Count = 0
+    validate_every: PositiveInt = 1
     on_nonfinite: Literal["stop", "skip"] = "stop"
     deterministic: bool = False
 
@@ -138,27 +155,30 @@ class TrainConfig:
     """A training run.
 
     Args:
-        data: a table (.csv, .parquet), a folder of images, or digits, omniglot, oxford-pets, lfw.
-        root: where the archives or downloads of a named data set lie.
-        split: 'auto' takes the table's split column where there is one, else an open-set split.
-        run: the run folder; runs/NAME-1, -2, … where not given.
-        resume: continue the run in this folder from its last checkpoint.
-        epochs: how many epochs; an epoch shows every training image about once.
+        data: a table, a folder of images, or a name such as digits. A table is .csv or .parquet; the names are digits,
+            omniglot, oxford-pets and lfw.
+        epochs: each shows every training image about once.
         batch_size: images a step.
-        samples_per_class: images of each identity in a batch (K); batch_size / K identities (P).
         alpha: weight of the classification loss.
         beta: weight of the segmentation loss.
         gamma: weight of the triplet loss.
-        margin: the triplet margin: a number, 'soft', or 'auto': after the first epoch, the median of
-            |d(a,n) - d(a,p)| over held-out triplets; 0.2 until then.
-        mining: which triplets are learnt from.
-        metric_loss: the metric term: triplet; contrastive, lifted-structure, n-pairs, multi-similarity, nt-xent,
-            sup-con, circle, margin, smooth-ap, fast-ap; normalized-softmax, arcface, cosface, subcenter-arcface,
-            proxy-nca, proxy-anchor, soft-triple; or pml:CLASS for any loss of pytorch-metric-learning.
-        metric_loss_options: settings of that loss by name, as in its class.
-        metric: distance between embeddings.
+        margin: of the triplet loss: a number, soft or auto. 'auto' is, after the first epoch, the median of
+            |d(a,n) - d(a,p)| over held-out triplets, and 0.2 until then.
+        mining: all, hard, batch_hard, semihard or random triplets.
+        metric: euclidean, squared_euclidean or cosine distance.
         seed: of everything random.
-        target_fpr: false-positive rate that the verification threshold is set for.
+        output: the run folder. It is runs/NAME-1, -2, … where not given.
+        resume: go on with the run in this folder. It starts from the last checkpoint and the settings stored there.
+        root: where archives or downloads of a named data set lie.
+        split: auto, open-set or closed-set. 'auto' takes the table's split column where there is one, else an open-set
+            split.
+        target_fpr: the false-positive rate the threshold is set for.
+        samples_per_class: images of each identity in a batch (K). There are batch_size / K identities (P) in it.
+        metric_loss: triplet, a loss by name, or pml:CLASS. The names are contrastive, lifted-structure, n-pairs,
+            multi-similarity, nt-xent, sup-con, circle, margin, smooth-ap, fast-ap; normalized-softmax, arcface,
+            cosface, subcenter-arcface, proxy-nca, proxy-anchor, soft-triple; pml:CLASS is any loss of
+            pytorch-metric-learning.
+        metric_loss_options: that loss's own settings by name.
         images: how images reach the network.
         model: the network.
         loss: what the terms cost.
@@ -167,28 +187,128 @@ class TrainConfig:
     """
 
     data: str = "digits"
+    epochs: PositiveInt = 15
+    batch_size: AtLeastTwo = 64
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 1.0
+    gamma: NonNegative = 1.0
+    margin: NonNegative | Literal["soft", "auto"] = 0.2
+    mining: Mining = "semihard"
+    metric: Metric = "cosine"
+    seed: Seed = 0
+    output: Path | None = None
+    resume: Path | None = None
     root: Path | None = None
     split: Literal["auto", "open-set", "closed-set"] = "auto"
-    run: Path | None = None
-    resume: Path | None = None
-    epochs: int = 15
-    batch_size: int = 64
-    samples_per_class: int = 4
-    alpha: float = 1.0
-    beta: float = 1.0
-    gamma: float = 1.0
-    margin: float | Literal["soft", "auto"] = 0.2
-    mining: Mining = "semihard"
+    target_fpr: Rate = 0.05
+    samples_per_class: AtLeastTwo = 4
     metric_loss: str = "triplet"
     metric_loss_options: dict[str, Any] = field(default_factory=dict)
-    metric: Metric = "cosine"
-    seed: int = 0
-    target_fpr: float = 0.05
     images: ImageConfig = field(default_factory=ImageConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> "TrainConfig":
+        if not self.alpha and not self.beta and not self.gamma:
+            raise ValueError("alpha, beta and gamma are all 0, so there is nothing to learn: give one of them a weight")
+        return self
+
+    @property
+    def learns_masks(self) -> bool:
+        """Whether a mask is looked at: the segmentation term has a weight, and the network may have that head."""
+        return self.beta > 0 and self.model.mask_channels != 0
+
+    @property
+    def learns_embedding(self) -> bool:
+        """Whether pairs of one identity are learnt from: the metric term has a weight, and there is an embedding."""
+        return self.gamma > 0 and self.judges_pairs
+
+    @property
+    def judges_pairs(self) -> bool:
+        """Whether there is an embedding, by which pairs of held-out images are judged."""
+        return self.model.embedding_dim > 0
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What `triune evaluate` judges, and how.
+
+    Args:
+        run: a run folder.
+        data: of a RUN: judge it on this table's test split instead.
+        embeddings: N embeddings from any model, one a row (.npy).
+        labels: their N labels (.npy, or one a line).
+        groups: a table of N rows, whose columns are conditions. Figures are given for each value of each column.
+        exclude: column of --groups: leave pairs within a group out.
+        against: another model's N embeddings, to compare with.
+        threshold: a run's thresholds.json, applied to these pairs.
+        templates: a table of N rows, which says what is averaged. It has a column template, and maybe media: the
+            embeddings of one template are averaged, first within its media.
+        rerank: judge retrieval with items expanded or re-ranked, too.
+        metric: cosine, euclidean or squared_euclidean distance.
+        resamples: how many, for the intervals. 0 makes no intervals.
+        level: of the intervals.
+        seed: of the resampling.
+        pairs: the pairs of --embeddings to compare. It is a table of first, second, match and maybe fold, or LFW's
+            pairs.txt.
+        names: N names, one a line, by which --pairs calls them.
+        scores: a table of score (or distance) and match, maybe fold.
+        output: folder of metrics.json, report and figures. It is runs/evaluate-NAME where not given.
+        json: print JSON.
+    """
+
+    run: Path | None = None
+    data: str | None = None
+    embeddings: Path | None = None
+    labels: Path | None = None
+    groups: Path | None = None
+    exclude: str | None = None
+    against: Path | None = None
+    threshold: Path | None = None
+    templates: Path | None = None
+    rerank: bool = False
+    metric: Metric = "cosine"
+    resamples: Count = 1000
+    level: Rate = 0.95
+    seed: Seed = 0
+    pairs: Path | None = None
+    names: Path | None = None
+    scores: Path | None = None
+    output: Path | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Which two images `triune verify` compares, and by which run.
+
+    Args:
+        run: a run folder.
+        first: an image.
+        second: another image.
+        fpr: false-positive rate of the threshold. It is the run's own where not given.
+        json: print JSON.
+    """
+
+    run: Path
+    first: Path
+    second: Path
+    fpr: Rate | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Which run's report `triune report` writes.
+
+    Args:
+        run: a run folder.
+    """
+
+    run: Path
 
 
 def as_plain(config: Any) -> dict[str, Any]:

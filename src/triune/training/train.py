@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
@@ -24,6 +25,7 @@ from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
 from triune.run.folder import ModelCard, new_run_folder, save_config, save_model
 from triune.run.loaders import ItemData
+from triune.run.parser import one_line
 from triune.run.settings import TrainConfig
 from triune.training.callbacks import EpochLines, History, WholeCheckpoints
 from triune.training.metric_loss import metric_loss
@@ -57,8 +59,13 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     last = run / "checkpoints" / "last.ckpt"
     if config.resume is not None and not last.is_file():
         raise InputError(f"{last} does not exist: there is nothing to resume; start again without --resume")
-    save_config(run, replace(config, run=run, resume=None))
-    trainer = build_trainer(config, run, monitored=monitored(data, config))
+    try:
+        trainer = build_trainer(config, run, monitored=monitored(data, config))
+    except (MisconfigurationException, RuntimeError) as error:  # no such device here, or not so many
+        settings = f"--trainer.accelerator {config.trainer.accelerator} --trainer.devices {config.trainer.devices}"
+        raise InputError(f"{settings}: {one_line(str(error))}") from error
+    # A run lies where it lies, and may be moved: --config with this file starts another one.
+    save_config(run, replace(config, output=None, resume=None))
     started = time.monotonic()
     try:
         with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
@@ -89,24 +96,34 @@ def run_folder(config: TrainConfig) -> Path:
     """
     if config.resume is not None:
         return config.resume
-    if config.run is None:
+    output = config.output
+    if output is None:
         return new_run_folder(Path(config.data).stem or "run")
-    if (config.run / "config.yaml").exists():
-        raise InputError(
-            f"{config.run} already holds a run: continue it with --resume {config.run}, or choose another folder"
-        )
-    config.run.mkdir(parents=True, exist_ok=True)
-    return config.run
+    if (output / "config.yaml").exists():
+        raise InputError(f"{output} already holds a run: continue it with --resume {output}, or choose another folder")
+    output.mkdir(parents=True, exist_ok=True)
+    return output
 
 
 def load_items(config: TrainConfig) -> ItemTable:
-    """Read the table and check all of it; every problem is reported at once.
+    """Read the table and check all of it that the run uses; every problem is reported at once.
+
+    Masks are looked at only where the segmentation term learns from them, identities with a single image only where
+    the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding.
 
     Raises:
         DataError: the table has problems.
     """
-    table = load_source(config.data, root=config.root, split=config.split, seed=config.seed)
-    problems = check_table(table)
+    table = load_source(config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs)
+    for note in table.notes:
+        print(note, file=sys.stderr)
+    channels = config.model.mask_channels
+    problems = check_table(
+        table,
+        masks=config.learns_masks,
+        mask_ids=None if channels == "auto" else max(channels, 2),  # one channel tells background and foreground
+        identities=config.learns_embedding,
+    )
     if problems:
         raise DataError(problems)
     return table
@@ -182,6 +199,8 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
     """The Lightning trainer of a run.
 
     Args:
+        config: the settings.
+        run: the run folder.
         monitored: the validation figure that chooses the best checkpoint; ``None`` keeps the last only.
     """
     mode = "max" if monitored == "val_tpr" else "min"

@@ -16,7 +16,12 @@ from triune.errors import InputError
 
 
 def with_holdout(table: ItemTable, share: float = 0.15) -> ItemTable:
-    """Mark a data set's own splits as open-set, with part of the training images set aside for the class head."""
+    """Mark a data set's own splits as open-set, with part of the training images set aside for the class head.
+
+    Args:
+        table: the items, each in a split; identities of val and test do not occur in train.
+        share: the part of each training identity's images that becomes the split holdout.
+    """
     splits = np.array(table.frame["split"].to_list(), dtype=object)
     names = np.array(table.frame["identity"].to_list(), dtype=object)
     generator = np.random.default_rng(0)
@@ -28,7 +33,18 @@ def with_holdout(table: ItemTable, share: float = 0.15) -> ItemTable:
 
 
 def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
-    """``folder``, filled by ``write`` if it is not there yet; whole or not at all, whoever else writes it, too."""
+    """A folder of the cache, filled if it is not there yet: whole or not at all, whoever else fills it at that time.
+
+    Args:
+        folder: where it lies.
+        write: fills an empty folder, whose path it is given; the folder is moved into place when that is done.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
     if folder.is_dir():
         return folder
     try:
@@ -50,7 +66,16 @@ def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
 
 
 def download(fetch: Callable[[], object], name: str, otherwise: str) -> None:
-    """Fetch a data set; where that fails, say so and what to do ``otherwise``."""
+    """Download a data set.
+
+    Args:
+        fetch: does it, and raises where it cannot.
+        name: what the message calls the data set.
+        otherwise: what to do where it cannot be downloaded, for the message.
+
+    Raises:
+        InputError: it could not be downloaded.
+    """
     try:
         fetch()
     except Exception as error:
@@ -62,14 +87,6 @@ def save_png(pixels: Array, path: Path) -> None:
     """Write an image; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, compress_level=1)
-
-
-def read_text(path: Path) -> str:
-    """The text of a data set's own list."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}): unpack the data set again") from error
 
 
 def folders_in(folder: Path) -> list[Path]:

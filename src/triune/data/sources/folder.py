@@ -5,14 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from triune.data.items import ItemTable, from_frame
+from triune.data.items import SPLIT_WORDS, ItemTable, from_frame
 from triune.data.sources.common import folders_in, images_in
 from triune.errors import InputError
-
-_FOLDER_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
-
-
-_FOLDER_SPLITS |= {"test": "test", "testing": "test", "holdout": "holdout"}
 
 
 def image_folder(folder: Path) -> ItemTable:
@@ -28,18 +23,18 @@ def image_folder(folder: Path) -> ItemTable:
         InputError: no images, or images that lie in no class folder.
     """
     base = folder / "images" if (folder / "images").is_dir() and (folder / "masks").is_dir() else folder
-    top = {part.name.lower(): part for part in folders_in(base) if part.name.lower() in _FOLDER_SPLITS}
+    top = {part.name.lower(): part for part in folders_in(base) if part.name.lower() in SPLIT_WORDS}
     rows: list[dict[str, str | None]] = []
     for image in _walk(base):
         parts = list(image.relative_to(base).parts)
         if parts[0] == "masks":
             continue
-        split = _FOLDER_SPLITS[parts.pop(0).lower()] if len(parts) > 1 and parts[0].lower() in top else None
+        split = SPLIT_WORDS[parts.pop(0).lower()] if len(parts) > 1 and parts[0].lower() in top else None
         if not 2 <= len(parts) <= 3:
             raise InputError(
                 f"{image} lies neither in a folder CLASS nor in CLASS/IDENTITY below {base}: move it, or use a table"
             )
-        if "train" in {_FOLDER_SPLITS[name] for name in top} and split is None:
+        if "train" in {SPLIT_WORDS[name] for name in top} and split is None:
             raise InputError(f"{image} lies beside the split folders {', '.join(sorted(top))}: move it into one")
         mask = _mask_of(image.relative_to(base), (base / "masks", base.parent / "masks"))
         identity = "/".join(parts[:-1])

@@ -1,6 +1,7 @@
 """Where items come from: a table, a folder of images, or the name of a data set."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -18,7 +19,13 @@ from triune.errors import InputError
 Split: TypeAlias = Literal["auto", "open-set", "closed-set"]
 
 
-NAMES = ("digits", "omniglot", "oxford-pets", "lfw")
+SOURCES: dict[str, Callable[[Path, Path], ItemTable]] = {
+    "digits": lambda root, cache: digits(cache),
+    "omniglot": omniglot,
+    "oxford-pets": oxford_pets,
+    "lfw": lambda root, cache: lfw(root),
+}
+"""The data sets by name: each takes the folder of its archives or downloads, and the folder for what it writes."""
 
 
 def load_source(
@@ -28,18 +35,19 @@ def load_source(
     split: Split = "auto",
     seed: int = 0,
     cache: Path | None = None,
+    pairs: bool = True,
 ) -> ItemTable:
     """The table of a data set, with every row in a split.
 
     Args:
-        data: ``digits``, ``omniglot``, ``oxford-pets`` or ``lfw``; a .csv or .parquet table; or a folder of
-            images.
+        data: one of :data:`SOURCES`; a .csv or .parquet table; or a folder of images.
         root: where the archives or downloads of a named data set lie; a folder in the cache where not given.
         split: "auto" takes the splits that the table, the folders or the data set bring, and splits open-set
             where they bring none; the other two always split anew.
         seed: of the splits.
         cache: where images and masks are written that a data set does not have as files; ``$TRIUNE_CACHE`` or
             ``~/.cache/triune`` where not given. They are written once, whole or not at all.
+        pairs: whether val and test must hold matching pairs; not needed where no embedding is judged.
 
     Returns:
         The table. What was wrong with its rows, or kept it from being split, is in ``problems``:
@@ -49,25 +57,19 @@ def load_source(
         InputError: there is no such data set, table or folder, or its files are not there.
     """
     kept = cache or default_cache()
-    if data == "digits":
-        table = digits(kept)
-    elif data == "omniglot":
-        table = omniglot(root or kept / "omniglot", kept)
-    elif data == "oxford-pets":
-        table = oxford_pets(root or kept / "oxford-pets", kept)
-    elif data == "lfw":
-        table = lfw(root or kept / "lfw")
+    if data in SOURCES:
+        table = SOURCES[str(data)](root or kept / str(data), kept)
     elif Path(data).is_dir():
         table = image_folder(Path(data))
     elif Path(data).suffix or Path(data).exists():
         table = read_table(data)
     else:
         raise InputError(
-            f"{data} is no data set, table or folder: name one of {', '.join(NAMES)}, "
+            f"{data} is no data set, table or folder: name one of {', '.join(SOURCES)}, "
             "a .csv or .parquet file, or a folder of images"
         )
     try:
-        return _with_splits(table, split, seed)
+        return _with_splits(table, split, seed, pairs)
     except DataError as error:
         return replace(table, problems=(*table.problems, *error.problems))
 
@@ -79,10 +81,10 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triune"
 
 
-def _with_splits(table: ItemTable, split: Split, seed: int) -> ItemTable:
+def _with_splits(table: ItemTable, split: Split, seed: int, pairs: bool) -> ItemTable:
     if split == "auto" and table.has_split:
-        return complete_splits(table, seed)
+        return complete_splits(table, seed, pairs=pairs)
     kind: SplitKind = "closed-set" if split == "closed-set" else "open-set"
     if split == "open-set" and table.split_kind == "open-set":
         return table
-    return assign_splits(table, kind, seed=seed)
+    return assign_splits(table, kind, seed=seed, pairs=pairs)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from triune.data.decode import IGNORE
 from triune.data.items import ItemTable, from_frame
-from triune.data.sources.common import download, read_text, save_png, written_once
+from triune.data.sources.common import download, save_png, written_once
+from triune.data.tables import read_text, split_lines
 
 
 def oxford_pets(root: Path, cache: Path) -> ItemTable:
@@ -36,7 +37,7 @@ def oxford_pets(root: Path, cache: Path) -> ItemTable:
     lines = [
         line.split()
         for part in ("trainval.txt", "test.txt")
-        for line in read_text(base / "annotations" / part).splitlines()
+        for line in split_lines(read_text(base / "annotations" / part))
         if line.strip() and not line.startswith("#")
     ]
     names = [line[0] for line in lines]
