@@ -65,7 +65,7 @@ def way(request, monkeypatch):
     """The three ways that ranks are found."""
     monkeypatch.setattr(tiles, "ROWS", 8)
     monkeypatch.setattr(tiles, "COLUMNS", 12)
-    monkeypatch.setattr(metrics, "MEASURED", 30)
+    monkeypatch.setattr(metrics, "RANKS_AT_A_TIME", 30)
     if request.param == "by slabs":
         monkeypatch.setattr(ranks, "LISTED", 40)
     if request.param == "sorted by torch":

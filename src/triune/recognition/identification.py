@@ -11,9 +11,10 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
 from triune.distances.pairwise import pairwise_distance
-from triune.labels import Labels, encode_together
+from triune.labels import Labels, encode_labels_together
 from triune.pairs.listed import CELLS
 from triune.parallel.divide import gather_rows, own_blocks
+from triune.retrieval.ranks import cumulative_match
 from triune.verification.roc import LEAST_EXPECTED_FALSE_POSITIVES, from_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -83,9 +84,7 @@ class OpenSetIdentification:
 
     def cmc(self, depth: int = 10) -> Array:
         """Closed-set identification: the share of mated probes found at rank 1, 2, …, ``depth``; no threshold."""
-        ranks = np.arange(1, _check_rank(depth) + 1)
-        shares: Array = (self.mate_ranks[None, :] <= ranks[:, None]).mean(axis=1)
-        return shares
+        return cumulative_match(self.mate_ranks, depth)
 
 
 def open_set_identification(
@@ -127,8 +126,16 @@ def open_set_identification(
     q, g = as_embeddings(probes, "probes").detach(), as_embeddings(gallery, "gallery").detach()
     check_finite(q, "probes")
     check_finite(g, "gallery")
-    codes, gallery_codes = encode_together(
-        probe_labels, gallery_labels, (len(q), len(g)), ("probe_labels", "gallery_labels")
+    codes, gallery_codes = (
+        part.numpy()
+        for part in encode_labels_together(
+            probe_labels,
+            gallery_labels,
+            counts=(len(q), len(g)),
+            device="cpu",
+            names=("probe_labels", "gallery_labels"),
+            against=("probes", "gallery"),
+        )
     )
     identities, column = np.unique(gallery_codes, return_inverse=True)
     mated = np.isin(codes, identities)

@@ -32,12 +32,34 @@ class Ranks(NamedTuple):
     Args:
         query: ``(Q,)`` int64 rows.
         relevant: ``(Q,)`` int64 how many relevant items each has, R; may be 0.
-        rank: ``(ΣR,)`` int64, ascending within each query, one query after the other.
+        found: ``(Q,)`` int64 how many of them the ranking holds: R, or fewer where it ends early.
+        rank: ``(Σ found,)`` int64, ascending within each query, one query after the other.
     """
 
     query: Array
     relevant: Array
+    found: Array
     rank: Array
+
+
+def cumulative_match(first_rank: Array, depth: int) -> Array:
+    """The cumulative match characteristic: the share of queries with a hit among the first 1, 2, …, ``depth``.
+
+    Args:
+        first_rank: ``(Q,)`` int64 the rank of each query's first hit, from 1.
+        depth: the last rank, at least 1.
+
+    Returns:
+        ``(depth,)`` float64, ascending. Memory: O(Q + depth).
+
+    Raises:
+        ValueError: ``depth`` is below 1.
+    """
+    if depth < 1:
+        raise ValueError(f"the depth of the curve is {depth}: ranks start at 1")
+    counts = np.bincount(np.minimum(first_rank, depth + 1), minlength=depth + 2)
+    shares: Array = np.cumsum(counts)[1 : depth + 1] / len(first_rank)
+    return shares
 
 
 def relevant_ranks(pairs: PairTiles) -> Iterator[Ranks]:
@@ -92,7 +114,8 @@ def ranks_by_sorting(pairs: PairTiles, runs: Array) -> Iterator[Ranks]:
             best_first = relevant.gather(1, keys.argsort(dim=1, descending=True))
             ranks = best_first.nonzero()[:, 1] + 1
         ranks = all_reduce(ranks, pairs.divide_over)
-        yield Ranks(pairs.orders[0][start:stop], counts.cpu().numpy(), ranks.cpu().numpy())
+        relevant_items = counts.cpu().numpy()
+        yield Ranks(pairs.orders[0][start:stop], relevant_items, relevant_items, ranks.cpu().numpy())
 
 
 def _slabs(pairs: PairTiles, places: Array, *, everything: bool) -> Iterator[tuple[int, int]]:
@@ -149,4 +172,4 @@ def _ranks_of_slab(pairs: PairTiles, runs: Array, places: Array, slab: tuple[int
     ahead = all_reduce(torch.from_numpy(own), pairs.divide_over)
     ranks = np.empty(int(counts[first:last].sum()), dtype=np.int64)
     ranking_cpu.to_ranks(begin[first : last + 1], first, counts, ahead.numpy(), ranks)
-    return Ranks(pairs.orders[0][first:last], counts[first:last], ranks)
+    return Ranks(pairs.orders[0][first:last], counts[first:last], counts[first:last], ranks)
