@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from triune.recognition import few_shot as module
+from triune.parallel import divide
 from triune.recognition.few_shot import draw_episodes, few_shot
 
 METRICS = ["cosine", "euclidean", "squared_euclidean"]
@@ -64,9 +64,9 @@ def test_batches_of_any_size_give_the_same(monkeypatch):
     x, labels = sample()
     task = {"ways": 3, "shots": 2, "queries": 4, "episodes": 23}
     whole = few_shot(x, labels, **task).accuracies
-    monkeypatch.setattr(module, "CELLS", 5 * 3 * 6 * 6)  # five episodes at a time
+    monkeypatch.setattr(divide, "BLOCK_BYTES", 5 * 8 * 3 * 6 * 6)  # five episodes at a time
     np.testing.assert_array_equal(few_shot(x, labels, **task).accuracies, whole)
-    monkeypatch.setattr(module, "CELLS", 1)
+    monkeypatch.setattr(divide, "BLOCK_BYTES", 1)
     np.testing.assert_array_equal(few_shot(x, labels, **task).accuracies, whole)
 
 

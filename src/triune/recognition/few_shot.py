@@ -12,16 +12,12 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
 from triune.labels import Labels, encode_labels
-from triune.parallel.divide import gather_rows, own_blocks
+from triune.parallel.divide import gather_rows, own_row_blocks
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
 Classifier: TypeAlias = Literal["prototype", "nearest"]
-
-
-CELLS = 1 << 21
-"""Numbers in the gathered embeddings, or in the distances, of a batch of episodes: 16 MiB of float64 each."""
 
 
 # A distance below this many units of rounding is not told from zero.
@@ -46,9 +42,13 @@ class FewShotAccuracy:
 
     Args:
         mean: over the episodes.
-        low, high: mean ± z·sd/√episodes; not cut at 0 and 1.
+        low: mean − z·sd/√episodes; not cut at 0.
+        high: mean + z·sd/√episodes; not cut at 1.
         accuracies: ``(episodes,)`` of each one.
-        ways, shots, queries, episodes: the task, ``queries`` a class.
+        ways: classes an episode.
+        shots: items of each class whose class is known.
+        queries: items of each class to be recognised.
+        episodes: how many.
     """
 
     mean: float
@@ -121,11 +121,10 @@ def few_shot(
     check_finite(x)
     codes = encode_labels(labels, count=len(x), device="cpu")
     drawn = draw_episodes(codes, ways=ways, shots=shots, queries=queries, episodes=episodes, seed=seed)
-    width = max((shots + queries) * max(x.shape[1], 1), queries * ways * shots) * ways
-    step = max(1, CELLS // width)
+    # Of an episode, the larger of its gathered embeddings and its distances, both float64.
+    numbers = max((shots + queries) * max(x.shape[1], 1), queries * ways * shots) * ways
     accuracies = np.zeros(episodes)
-    for start in own_blocks(range(0, episodes, step), divide_over):
-        part = slice(start, start + step)
+    for part in own_row_blocks(episodes, 8 * numbers, divide_over):
         accuracies[part] = _accuracies(x, drawn.support[part], drawn.query[part], classifier, metric)
     accuracies = gather_rows(torch.from_numpy(accuracies), divide_over).numpy()
     mean = float(accuracies.mean())
@@ -140,8 +139,14 @@ def draw_episodes(
 
     Args:
         labels: ``(N,)`` classes; those with fewer than ``shots + queries`` items are left out.
-        ways, shots, queries, episodes: as in :func:`few_shot`.
+        ways: classes an episode, at least 2.
+        shots: items of each class whose class is known, at least 1.
+        queries: items of each class to be recognised, at least 1.
+        episodes: how many, at least 1.
         seed: of a generator of its own.
+
+    Returns:
+        The rows, the same for the same labels, settings and seed.
 
     Raises:
         ValueError: a setting makes no sense, or fewer than ``ways`` classes are large enough.

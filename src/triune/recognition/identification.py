@@ -12,8 +12,7 @@ from torch.distributed import ProcessGroup
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
 from triune.distances.pairwise import pairwise_distance
 from triune.labels import Labels, encode_labels_together
-from triune.pairs.listed import CELLS
-from triune.parallel.divide import gather_rows, own_blocks
+from triune.parallel.divide import gather_rows, own_row_blocks
 from triune.retrieval.ranks import cumulative_match
 from triune.verification.roc import LEAST_EXPECTED_FALSE_POSITIVES, from_scores
 
@@ -149,9 +148,7 @@ def open_set_identification(
     columns = torch.as_tensor(column, device=q.device)
     best, mate = torch.zeros(2, len(q))
     ranks = torch.zeros(len(q), dtype=torch.int64)
-    step = max(1, CELLS // len(g))
-    for start in own_blocks(range(0, len(q), step), divide_over):
-        part = slice(start, start + step)
+    for part in own_row_blocks(len(q), 4 * len(g), divide_over):
         distance = pairwise_distance(q[part], g, metric)
         scores = (1 - distance if metric == "cosine" else -distance).float()
         if len(identities) < len(g):

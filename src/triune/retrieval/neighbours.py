@@ -9,13 +9,9 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric, comparable
 from triune.pairs.scores import scores_between
-from triune.parallel.divide import gather_rows, own_blocks
+from triune.parallel.divide import gather_rows, own_row_blocks
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-
-CELLS = 1 << 22
-"""Scores of a block: 16 MiB."""
 
 
 def top_k(
@@ -46,13 +42,12 @@ def top_k(
     k = max(0, min(k, len(g) - exclude_self))
     scores = torch.zeros(len(q), k, device=q.device)
     rows = torch.zeros(len(q), k, dtype=torch.int64, device=q.device)
-    height = max(1, CELLS // max(1, len(g)))
-    for start in own_blocks(range(0, len(q), height), divide_over):
-        block = scores_between(q[start : start + height], g, metric)
+    for part in own_row_blocks(len(q), 4 * len(g), divide_over):
+        block = scores_between(q[part], g, metric)
         if exclude_self:
             own = torch.arange(len(block), device=block.device)
-            block[own, start + own] = -torch.inf
-        scores[start : start + height], rows[start : start + height] = _ranked(block, k)
+            block[own, part.start + own] = -torch.inf
+        scores[part], rows[part] = _ranked(block, k)
     return gather_rows(scores, divide_over), gather_rows(rows, divide_over)
 
 

@@ -12,14 +12,10 @@ from triune.distances.embeddings import Embeddings, Metric, comparable, unit
 from triune.kernels import ranking_cpu
 from triune.pairs.listed import score_pairs
 from triune.pairs.scores import scores_between
-from triune.parallel.divide import gather_rows, own_blocks
+from triune.parallel.divide import gather_rows, own_row_blocks
 from triune.retrieval.neighbours import top_k
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-
-CELLS = 1 << 20
-"""Distances of a block of queries: 8 MiB of float64, of which some are held at once."""
 
 
 class Reranked(NamedTuple):
@@ -138,21 +134,20 @@ def rerank(
     count = max(0, len(g) - int(alone))
     kept = count if k is None else min(k, count)
     rows, distances = np.zeros((len(q), kept), dtype=np.int64), np.zeros((len(q), kept))
-    height = max(1, CELLS // max(1, len(g)))
-    for start in own_blocks(range(0, len(q), height), divide_over):
-        stop = min(start + height, len(q))
-        shared = np.zeros((stop - start, len(g)))
-        own = weights[start:stop]
+    # A few float64 arrays of a block are held at once: each takes half of what a block may take.
+    for part in own_row_blocks(len(q), 2 * 8 * len(g), divide_over):
+        shared = np.zeros((part.stop - part.start, len(g)))
+        own = weights[part]
         ours = (own.indptr, own.indices, own.data)
         ranking_cpu.shared_weight(*ours, by_column.indptr, by_column.indices, by_column.data, shared)
-        union = sums[start:stop, None] + sums[None, offset:] - shared
-        plain = _distances(scores_between(q[start:stop], g, metric), metric).cpu().double().numpy()
+        union = sums[part, None] + sums[None, offset:] - shared
+        plain = _distances(scores_between(q[part], g, metric), metric).cpu().double().numpy()
         mixed = (1 - mix) * (1 - shared / union) + mix * plain
         if alone:
-            mixed[np.arange(stop - start), np.arange(start, stop)] = np.inf
+            mixed[np.arange(len(mixed)), np.arange(part.start, part.stop)] = np.inf
         order = _smallest(mixed, kept)
-        rows[start:stop] = order
-        distances[start:stop] = np.take_along_axis(mixed, order, axis=1)
+        rows[part] = order
+        distances[part] = np.take_along_axis(mixed, order, axis=1)
     return Reranked(*(gather_rows(torch.from_numpy(part), divide_over).numpy() for part in (rows, distances)))
 
 
@@ -220,11 +215,10 @@ def _expanded(
     _, rows = top_k(q, g, neighbours, metric, exclude_self=alone, divide_over=divide_over)
     q, g = unit(q), unit(g)
     expanded = torch.zeros_like(q, memory_format=torch.contiguous_format)
-    height = max(1, CELLS // max(1, rows.shape[1] * q.shape[1]))
-    for start in own_blocks(range(0, len(q), height), divide_over):
-        own, near = q[start : start + height], g[rows[start : start + height]]
+    for part in own_row_blocks(len(q), 4 * rows.shape[1] * q.shape[1], divide_over):
+        own, near = q[part], g[rows[part]]
         weights = (near @ own[:, :, None]).clamp(min=0) ** alpha
-        expanded[start : start + height] = own + (weights * near).sum(1)
+        expanded[part] = own + (weights * near).sum(1)
     return unit(gather_rows(expanded, divide_over))
 
 
