@@ -79,8 +79,8 @@ def encode_labels_together(
 ) -> tuple[Tensor, Tensor]:
     """Map two sets of labels to codes in which equal labels, and only equal labels, of either set have equal codes.
 
-    Strings become their rank among the distinct strings of both sets. Where both sets are integer tensors nothing
-    waits for their device.
+    Integers are kept as they are, and strings become their rank among the distinct strings of both sets, so that codes
+    stand in the order of the labels. Where both sets are integer tensors nothing waits for their device.
 
     Args:
         first: N labels of any kind that :func:`encode_labels` takes, shape ``(N,)``.
@@ -109,9 +109,10 @@ def encode_labels_together(
         )
     if not any(words) and not any(map(_beyond_int64, arrays)):
         return codes, other_codes
-    # Codes by rank: both sets are ranked as one. Integers are equal where their digits are.
-    plain = [array.astype(np.int64) if array.dtype.kind == "b" or not array.size else array for array in arrays]
-    joined = encode_labels(np.concatenate([array.astype(str) for array in plain]), device=device)
+    # Codes by rank: both sets are ranked as one, numbers as Python's integers, which none is too large for.
+    kind = str if any(words) else object
+    ranks = np.unique(np.concatenate([array.astype(kind) for array in arrays]), return_inverse=True)[1]
+    joined = torch.as_tensor(ranks, device=device)
     return joined[: len(arrays[0])], joined[len(arrays[0]) :]
 
 

@@ -47,7 +47,7 @@ SMALL = [
 """Blocks so small that every process gets some; and what the cases below change."""
 BLOCKS = [
     (hardest, "_kinds"), (pair_noise, "scores_between"), (neighbours, "_ranked"), (ranking_cpu, "shared_weight"),
-    (identification, "pairwise_distance"), (episodes, "_accuracies"),
+    (identification, "scores_between"), (episodes, "_accuracies"),
 ]  # fmt: skip
 """What is called once a block."""
 

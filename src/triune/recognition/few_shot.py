@@ -10,18 +10,16 @@ from scipy import special
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.distances.embeddings import Embeddings, Metric, unit, widest
+from triune.distances.pairwise import ROUNDING_UNITS
 from triune.labels import Labels, encode_labels
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import gather_rows, own_row_blocks
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
 Classifier: TypeAlias = Literal["prototype", "nearest"]
-
-
-# A distance below this many units of rounding is not told from zero.
-_ROUNDING_UNITS = 64.0
 
 
 class Episodes(NamedTuple):
@@ -62,15 +60,15 @@ class FewShotAccuracy:
 
 
 def few_shot(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
     ways: int = 5,
     shots: int = 1,
     queries: int = 15,
     episodes: int = 600,
     classifier: Classifier = "prototype",
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     level: float = 0.95,
     seed: int = 0,
     divide_over: ProcessGroup | None = None,
@@ -93,14 +91,14 @@ def few_shot(
     and distances take a few times 16 MiB (more only where a single episode does).
 
     Args:
-        embeddings: ``(N, D)``.
+        embeddings: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them, without labels and metric.
         labels: ``(N,)`` classes; those with fewer than ``shots + queries`` items are left out of the drawing.
         ways: classes an episode, at least 2.
         shots: support items a class.
         queries: items to recognise a class.
         episodes: how many, at least 2.
         classifier: ``"prototype"`` or ``"nearest"``.
-        metric: the distance. Euclidean and squared Euclidean decide alike.
+        metric: the distance; the cosine where not given. Euclidean and squared Euclidean decide alike.
         level: of the interval.
         seed: of the drawing, which depends on the labels and these settings only: models can be compared by episode.
         divide_over: processes that share the episodes (all draw all); each must call this with the same arguments, and
@@ -110,22 +108,21 @@ def few_shot(
         ValueError: an embedding is not finite, counts differ, a setting makes no sense, or too few classes are large
             enough.
     """
-    check_metric(metric)
     if classifier not in get_args(Classifier):
         raise ValueError(f"classifier is {classifier!r}; known are {', '.join(map(repr, get_args(Classifier)))}")
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: give a share between 0 and 1, such as 0.95")
     if episodes < 2:
         raise ValueError(f"episodes is {episodes}: an interval needs at least 2; 600 or more are usual")
-    x = as_embeddings(embeddings).detach()
-    check_finite(x)
-    codes = encode_labels(labels, count=len(x), device="cpu")
-    drawn = draw_episodes(codes, ways=ways, shots=shots, queries=queries, episodes=episodes, seed=seed)
+    prepared = as_prepared(embeddings, labels, metric)
+    x = prepared.x
+    # Rows are sorted by class, in the order in which the items of a class are drawn.
+    drawn = draw_episodes(prepared.codes, ways=ways, shots=shots, queries=queries, episodes=episodes, seed=seed)
     # Of an episode, the larger of its gathered embeddings and its distances, both float64.
     numbers = max((shots + queries) * max(x.shape[1], 1), queries * ways * shots) * ways
     accuracies = np.zeros(episodes)
     for part in own_row_blocks(episodes, 8 * numbers, divide_over):
-        accuracies[part] = _accuracies(x, drawn.support[part], drawn.query[part], classifier, metric)
+        accuracies[part] = _accuracies(x, drawn.support[part], drawn.query[part], classifier, prepared.metric)
     accuracies = gather_rows(torch.from_numpy(accuracies), divide_over).numpy()
     mean = float(accuracies.mean())
     half = float(special.ndtri(0.5 + level / 2)) * float(accuracies.std(ddof=1)) / math.sqrt(episodes)
@@ -193,8 +190,7 @@ def _distinct(rng: np.random.Generator, sizes: Array, k: int) -> Array:
 def _accuracies(x: Tensor, support: Array, query: Array, classifier: Classifier, metric: Metric) -> Array:
     """The share of right answers in each of B episodes, ``(B,)``."""
     count, ways, _ = support.shape
-    # Devices without float64 compute in float32.
-    wide = torch.float32 if x.device.type == "mps" else torch.float64
+    wide = widest(x)
     known = x[torch.as_tensor(support, device=x.device)].to(wide)
     asked = x[torch.as_tensor(query, device=x.device)].to(wide).flatten(1, 2)
     if metric == "cosine":
@@ -217,5 +213,5 @@ def _distances(asked: Tensor, known: Tensor, metric: Metric) -> Tensor:
     else:
         size = asked.square().sum(-1)[:, :, None] + known.square().sum(-1)[:, None, :]
         distance = size - 2 * products
-    near = distance <= _ROUNDING_UNITS * torch.finfo(distance.dtype).eps * size
+    near = distance <= ROUNDING_UNITS * torch.finfo(distance.dtype).eps * size
     return torch.where(near, 0.0, distance).float()

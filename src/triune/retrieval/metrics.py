@@ -1,7 +1,7 @@
 """Retrieval metrics: Recall@K, Precision@K, MAP@R, R-precision, MRR, nDCG and CMC, from ranks or from rankings."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels, encode_labels_together
-from triune.pairs.prepared import as_prepared_pair
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
 from triune.retrieval.ranks import Ranks, cumulative_match, relevant_ranks
 
@@ -94,13 +94,13 @@ class RetrievalMetrics:
 
 
 def retrieval_metrics(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
     ks: Sequence[int] = (1, 5, 10),
-    gallery: Embeddings | None = None,
+    gallery: Embeddings | PreparedEmbeddings | None = None,
     gallery_labels: Labels | None = None,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     groups: Labels | None = None,
     gallery_groups: Labels | None = None,
     exclude: Exclusion = "matches",
@@ -111,12 +111,13 @@ def retrieval_metrics(
     Memory and time: see :func:`~triune.retrieval.ranks.relevant_ranks`; never the N × M matrix of scores.
 
     Args:
-        embeddings: queries ``(N, D)``.
+        embeddings: queries ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them, without labels,
+            metric and groups.
         labels: ``(N,)`` identities.
         ks: the ranks K.
-        gallery: ``(M, D)``; where not given, all other queries.
+        gallery: ``(M, D)``, or prepared; where not given, all other queries.
         gallery_labels: ``(M,)``.
-        metric: the distance.
+        metric: the distance; the cosine where not given.
         groups: ``(N,)`` where each query comes from (camera, photo session, video).
         gallery_groups: ``(M,)``.
         exclude: what of a query's own group its ranking leaves out: ``"matches"``, only the relevant items, which is
@@ -142,13 +143,13 @@ def retrieval_metrics(
 
 
 def retrieval_per_query(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
     ks: Sequence[int] = (1, 5, 10),
-    gallery: Embeddings | None = None,
+    gallery: Embeddings | PreparedEmbeddings | None = None,
     gallery_labels: Labels | None = None,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     groups: Labels | None = None,
     gallery_groups: Labels | None = None,
     exclude: Exclusion = "matches",
@@ -157,12 +158,13 @@ def retrieval_per_query(
     """The same for each query by itself: to find the hard ones, to bootstrap, to draw the CMC curve.
 
     Args:
-        embeddings: queries ``(N, D)``.
+        embeddings: queries ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them, without labels,
+            metric and groups.
         labels: ``(N,)`` identities.
         ks: the ranks K.
-        gallery: ``(M, D)``; where not given, all other queries.
+        gallery: ``(M, D)``, or prepared; where not given, all other queries.
         gallery_labels: ``(M,)``.
-        metric: the distance.
+        metric: the distance; the cosine where not given.
         groups: ``(N,)`` where each query comes from.
         gallery_groups: ``(M,)``.
         exclude: what of a query's own group its ranking leaves out, ``"matches"`` or ``"pairs"``: see
@@ -173,8 +175,10 @@ def retrieval_per_query(
         ValueError: counts differ, a value is not finite, or no query has a relevant item.
     """
     _check_ks(ks)
-    sets = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
-    pairs = pair_tiles(*sets, exclude, divide_over)
+    rows, columns = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
+    if columns is rows:  # a gallery that holds the queries themselves, and not the set of all other queries
+        columns = replace(rows)
+    pairs = pair_tiles(rows, columns, exclude, divide_over)
     return concatenated([query_metrics(part, ks) for ranks in relevant_ranks(pairs) for part in _in_parts(ranks)], ks)
 
 
@@ -201,17 +205,11 @@ def metrics_of_rankings(
     if gallery_labels is None:
         codes = gallery_codes = encode_labels(labels, count=len(order), device="cpu", against="rows").numpy()
     else:
-        codes, gallery_codes = (
-            part.numpy()
-            for part in encode_labels_together(
-                labels,
-                gallery_labels,
-                counts=(len(order), None),
-                device="cpu",
-                names=("labels", "gallery_labels"),
-                against=("rows", "gallery"),
-            )
+        names, against = ("labels", "gallery_labels"), ("rows", "gallery")
+        coded = encode_labels_together(
+            labels, gallery_labels, counts=(len(order), None), names=names, against=against, device="cpu"
         )
+        codes, gallery_codes = (part.numpy() for part in coded)
     if order.ndim != 2 or order.dtype.kind not in "iu":
         raise ValueError(_out_of_range(len(gallery_codes)))
     ordered = np.sort(gallery_codes)
