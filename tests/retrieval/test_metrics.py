@@ -14,7 +14,9 @@ from sklearn.metrics import (
     precision_score,
 )
 
+from examples import count_preparations
 from oracles import brute_figures, brute_rankings, brute_scores, left_out_of_rankings
+from triune.pairs.prepared import prepare
 from triune.retrieval import metrics
 from triune.retrieval.metrics import (
     QueryMetrics,
@@ -330,6 +332,29 @@ def test_rankings_that_are_none_are_refused(monkeypatch):
 
 
 # ---------------------------------------------------------------- what is given
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_prepared_embeddings_give_the_same_and_are_not_prepared_again(metric, grouped, monkeypatch):
+    x, y = example()
+    g, gy = example(45, classes=6, seed=1)
+    options, theirs = ({"groups": np.arange(60) % 3}, {"groups": np.arange(45) % 3}) if grouped else ({}, {})
+    gallery_groups = {"gallery_groups": theirs["groups"]} if grouped else {}
+    prepared, gallery = prepare(x, y, metric=metric, **options), prepare(g, gy, metric=metric, **theirs)
+    one_set = retrieval_metrics(x, y, metric=metric, **options)
+    against = retrieval_metrics(x, y, metric=metric, gallery=g, gallery_labels=gy, **options, **gallery_groups)
+    own_groups = {"gallery_groups": options["groups"]} if grouped else {}
+    itself = retrieval_metrics(x, y, metric=metric, gallery=x, gallery_labels=y, **options, **own_groups)
+    steps = count_preparations(monkeypatch)
+    assert retrieval_metrics(prepared) == one_set
+    assert retrieval_metrics(prepared, gallery=gallery) == against
+    # The same object as queries and as gallery is a gallery that holds the queries, as with arrays.
+    assert retrieval_metrics(prepared, gallery=prepared) == itself
+    assert retrieval_per_query(prepared, ks=(2,)).query.max() == 59
+    assert steps == []
+    retrieval_metrics(x, y, metric=metric, **options)
+    assert steps == ["_prepare", "check_finite", "sorted_rows"]
 
 
 def test_large_labels_stay_apart():

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from examples import count_preparations
 from oracles import brute_rankings, brute_scores
+from triune.pairs.prepared import prepare
 from triune.parallel import divide
 from triune.retrieval.neighbours import top_k
 
@@ -66,6 +68,22 @@ def test_no_more_neighbours_are_given_than_there_are():
     assert top_k(x, g[:0], 2)[1].shape == (3, 0)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_prepared_embeddings_keep_the_numbers_they_were_given_with(metric, monkeypatch):
+    g = np.random.default_rng(0)
+    x, y = np.round(points(30, 0) * 2), np.round(points(20, 1) * 2)  # with ties, which go to the lower row as given
+    prepared = prepare(x, g.integers(0, 4, 30), metric=metric), prepare(y, g.integers(0, 4, 20), metric=metric)
+    expected = top_k(x, y, 6, metric), top_k(x, x, 6, metric, exclude_self=True)
+    steps = count_preparations(monkeypatch)
+    found = top_k(*prepared, 6), top_k(prepared[0], prepared[0], 6, exclude_self=True)
+    assert steps == []
+    for (scores, rows), (expected_scores, expected_rows) in zip(found, expected):
+        assert torch.equal(rows, expected_rows)
+        assert torch.equal(scores, expected_scores)
+    top_k(x, prepared[1], 6, metric)
+    assert steps == ["_prepare", "check_finite", "sorted_rows"]
+
+
 def test_half_precision_is_ranked_in_float32():
     x = torch.from_numpy(points(30, 3)).half()
     scores, rows = top_k(x, x, 5)
@@ -84,3 +102,5 @@ def test_what_cannot_be_searched_says_why():
         top_k(x[0], x, 1)
     with pytest.raises(ValueError, match="6 dimensions but the gallery 5"):
         top_k(x, x[:, :5], 1)
+    with pytest.raises(ValueError, match="metric is 'cosine', but gallery was prepared for 'euclidean'"):
+        top_k(x, prepare(x, range(4), metric="euclidean"), 1)

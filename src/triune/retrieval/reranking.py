@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric, unit
+from triune.distances.pairwise import paired_distance
 from triune.kernels import ranking_cpu
-from triune.pairs.listed import score_pairs
 from triune.pairs.prepared import PreparedEmbeddings
 from triune.parallel.divide import gather_rows, own_row_blocks
 from triune.retrieval.neighbours import Rows, as_rows, as_rows_of_two, nearest
@@ -203,14 +203,23 @@ def _neighbourhood_weights(items: Rows, k1: int, k2: int, divide_over: ProcessGr
     enough = 3 * common.data >= 2 * sizes[common.col]
     taken = sparse.csr_array((np.ones(enough.sum()), (common.row[enough], common.col[enough])), shape=whole.shape)
     expanded = (whole + taken @ half).tocoo()
-    scores = score_pairs(items.x, expanded.row, expanded.col, items.metric)
-    weights = np.exp(-_distances(scores, items.metric).cpu().double().numpy())
+    weights = np.exp(-_distances_of_pairs(items, expanded.row, expanded.col))
     result = sparse.csr_array((weights, (expanded.row, expanded.col)), shape=whole.shape)
     if k2 > 1:
         group = np.concatenate([np.arange(count)[:, None], near[:, : k2 - 1]], axis=1)
         cells = (np.repeat(np.arange(count), group.shape[1]), group.ravel())
         result = sparse.csr_array((np.full(group.size, 1 / group.shape[1]), cells), shape=whole.shape) @ result
     return result.tocsr()
+
+
+def _distances_of_pairs(items: Rows, first: Array, second: Array) -> Array:
+    """The distance of each of P pairs of rows, float64 ``(P,)``."""
+    x = items.x
+    a, b = (torch.as_tensor(rows, dtype=torch.int64, device=x.device) for rows in (first, second))
+    distances = np.empty(len(a))
+    for part in own_row_blocks(len(a), 4 * x.shape[1], None):
+        distances[part] = paired_distance(x[a[part]], x[b[part]], items.metric).cpu().numpy()
+    return distances
 
 
 def _reciprocal(near: Array) -> Any:
