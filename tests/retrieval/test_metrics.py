@@ -311,6 +311,8 @@ def test_rankings_that_are_none_are_refused(monkeypatch):
     monkeypatch.setattr(metrics, "RANKS_AT_A_TIME", 2)
     with pytest.raises(ValueError, match=r"rows\[2\] holds a gallery row twice"):
         metrics_of_rankings([[0, 1], [1, -1], [1, 1]], [0, 1, 1], [0, 1])
+    with pytest.raises(ValueError, match=r"rows\[0\] holds a gallery row twice"):
+        metrics_of_rankings([[0, -1, 0]], [0], [0, 1])
     for rows in ([[0, 1], [0, 2]], [[0, 1], [0, -2]]):
         with pytest.raises(ValueError, match="whole numbers from -1 to 1: rows of the gallery"):
             metrics_of_rankings(rows, [0, 0], [0, 1])
@@ -355,6 +357,17 @@ def test_prepared_embeddings_give_the_same_and_are_not_prepared_again(metric, gr
     assert steps == []
     retrieval_metrics(x, y, metric=metric, **options)
     assert steps == ["_prepare", "check_finite", "sorted_rows"]
+
+
+def test_only_matches_of_a_querys_own_group_are_left_out_unless_all_pairs_are_asked_for():
+    x, y = example()
+    cameras = np.arange(60) % 3
+    matches, pairs = (retrieval_metrics(x, y, groups=cameras, exclude=rule) for rule in ("matches", "pairs"))
+    assert matches != pairs
+    assert retrieval_metrics(x, y, groups=cameras) == matches
+    assert retrieval_per_query(x, y, groups=cameras).r_precision.mean() == matches.r_precision
+    with pytest.raises(ValueError, match="exclude is 'none'"):
+        retrieval_metrics(x, y, groups=cameras, exclude="none")
 
 
 def test_large_labels_stay_apart():
