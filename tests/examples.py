@@ -1,9 +1,11 @@
 """What tests of several rooms look at pairs with: tiles of arrays, and the score of one pair by its definition."""
 
 import itertools
+import sys
 
 import numpy as np
 
+from triune.pairs import prepared as preparing
 from triune.pairs.prepared import as_prepared_pair
 from triune.pairs.tiles import pair_tiles
 
@@ -33,3 +35,22 @@ def sample(identities, items, *, dims=8, noise=1.0, spread=0.0, seed=0):
     scale = noise * np.exp(spread * g.normal(size=(identities, 1, 1)))
     x = g.normal(size=(identities, 1, dims)) + scale * g.normal(size=(identities, items, dims))
     return x.reshape(-1, dims).astype(np.float32), np.repeat(np.arange(identities), items)
+
+
+def count_preparations(monkeypatch):
+    """The names of the steps of preparing that are taken from now on, wherever in the package: a list that grows."""
+    steps = []
+
+    def counted(name, function):
+        def call(*given, **named):
+            steps.append(name)
+            return function(*given, **named)
+
+        return call
+
+    for name in ("_prepare", "check_finite", "sorted_rows"):
+        function = getattr(preparing, name)
+        for module in [each for title, each in sys.modules.items() if title.startswith("triune.")]:
+            if vars(module).get(name) is function:
+                monkeypatch.setattr(module, name, counted(name, function))
+    return steps

@@ -115,3 +115,71 @@ def tied_batch(rng: np.random.Generator, metric: str) -> tuple[np.ndarray, np.nd
     for i in np.flatnonzero(rng.random(count) < 0.5):
         x[i, rng.permutation(4)[:3]] = 0
     return x, labels
+
+
+# --- rankings (retrieval, recognition) ----------------------------------------------------------------------------
+
+
+def brute_scores(x: np.ndarray, y: np.ndarray, metric: str) -> np.ndarray:
+    """Scores (N, M), higher is more alike: the cosine similarity, or minus the distance, in float64."""
+    distance = brute_distance(x, y, metric)
+    return 1 - distance if metric == "cosine" else -distance
+
+
+def brute_rankings(scores: np.ndarray, left_out: np.ndarray) -> list[list[int]]:
+    """The columns of each row of ``scores`` (N, M), best first, ties to the lower column, without those left out."""
+    return [
+        sorted((j for j in range(scores.shape[1]) if not left_out[i, j]), key=lambda j: (-scores[i, j], j))
+        for i in range(len(scores))
+    ]
+
+
+def left_out_of_rankings(
+    labels: np.ndarray,
+    gallery_labels: np.ndarray,
+    groups: np.ndarray | None = None,
+    gallery_groups: np.ndarray | None = None,
+    exclude: str = "matches",
+    *,
+    one_set: bool,
+) -> np.ndarray:
+    """Which pairs (N, M) are no part of any ranking: an item with itself, and pairs within a group."""
+    out = np.zeros((len(labels), len(gallery_labels)), dtype=bool)
+    for i, j in product(range(len(labels)), range(len(gallery_labels))):
+        out[i, j] = one_set and i == j
+        if groups is not None and groups[i] == gallery_groups[j]:
+            out[i, j] |= exclude == "pairs" or labels[i] == gallery_labels[j]
+    return out
+
+
+def brute_figures(hits: list[bool], relevant: int, ks: tuple[int, ...]) -> dict:
+    """Every retrieval figure of one query, term by term.
+
+    Args:
+        hits: of each place of its ranking whether the item there is relevant; the ranking may end early.
+        relevant: how many relevant items the gallery has, R > 0.
+        ks: the ranks K.
+    """
+    found = [rank for rank, hit in enumerate(hits, start=1) if hit]
+
+    def precision_sum(last: int) -> float:
+        return sum(j / rank for j, rank in enumerate(found, start=1) if rank <= last)
+
+    def hits_until(last: int) -> int:
+        return sum(rank <= last for rank in found)
+
+    figures: dict = {
+        "first_rank": found[0] if found else 1 << 62,
+        "reciprocal_rank": 1 / found[0] if found else 0.0,
+        "r_precision": hits_until(relevant) / relevant,
+        "average_precision_at_r": precision_sum(relevant) / relevant,
+        "average_precision": precision_sum(len(hits)) / relevant,
+    }
+    for k in ks:
+        perfect = sum(1 / np.log2(1 + rank) for rank in range(1, min(k, relevant) + 1))
+        figures["recall_at", k] = 1.0 if hits_until(k) > 0 else 0.0
+        figures["precision_at", k] = hits_until(k) / k
+        figures["average_precision_at", k] = precision_sum(k) / min(k, relevant)
+        figures["average_precision_at_over_hits", k] = precision_sum(k) / max(1, hits_until(k))
+        figures["ndcg_at", k] = sum(1 / np.log2(1 + rank) for rank in found if rank <= k) / perfect
+    return figures

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 Array: TypeAlias = np.ndarray[Any, Any]
+Labels: TypeAlias = Tensor | Array | Sequence[int] | Sequence[str]
 
-
-Labels: TypeAlias = Tensor | np.ndarray[Any, Any] | Sequence[int] | Sequence[str]
+WORDS = "UOS"
+"""Kinds of NumPy types that hold strings."""
 
 
 def encode_labels(
@@ -50,9 +51,9 @@ def encode_labels(
         array = np.asarray(labels)
         if array.size == 0:
             array = array.astype(np.int64)
-        if array.dtype.kind in "UOS":
+        if array.dtype.kind in WORDS:
             array = np.unique(array.astype(str), return_inverse=True)[1].reshape(array.shape)
-        elif array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        elif _beyond_int64(array):
             array = np.unique(array, return_inverse=True)[1].reshape(array.shape)
         elif array.dtype.kind not in "iub":
             raise ValueError(
@@ -67,8 +68,60 @@ def encode_labels(
     return codes
 
 
+def encode_labels_together(
+    first: Labels,
+    second: Labels,
+    *,
+    counts: tuple[int | None, int | None] = (None, None),
+    device: torch.device | str | None = None,
+    names: tuple[str, str] = ("labels", "reference_labels"),
+    against: tuple[str, str] = ("embeddings", "reference"),
+) -> tuple[Tensor, Tensor]:
+    """Map two sets of labels to codes in which equal labels, and only equal labels, of either set have equal codes.
+
+    Integers are kept as they are, and strings become their rank among the distinct strings of both sets, so that codes
+    stand in the order of the labels. Where both sets are integer tensors nothing waits for their device.
+
+    Args:
+        first: N labels of any kind that :func:`encode_labels` takes, shape ``(N,)``.
+        second: M labels of the same kind, shape ``(M,)``.
+        counts: N and M as they should be; None where any number will do.
+        device: where the codes are put.
+        names: how errors call the two sets.
+        against: how errors call the things there is one label a row of.
+
+    Returns:
+        int64 codes, shapes ``(N,)`` and ``(M,)``.
+
+    Raises:
+        ValueError: as :func:`encode_labels`; or one set holds strings and the other numbers.
+    """
+    codes = encode_labels(first, count=counts[0], device=device, name=names[0], against=against[0])
+    other_codes = encode_labels(second, count=counts[1], device=device, name=names[1], against=against[1])
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return codes, other_codes
+    arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in (first, second)]
+    words = [array.dtype.kind in WORDS for array in arrays]
+    if words[0] != words[1] and all(array.size for array in arrays):
+        raise ValueError(
+            f"{names[0]} has dtype {arrays[0].dtype} and {names[1]} {arrays[1].dtype}: they cannot be equal; "
+            f"use one kind of label, integers or strings"
+        )
+    if not any(words) and not any(map(_beyond_int64, arrays)):
+        return codes, other_codes
+    # Codes by rank: both sets are ranked as one, numbers as Python's integers, which none is too large for.
+    kind = str if any(words) else object
+    ranks = np.unique(np.concatenate([array.astype(kind) for array in arrays]), return_inverse=True)[1]
+    joined = torch.as_tensor(ranks, device=device)
+    return joined[: len(arrays[0])], joined[len(arrays[0]) :]
+
+
 def whole_numbers(labels: Labels, count: int) -> Tensor:
     """Labels as int64, which mean the same in every batch and in every process.
+
+    Args:
+        labels: N integers or booleans, shape ``(N,)``.
+        count: N as it should be.
 
     Raises:
         ValueError: they are words, or beyond int64, whose codes would differ from batch to batch.
@@ -76,19 +129,10 @@ def whole_numbers(labels: Labels, count: int) -> Tensor:
     if not isinstance(labels, Tensor):
         array = np.asarray(labels)
         # uint64 beyond int64 is numbered by rank, as words are.
-        if array.size and (array.dtype.kind in "UOS" or array.max() > np.iinfo(np.int64).max):
+        if array.size and (array.dtype.kind in WORDS or _beyond_int64(array)):
             raise ValueError("labels are words, or beyond int64: number them once for all data, so that batches agree")
     return encode_labels(labels, count=count)
 
 
-def encode_together(
-    first: Labels, second: Labels, counts: tuple[int, int], names: tuple[str, str]
-) -> tuple[Array, Array]:
-    """Codes of two sets of labels in which equal labels have equal codes."""
-    plain = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in (first, second)]
-    for part, count, name in zip(plain, counts, names, strict=True):
-        encode_labels(part, count=count, name=name)
-    if (plain[0].dtype.kind in "US") != (plain[1].dtype.kind in "US") and all(map(len, plain)):
-        raise ValueError(f"{names[0]} has dtype {plain[0].dtype} and {names[1]} {plain[1].dtype}: they cannot be equal")
-    codes = encode_labels(np.concatenate(plain) if all(map(len, plain)) else max(plain, key=len)).numpy()
-    return codes[: counts[0]], codes[counts[0] :]
+def _beyond_int64(array: Array) -> bool:
+    return array.dtype.kind == "u" and bool(array.size) and int(array.max()) > np.iinfo(np.int64).max

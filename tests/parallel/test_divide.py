@@ -13,11 +13,12 @@ import torch.multiprocessing as mp
 from examples import tiles_of
 from triune.kernels import ranking_cpu
 from triune.pairs import tiles
+from triune.parallel import divide
 from triune.parallel.divide import exact_sums
 from triune.recognition import few_shot as episodes, identification
 from triune.recognition.few_shot import few_shot
 from triune.recognition.identification import open_set_identification
-from triune.retrieval import neighbours, ranks, reranking
+from triune.retrieval import neighbours, ranks
 from triune.retrieval.metrics import retrieval_per_query
 from triune.retrieval.neighbours import top_k
 from triune.retrieval.reranking import expand_gallery, expand_queries, rerank
@@ -40,14 +41,13 @@ CASES = [
 ]
 SMALL = [
     (tiles, "ROWS", 16), (tiles, "COLUMNS", 32), (all_pairs, "LISTED_PAIRS", all_pairs.LISTED_PAIRS),
-    (ranks, "LISTED", ranks.LISTED), (ranks, "SORTED", ranks.SORTED), (neighbours, "CELLS", 1500),
-    (reranking, "CELLS", 1500), (identification, "CELLS", 1500), (episodes, "CELLS", 1500),
+    (ranks, "LISTED", ranks.LISTED), (ranks, "SORTED", ranks.SORTED), (divide, "BLOCK_BYTES", 6000),
     (weighing, "BLOCK_CELLS", 900), (pair_noise, "BLOCK_CELLS", 900),
 ]  # fmt: skip
 """Blocks so small that every process gets some; and what the cases below change."""
 BLOCKS = [
     (hardest, "_kinds"), (pair_noise, "scores_between"), (neighbours, "_ranked"), (ranking_cpu, "shared_weight"),
-    (identification, "pairwise_distance"), (episodes, "_accuracies"),
+    (identification, "scores_between"), (episodes, "_accuracies"),
 ]  # fmt: skip
 """What is called once a block."""
 

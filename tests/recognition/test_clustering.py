@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from examples import count_preparations
+from triune.pairs.prepared import prepare
 from triune.recognition.clustering import assignment_quality, clustering_quality
 
 
@@ -84,6 +86,18 @@ def test_half_precision_tensors_with_gradients_are_taken():
     assert clustering_quality(torch.as_tensor(x).half().requires_grad_(), torch.as_tensor(labels)).ami == pytest.approx(
         1
     )
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_prepared_embeddings_give_the_same_and_are_not_prepared_again(metric, monkeypatch):
+    x, labels = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32), np.arange(200) % 9
+    expected = clustering_quality(x, labels, metric=metric, restarts=1)
+    prepared = prepare(x, labels, metric=metric)
+    steps = count_preparations(monkeypatch)
+    assert clustering_quality(prepared, restarts=1) == expected
+    assert steps == []
+    clustering_quality(x, labels, metric=metric, restarts=1)
+    assert steps == ["_prepare", "check_finite", "sorted_rows"]
 
 
 def test_what_cannot_be_compared_is_refused():

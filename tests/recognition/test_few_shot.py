@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from triune.recognition import few_shot as module
+from examples import count_preparations
+from triune.pairs.prepared import prepare
+from triune.parallel import divide
 from triune.recognition.few_shot import draw_episodes, few_shot
 
 METRICS = ["cosine", "euclidean", "squared_euclidean"]
@@ -64,9 +66,9 @@ def test_batches_of_any_size_give_the_same(monkeypatch):
     x, labels = sample()
     task = {"ways": 3, "shots": 2, "queries": 4, "episodes": 23}
     whole = few_shot(x, labels, **task).accuracies
-    monkeypatch.setattr(module, "CELLS", 5 * 3 * 6 * 6)  # five episodes at a time
+    monkeypatch.setattr(divide, "BLOCK_BYTES", 5 * 8 * 3 * 6 * 6)  # five episodes at a time
     np.testing.assert_array_equal(few_shot(x, labels, **task).accuracies, whole)
-    monkeypatch.setattr(module, "CELLS", 1)
+    monkeypatch.setattr(divide, "BLOCK_BYTES", 1)
     np.testing.assert_array_equal(few_shot(x, labels, **task).accuracies, whole)
 
 
@@ -142,6 +144,22 @@ def test_strings_tensors_half_precision_and_strides_are_taken():
         few_shot(half, labels, queries=5, episodes=30).accuracies,
         few_shot(half.float(), labels, queries=5, episodes=30).accuracies,
     )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("classifier", ["prototype", "nearest"])
+def test_prepared_embeddings_give_the_same_and_are_not_prepared_again(metric, classifier, monkeypatch):
+    x, labels = sample()
+    mixed = np.random.default_rng(0).permutation(len(x))
+    x, names = x[mixed], [f"class {code}" for code in labels[mixed]]
+    task = {"ways": 4, "shots": 3, "queries": 5, "episodes": 30, "classifier": classifier}
+    expected = few_shot(x, names, metric=metric, **task).accuracies
+    prepared = prepare(x, names, metric=metric)
+    steps = count_preparations(monkeypatch)
+    np.testing.assert_array_equal(few_shot(prepared, **task).accuracies, expected)
+    assert steps == []
+    few_shot(x, names, metric=metric, **task)
+    assert steps == ["_prepare", "check_finite", "sorted_rows"]
 
 
 def test_too_few_large_classes_says_the_counts():

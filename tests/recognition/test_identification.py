@@ -1,14 +1,16 @@
 """Open-set identification against its definition, word for word."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 
-from examples import score
-from triune.recognition import identification
-from triune.recognition.identification import open_set_identification
+from examples import count_preparations, score
+from triune.pairs.prepared import prepare
+from triune.parallel import divide
+from triune.recognition.identification import OpenSetIdentification, open_set_identification
 
 
 def open_set(seed, decimals=None):
@@ -56,7 +58,7 @@ def dir_at_far(probes, probe_labels, gallery, gallery_labels, far, rank, metric)
     [("cosine", None), ("euclidean", None), ("euclidean", 0), ("squared_euclidean", None), ("squared_euclidean", 0)],
 )
 def test_dir_at_far_equals_the_definition(seed, metric, decimals, monkeypatch):
-    monkeypatch.setattr(identification, "CELLS", 17 * 9)  # nine probes a block
+    monkeypatch.setattr(divide, "BLOCK_BYTES", 4 * 17 * 9)  # nine probes a block
     data = open_set(seed, decimals)
     for rank in (1, 3):
         result = open_set_identification(*data, fars=(0.0, 0.1, 0.5, 1.0), rank=rank, metric=metric)
@@ -64,6 +66,43 @@ def test_dir_at_far_equals_the_definition(seed, metric, decimals, monkeypatch):
             assert point.dir == pytest.approx(dir_at_far(*data, point.target_far, rank, metric), abs=1e-12)
             assert point.far <= point.target_far
             assert result.at(point.target_far, rank) == point
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
+def test_each_mated_probe_has_the_score_and_the_rank_of_its_identity_in_the_order_given(metric):
+    probes, probe_labels, gallery, gallery_labels = open_set(5)
+    result = open_set_identification(probes, probe_labels, gallery, gallery_labels, metric=metric)
+    mates, ranks, alarms = [], [], []
+    for probe, label in zip(probes, probe_labels):
+        best = {
+            identity: max(score(probe, row, metric) for row in gallery[gallery_labels == identity])
+            for identity in set(gallery_labels)
+        }
+        if label in best:
+            mates.append(best[label])
+            ranks.append(sum(other >= best[label] for other in best.values()))
+        else:
+            alarms.append(max(best.values()))
+    np.testing.assert_allclose(result.mate_scores, mates, rtol=1e-5, atol=1e-6)
+    assert result.mate_ranks.tolist() == ranks
+    np.testing.assert_allclose(result.alarm_scores, sorted(alarms), rtol=1e-5, atol=1e-6)
+    assert result.mate_scores.dtype == result.alarm_scores.dtype == np.float32
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_prepared_embeddings_give_the_same_and_are_not_prepared_again(metric, monkeypatch):
+    probes, probe_labels, gallery, gallery_labels = open_set(3)
+    names = [f"id{i}" for i in probe_labels], [f"id{i}" for i in gallery_labels]
+    expected = open_set_identification(probes, names[0], gallery, names[1], metric=metric)
+    prepared = prepare(probes, names[0], metric=metric), prepare(gallery, names[1], metric=metric)
+    steps = count_preparations(monkeypatch)
+    found = open_set_identification(prepared[0], None, prepared[1])
+    assert steps == []
+    assert found.points == expected.points
+    for name in ("mate_scores", "mate_ranks", "alarm_scores"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    open_set_identification(probes, names[0], prepared[1], metric=metric)
+    assert steps == ["_prepare", "check_finite", "sorted_rows"]
 
 
 def test_a_gallery_of_one_row_an_identity_in_any_order():
@@ -105,6 +144,20 @@ def test_the_cmc_counts_mated_probes_by_rank():
     assert result.mated + result.non_mated == 70
 
 
+def test_a_deep_cmc_takes_memory_for_its_probes_and_ranks_and_not_for_their_product():
+    probes, depth = 20_000, 10_000
+    ranks = np.arange(probes) % depth + 1
+    result = OpenSetIdentification((), 1, np.zeros(probes, np.float32), ranks, np.zeros(1, np.float32))
+    tracemalloc.start()
+    try:
+        curve = result.cmc(depth)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(curve, np.arange(1, depth + 1) / depth)
+    assert peak < probes * depth / 10  # a tenth of a byte for each probe and rank; it took one
+
+
 def test_probes_of_one_kind_only_cannot_be_judged():
     x = torch.eye(2)
     with pytest.raises(ValueError, match="no probe's identity is in the gallery"):
@@ -115,3 +168,11 @@ def test_probes_of_one_kind_only_cannot_be_judged():
         open_set_identification(x, [0, 1], x, [0, 2], rank=0)
     with pytest.raises(ValueError, match="gallery holds NaN"):
         open_set_identification(x, [0, 1], x * math.nan, [0, 2])
+    with pytest.raises(ValueError, match="probe_labels has 1 entries but probes has 2 rows"):
+        open_set_identification(x, [0], x, [0, 2])
+    with pytest.raises(ValueError, match="gallery_labels is missing"):
+        open_set_identification(x, [0, 1], x)
+    with pytest.raises(ValueError, match="probes have 2 dimensions but the gallery 3"):
+        open_set_identification(x, [0, 1], torch.eye(3), [0, 2, 3])
+    with pytest.raises(ValueError, match="ranks start at 1"):
+        open_set_identification(x, [0, 1], x, [0, 2]).cmc(0)

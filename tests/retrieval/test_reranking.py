@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from triune.retrieval import reranking
+from examples import count_preparations
+from triune.pairs.prepared import prepare
+from triune.parallel import divide
 from triune.retrieval.metrics import metrics_of_rankings, retrieval_metrics
 from triune.retrieval.reranking import expand_gallery, expand_queries, rerank
 
@@ -106,7 +108,7 @@ def test_blocks_of_queries_do_not_show(alone, monkeypatch):
     q, _ = example()
     g = None if alone else example(25, seed=1)[0]
     whole = rerank(q, g, k1=6, k2=3)
-    monkeypatch.setattr(reranking, "CELLS", 3 * 40)
+    monkeypatch.setattr(divide, "BLOCK_BYTES", 3 * 16 * 40)  # three queries, a block
     found = rerank(q, g, k1=6, k2=3)
     np.testing.assert_array_equal(found.rows, whole.rows)
     np.testing.assert_allclose(found.distances, whole.distances, atol=1e-6)
@@ -151,6 +153,27 @@ def test_an_item_is_not_its_own_neighbour_in_its_expansion():
 def test_expansion_helps_noisy_queries():
     x, y = example(300, classes=20, d=8, noise=0.75)
     assert retrieval_metrics(expand_gallery(x, neighbours=5), y).map > retrieval_metrics(x, y).map + 0.02
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_prepared_embeddings_give_the_same_and_are_not_prepared_again(metric, monkeypatch):
+    x, y = example()
+    g, gy = example(25, seed=1)
+    ready = prepare(x, y, metric=metric), prepare(g, gy, metric=metric)
+    settings = {"k1": 6, "k2": 3, "metric": metric}
+    arrays = [rerank(x, **settings), rerank(x, g, **settings)]
+    expanded = [expand_gallery(x, metric=metric), expand_queries(x, g, metric=metric)]
+    steps = count_preparations(monkeypatch)
+    prepared = [rerank(ready[0], k1=6, k2=3), rerank(*ready, k1=6, k2=3)]
+    prepared_expanded = [expand_gallery(ready[0]), expand_queries(*ready)]
+    assert steps == []
+    for found, expected in zip(prepared, arrays):
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+    for found, expected in zip(prepared_expanded, expanded):
+        assert torch.equal(found, expected)
+    rerank(x, **settings)
+    assert steps == ["_prepare", "check_finite", "sorted_rows"]
 
 
 def test_collapsed_and_single_items():

@@ -70,19 +70,6 @@ def check_finite(embeddings: Embeddings, name: str = "embeddings") -> None:
         )
 
 
-def comparable(embeddings: Embeddings, metric: Metric, name: str = "embeddings") -> Tensor:
-    """Checked embeddings as float32 rows ``(N, D)`` without a gradient, of unit length for the cosine.
-
-    Raises:
-        ValueError: the metric is not known, the shape is none of embeddings, or a row is not finite.
-    """
-    check_metric(metric)
-    x = as_embeddings(embeddings, name).detach()
-    check_finite(x, name)
-    x = x.float()
-    return unit(x) if metric == "cosine" else x
-
-
 def widest(x: Tensor) -> torch.dtype:
     """The most exact floating-point type of x's device."""
     return torch.float32 if x.device.type == "mps" else torch.float64

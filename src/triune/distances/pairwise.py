@@ -5,8 +5,8 @@ from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_metric, safe_sqrt, unit, widest
 
-# A squared distance below this many units of rounding of ‖x‖² + ‖y‖² is not told from zero.
-_ROUNDING_UNITS = 64.0
+ROUNDING_UNITS = 64.0
+"""A squared distance below so many units of rounding of ‖x‖² + ‖y‖² is not told from zero."""
 
 
 def pairwise_distance(x: Embeddings, y: Embeddings | None = None, metric: Metric = "euclidean") -> Tensor:
@@ -44,7 +44,7 @@ def pairwise_distance(x: Embeddings, y: Embeddings | None = None, metric: Metric
         x, y = unit(x), unit(y)
     norms = x.square().sum(1)[:, None] + y.square().sum(1)[None, :]
     squared = norms - 2 * (x @ y.T)
-    resolved = squared.detach() > _ROUNDING_UNITS * torch.finfo(wide).eps * norms.detach()
+    resolved = squared.detach() > ROUNDING_UNITS * torch.finfo(wide).eps * norms.detach()
     resolved |= squared.detach().isnan()
     if metric == "euclidean":
         return torch.where(resolved, torch.where(resolved, squared, 1.0).sqrt(), 0.0).to(dtype)

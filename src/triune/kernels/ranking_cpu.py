@@ -37,8 +37,8 @@ def relevant_keys(
     runs: Any,
     groups: Any,
     orders: Any,
-    alone: bool,
-    both: bool,
+    one_set: bool,
+    symmetric: bool,
     begin: Any,
     keys: Any,
 ) -> None:
@@ -46,26 +46,28 @@ def relevant_keys(
 
     Args:
         bits: the tile's scores as int32 (R, C).
+        row: the query of the tile's first row.
+        column: the item of its first column.
         runs: the first and one past the last matching column of each row, (N, 2).
         groups: codes of rows and columns, both empty where nothing is excluded.
         orders: original rows of the sorted rows and columns.
-        alone: rows and columns are the same items, and none is relevant to itself.
-        both: of these only pairs above the diagonal are looked at, and serve both their items as queries.
+        one_set: rows and columns are the same items, and none is relevant to itself.
+        symmetric: of these only pairs above the diagonal are looked at, and serve both their items as queries.
         begin: where the keys of each query begin, (N + 1,).
         keys: all keys.
     """
     for i in range(bits.shape[0]):
         query = row + i
         left, right = runs[query, 0], runs[query, 1]
-        first = max(left, query + 1) if both else left
+        first = max(left, query + 1) if symmetric else left
         for item in range(max(first, column), min(right, column + bits.shape[1])):
-            if alone and item == query:
+            if one_set and item == query:
                 continue
             counts = not len(groups[0]) or groups[0][query] != groups[1][item]
             found = bits[i, item - column]
-            place = begin[query] + item - left - (alone and item > query)
+            place = begin[query] + item - left - (one_set and item > query)
             keys[place] = key_of(found, orders[1][item]) if counts else EXCLUDED
-            if both:
+            if symmetric:
                 place = begin[item] + query - left
                 keys[place] = key_of(found, orders[0][query]) if counts else EXCLUDED
 
@@ -78,7 +80,8 @@ def sort_keys(begin: Any, keys: Any, first: int, counts: Any, worst: Any) -> Non
         begin: where the keys of each query begin, (Q + 1,).
         keys: all keys.
         first: the query that ``begin`` begins with.
-        counts, worst: (N,), written at ``first`` and after.
+        counts: (N,), how many keys of each query count; written at ``first`` and after.
+        worst: (N,), the score of each query's worst relevant item; written at ``first`` and after.
     """
     bits = np.empty(1, dtype=np.int32)
     for i in range(len(begin) - 1):
@@ -106,7 +109,7 @@ def count_ahead(
     runs: Any,
     groups: Any,
     orders: Any,
-    both: bool,
+    symmetric: bool,
     begin: Any,
     keys: Any,
     counts: Any,
@@ -117,13 +120,20 @@ def count_ahead(
     """Count the other items of a tile by how many of the query's relevant ones they stand ahead of.
 
     Args:
-        scores, bits: the tile (R, C), as float32 and as int32.
+        scores: the tile (R, C), float32.
+        bits: the same as int32.
+        row: the query of the tile's first row.
+        column: the item of its first column.
+        runs: the first and one past the last matching column of each row, (N, 2).
         groups: codes by which other pairs are excluded, both empty where none is.
+        orders: original rows of the sorted rows and columns.
+        symmetric: only pairs above the diagonal are looked at, and serve both their items as queries.
+        begin: where the keys of each query begin, (N + 1,).
+        keys: all keys.
         counts: how many keys of each query count, (N,).
         worst: the worst relevant score of each query, (N,).
         ahead: at ``begin[q] + u - 1`` the number of items ahead of exactly u relevant ones, uint32.
         chosen: scratch, uint32 (C,).
-        row, column, runs, orders, both, begin, keys: as in :func:`relevant_keys`.
     """
     width, none = scores.shape[1], np.uint64(0)
     near = worst[column : column + width]
@@ -134,7 +144,7 @@ def count_ahead(
         after = np.uint64(min(max(runs[query, 1] - column, 0), width))
         # Indices are unsigned here: Numba tests a signed one for being negative, which costs as much as the rest.
         count = none
-        if both:
+        if symmetric:
             for j in range(after, np.uint64(width)):
                 chosen[count] = j
                 s = line[j]
@@ -154,7 +164,7 @@ def count_ahead(
                 place = _below(keys, begin[query], counts[query], key_of(found, orders[1][item]))
                 if place:
                     ahead[begin[query] + place - 1] += 1
-            if both and s >= worst[item]:
+            if symmetric and s >= worst[item]:
                 place = _below(keys, begin[item], counts[item], key_of(found, orders[0][query]))
                 if place:
                     ahead[begin[item] + place - 1] += 1
@@ -162,7 +172,15 @@ def count_ahead(
 
 @_jit
 def to_ranks(begin: Any, first: int, counts: Any, ahead: Any, ranks: Any) -> None:
-    """The ranks of the relevant items of each query, ascending, written one query after the other."""
+    """The ranks of the relevant items of each query, ascending, written one query after the other.
+
+    Args:
+        begin: where the keys of each query begin, (Q + 1,).
+        first: the query that ``begin`` begins with.
+        counts: how many keys of each query count, (N,).
+        ahead: at ``begin[q] + u - 1`` the number of items ahead of exactly u relevant ones.
+        ranks: all ranks, written.
+    """
     written = 0
     for i in range(len(begin) - 1):
         count = counts[first + i]
@@ -178,8 +196,12 @@ def shared_weight(begin: Any, columns: Any, weights: Any, top: Any, rows: Any, o
     """Σ over columns of the smaller of two weights, for every query and gallery row that both have the column.
 
     Args:
-        begin, columns, weights: the queries' weights by rows.
-        top, rows, others: those of the gallery by columns.
+        begin: where the weights of each query begin, (Q + 1,).
+        columns: the column of each of the queries' weights.
+        weights: the queries' weights, one row after the other.
+        top: where the gallery's weights of each column begin.
+        rows: the gallery row of each of its weights.
+        others: the gallery's weights, one column after the other.
         shared: ``(Q, M)``, zeros, written.
     """
     for i in range(shared.shape[0]):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, as_embeddings
-from triune.labels import Labels, encode_labels
+from triune.labels import Labels, encode_labels, encode_labels_together
 
 
 def masks(codes: Tensor, reference_codes: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,27 +43,9 @@ def resolve_reference(
         y = x if same else as_embeddings(reference, "reference").to(device)
         if y.shape[1] != x.shape[1]:
             raise ValueError(f"embeddings are {x.shape[1]} wide but the reference is {y.shape[1]} wide")
-        if isinstance(labels, Tensor) and isinstance(reference_labels, Tensor):
-            codes = encode_labels(labels, count=count, device=device)
-            reference_codes = encode_labels(
-                reference_labels,
-                count=y.shape[0],
-                device=device,
-                name="reference_labels",
-                against="reference",
-            )
-        else:  # strings get codes by rank, so both lists must be ranked together
-            encode_labels(labels, count=count)
-            encode_labels(reference_labels, count=y.shape[0], name="reference_labels", against="reference")
-            first, second = (np.asarray(each.cpu() if isinstance(each, Tensor) else each)
-                             for each in (labels, reference_labels))  # fmt: skip
-            if first.size and second.size and (first.dtype.kind in "iub") != (second.dtype.kind in "iub"):
-                raise ValueError(
-                    f"labels hold {first.dtype} but reference_labels {second.dtype}: use one kind of label"
-                )
-            both = encode_labels(np.concatenate([each for each in (first, second) if each.size] or [first]))
-            both = both.to(device)
-            codes, reference_codes = both[:count], both[count:]
+        codes, reference_codes = encode_labels_together(
+            labels, reference_labels, counts=(count, y.shape[0]), device=device
+        )
     if own_rows is not None:
         own = torch.as_tensor(own_rows, device=device, dtype=torch.int64)
         if own.shape != (count,):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
-from triune.labels import Labels, encode_labels
+from triune.labels import Labels, encode_labels, encode_labels_together
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -109,7 +109,8 @@ def as_prepared(
         labels: ``(N,)``, needed where the embeddings are not prepared.
         metric: the distance; the cosine, or that of the prepared embeddings, where not given.
         groups: ``(N,)`` or nothing.
-        prefix: how errors call the set: ``"gallery"`` for ``gallery``, ``gallery_labels`` and ``gallery_groups``.
+        prefix: how errors call the set: ``"gallery"`` for ``gallery``, ``gallery_labels`` and ``gallery_groups``;
+            ``"probes"`` for ``probes`` and ``probe_labels``.
 
     Raises:
         ValueError: as :func:`prepare`; labels are missing; or prepared embeddings come with labels, groups, or another
@@ -221,7 +222,8 @@ def _prepare(
 
 def _names(prefix: str) -> tuple[str, str, str]:
     """How errors call a set of embeddings, its labels and its groups."""
-    return (prefix, f"{prefix}_labels", f"{prefix}_groups") if prefix else ("embeddings", "labels", "groups")
+    one = prefix.removesuffix("s")
+    return (prefix, f"{one}_labels", f"{one}_groups") if prefix else ("embeddings", "labels", "groups")
 
 
 def _coded(labels: Labels, count: int, name: str, against: str) -> tuple[Array, Array]:
@@ -236,12 +238,5 @@ def _coded(labels: Labels, count: int, name: str, against: str) -> tuple[Array, 
 
 
 def _joint(codes: Array, known: Array, other_codes: Array, other_known: Array, what: str) -> tuple[Array, Array]:
-    words = (known.dtype.kind == "U", other_known.dtype.kind == "U")
-    if words[0] != words[1] and len(known) and len(other_known):
-        raise ValueError(f"{what} has dtype {known.dtype} and gallery_{what} {other_known.dtype}: they cannot be equal")
-    if words[0] != words[1]:  # an empty set has labels of any kind
-        return codes.astype(np.int64), other_codes.astype(np.int64)
-    if known.dtype.kind != other_known.dtype.kind:  # beyond int64: as Python's integers
-        known, other_known = known.astype(object), other_known.astype(object)
-    both = np.union1d(known, other_known)
-    return np.searchsorted(both, known)[codes], np.searchsorted(both, other_known)[other_codes]
+    mine, theirs = encode_labels_together(known, other_known, names=(what, f"gallery_{what}"), device="cpu")
+    return mine.numpy()[codes], theirs.numpy()[other_codes]

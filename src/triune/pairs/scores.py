@@ -87,11 +87,18 @@ def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Ten
     gram.copy_(-squared if square else -squared.sqrt())
 
 
-def scores_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
-    """Scores ``(N, M)`` float32 of rows of ``x`` against rows of ``y``: cosine of unit rows, or minus the distance."""
+def scores_between(x: Tensor, y: Tensor, metric: Metric, squares: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Scores ``(N, M)`` float32 of rows of ``x`` against rows of ``y``: cosine of unit rows, or minus the distance.
+
+    Args:
+        x: ``(N, D)``.
+        y: ``(M, D)``.
+        metric: the distance.
+        squares: ‖x‖² ``(N,)`` and ‖y‖² ``(M,)`` where they are known; the cosine asks for none.
+    """
     scores = torch.empty(len(x), len(y), dtype=x.dtype, device=x.device)
     on_device.multiply(x, y, scores)
     if metric != "cosine":
-        squares = (x.square().sum(1), y.square().sum(1))
+        squares = squares or (x.square().sum(1), y.square().sum(1))
         to_distances(scores, x, y, squares, square=metric == "squared_euclidean")
     return scores

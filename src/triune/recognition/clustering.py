@@ -1,11 +1,15 @@
 """Clustering quality: do groups found without labels agree with the identities? NMI, AMI and adjusted Rand."""
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,11 @@ class ClusteringQuality:
 
 
 def clustering_quality(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
     clusters: int | None = None,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     seed: int = 0,
     restarts: int = 10,
 ) -> ClusteringQuality:
@@ -43,10 +47,10 @@ def clustering_quality(
     Memory: O(N·(D + clusters)), on the CPU.
 
     Args:
-        embeddings: ``(N, D)``.
+        embeddings: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them, without labels and metric.
         labels: ``(N,)`` identities.
         clusters: how many, from 2 to N − 1; the number of identities when left out.
-        metric: the distance. Euclidean and squared Euclidean are the same here.
+        metric: the distance; the cosine where not given. Euclidean and squared Euclidean are the same here.
         seed: of the starts.
         restarts: how many starts, at least 1.
 
@@ -56,21 +60,22 @@ def clustering_quality(
     """
     from sklearn.cluster import KMeans
 
-    check_metric(metric)
-    x = as_embeddings(embeddings).detach()
-    check_finite(x)
-    identities = _check_identities(labels, len(x))
+    prepared = as_prepared(embeddings, labels, metric)
+    count = len(prepared)
+    identities = _check_identities(prepared.codes, "embeddings")
     clusters = identities if clusters is None else clusters
-    if not 2 <= clusters < len(x):
+    if not 2 <= clusters < count:
         raise ValueError(
-            f"clusters is {clusters}: with {len(x)} items it must be from 2 to {len(x) - 1}, "
+            f"clusters is {clusters}: with {count} items it must be from 2 to {count - 1}, "
             f"for one cluster, or one an item, agrees with any labels alike"
         )
     if restarts < 1:
         raise ValueError(f"restarts is {restarts}: k-means must be started at least once")
-    points = (unit(x) if metric == "cosine" else x).cpu().numpy()
+    # In the order given: a seed draws the same starts whatever the labels are.
+    points, codes = np.empty(prepared.x.shape, dtype=np.float32), np.empty_like(prepared.codes)
+    points[prepared.order], codes[prepared.order] = prepared.x.cpu().numpy(), prepared.codes
     assignments = KMeans(clusters, n_init=restarts, random_state=seed).fit_predict(points)
-    return assignment_quality(assignments, labels)
+    return _quality(assignments, codes)
 
 
 def assignment_quality(assignments: Labels, labels: Labels) -> ClusteringQuality:
@@ -86,23 +91,27 @@ def assignment_quality(assignments: Labels, labels: Labels) -> ClusteringQuality
     Raises:
         ValueError: counts differ, there is no item, one identity only, or as many identities as items.
     """
+    found = encode_labels(assignments, name="assignments", device="cpu").numpy()
+    truth = encode_labels(labels, count=len(found), device="cpu", against="assignments").numpy()
+    _check_identities(truth, "assignments")
+    return _quality(found, truth)
+
+
+def _quality(found: Array, truth: Array) -> ClusteringQuality:
+    """The agreement of two codings ``(N,)`` of the same items."""
     from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
-    found = encode_labels(assignments, name="assignments", device="cpu")
-    _check_identities(labels, len(found), "assignments")
-    truth, given = encode_labels(labels, device="cpu").numpy(), found.numpy()
     return ClusteringQuality(
-        nmi=float(normalized_mutual_info_score(truth, given)),
-        ami=float(adjusted_mutual_info_score(truth, given)),
-        adjusted_rand=float(adjusted_rand_score(truth, given)),
-        clusters=len(np.unique(given)),
+        nmi=float(normalized_mutual_info_score(truth, found)),
+        ami=float(adjusted_mutual_info_score(truth, found)),
+        adjusted_rand=float(adjusted_rand_score(truth, found)),
+        clusters=len(np.unique(found)),
     )
 
 
-def _check_identities(labels: Labels, count: int, against: str = "embeddings") -> int:
-    """The number of identities, if clusters can be compared with them."""
-    codes = encode_labels(labels, count=count, device="cpu", against=against).numpy()
-    identities = len(np.unique(codes))
+def _check_identities(codes: Array, against: str) -> int:
+    """The number of identities among ``codes (N,)``, if clusters can be compared with them."""
+    count, identities = len(codes), len(np.unique(codes))
     if count == 0:
         raise ValueError(f"{against} is empty: there is nothing to compare; give items of at least two identities")
     if identities == 1:

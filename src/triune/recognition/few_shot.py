@@ -10,22 +10,16 @@ from scipy import special
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.distances.embeddings import Embeddings, Metric, unit, widest
+from triune.distances.pairwise import ROUNDING_UNITS
 from triune.labels import Labels, encode_labels
-from triune.parallel.divide import gather_rows, own_blocks
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared
+from triune.parallel.divide import gather_rows, own_row_blocks
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
 Classifier: TypeAlias = Literal["prototype", "nearest"]
-
-
-CELLS = 1 << 21
-"""Numbers in the gathered embeddings, or in the distances, of a batch of episodes: 16 MiB of float64 each."""
-
-
-# A distance below this many units of rounding is not told from zero.
-_ROUNDING_UNITS = 64.0
 
 
 class Episodes(NamedTuple):
@@ -46,9 +40,13 @@ class FewShotAccuracy:
 
     Args:
         mean: over the episodes.
-        low, high: mean ± z·sd/√episodes; not cut at 0 and 1.
+        low: mean − z·sd/√episodes; not cut at 0.
+        high: mean + z·sd/√episodes; not cut at 1.
         accuracies: ``(episodes,)`` of each one.
-        ways, shots, queries, episodes: the task, ``queries`` a class.
+        ways: classes an episode.
+        shots: items of each class whose class is known.
+        queries: items of each class to be recognised.
+        episodes: how many.
     """
 
     mean: float
@@ -62,15 +60,15 @@ class FewShotAccuracy:
 
 
 def few_shot(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
     ways: int = 5,
     shots: int = 1,
     queries: int = 15,
     episodes: int = 600,
     classifier: Classifier = "prototype",
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     level: float = 0.95,
     seed: int = 0,
     divide_over: ProcessGroup | None = None,
@@ -93,14 +91,14 @@ def few_shot(
     and distances take a few times 16 MiB (more only where a single episode does).
 
     Args:
-        embeddings: ``(N, D)``.
+        embeddings: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them, without labels and metric.
         labels: ``(N,)`` classes; those with fewer than ``shots + queries`` items are left out of the drawing.
         ways: classes an episode, at least 2.
         shots: support items a class.
         queries: items to recognise a class.
         episodes: how many, at least 2.
         classifier: ``"prototype"`` or ``"nearest"``.
-        metric: the distance. Euclidean and squared Euclidean decide alike.
+        metric: the distance; the cosine where not given. Euclidean and squared Euclidean decide alike.
         level: of the interval.
         seed: of the drawing, which depends on the labels and these settings only: models can be compared by episode.
         divide_over: processes that share the episodes (all draw all); each must call this with the same arguments, and
@@ -110,23 +108,21 @@ def few_shot(
         ValueError: an embedding is not finite, counts differ, a setting makes no sense, or too few classes are large
             enough.
     """
-    check_metric(metric)
     if classifier not in get_args(Classifier):
         raise ValueError(f"classifier is {classifier!r}; known are {', '.join(map(repr, get_args(Classifier)))}")
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: give a share between 0 and 1, such as 0.95")
     if episodes < 2:
         raise ValueError(f"episodes is {episodes}: an interval needs at least 2; 600 or more are usual")
-    x = as_embeddings(embeddings).detach()
-    check_finite(x)
-    codes = encode_labels(labels, count=len(x), device="cpu")
-    drawn = draw_episodes(codes, ways=ways, shots=shots, queries=queries, episodes=episodes, seed=seed)
-    width = max((shots + queries) * max(x.shape[1], 1), queries * ways * shots) * ways
-    step = max(1, CELLS // width)
+    prepared = as_prepared(embeddings, labels, metric)
+    x = prepared.x
+    # Rows are sorted by class, in the order in which the items of a class are drawn.
+    drawn = draw_episodes(prepared.codes, ways=ways, shots=shots, queries=queries, episodes=episodes, seed=seed)
+    # Of an episode, the larger of its gathered embeddings and its distances, both float64.
+    numbers = max((shots + queries) * max(x.shape[1], 1), queries * ways * shots) * ways
     accuracies = np.zeros(episodes)
-    for start in own_blocks(range(0, episodes, step), divide_over):
-        part = slice(start, start + step)
-        accuracies[part] = _accuracies(x, drawn.support[part], drawn.query[part], classifier, metric)
+    for part in own_row_blocks(episodes, 8 * numbers, divide_over):
+        accuracies[part] = _accuracies(x, drawn.support[part], drawn.query[part], classifier, prepared.metric)
     accuracies = gather_rows(torch.from_numpy(accuracies), divide_over).numpy()
     mean = float(accuracies.mean())
     half = float(special.ndtri(0.5 + level / 2)) * float(accuracies.std(ddof=1)) / math.sqrt(episodes)
@@ -140,8 +136,14 @@ def draw_episodes(
 
     Args:
         labels: ``(N,)`` classes; those with fewer than ``shots + queries`` items are left out.
-        ways, shots, queries, episodes: as in :func:`few_shot`.
+        ways: classes an episode, at least 2.
+        shots: items of each class whose class is known, at least 1.
+        queries: items of each class to be recognised, at least 1.
+        episodes: how many, at least 1.
         seed: of a generator of its own.
+
+    Returns:
+        The rows, the same for the same labels, settings and seed.
 
     Raises:
         ValueError: a setting makes no sense, or fewer than ``ways`` classes are large enough.
@@ -188,8 +190,7 @@ def _distinct(rng: np.random.Generator, sizes: Array, k: int) -> Array:
 def _accuracies(x: Tensor, support: Array, query: Array, classifier: Classifier, metric: Metric) -> Array:
     """The share of right answers in each of B episodes, ``(B,)``."""
     count, ways, _ = support.shape
-    # Devices without float64 compute in float32.
-    wide = torch.float32 if x.device.type == "mps" else torch.float64
+    wide = widest(x)
     known = x[torch.as_tensor(support, device=x.device)].to(wide)
     asked = x[torch.as_tensor(query, device=x.device)].to(wide).flatten(1, 2)
     if metric == "cosine":
@@ -212,5 +213,5 @@ def _distances(asked: Tensor, known: Tensor, metric: Metric) -> Tensor:
     else:
         size = asked.square().sum(-1)[:, :, None] + known.square().sum(-1)[:, None, :]
         distance = size - 2 * products
-    near = distance <= _ROUNDING_UNITS * torch.finfo(distance.dtype).eps * size
+    near = distance <= ROUNDING_UNITS * torch.finfo(distance.dtype).eps * size
     return torch.where(near, 0.0, distance).float()

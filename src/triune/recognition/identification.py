@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
-from triune.distances.pairwise import pairwise_distance
-from triune.labels import Labels, encode_together
-from triune.pairs.listed import CELLS
-from triune.parallel.divide import gather_rows, own_blocks
+from triune.distances.embeddings import Embeddings, Metric
+from triune.labels import Labels
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared, joint_codes
+from triune.pairs.scores import scores_between
+from triune.parallel.divide import gather_rows, own_row_blocks
+from triune.retrieval.ranks import cumulative_match
 from triune.verification.roc import LEAST_EXPECTED_FALSE_POSITIVES, from_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -83,20 +85,18 @@ class OpenSetIdentification:
 
     def cmc(self, depth: int = 10) -> Array:
         """Closed-set identification: the share of mated probes found at rank 1, 2, …, ``depth``; no threshold."""
-        ranks = np.arange(1, _check_rank(depth) + 1)
-        shares: Array = (self.mate_ranks[None, :] <= ranks[:, None]).mean(axis=1)
-        return shares
+        return cumulative_match(self.mate_ranks, depth)
 
 
 def open_set_identification(
-    probes: Embeddings,
-    probe_labels: Labels,
-    gallery: Embeddings,
-    gallery_labels: Labels,
+    probes: Embeddings | PreparedEmbeddings,
+    probe_labels: Labels | None,
+    gallery: Embeddings | PreparedEmbeddings,
+    gallery_labels: Labels | None = None,
     *,
     fars: Sequence[float] = (0.01, 0.1),
     rank: int = 1,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     divide_over: ProcessGroup | None = None,
 ) -> OpenSetIdentification:
     """DIR@FAR: who of the gallery is it, or is it nobody? (Phillips, Grother and Micheals 2011; NIST's FNIR at FPIR).
@@ -107,13 +107,13 @@ def open_set_identification(
     identities of equal score go before the mate, and probes of equal score are accepted together.
 
     Args:
-        probes: ``(N, D)``.
-        probe_labels: ``(N,)``.
-        gallery: ``(M, D)``, any number of rows an identity.
-        gallery_labels: ``(M,)``.
+        probes: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them, without labels and metric.
+        probe_labels: ``(N,)`` identities; None for prepared probes.
+        gallery: ``(M, D)``, any number of rows an identity; or prepared.
+        gallery_labels: ``(M,)`` identities; None for a prepared gallery.
         fars: false-alarm budgets; the realised rate never exceeds them. Others can be asked of the result.
         rank: from 1.
-        metric: the distance.
+        metric: the distance; the cosine, or that of the prepared probes, where not given.
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Returns:
@@ -122,14 +122,12 @@ def open_set_identification(
     Raises:
         ValueError: an embedding is not finite, counts differ, or there is no mated or no non-mated probe.
     """
-    check_metric(metric)
     _check_rank(rank)
-    q, g = as_embeddings(probes, "probes").detach(), as_embeddings(gallery, "gallery").detach()
-    check_finite(q, "probes")
-    check_finite(g, "gallery")
-    codes, gallery_codes = encode_together(
-        probe_labels, gallery_labels, (len(q), len(g)), ("probe_labels", "gallery_labels")
-    )
+    q = as_prepared(probes, probe_labels, metric, prefix="probes")
+    g = as_prepared(gallery, gallery_labels, q.metric, prefix="gallery")
+    if q.x.shape[1] != g.x.shape[1]:
+        raise ValueError(f"probes have {q.x.shape[1]} dimensions but the gallery {g.x.shape[1]}")
+    codes, gallery_codes = joint_codes(q, g)
     identities, column = np.unique(gallery_codes, return_inverse=True)
     mated = np.isin(codes, identities)
     if not mated.any():
@@ -138,33 +136,45 @@ def open_set_identification(
         )
     if mated.all():
         raise ValueError("every probe's identity is in the gallery: FAR is not defined; add probes of other identities")
-    own = torch.as_tensor(np.searchsorted(identities, codes).clip(max=len(identities) - 1), device=q.device)
-    columns = torch.as_tensor(column, device=q.device)
+    own = torch.as_tensor(np.searchsorted(identities, codes).clip(max=len(identities) - 1), device=q.x.device)
+    best, mate, ranks = _best_and_mates(q, g, own, torch.as_tensor(column, device=q.x.device), divide_over)
+    # Probes are sorted by identity: back to the order in which they were given.
+    best[q.order], mate[q.order], ranks[q.order], mated[q.order] = best.copy(), mate.copy(), ranks.copy(), mated.copy()
+    result = OpenSetIdentification(
+        points=(), rank=rank, mate_scores=mate[mated], mate_ranks=ranks[mated], alarm_scores=np.sort(best[~mated])
+    )
+    return replace(result, points=tuple(result.at(far) for far in fars))
+
+
+def _best_and_mates(
+    q: PreparedEmbeddings, g: PreparedEmbeddings, own: Tensor, columns: Tensor, divide_over: ProcessGroup | None
+) -> tuple[Array, Array, Array]:
+    """Each probe's highest score, that of its own identity, and the rank of that; where its identity is enrolled.
+
+    Args:
+        q: N probes.
+        g: the gallery, M rows.
+        own: ``(N,)`` the number of each probe's identity among the G of the gallery; any where it is not there.
+        columns: ``(M,)`` the number of each gallery row's identity, ascending.
+        divide_over: processes that share the work.
+
+    Returns:
+        Two times ``(N,)`` float32, and ``(N,)`` int64.
+    """
     best, mate = torch.zeros(2, len(q))
     ranks = torch.zeros(len(q), dtype=torch.int64)
-    step = max(1, CELLS // len(g))
-    for start in own_blocks(range(0, len(q), step), divide_over):
-        part = slice(start, start + step)
-        distance = pairwise_distance(q[part], g, metric)
-        scores = (1 - distance if metric == "cosine" else -distance).float()
-        if len(identities) < len(g):
-            alike = scores.new_full((len(scores), len(identities)), -math.inf)
-            scores = alike.scatter_reduce(1, columns.expand(len(scores), -1), scores, "amax")
-        else:
-            scores = scores[:, columns.argsort()]
+    identities = int(columns[-1]) + 1
+    for part in own_row_blocks(len(q), 4 * len(g), divide_over):
+        squares = (q.squares[part], g.squares) if q.metric != "cosine" else None
+        scores = scores_between(q.x[part], g.x, q.metric, squares)
+        if identities < len(g):
+            highest = scores.new_full((len(scores), identities), -math.inf)
+            scores = highest.scatter_reduce(1, columns.expand(len(scores), -1), scores, "amax")
         chosen = scores.gather(1, own[part, None])
         best[part], mate[part] = scores.amax(dim=1), chosen[:, 0]
         ranks[part] = (scores >= chosen).sum(dim=1)  # itself among them: ranks count from 1
     best, mate, ranks = (gather_rows(each, divide_over) for each in (best, mate, ranks))
-    result = OpenSetIdentification(
-        points=(),
-        rank=rank,
-        mate_scores=mate.numpy()[mated],
-        mate_ranks=ranks.numpy()[mated],
-        alarm_scores=np.sort(best.numpy()[~mated]),
-    )
-    points = tuple(result.at(far) for far in fars)
-    return OpenSetIdentification(points, rank, result.mate_scores, result.mate_ranks, result.alarm_scores)
+    return best.numpy(), mate.numpy(), ranks.numpy()
 
 
 def _check_rank(rank: int) -> int:

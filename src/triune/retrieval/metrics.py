@@ -1,7 +1,7 @@
 """Retrieval metrics: Recall@K, Precision@K, MAP@R, R-precision, MRR, nDCG and CMC, from ranks or from rankings."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
-from triune.labels import Labels, encode_labels, encode_together
-from triune.pairs.prepared import as_prepared_pair
+from triune.labels import Labels, encode_labels, encode_labels_together
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
-from triune.retrieval.ranks import Ranks, relevant_ranks
+from triune.retrieval.ranks import Ranks, cumulative_match, relevant_ranks
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
-MEASURED = 1 << 17
-"""About so many ranks are turned into figures at a time."""
+RANKS_AT_A_TIME = 1 << 17
+"""About so many ranks, or rows of rankings, are turned into figures at a time: a few MiB."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class QueryMetrics:
     Args:
         query: ``(Q,)`` rows of the queries.
         relevant: ``(Q,)`` R.
-        first_rank: ``(Q,)`` r_1.
+        first_rank: ``(Q,)`` int64 r_1; 2⁶² where a ranking that ends early holds no relevant item.
         recall_at: K → ``(Q,)`` 1 where r_1 ≤ K, else 0 (a hit among the first K, as in metric learning and in CMC).
         precision_at: K → hits among the first K, over K.
         average_precision_at: K → Σ j / r_j over hits with r_j ≤ K, over min(K, R): perfect is 1.
@@ -57,9 +57,7 @@ class QueryMetrics:
 
     def cmc(self, ranks: int = 50) -> Array:
         """The cumulative match characteristic ``(ranks,)``: share of queries with a hit among the first 1, 2, …."""
-        found = np.bincount(np.minimum(self.first_rank, ranks + 1), minlength=ranks + 2)
-        shares: Array = np.cumsum(found)[1 : ranks + 1] / len(self.first_rank)
-        return shares
+        return cumulative_match(self.first_rank, ranks)
 
 
 @dataclass(frozen=True)
@@ -96,13 +94,13 @@ class RetrievalMetrics:
 
 
 def retrieval_metrics(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
     ks: Sequence[int] = (1, 5, 10),
-    gallery: Embeddings | None = None,
+    gallery: Embeddings | PreparedEmbeddings | None = None,
     gallery_labels: Labels | None = None,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     groups: Labels | None = None,
     gallery_groups: Labels | None = None,
     exclude: Exclusion = "matches",
@@ -113,12 +111,13 @@ def retrieval_metrics(
     Memory and time: see :func:`~triune.retrieval.ranks.relevant_ranks`; never the N × M matrix of scores.
 
     Args:
-        embeddings: queries ``(N, D)``.
+        embeddings: queries ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them, without labels,
+            metric and groups.
         labels: ``(N,)`` identities.
         ks: the ranks K.
-        gallery: ``(M, D)``; where not given, all other queries.
+        gallery: ``(M, D)``, or prepared; where not given, all other queries.
         gallery_labels: ``(M,)``.
-        metric: the distance.
+        metric: the distance; the cosine where not given.
         groups: ``(N,)`` where each query comes from (camera, photo session, video).
         gallery_groups: ``(M,)``.
         exclude: what of a query's own group its ranking leaves out: ``"matches"``, only the relevant items, which is
@@ -144,13 +143,13 @@ def retrieval_metrics(
 
 
 def retrieval_per_query(
-    embeddings: Embeddings,
-    labels: Labels,
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None = None,
     *,
     ks: Sequence[int] = (1, 5, 10),
-    gallery: Embeddings | None = None,
+    gallery: Embeddings | PreparedEmbeddings | None = None,
     gallery_labels: Labels | None = None,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     groups: Labels | None = None,
     gallery_groups: Labels | None = None,
     exclude: Exclusion = "matches",
@@ -159,16 +158,28 @@ def retrieval_per_query(
     """The same for each query by itself: to find the hard ones, to bootstrap, to draw the CMC curve.
 
     Args:
-        embeddings, labels, ks, gallery, gallery_labels, metric, groups, gallery_groups, exclude, divide_over: as in
+        embeddings: queries ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them, without labels,
+            metric and groups.
+        labels: ``(N,)`` identities.
+        ks: the ranks K.
+        gallery: ``(M, D)``, or prepared; where not given, all other queries.
+        gallery_labels: ``(M,)``.
+        metric: the distance; the cosine where not given.
+        groups: ``(N,)`` where each query comes from.
+        gallery_groups: ``(M,)``.
+        exclude: what of a query's own group its ranking leaves out, ``"matches"`` or ``"pairs"``: see
             :func:`retrieval_metrics`.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Raises:
-        ValueError: as :func:`retrieval_metrics`.
+        ValueError: counts differ, a value is not finite, or no query has a relevant item.
     """
     _check_ks(ks)
-    sets = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
-    pairs = pair_tiles(*sets, exclude, divide_over)
-    return joined([measured(part, ks) for ranks in relevant_ranks(pairs) for part in _parts(ranks)], ks)
+    rows, columns = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
+    if columns is rows:  # a gallery that holds the queries themselves, and not the set of all other queries
+        columns = replace(rows)
+    pairs = pair_tiles(rows, columns, exclude, divide_over)
+    return concatenated([query_metrics(part, ks) for ranks in relevant_ranks(pairs) for part in _in_parts(ranks)], ks)
 
 
 def metrics_of_rankings(
@@ -177,7 +188,7 @@ def metrics_of_rankings(
     """The same figures of rankings made elsewhere: by an index, or by re-ranking.
 
     A ranking may end early: what lies beyond its end counts as not found, so that MAP and R-precision are lower bounds
-    where it is shorter than R.
+    where it is shorter than R. Time and memory follow N × k, however many relevant items there are.
 
     Args:
         rows: ``(N, k)`` gallery rows, best first; −1 where a ranking ends early.
@@ -190,78 +201,90 @@ def metrics_of_rankings(
     """
     _check_ks(ks)
     order = torch.as_tensor(rows).detach().cpu().numpy()
-    alone = gallery_labels is None
+    one_set = gallery_labels is None
     if gallery_labels is None:
-        codes = others = encode_labels(labels, count=len(order), against="rows").cpu().numpy()
+        codes = gallery_codes = encode_labels(labels, count=len(order), device="cpu", against="rows").numpy()
     else:
-        counts = (len(order), len(gallery_labels))
-        codes, others = encode_together(labels, gallery_labels, counts, ("labels", "gallery_labels"))
-    if (
-        order.ndim != 2
-        or order.dtype.kind not in "iu"
-        or (order.size and not -1 <= order.min() <= order.max() < len(others))
-    ):
-        raise ValueError(f"rows must be (N, k) whole numbers from -1 to {len(others) - 1}: rows of the gallery")
-    ascending = np.sort(order, axis=1)
-    twice = (ascending[:, 1:] == ascending[:, :-1]) & (ascending[:, 1:] >= 0)
-    if twice.any():
-        raise ValueError(f"rows[{int(twice.any(axis=1).argmax())}] holds a gallery row twice: a ranking has each once")
-    if alone and (order == np.arange(len(order))[:, None]).any():
-        raise ValueError("rows holds a query among its own neighbours: leave it out, or give gallery_labels")
-    names, sizes = np.unique(others, return_counts=True)
-    place = np.searchsorted(names, codes).clip(0, max(0, len(names) - 1))
-    known = (names[place] == codes) if len(names) else np.zeros(len(codes), dtype=bool)
-    relevant = np.where(known, sizes[place] if len(names) else 0, 0) - int(alone)
-    hit = (order >= 0) & (others[order] == codes[:, None])
-    # What was not found stands endlessly far down.
-    ranks = [np.concatenate([np.flatnonzero(h) + 1, np.full(r - h.sum(), NOWHERE)]) for h, r in zip(hit, relevant)]
-    flat = np.concatenate([np.empty(0, dtype=np.int64), *ranks])
-    found = joined([measured(Ranks(np.arange(len(order)), relevant, flat), ks)], ks)
-    return average(found, len(order))
+        names, against = ("labels", "gallery_labels"), ("rows", "gallery")
+        coded = encode_labels_together(
+            labels, gallery_labels, counts=(len(order), None), names=names, against=against, device="cpu"
+        )
+        codes, gallery_codes = (part.numpy() for part in coded)
+    if order.ndim != 2 or order.dtype.kind not in "iu":
+        raise ValueError(_out_of_range(len(gallery_codes)))
+    ordered = np.sort(gallery_codes)
+    relevant = np.searchsorted(ordered, codes, side="right") - np.searchsorted(ordered, codes, side="left")
+    relevant -= int(one_set)
+    parts = []
+    height = max(1, RANKS_AT_A_TIME // max(1, order.shape[1]))
+    for start in range(0, len(order), height):
+        block = slice(start, start + height)
+        _check_rankings(order[block], start, len(gallery_codes), one_set=one_set)
+        hit = order[block] >= 0
+        own_codes = np.broadcast_to(codes[block, None], hit.shape)
+        hit[hit] = gallery_codes[order[block][hit]] == own_codes[hit]
+        found = Ranks(np.arange(len(order))[block], relevant[block], hit.sum(axis=1), np.nonzero(hit)[1] + 1)
+        parts.append(query_metrics(found, ks))
+    return average(concatenated(parts, ks), len(order))
 
 
-NOWHERE = np.int64(1) << 62
+NOT_FOUND = 1 << 62
+"""The rank of what a ranking that ends early does not hold: endlessly far down."""
 
 
-def measured(ranks: Ranks, ks: Sequence[int]) -> QueryMetrics:
-    """The figures of each query from the ranks of its relevant items; queries without any are left out."""
+def query_metrics(ranks: Ranks, ks: Sequence[int]) -> QueryMetrics:
+    """The figures of each query from the ranks of its relevant items; queries without any are left out.
+
+    Time and memory follow the ranks that are listed, not the number of relevant items.
+
+    Args:
+        ranks: of Q queries.
+        ks: the ranks K.
+    """
     kept = ranks.relevant > 0
-    count, r = int(kept.sum()), ranks.relevant[kept]
-    begin = np.concatenate([[0], np.cumsum(r)])[:-1]
-    query = np.repeat(np.arange(count), r)
-    rank = ranks.rank.astype(np.float64)
-    place = np.arange(1, len(rank) + 1) - np.repeat(begin, r)
-    precision = place / rank
-    gain = 1 / np.log2(1 + rank)
-    longest = int(r.max()) if count else 0
-    perfect = np.concatenate([[0.0], np.cumsum(1 / np.log2(2 + np.arange(longest)))])
+    r, found = ranks.relevant[kept], ranks.found[kept]
+    count = len(r)
+    begin = np.cumsum(found) - found
+    query = np.repeat(np.arange(count), found)
+    # The place of a relevant item among the relevant ones of its query, from 1: j in Σ j / r_j.
+    place = np.arange(1, len(ranks.rank) + 1) - np.repeat(begin, found)
+    precision = place / ranks.rank
+    gain = 1 / np.log2(1.0 + ranks.rank)
+    longest = min(max(ks, default=0), int(r.max(initial=0)))
+    perfect_gain = np.concatenate([[0.0], np.cumsum(1 / np.log2(2 + np.arange(longest)))])
 
-    def summed(values: Array, limit: Array | int) -> Array:
+    def sum_of(values: Array, limit: Array | int) -> Array:
+        """Of each query, the sum over its relevant items whose rank is at most the limit."""
         total: Array = np.bincount(query, weights=values * (ranks.rank <= limit), minlength=count)
         return total
 
-    ones = np.ones(len(rank))
-    hits = {k: summed(ones, k) for k in ks}
-    gains = {k: summed(precision, k) for k in ks}
-    at_r = np.repeat(r, r)
-    first = ranks.rank[begin]
+    ones = np.ones(len(ranks.rank))
+    hits = {k: sum_of(ones, k) for k in ks}
+    precisions = {k: sum_of(precision, k) for k in ks}
+    r_of_each = np.repeat(r, found)
+    first = np.full(count, NOT_FOUND)
+    first[found > 0] = ranks.rank[begin[found > 0]]
     return QueryMetrics(
         query=ranks.query[kept],
         relevant=r,
         first_rank=first,
         recall_at={k: (first <= k).astype(np.float64) for k in ks},
         precision_at={k: hits[k] / k for k in ks},
-        average_precision_at={k: gains[k] / np.minimum(k, r) for k in ks},
-        average_precision_at_over_hits={k: gains[k] / np.maximum(hits[k], 1) for k in ks},
-        ndcg_at={k: summed(gain, k) / perfect[np.minimum(k, r)] for k in ks},
-        r_precision=summed(ones, at_r) / r,
-        average_precision_at_r=summed(precision, at_r) / r,
+        average_precision_at={k: precisions[k] / np.minimum(k, r) for k in ks},
+        average_precision_at_over_hits={k: precisions[k] / np.maximum(hits[k], 1) for k in ks},
+        ndcg_at={k: sum_of(gain, k) / perfect_gain[np.minimum(k, r)] for k in ks},
+        r_precision=sum_of(ones, r_of_each) / r,
+        average_precision_at_r=sum_of(precision, r_of_each) / r,
         average_precision=np.bincount(query, weights=precision, minlength=count) / r,
     )
 
 
-def joined(parts: Sequence[QueryMetrics], ks: Sequence[int]) -> QueryMetrics:
+def concatenated(parts: Sequence[QueryMetrics], ks: Sequence[int]) -> QueryMetrics:
     """The figures of several sets of queries as one, in the order of their rows.
+
+    Args:
+        parts: of no or more queries each.
+        ks: the ranks K that all of them have.
 
     Raises:
         ValueError: there is no query.
@@ -293,7 +316,12 @@ def joined(parts: Sequence[QueryMetrics], ks: Sequence[int]) -> QueryMetrics:
 
 
 def average(found: QueryMetrics, queries: int) -> RetrievalMetrics:
-    """Means over queries; ``queries`` is how many there were with those left out."""
+    """Means over the queries that have a relevant item.
+
+    Args:
+        found: of those queries.
+        queries: how many queries there were, with those that have none.
+    """
 
     def means(values: dict[int, Array]) -> dict[int, float]:
         return {k: float(each.mean()) for k, each in values.items()}
@@ -313,15 +341,39 @@ def average(found: QueryMetrics, queries: int) -> RetrievalMetrics:
     )
 
 
-def _parts(ranks: Ranks) -> Iterator[Ranks]:
+def _in_parts(ranks: Ranks) -> Iterator[Ranks]:
     """Some queries at a time: their figures take several times the room of their ranks."""
-    ends = np.cumsum(ranks.relevant)
+    ends = np.cumsum(ranks.found)
     first = 0
     while first < len(ends):
-        begin = int(ends[first] - ranks.relevant[first])
-        last = max(first + 1, int(np.searchsorted(ends, begin + MEASURED, side="right")))
-        yield Ranks(ranks.query[first:last], ranks.relevant[first:last], ranks.rank[begin : int(ends[last - 1])])
+        begin = int(ends[first] - ranks.found[first])
+        last = max(first + 1, int(np.searchsorted(ends, begin + RANKS_AT_A_TIME, side="right")))
+        some = slice(first, last)
+        yield Ranks(ranks.query[some], ranks.relevant[some], ranks.found[some], ranks.rank[begin : int(ends[last - 1])])
         first = last
+
+
+def _check_rankings(order: Array, first: int, gallery: int, *, one_set: bool) -> None:
+    """Refuse rankings that are none.
+
+    Args:
+        order: ``(Q, k)`` gallery rows, −1 for none.
+        first: the number of the first of these queries.
+        gallery: how many rows the gallery has.
+        one_set: whether the gallery is the queries.
+    """
+    if order.size and not -1 <= order.min() <= order.max() < gallery:
+        raise ValueError(_out_of_range(gallery))
+    ascending = np.sort(order, axis=1)
+    twice = ((ascending[:, 1:] == ascending[:, :-1]) & (ascending[:, 1:] >= 0)).any(axis=1)
+    if twice.any():
+        raise ValueError(f"rows[{first + int(twice.argmax())}] holds a gallery row twice: a ranking has each once")
+    if one_set and (order == np.arange(first, first + len(order))[:, None]).any():
+        raise ValueError("rows holds a query among its own neighbours: leave it out, or give gallery_labels")
+
+
+def _out_of_range(gallery: int) -> str:
+    return f"rows must be (N, k) whole numbers from -1 to {gallery - 1}: rows of the gallery"
 
 
 def _check_ks(ks: Sequence[int]) -> None:

@@ -8,18 +8,14 @@ from scipy import sparse
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric, comparable, unit
+from triune.distances.embeddings import Embeddings, Metric, unit
+from triune.distances.pairwise import paired_distance
 from triune.kernels import ranking_cpu
-from triune.pairs.listed import score_pairs
-from triune.pairs.scores import scores_between
-from triune.parallel.divide import gather_rows, own_blocks
-from triune.retrieval.neighbours import top_k
+from triune.pairs.prepared import PreparedEmbeddings
+from triune.parallel.divide import gather_rows, own_row_blocks
+from triune.retrieval.neighbours import Rows, as_rows, as_rows_of_two, nearest
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-
-CELLS = 1 << 20
-"""Distances of a block of queries: 8 MiB of float64, of which some are held at once."""
 
 
 class Reranked(NamedTuple):
@@ -35,12 +31,12 @@ class Reranked(NamedTuple):
 
 
 def expand_queries(
-    queries: Embeddings,
-    gallery: Embeddings,
+    queries: Embeddings | PreparedEmbeddings,
+    gallery: Embeddings | PreparedEmbeddings,
     *,
     neighbours: int = 10,
     alpha: float = 3.0,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     divide_over: ProcessGroup | None = None,
 ) -> Tensor:
     """Alpha-weighted query expansion: each query plus its nearest gallery rows, to search with once more.
@@ -50,48 +46,63 @@ def expand_queries(
     al. 2007).
 
     Args:
-        queries: ``(N, D)``.
-        gallery: ``(M, D)``.
+        queries: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them.
+        gallery: ``(M, D)``, or prepared.
         neighbours: how many; fewer where the gallery is smaller.
         alpha: the larger, the less a distant neighbour counts.
-        metric: by which neighbours are found.
+        metric: by which neighbours are found; the cosine, or that of the prepared queries, where not given.
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Returns:
-        ``(N, D)`` of unit length, float32, where the queries are.
+        ``(N, D)`` of unit length, float32, where the queries are, in the order in which they were given.
 
     Raises:
         ValueError: ``neighbours`` is below 1, ``alpha`` negative, widths differ, or an embedding is not finite.
     """
-    return _expanded(queries, gallery, neighbours, alpha, metric, divide_over, alone=False)
+    _check_expansion(neighbours, alpha)
+    q, g = as_rows_of_two(queries, gallery, metric)
+    _, rows = nearest(q, g, neighbours, divide_over=divide_over)
+    return _expanded(q, g, rows, alpha, divide_over)
 
 
 def expand_gallery(
-    embeddings: Embeddings,
+    embeddings: Embeddings | PreparedEmbeddings,
     *,
     neighbours: int = 10,
     alpha: float = 3.0,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     divide_over: ProcessGroup | None = None,
 ) -> Tensor:
     """The same for every item of one set by its nearest others: database-side augmentation (Turcot & Lowe 2009).
 
     Args:
-        embeddings: ``(N, D)``.
-        neighbours, alpha, metric, divide_over: as in :func:`expand_queries`.
+        embeddings: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them.
+        neighbours: how many; fewer where there are fewer others.
+        alpha: the larger, the less a distant neighbour counts.
+        metric: by which neighbours are found; the cosine, or that of the prepared embeddings, where not given.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
+
+    Returns:
+        ``(N, D)`` of unit length, float32, where the embeddings are, in the order in which they were given.
+
+    Raises:
+        ValueError: ``neighbours`` is below 1, ``alpha`` negative, or an embedding is not finite.
     """
-    return _expanded(embeddings, embeddings, neighbours, alpha, metric, divide_over, alone=True)
+    _check_expansion(neighbours, alpha)
+    items = as_rows(embeddings, metric, "embeddings")
+    _, rows = nearest(items, items, neighbours, exclude_self=True, divide_over=divide_over)
+    return _expanded(items, items, rows, alpha, divide_over)
 
 
 def rerank(
-    queries: Embeddings,
-    gallery: Embeddings | None = None,
+    queries: Embeddings | PreparedEmbeddings,
+    gallery: Embeddings | PreparedEmbeddings | None = None,
     *,
     k: int | None = None,
     k1: int = 20,
     k2: int = 6,
     mix: float = 0.3,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     divide_over: ProcessGroup | None = None,
 ) -> Reranked:
     """k-reciprocal re-ranking (Zhong, Zheng, Cao & Li 2017): items that are neighbours of each other come closer.
@@ -108,15 +119,18 @@ def rerank(
     it, the answer has N × M cells. Time: O((N + M)² D) for the neighbours, O(N M) for the rankings, and the overlaps.
 
     Args:
-        queries: ``(N, D)``.
-        gallery: ``(M, D)``; where not given, every item queries all others.
+        queries: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them.
+        gallery: ``(M, D)``, or prepared; where not given, every item queries all others.
         k: how many rows are returned for each query, the same as the first k of all; all where not given.
         k1: size of the neighbourhoods.
         k2: how many items' weights are averaged; 1 for none.
         mix: the share of the plain distance, 0 to 1.
-        metric: the distance. Weights depend on its scale.
+        metric: the distance; the cosine, or that of the prepared queries, where not given. Weights depend on its scale.
         divide_over: processes that share the search for neighbours and the rankings (the sparse weights, O(N + M), are
             made by each); each must call this with the same arguments, and all get the same.
+
+    Returns:
+        Rows and distances; queries and rows are numbered as they were given, before they were prepared.
 
     Raises:
         ValueError: a setting is out of its range, widths differ, or an embedding is not finite.
@@ -125,34 +139,34 @@ def rerank(
         raise ValueError(f"k is {k}, k1 is {k1} and k2 is {k2}: each must be at least 1")
     if not 0 <= mix <= 1:
         raise ValueError(f"mix is {mix}: a share from 0 to 1 is needed")
-    q = comparable(queries, metric, "queries")
-    alone = gallery is None
-    g = q if gallery is None else comparable(gallery, metric, "gallery")
-    _check_widths(q, g)
-    everyone = q if alone else torch.cat([q, g])
-    weights = _neighbourhood_weights(everyone, k1, k2, metric, divide_over)
-    offset = 0 if alone else len(q)
-    of_gallery = weights[offset:]
-    by_column = of_gallery.tocsc()
+    one_set = gallery is None
+    if gallery is None:
+        q = g = everyone = as_rows(queries, metric, "queries")
+    else:
+        q, g = as_rows_of_two(queries, gallery, metric)
+        everyone = Rows(torch.cat([q.x, g.x]), torch.cat([q.squares, g.squares]), q.metric)
+    weights = _neighbourhood_weights(everyone, k1, k2, divide_over)
+    # Query i is row i of the weights, and gallery row j is row offset + j.
+    offset = 0 if one_set else len(q.x)
+    by_column = weights[offset:].tocsc()
     sums = np.asarray(weights.sum(axis=1)).ravel()
-    count = max(0, len(g) - int(alone))
+    count = max(0, len(g.x) - int(one_set))
     kept = count if k is None else min(k, count)
-    rows, distances = np.zeros((len(q), kept), dtype=np.int64), np.zeros((len(q), kept))
-    height = max(1, CELLS // max(1, len(g)))
-    for start in own_blocks(range(0, len(q), height), divide_over):
-        stop = min(start + height, len(q))
-        shared = np.zeros((stop - start, len(g)))
-        own = weights[start:stop]
+    rows, distances = np.zeros((len(q.x), kept), dtype=np.int64), np.zeros((len(q.x), kept))
+    # A few float64 arrays of a block are held at once: each takes half of what a block may take.
+    for part in own_row_blocks(len(q.x), 2 * 8 * len(g.x), divide_over):
+        shared = np.zeros((part.stop - part.start, len(g.x)))
+        own = weights[part]
         ours = (own.indptr, own.indices, own.data)
         ranking_cpu.shared_weight(*ours, by_column.indptr, by_column.indices, by_column.data, shared)
-        union = sums[start:stop, None] + sums[None, offset:] - shared
-        plain = _distances(scores_between(q[start:stop], g, metric), metric).cpu().double().numpy()
+        union = sums[part, None] + sums[None, offset:] - shared
+        plain = _distances(q.scores(part, g), q.metric).cpu().double().numpy()
         mixed = (1 - mix) * (1 - shared / union) + mix * plain
-        if alone:
-            mixed[np.arange(stop - start), np.arange(start, stop)] = np.inf
+        if one_set:
+            mixed[np.arange(len(mixed)), np.arange(part.start, part.stop)] = np.inf
         order = _smallest(mixed, kept)
-        rows[start:stop] = order
-        distances[start:stop] = np.take_along_axis(mixed, order, axis=1)
+        rows[part] = order
+        distances[part] = np.take_along_axis(mixed, order, axis=1)
     return Reranked(*(gather_rows(torch.from_numpy(part), divide_over).numpy() for part in (rows, distances)))
 
 
@@ -169,10 +183,17 @@ def _smallest(values: Array, k: int) -> Array:
     return order
 
 
-def _neighbourhood_weights(x: Tensor, k1: int, k2: int, metric: Metric, divide_over: ProcessGroup | None) -> Any:
-    """Each item's weights over its expanded reciprocal neighbourhood, sparse ``(n, n)`` float64."""
-    count = len(x)
-    _, rows = top_k(x, x, max(k1, k2 - 1), metric, exclude_self=True, divide_over=divide_over)
+def _neighbourhood_weights(items: Rows, k1: int, k2: int, divide_over: ProcessGroup | None) -> Any:
+    """Each item's weights over its expanded reciprocal neighbourhood, sparse ``(n, n)`` float64.
+
+    Args:
+        items: n rows.
+        k1: size of the neighbourhoods.
+        k2: how many items' weights are averaged.
+        divide_over: processes that share the search.
+    """
+    count = len(items.x)
+    _, rows = nearest(items, items, max(k1, k2 - 1), exclude_self=True, divide_over=divide_over)
     near = rows.cpu().numpy()
     whole = _reciprocal(near[:, :k1])
     half = _reciprocal(near[:, : int(np.around(k1 / 2))])
@@ -182,14 +203,23 @@ def _neighbourhood_weights(x: Tensor, k1: int, k2: int, metric: Metric, divide_o
     enough = 3 * common.data >= 2 * sizes[common.col]
     taken = sparse.csr_array((np.ones(enough.sum()), (common.row[enough], common.col[enough])), shape=whole.shape)
     expanded = (whole + taken @ half).tocoo()
-    scores = score_pairs(x, expanded.row, expanded.col, metric)
-    weights = np.exp(-_distances(scores, metric).cpu().double().numpy())
+    weights = np.exp(-_distances_of_pairs(items, expanded.row, expanded.col))
     result = sparse.csr_array((weights, (expanded.row, expanded.col)), shape=whole.shape)
     if k2 > 1:
         group = np.concatenate([np.arange(count)[:, None], near[:, : k2 - 1]], axis=1)
         cells = (np.repeat(np.arange(count), group.shape[1]), group.ravel())
         result = sparse.csr_array((np.full(group.size, 1 / group.shape[1]), cells), shape=whole.shape) @ result
     return result.tocsr()
+
+
+def _distances_of_pairs(items: Rows, first: Array, second: Array) -> Array:
+    """The distance of each of P pairs of rows, float64 ``(P,)``."""
+    x = items.x
+    a, b = (torch.as_tensor(rows, dtype=torch.int64, device=x.device) for rows in (first, second))
+    distances = np.empty(len(a))
+    for part in own_row_blocks(len(a), 4 * x.shape[1], None):
+        distances[part] = paired_distance(x[a[part]], x[b[part]], items.metric).cpu().numpy()
+    return distances
 
 
 def _reciprocal(near: Array) -> Any:
@@ -200,37 +230,30 @@ def _reciprocal(near: Array) -> Any:
     return forward.multiply(forward.T).tocsr()
 
 
-def _expanded(
-    queries: Embeddings,
-    gallery: Embeddings,
-    neighbours: int,
-    alpha: float,
-    metric: Metric,
-    divide_over: ProcessGroup | None,
-    *,
-    alone: bool,
-) -> Tensor:
+def _check_expansion(neighbours: int, alpha: float) -> None:
     if neighbours < 1:
         raise ValueError(f"neighbours is {neighbours}: at least 1 is needed")
     if not alpha >= 0:
         raise ValueError(f"alpha is {alpha}: 0 or more is needed")
-    q = comparable(queries, metric, "embeddings" if alone else "queries")
-    g = q if alone else comparable(gallery, metric, "gallery")
-    _check_widths(q, g)
-    _, rows = top_k(q, g, neighbours, metric, exclude_self=alone, divide_over=divide_over)
-    q, g = unit(q), unit(g)
-    expanded = torch.zeros_like(q, memory_format=torch.contiguous_format)
-    height = max(1, CELLS // max(1, rows.shape[1] * q.shape[1]))
-    for start in own_blocks(range(0, len(q), height), divide_over):
-        own, near = q[start : start + height], g[rows[start : start + height]]
+
+
+def _expanded(q: Rows, g: Rows, rows: Tensor, alpha: float, divide_over: ProcessGroup | None) -> Tensor:
+    """Each query plus its weighted neighbours, of unit length.
+
+    Args:
+        q: N queries.
+        g: the gallery.
+        rows: ``(N, k)`` each query's neighbours in the gallery.
+        alpha: the exponent of the weights.
+        divide_over: processes that share the work.
+    """
+    x, y = (each.x if each.metric == "cosine" else unit(each.x) for each in (q, g))
+    expanded = torch.zeros_like(x, memory_format=torch.contiguous_format)
+    for part in own_row_blocks(len(x), 4 * rows.shape[1] * x.shape[1], divide_over):
+        own, near = x[part], y[rows[part]]
         weights = (near @ own[:, :, None]).clamp(min=0) ** alpha
-        expanded[start : start + height] = own + (weights * near).sum(1)
+        expanded[part] = own + (weights * near).sum(1)
     return unit(gather_rows(expanded, divide_over))
-
-
-def _check_widths(queries: Tensor, gallery: Tensor) -> None:
-    if queries.shape[1] != gallery.shape[1]:
-        raise ValueError(f"queries have {queries.shape[1]} dimensions but the gallery {gallery.shape[1]}")
 
 
 def _distances(scores: Tensor, metric: Metric) -> Tensor:

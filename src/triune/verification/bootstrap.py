@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
-from triune.labels import Labels, encode_together
+from triune.labels import Labels, encode_labels_together
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import exact_sums, gather_in_order, own_blocks, rank_and_size
 from triune.verification.all_pairs import verify_embeddings
@@ -150,7 +150,10 @@ def bootstrap_scores(
     values, flags = as_array(scores), as_array(is_match).astype(bool)
     values = values if values.dtype.kind == "f" else values.astype(np.float64)
     counts, names = (len(values), len(values)), ("first_identity", "second_identity")
-    first, second = encode_together(first_identity, second_identity, counts, names)
+    pair = encode_labels_together(
+        first_identity, second_identity, counts=counts, names=names, against=("scores", "scores"), device="cpu"
+    )
+    first, second = (part.numpy() for part in pair)
     wrong = np.flatnonzero((first == second) != flags)
     if len(wrong):
         said = "a match" if flags[wrong[0]] else "no match"

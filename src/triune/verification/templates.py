@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, as_embeddings, check_finite, unit
-from triune.labels import Labels, encode_labels, encode_together
+from triune.labels import Labels, encode_labels, encode_labels_together
 from triune.pairs.listed import score_pairs
 from triune.verification.roc import Verification, as_array, verify_scores
 
@@ -87,7 +87,8 @@ def _means(x: Tensor, group: Array, count: int) -> Tensor:
 
 def _places(ids: Array, asked: Labels, name: str) -> Array:
     """Where the asked ids stand among the known, distinct ones."""
-    known, codes = encode_together(ids, asked, (len(ids), len(asked)), ("template_ids", name))
+    both = encode_labels_together(ids, asked, names=("template_ids", name), device="cpu")
+    known, codes = (part.numpy() for part in both)
     order = np.argsort(known)
     places: Array = order[np.searchsorted(known, codes, sorter=order).clip(max=len(ids) - 1)]
     unknown = np.flatnonzero(known[places] != codes)
