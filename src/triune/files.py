@@ -1,4 +1,4 @@
-"""Files written whole or not at all: to a temporary neighbour first, then moved into place."""
+"""Files written whole or not at all, and typed records: written as JSON, and read back or refused in one line."""
 
 import contextlib
 import json
@@ -7,7 +7,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from triune.errors import InputError
+
+
+class Record(BaseModel):
+    """Values that are set once; a field that is not known, or of another type, is refused.
+
+    Numbers that are not finite are written as ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``, and read back as numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+R = TypeVar("R", bound=Record)
 
 
 @contextmanager
@@ -41,19 +57,67 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any, default: Callable[[Any], Any] | None = None) -> None:
-    """Write ``value`` as indented JSON to ``path``, whole or not at all; NaN becomes null, as JSON knows none."""
-    write_text(path, json.dumps(without_nan(value), indent=1, default=default, allow_nan=False) + "\n")
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as indented JSON to ``path``, whole or not at all."""
+    write_text(path, record.model_dump_json(indent=1) + "\n")
 
 
-def without_nan(value: Any) -> Any:
-    """The same nested value with every float that is not finite turned to ``None`` (NaN) or a string (±inf)."""
-    if isinstance(value, dict):
-        return {str(key): without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    if isinstance(value, float) and value != value:
-        return None
-    if value in (float("inf"), float("-inf")):
-        return "inf" if value > 0 else "-inf"
-    return value
+def read_record(path: Path, kind: type[R], migrate: Callable[[Any], Any] = lambda stored: stored) -> R:
+    """Read what :func:`write_record` wrote.
+
+    Args:
+        path: the file.
+        kind: what it holds.
+        migrate: brings what an earlier version wrote (parsed JSON) into today's form; gives anything else back as it
+            is. A KeyError, TypeError, ValueError or AttributeError of it says that the file is damaged.
+
+    Raises:
+        InputError: it is missing, damaged or another file; one line that names the file and the field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): name what triune wrote") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged or another file: it is no UTF-8 text") from error
+    return parse_record(text, kind, str(path), migrate)
+
+
+def parse_record(text: str, kind: type[R], source: str, migrate: Callable[[Any], Any] = lambda stored: stored) -> R:
+    """The record that a JSON text holds.
+
+    Args:
+        text: JSON.
+        kind: what it holds.
+        source: what messages call it.
+        migrate: as in :func:`read_record`.
+
+    Raises:
+        InputError: it holds something else; one line that names the source and the field.
+    """
+    try:
+        stored = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{source} is damaged or another file: no JSON ({error})") from error
+    try:
+        return kind.model_validate(migrate(stored))
+    except ValidationError as error:
+        raise InputError(f"{source}{_first_problem(error)}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{source} is damaged or another file: {type(error).__name__} {error}") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first of pydantic's complaints on one line, with its field."""
+    problem = error.errors(include_url=False)[0]
+    # Where a field may be one of several records, pydantic puts the record's name into the path.
+    kinds = {kind.__name__ for kind in _kinds(Record)}
+    field = ".".join(str(part) for part in problem["loc"] if part not in kinds)
+    said = " ".join(problem["msg"].split())
+    return f"{f', field {field}' if field else ' is damaged or another file'}: {said}"
+
+
+def _kinds(kind: type) -> Iterator[type]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _kinds(each)

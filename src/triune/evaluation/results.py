@@ -1,17 +1,16 @@
 """What a judgement found: one tree of typed values that `metrics.json` holds and every page, table and figure reads.
 
 Written with :meth:`Results.write` and read with :meth:`Results.read`; a damaged or foreign file is one line that names
-the file and the field. Figures that are not numbers (±inf, NaN) are written as the strings ``"Infinity"``,
-``"-Infinity"`` and ``"NaN"``, and read back as the numbers they are.
+the file and the field.
 """
 
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from triune.errors import InputError
-from triune.files import write_text
+from triune.evaluation.earlier import migrated
+from triune.files import Record, read_record, write_record
 
 FORMAT: Final = 2
 """Of the file; 1 was the untyped dictionary of version 0.1.0's first runs."""
@@ -25,10 +24,13 @@ Role = Literal["model", "pixels", "untrained", "pretrained", "against"]
 """The model that is judged, a baseline beside it, or another model that it is compared with."""
 
 
-class Record(BaseModel):
-    """Values that are set once; a field that is not known, or of another type, is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+NAMES: Final[dict[Role, str]] = {
+    "model": "this model",
+    "pixels": "raw pixels",
+    "untrained": "untrained backbone",
+    "pretrained": "pretrained backbone",
+}
+"""What people call each; another model that this one is compared with is called after its file or run."""
 
 
 class Unavailable(Record):
@@ -118,16 +120,18 @@ class RetrievalResult(Record):
     map_at_r: float
     mrr: float
     map: float
-    map_at: dict[int, float] = {}
-    map_at_over_hits: dict[int, float] = {}
-    ndcg_at: dict[int, float] = {}
+    map_at: dict[int, float] = Field(default_factory=dict)
+    map_at_over_hits: dict[int, float] = Field(default_factory=dict)
+    ndcg_at: dict[int, float] = Field(default_factory=dict)
+    cmc: list[float] = Field(default_factory=list)
+    """The share of queries with a hit among the first 1, 2, … (cumulative match characteristic)."""
 
 
 class ModelResult(Record):
     """All that was found of one source of embeddings or scores.
 
     Args:
-        name: what people call it: the file's or the run's name, ``raw pixels``, ``untrained backbone``.
+        name: what people call it, one of :data:`NAMES` or what the other model's file or run is called.
         role: why it is there.
         verification: by split.
         retrieval: of the judged split.
@@ -136,9 +140,20 @@ class ModelResult(Record):
 
     name: str
     role: Role
-    verification: dict[Split, VerificationResult | Unavailable] = {}
+    verification: dict[Split, VerificationResult | Unavailable] = Field(default_factory=dict)
     retrieval: RetrievalResult | Unavailable | None = None
-    rankings: dict[str, RetrievalResult] = {}
+    rankings: dict[str, RetrievalResult] = Field(default_factory=dict)
+
+    def judged(self) -> tuple[Split, VerificationResult] | None:
+        """The split whose figures count and those figures: test, or val where test has none."""
+        for split in JUDGED:
+            found = self.verification.get(split)
+            if isinstance(found, VerificationResult):
+                return split, found
+        return None
+
+
+JUDGED: Final[tuple[Split, ...]] = ("test", "val")
 
 
 class Difference(Record):
@@ -292,8 +307,8 @@ class DataSummary(Record):
 
     source: str
     split: Literal["open-set", "closed-set", "given"] | None = None
-    splits: dict[Split, SplitCounts] = {}
-    classes: list[str] = []
+    splits: dict[Split, SplitCounts] = Field(default_factory=dict)
+    classes: list[str] = Field(default_factory=list)
 
 
 class TrainingFacts(Record):
@@ -321,7 +336,7 @@ class Results(Record):
     """The judged model first."""
     threshold: AppliedThreshold | Unavailable | None = None
     comparison: Comparison | None = None
-    conditions: list[ConditionsResult] = []
+    conditions: list[ConditionsResult] = Field(default_factory=list)
     folds: FoldsResult | None = None
     classification: ClassResult | Unavailable | None = None
     segmentation: MaskResult | Unavailable | None = None
@@ -329,18 +344,13 @@ class Results(Record):
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        write_text(path, self.model_dump_json(indent=1) + "\n")
+        write_record(path, self)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what :meth:`write` wrote.
+        """Read what :meth:`write` wrote, or what the first runs of version 0.1.0 wrote.
 
         Raises:
-            InputError: it is missing, damaged or no such file; the message names the field.
+            InputError: it is missing, damaged or another file; the message names the field.
         """
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}): name a folder that triune wrote") from error
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is damaged or no such file: {error}") from error
+        return read_record(path, cls, migrated)
