@@ -2,17 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from triune.evaluation.judge_run import evaluate_run
+from triune.evaluation.results import Results
 from triune.run.loaders import ItemData
 from triune.run.settings import TrainConfig
 from triune.training.train import class_names, fit, load_items, run_folder
 
 
-def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) -> tuple[Path, dict[str, Any]]:
+def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) -> tuple[Path, Results]:
     """Train, then judge the best network on the held-out items.
 
     Args:
@@ -21,7 +21,7 @@ def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) 
             loss that the settings describe.
 
     Returns:
-        The run folder and the content of its ``metrics.json``.
+        The run folder and what was found, the content of its ``metrics.json``.
 
     Raises:
         InputError: the data or the settings cannot be used; a :class:`DataError` lists every problem of the table.
@@ -31,4 +31,4 @@ def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) 
     run = run_folder(config)
     facts = fit(config, data, run, criterion)
     print("evaluating …", file=sys.stderr, flush=True)
-    return run, evaluate_run(run, config, data, facts)
+    return run, evaluate_run(run, config, data, training=facts).results

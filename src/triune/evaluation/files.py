@@ -10,7 +10,7 @@ from triune.data.columns import Columns
 from triune.data.problems import DataError
 from triune.data.tables import MISSING, Table, read_cells, read_lines
 from triune.errors import InputError
-from triune.evaluation.measures import NAMES
+from triune.evaluation.results import NAMES
 from triune.verification.templates import pool_templates
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -110,7 +110,7 @@ def _aligned(table: Table, count: int, embeddings: Path) -> Table:
 def other_name(path: Path, embeddings: Path) -> str:
     """What the other model is called beside this one: its file, with its folder where both files are called alike."""
     name = path.stem if path.stem != embeddings.stem else f"{path.parent.name}/{path.stem}"
-    return f"{name} (other)" if name in NAMES else name
+    return f"{name} (other)" if name in NAMES.values() else name
 
 
 def _read_array(path: Path) -> Array:

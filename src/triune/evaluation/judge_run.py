@@ -1,10 +1,10 @@
 """A finished run judged on its held-out identities: metrics, thresholds, embeddings and sample masks as files."""
 
-import datetime
 import os
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import polars
@@ -13,48 +13,120 @@ from PIL import Image
 from torch.distributed import ProcessGroup
 from torch.nn.functional import interpolate
 
-from triune._version import __version__
 from triune.data.dataset import ItemDataset
 from triune.data.sources.named import load_source
 from triune.data.transform import normalise
+from triune.errors import InputError
 from triune.evaluation import measures
 from triune.evaluation.baselines import backbone_embeddings, pixel_embeddings
+from triune.evaluation.judge import Candidate, Judgement, KnownItems, Questions, Resampling, empty_results, judge
+from triune.evaluation.judge_files import read_threshold
 from triune.evaluation.predict import Predictions, predict, predicted_masks
-from triune.files import write_json, written_whole
+from triune.evaluation.results import (
+    NAMES,
+    ClassResult,
+    DataSummary,
+    MaskResult,
+    Results,
+    Role,
+    Split,
+    SplitCounts,
+    Unavailable,
+)
+from triune.files import write_record, written_whole
 from triune.model.network import MultiTaskModel
 from triune.parallel.command import read_by_all
 from triune.parallel.divide import rank_and_size
-from triune.run.folder import load_model, read_json
+from triune.run.facts import TrainingFacts
+from triune.run.folder import ModelCard, load_model
+from triune.run.judged_items import write_judged_items
 from triune.run.loaders import ItemData
 from triune.run.parser import read_config
-from triune.run.settings import Metric, TrainConfig
+from triune.run.settings import TrainConfig
+from triune.run.split import with_split_of
+from triune.run.thresholds import StoredThresholds
 
-Array = np.ndarray[Any, Any]
-
+Array: TypeAlias = np.ndarray[Any, Any]
 
 SAMPLE_MASKS = 12
+HELD_OUT: Final[tuple[Split, ...]] = ("val", "test", "holdout")
 
 
-class Judged(NamedTuple):
-    """One split's items and what the network said of them."""
+@dataclass(frozen=True)
+class RunQuestions:
+    """What is asked of a run.
+
+    Args:
+        data: another table to judge it on, with the splits of its own; where not given, the run's own data and split.
+        conditions: columns of the table (camera, breed) whose values are compared.
+        exclude: the column that says where an item comes from (photo session, video, camera): pairs within one are no
+            test, and are left out; of rankings, only a query's relevant items are.
+        against: another run, judged on the same items and compared with.
+        threshold: a ``thresholds.json`` to be applied in place of a threshold fitted on the validation pairs.
+        resampling: how intervals are made.
+        reranked: judge retrieval with expanded items and with k-reciprocal re-ranking as well.
+        output: the folder that is written to; the run itself where not given.
+    """
+
+    data: str | None = None
+    conditions: tuple[str, ...] = ()
+    exclude: str | None = None
+    against: Path | None = None
+    threshold: Path | None = None
+    resampling: Resampling = Resampling()
+    reranked: bool = False
+    output: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """The items of one split and what the network said of them."""
 
     dataset: ItemDataset
     predictions: Predictions
 
-    def with_identity(self, embeddings: Array) -> tuple[Array, Array]:
-        """The embeddings of the items that have an identity, and those identities."""
-        identities = self.dataset.identity_codes.numpy()
-        return embeddings[identities >= 0], identities[identities >= 0]
+
+def evaluate_again(
+    run: Path, questions: RunQuestions = RunQuestions(), divide_over: ProcessGroup | None = None
+) -> Judgement:
+    """Judge a finished run once more, on its own data or on another table.
+
+    Args:
+        run: a run folder.
+        questions: what is asked of it.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
+
+    Raises:
+        InputError: the run or the data cannot be read, or do not fit what is asked.
+    """
+
+    def read() -> tuple[TrainConfig, ItemData, TrainingFacts | None]:
+        config = read_config(run / "config.yaml")
+        if questions.data is not None:
+            config = replace(config, data=questions.data, split="auto")
+        _, card = load_model(run)
+        path = run / "metrics.json"
+        training = Results.read(path).training if path.is_file() else None
+        items = load_source(
+            config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs
+        )
+        if questions.data is None:
+            items = with_split_of(run, items)
+        return config, ItemData(items, config, card.classes), training
+
+    config, data, training = read_by_all(read, divide_over)
+    return evaluate_run(run, config, data, questions, training, divide_over)
 
 
 def evaluate_run(
     run: Path,
     config: TrainConfig,
     data: ItemData,
-    training: dict[str, Any] | None = None,
+    questions: RunQuestions = RunQuestions(),
+    training: TrainingFacts | None = None,
     divide_over: ProcessGroup | None = None,
-) -> dict[str, Any]:
-    """Judge the network in ``run`` on the table's held-out splits and write what was found into the folder.
+) -> Judgement:
+    """Judge the network in ``run`` on the table's held-out splits and write what was found.
 
     Writes ``metrics.json``, ``thresholds.json``, ``embeddings.parquet`` and a few predicted masks in ``masks/``.
 
@@ -62,94 +134,95 @@ def evaluate_run(
         run: a run folder that holds ``model.safetensors``.
         config: the run's settings.
         data: the run's table and loaders.
-        training: facts of the training (epochs, steps, seconds, seed) for the report.
+        questions: what is asked of it; ``data`` says which table was read already.
+        training: facts of the training for the report.
         divide_over: processes that share the images and the pairs; the first one writes.
 
-    Returns:
-        What was written to ``metrics.json``.
+    Raises:
+        InputError: the run cannot be read, or does not fit what is asked.
     """
     device = evaluation_device(config)
-    share, _ = rank_and_size(divide_over)
     model, card = load_model(run, device)
-    judged = {
-        split: Judged(
+    asked = Questions(
+        resampling=questions.resampling,
+        reranked=questions.reranked,
+        threshold=None if questions.threshold is None else read_threshold(questions.threshold, config.metric),
+        target_fpr=config.target_fpr,
+    )
+    if questions.reranked and questions.exclude is not None:
+        raise InputError("--rerank judges whole rankings: leave --exclude away")
+    predicted = _predict(model, data, device, divide_over)
+    items = {split: _known_items(each.dataset, data, questions) for split, each in predicted.items()}
+    summary = empty_results(run.name, describe_data(data), config.metric).model_copy(
+        update={
+            "classification": judge_classes(predicted, card.classes),
+            "segmentation": judge_masks(predicted),
+            "training": training,
+        }
+    )
+    found = judge(_candidates(predicted, questions, config, data, device, divide_over), items, asked, summary, divide_over)
+    share, _ = rank_and_size(divide_over)
+    if share == 0:
+        folder = questions.output or run
+        _write(folder, found, config, predicted, card.classes)
+        if "test" in predicted and predicted["test"].predictions.mask_confusion is not None:
+            write_sample_masks(folder / "masks", model, predicted["test"].dataset, device)
+    return found
+
+
+def _predict(
+    model: MultiTaskModel, data: ItemData, device: torch.device, divide_over: ProcessGroup | None
+) -> dict[Split, _Predicted]:
+    """What a network says of the held-out splits."""
+    return {
+        split: _Predicted(
             data.dataset(split), predict(model, data.loader(split, divide_over), device, divide_over=divide_over)
         )
-        for split in ("val", "test", "holdout")
+        for split in HELD_OUT
         if data.count(split)
     }
-    metrics: dict[str, Any] = {
-        "triune": __version__,
-        "name": run.name,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "data": describe_data(data),
-        "metric": config.metric,
-        "verification": {},
-        "retrieval": {},
-        "operating_point": None,
-        "classification": judge_classes(judged, card.classes),
-        "segmentation": judge_masks(judged),
-        "training": training,
-    }
-    for name, (metric, embeddings) in embeddings_by_source(judged, config, data, device, divide_over).items():
-        known = {split: judged[split].with_identity(rows) for split, rows in embeddings.items()}
-        metrics["verification"][name] = {
-            split: measures.verification_summary(*known[split], metric, divide_over)
-            for split in ("val", "test")
-            if split in known
-        }
-        if "test" in known:
-            metrics["retrieval"][name] = measures.retrieval_summary(*known["test"], metric, divide_over)
-        if name == "trained":
-            metrics["operating_point"] = measures.fitted_threshold(
-                known.get("val"), known.get("test"), config.metric, config.target_fpr, divide_over
-            )
-    if share != 0:
-        return metrics
-    if metrics["operating_point"] is not None:
-        write_json(run / "thresholds.json", metrics["operating_point"])
-    write_embeddings(run / "embeddings.parquet", judged, card.classes)
-    if "test" in judged and judged["test"].predictions.mask_confusion is not None:
-        write_sample_masks(run / "masks", model, judged["test"].dataset, device)
-    write_json(run / "metrics.json", metrics)
-    return metrics
 
 
-def evaluate_again(run: Path, table: str | None = None, divide_over: ProcessGroup | None = None) -> dict[str, Any]:
-    """Judge a finished run once more, on its own data or on another table; processes may share the work."""
+def _known_items(dataset: ItemDataset, data: ItemData, questions: RunQuestions) -> KnownItems:
+    """Identities and the columns that are asked for, of the items that have an identity."""
+    known = dataset.identity_codes.numpy() >= 0
+    frame = dataset.frame.filter(polars.Series(known))
 
-    def read() -> tuple[TrainConfig, ItemData, dict[str, Any]]:
-        config = read_config(run / "config.yaml")
-        if table is not None:
-            config = replace(config, data=table, split="auto")
-        _, card = load_model(run)
-        earlier = read_json(run / "metrics.json") if (run / "metrics.json").is_file() else {}
-        items = load_source(
-            config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs
-        )
-        return config, ItemData(items, config, card.classes), earlier
+    def column(name: str, flag: str) -> Array:
+        if name not in frame.columns:
+            there = ", ".join(frame.columns)
+            raise InputError(f"{flag} names the column {name!r}: {data.table.source} has the columns {there}")
+        empty = frame[name].is_null()
+        if empty.any():
+            row = frame["row"][int(empty.arg_true()[0])]
+            raise InputError(f"{data.table.source} row {row}, column {name}: empty; fill it in")
+        return frame[name].cast(polars.String).to_numpy().astype(str)
 
-    config, data, earlier = read_by_all(read, divide_over)
-    return evaluate_run(run, config, data, earlier.get("training"), divide_over)
+    return KnownItems(
+        labels=column("identity", ""),
+        conditions={name: column(name, "--groups") for name in questions.conditions},
+        groups=None if questions.exclude is None else column(questions.exclude, "--exclude"),
+    )
 
 
-def embeddings_by_source(
-    judged: dict[str, Judged],
+def _candidates(
+    predicted: Mapping[Split, _Predicted],
+    questions: RunQuestions,
     config: TrainConfig,
     data: ItemData,
     device: torch.device,
-    divide_over: ProcessGroup | None = None,
-) -> dict[str, tuple[Metric, dict[str, Array]]]:
-    """The trained embedding and the two baselines: name → (metric, split → ``(N, D)``)."""
-    sources: dict[str, tuple[Metric, dict[str, Array]]] = {}
-    trained = {s: j.predictions.embeddings for s, j in judged.items() if j.predictions.embeddings is not None}
+    divide_over: ProcessGroup | None,
+) -> list[Candidate]:
+    """The run's model, the model that it is compared with, and the two baselines, where there is an embedding."""
+    trained = _embeddings(predicted)
     if not trained:
-        return sources
-    sources["trained"] = (config.metric, trained)
-    splits: list[str] = [split for split in ("val", "test") if split in judged]
-    sources["pixels"] = ("cosine", {s: pixel_embeddings(data.dataset(s), divide_over) for s in splits})
+        return []
+    candidates = [Candidate(NAMES["model"], "model", config.metric, trained, "the run's embeddings")]
+    if questions.against is not None:
+        candidates.append(_other_run(questions.against, data, device, divide_over))
+    pixels = {s: pixel_embeddings(predicted[s].dataset, divide_over) for s in trained}
+    candidates.append(_baseline("pixels", pixels, predicted))
     settings = config.model
-    pretrained = settings.pretrained or settings.weights is not None
     torch.manual_seed(config.seed)
     start = MultiTaskModel(
         settings.backbone,
@@ -160,71 +233,123 @@ def embeddings_by_source(
         weights=settings.weights,
         in_channels=config.images.channels,
     ).to(device)
-    name = "pretrained" if pretrained else "untrained"
-    rows = {s: backbone_embeddings(start, data.loader(s, divide_over), device, divide_over) for s in splits}
-    sources[name] = ("cosine", rows)
-    return sources
+    rows = {s: backbone_embeddings(start, data.loader(s, divide_over), device, divide_over) for s in trained}
+    pretrained = settings.pretrained or settings.weights is not None
+    candidates.append(_baseline("pretrained" if pretrained else "untrained", rows, predicted))
+    return candidates
 
 
-def judge_classes(judged: dict[str, Judged], classes: list[str]) -> dict[str, Any] | None:
-    """Class accuracy on the test split; where none of its classes was trained, on the images kept from training."""
-    for split in ("test", "holdout", "val"):
-        predicted = judged[split].predictions.classes if split in judged else None
-        if predicted is None:
-            continue
-        truth = judged[split].dataset.class_codes.numpy()
-        if (truth >= 0).any():
-            return measures.class_measures(truth, predicted, classes, split)
-    if any(j.predictions.classes is not None for j in judged.values()):
-        return {"unavailable": "no held-out image belongs to a class that was trained"}
-    return None
+def _baseline(role: Role, rows: Mapping[Split, Array], predicted: Mapping[Split, _Predicted]) -> Candidate:
+    known = {split: with_identity(each, predicted[split].dataset) for split, each in rows.items()}
+    return Candidate(NAMES[role], role, "cosine", known, f"embeddings of the baseline {NAMES[role]}")
 
 
-def judge_masks(judged: dict[str, Judged]) -> dict[str, Any] | None:
-    """Mask overlap on the test split, or on another where test items have no masks."""
-    for split in ("test", "holdout", "val"):
-        confusion = judged[split].predictions.mask_confusion if split in judged else None
-        if confusion is not None:
-            return measures.mask_measures(confusion, judged[split].predictions.masked, split)
-    return None
+def _other_run(run: Path, data: ItemData, device: torch.device, divide_over: ProcessGroup | None) -> Candidate:
+    """Another run's embeddings of the same items."""
+    model, card = read_by_all(lambda: load_model(run, device), divide_over)
+    rows = _embeddings(_predict(model, _as_read_by(card, data), device, divide_over))
+    if not rows:
+        raise InputError(f"{run} has no embedding head: there is nothing to compare with")
+    name = f"{run.name} (other)" if run.name in NAMES.values() else run.name
+    return Candidate(name, "against", card.metric, rows, str(run))
 
 
-def describe_data(data: ItemData) -> dict[str, Any]:
-    """How many images, identities and classes each split has."""
-    frame = data.table.frame
-    splits = {}
-    for split in ("train", "val", "test", "holdout"):
-        part = frame.filter(polars.col("split") == split)
-        if len(part):
-            counts = {name: part[column].drop_nulls().n_unique() for name, column in COUNTED.items()}
-            splits[split] = {"images": len(part), **counts}
+def _as_read_by(card: ModelCard, data: ItemData) -> ItemData:
+    """The same items in the size and the channels that another network takes."""
+    images = replace(data.config.images, size=card.size, channels=card.channels)
+    return ItemData(data.table, replace(data.config, images=images), data.classes)
+
+
+def _embeddings(predicted: Mapping[Split, _Predicted]) -> dict[Split, Array]:
+    """The embeddings of the judged splits' items that have an identity."""
     return {
-        "source": str(data.table.source),
-        "split": data.table.split_kind,
-        "splits": splits,
-        "classes": data.classes,
+        split: with_identity(each.predictions.embeddings, each.dataset)
+        for split, each in predicted.items()
+        if split != "holdout" and each.predictions.embeddings is not None
     }
 
 
-COUNTED = {"identities": "identity", "classes": "label"}
+def with_identity(rows: Array, dataset: ItemDataset) -> Array:
+    """The rows of the items that have an identity."""
+    known: Array = rows[dataset.identity_codes.numpy() >= 0]
+    return known
 
 
-def write_embeddings(path: Path, judged: dict[str, Judged], classes: list[str]) -> None:
-    """All held-out items with their embedding and predicted class, as Parquet."""
-    parts = []
-    for split, (dataset, predictions) in judged.items():
-        if predictions.embeddings is None:
+def judge_classes(predicted: Mapping[Split, _Predicted], classes: list[str]) -> ClassResult | Unavailable | None:
+    """Class accuracy on the test split; where none of its classes was trained, on the images kept from training."""
+    for split in HEADS_JUDGED:
+        found = predicted[split].predictions.classes if split in predicted else None
+        if found is None:
             continue
-        names = [None] * len(dataset) if predictions.classes is None else [classes[i] for i in predictions.classes]
+        truth = predicted[split].dataset.class_codes.numpy()
+        if (truth >= 0).any():
+            return measures.class_result(truth, found, classes, split)
+    if any(each.predictions.classes is not None for each in predicted.values()):
+        return Unavailable(unavailable="no held-out image belongs to a class that was trained")
+    return None
+
+
+def judge_masks(predicted: Mapping[Split, _Predicted]) -> MaskResult | None:
+    """Mask overlap on the test split, or on another where test items have no masks."""
+    for split in HEADS_JUDGED:
+        confusion = predicted[split].predictions.mask_confusion if split in predicted else None
+        if confusion is not None:
+            return measures.mask_result(confusion, predicted[split].predictions.masked, split)
+    return None
+
+
+HEADS_JUDGED: Final[tuple[Split, ...]] = ("test", "holdout", "val")
+
+
+def describe_data(data: ItemData) -> DataSummary:
+    """How many images, identities and classes each split has."""
+    splits: dict[Split, SplitCounts] = {}
+    for split in ALL_SPLITS:
+        part = data.table.part(split)
+        if len(part):
+            identities, classes = (part[name].drop_nulls().n_unique() for name in ("identity", "label"))
+            splits[split] = SplitCounts(images=len(part), identities=identities, classes=classes)
+    return DataSummary(
+        source=str(data.table.source), split=data.table.split_kind, splits=splits, classes=list(data.classes)
+    )
+
+
+ALL_SPLITS: Final[tuple[Split, ...]] = ("train", *HELD_OUT)
+
+
+def _write(
+    folder: Path, found: Judgement, config: TrainConfig, predicted: Mapping[Split, _Predicted], classes: list[str]
+) -> None:
+    """What the judgement leaves in a folder, beside sample masks."""
+    threshold = found.results.threshold
+    if found.fitted or isinstance(threshold, Unavailable):
+        stored = StoredThresholds(
+            metric=config.metric,
+            target_fpr=config.target_fpr,
+            thresholds=list(found.fitted),
+            unavailable=threshold.unavailable if isinstance(threshold, Unavailable) else None,
+        )
+        write_record(folder / "thresholds.json", stored)
+    write_embeddings(folder / "embeddings.parquet", predicted, classes)
+    found.results.write(folder / "metrics.json")
+
+
+def write_embeddings(path: Path, predicted: Mapping[Split, _Predicted], classes: list[str]) -> None:
+    """All held-out items with their embedding and predicted class; nothing without an embedding head."""
+    parts = []
+    for split, each in predicted.items():
+        dataset, said = each.dataset, each.predictions
+        if said.embeddings is None:
+            continue
+        names = [None] * len(dataset) if said.classes is None else [classes[i] for i in said.classes]
         part = dataset.frame.select("row", "image", "mask", "label", "identity").with_columns(
             polars.lit(split).alias("split"),
             polars.Series("predicted_label", names, dtype=polars.String),
-            polars.Series("embedding", predictions.embeddings.tolist(), dtype=polars.List(polars.Float32)),
+            polars.Series("embedding", said.embeddings.tolist(), dtype=polars.List(polars.Float32)),
         )
         parts.append(part)
     if parts:
-        with written_whole(path) as temporary:
-            polars.concat(parts, how="vertical_relaxed").write_parquet(temporary)
+        write_judged_items(path, polars.concat(parts, how="vertical_relaxed"))
 
 
 @torch.inference_mode()

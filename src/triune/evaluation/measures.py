@@ -1,72 +1,66 @@
-"""Each part of ``metrics.json`` from embeddings, classes and mask counts, as plain numbers and lists."""
+"""What was found of pairs, rankings, classes and masks, as the typed records of ``metrics.json``."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
-from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric
-from triune.retrieval.metrics import RetrievalMetrics, retrieval_metrics
-from triune.verification.all_pairs import verify_embeddings, why_not_verifiable
-from triune.verification.roc import Verification
-from triune.verification.thresholds import fit_threshold
+from triune.evaluation import results
+from triune.evaluation.results import ScoreKind, Split
+from triune.retrieval.metrics import RetrievalMetrics
+from triune.verification import bootstrap, conditions, roc
+from triune.verification.folds import FoldResult
+from triune.verification.intervals import Interval
+from triune.verification.roc import FPRS, Verification
+from triune.verification.thresholds import Threshold
 
-Array = np.ndarray[Any, Any]
+Array: TypeAlias = np.ndarray[Any, Any]
 
-FPRS = (0.05, 0.01, 0.001)
 CURVE_POINTS = 1000
 HISTOGRAM_BINS = 80
 
 
-def verification_summary(
-    embeddings: Array, identities: Array, metric: Metric, divide_over: ProcessGroup | None = None
-) -> dict[str, Any]:
-    """ROC, AUC, EER and the operating points over every pair of N items.
+def verification_result(
+    verification: Verification, intervals: bootstrap.Intervals | None = None, seed: int = 0
+) -> results.VerificationResult:
+    """ROC, AUC, EER, the operating points of :data:`FPRS` and the histogram.
 
     Args:
-        embeddings: ``(N, D)``.
-        identities: ``(N,)``.
-        metric: the distance.
-        divide_over: processes that share the work; all get the same.
-
-    Returns:
-        Plain numbers; ``{"unavailable": reason}`` where the items make no matching or no non-matching pair.
+        verification: the pairs.
+        intervals: the same figures' intervals, where there are any.
+        seed: that they were drawn with.
     """
-    reason = why_not_verifiable(identities)
-    if reason is not None:
-        return {"unavailable": reason}
-    return figures_of(verify_embeddings(embeddings, identities, metric=metric, divide_over=divide_over))
+    points = []
+    for fpr in FPRS:
+        ends = None if intervals is None else interval(intervals.tpr_at_fpr[fpr])
+        points.append(results.OperatingPoint(**verification.operating_point(fpr)._asdict(), interval=ends))
+    return results.VerificationResult(
+        matches=verification.matches,
+        impostors=verification.impostors,
+        auc=verification.auc,
+        auc_interval=None if intervals is None else interval(intervals.auc),
+        eer=verification.eer,
+        eer_interval=None if intervals is None else interval(intervals.eer),
+        points=points,
+        roc=thinned_curve(verification),
+        histogram=histogram(verification),
+        uncertainty=None if intervals is None else uncertainty(intervals, seed),
+    )
 
 
-def figures_of(verification: Verification) -> dict[str, Any]:
-    """The same of pairs that were verified already: the curve's figures and the histogram."""
-    edges, matches, impostors = verification.histogram(HISTOGRAM_BINS)
-    return {
-        **curve_summary(verification),
-        "histogram": {"edges": _list(edges), "matches": _list(matches), "impostors": _list(impostors)},
-    }
+def interval(found: Interval) -> results.Interval:
+    """The ends."""
+    return results.Interval(low=found.low, high=found.high)
 
 
-def curve_summary(verification: Verification) -> dict[str, Any]:
-    """AUC, EER, the operating points and the thinned ROC."""
-    return {
-        "auc": verification.auc,
-        "eer": verification.eer,
-        "matches": int(verification.matches),
-        "impostors": int(verification.impostors),
-        "tpr_at_fpr": {str(fpr): operating_point(verification, fpr) for fpr in FPRS},
-        "roc": thinned_curve(verification),
-    }
+def uncertainty(found: bootstrap.Intervals, seed: int) -> results.Uncertainty:
+    """How intervals were made."""
+    return results.Uncertainty(
+        level=found.level, resamples=found.resamples, identities=found.identities, seed=seed
+    )
 
 
-def operating_point(verification: Verification, fpr: float) -> dict[str, Any]:
-    """TPR@FPR, the threshold that achieves it and the FPR it really has."""
-    point = verification.operating_point(fpr)._asdict()
-    del point["target_fpr"]
-    return point
-
-
-def thinned_curve(verification: Verification) -> dict[str, list[float]]:
+def thinned_curve(verification: Verification) -> results.Curve:
     """The ROC at about a thousand of its own points, spread evenly over FPR and over its logarithm."""
     fpr, tpr, thresholds = (np.asarray(part, dtype=np.float64) for part in verification.roc())
     half = CURVE_POINTS // 2
@@ -74,124 +68,188 @@ def thinned_curve(verification: Verification) -> dict[str, list[float]]:
     grid = np.concatenate([np.linspace(0, 1, half), np.geomspace(low, 1, half)])
     # The last point at or below each FPR: thinning then never shows a TPR the curve does not have.
     keep = np.unique(np.concatenate([[0, len(fpr) - 1], np.searchsorted(fpr, grid, side="right") - 1]).clip(0))
-    return {"fpr": _list(fpr[keep]), "tpr": _list(tpr[keep]), "threshold": _list(thresholds[keep])}
+    return results.Curve(fpr=_list(fpr[keep]), tpr=_list(tpr[keep]), threshold=_list(thresholds[keep]))
 
 
-def retrieval_summary(
-    embeddings: Embeddings, identities: Array, metric: Metric, divide_over: ProcessGroup | None = None
-) -> dict[str, Any]:
-    """Recall@1/5/10, MAP@R, R-precision and MRR, every item a query against all others."""
-    if len(identities) < 2 or np.unique(identities, return_counts=True)[1].max() < 2:
-        return {"unavailable": "no identity has two images"}
-    return retrieval_figures(retrieval_metrics(embeddings, identities, metric=metric, divide_over=divide_over))
+def histogram(verification: Verification) -> results.Histogram | None:
+    """How the scores are spread; ``None`` where one is infinite, which a list's may be."""
+    ends = (verification.match_scores[0], verification.match_scores[-1])
+    ends += (verification.impostor.lowest, verification.impostor.at(verification.impostors - 1))
+    if not np.isfinite(ends).all():
+        return None
+    edges, matches, impostors = verification.histogram(HISTOGRAM_BINS)
+    return results.Histogram(edges=_list(edges), matches=_list(matches), impostors=_list(impostors))
 
 
-def retrieval_figures(found: RetrievalMetrics) -> dict[str, Any]:
-    """Retrieval metrics with ranks as words, as JSON has them."""
-    return {
-        name: {str(k): each for k, each in value.items()} if isinstance(value, dict) else value
-        for name, value in vars(found).items()
-    }
-
-
-def fitted_threshold(
-    validation: tuple[Array, Array] | None,
-    test: tuple[Array, Array] | None,
-    metric: Metric,
-    fpr: float,
-    divide_over: ProcessGroup | None = None,
-) -> dict[str, Any]:
-    """The threshold chosen on validation pairs, and what it does on them and on test pairs.
+def retrieval_result(found: RetrievalMetrics, cmc: Sequence[float] | Array = ()) -> results.RetrievalResult:
+    """Retrieval figures.
 
     Args:
-        validation: embeddings and identities the threshold is chosen on.
-        test: embeddings and identities it is then applied to.
-        metric: the distance.
-        fpr: the budget of the run's own threshold.
-        divide_over: processes that share the work; all get the same.
+        found: the figures.
+        cmc: the share of queries with a hit among the first 1, 2, ….
     """
-    if validation is None:
-        return {"unavailable": "there is no validation split to choose a threshold on"}
-    reason = why_not_verifiable(validation[1])
-    if reason is not None:
-        return {"unavailable": f"validation split: {reason}"}
-    on_validation = verify_embeddings(*validation, metric=metric, divide_over=divide_over)
-    points = {
-        str(target): fit_threshold(on_validation, target, metric=metric, fitted_on="val").as_dict()
-        for target in sorted({fpr, *FPRS}, reverse=True)
-    }
-    threshold = points[str(fpr)]["threshold"]
-    result = {
-        "metric": metric,
-        "target_fpr": fpr,
-        "threshold": threshold,
-        "distance": points[str(fpr)]["distance"],
-        "fitted_on": "val",
-        "val": counts_at(on_validation, threshold),
-        "test": None,
-        "all": points,
-    }
-    if test is not None and why_not_verifiable(test[1]) is None:
-        result["test"] = counts_at(verify_embeddings(*test, metric=metric, divide_over=divide_over), threshold)
-    return result
+    return results.RetrievalResult(**vars(found), cmc=_list(cmc))
 
 
-def counts_at(verification: Verification, threshold: float) -> dict[str, float]:
-    """The confusion table at a threshold."""
-    confusion = verification.confusion_at(threshold)
-    names = ("tp", "fp", "tn", "fn", "tpr", "fpr", "precision", "accuracy")
-    return {name: getattr(confusion, name) for name in names}
+def confusion(found: roc.Confusion) -> results.Confusion:
+    """Pairs accepted and rejected, and their rates."""
+    rates = {name: getattr(found, name) for name in ("tpr", "fpr", "precision", "accuracy")}
+    return results.Confusion(**found._asdict(), **rates)
 
 
-def class_measures(truth: Array, predicted: Array, classes: list[str], split: str) -> dict[str, Any]:
+def applied_threshold(
+    threshold: Threshold, fitted: Verification | None, judged: Verification | None
+) -> results.AppliedThreshold:
+    """A threshold that was fitted on some pairs, and what it does to those and to others.
+
+    Args:
+        threshold: of the scores of embeddings.
+        fitted: the pairs that it was fitted on, where they are at hand.
+        judged: the pairs that it is applied to.
+    """
+    if threshold.metric is None:
+        raise ValueError("a threshold of scores that are no distances of embeddings cannot be applied to embeddings")
+    return results.AppliedThreshold(
+        metric=threshold.metric,
+        target_fpr=threshold.target_fpr,
+        threshold=threshold.threshold,
+        distance=threshold.distance,
+        fitted_on=threshold.fitted_on,
+        on_fitted=None if fitted is None else confusion(threshold.apply(fitted)),
+        on_test=None if judged is None else confusion(threshold.apply(judged)),
+    )
+
+
+def distance_of(score: float, metric: ScoreKind) -> float:
+    """The distance that a score stands for: 1 − similarity for the cosine, minus the score otherwise."""
+    return 1.0 - score if metric == "cosine" else -score
+
+
+def comparison(found: bootstrap.Comparison, against: str, seed: int) -> results.Comparison:
+    """Two models' differences.
+
+    Args:
+        found: the differences.
+        against: what the other model is called.
+        seed: that identities were drawn with.
+    """
+
+    def difference(each: bootstrap.Difference) -> results.Difference:
+        return results.Difference(**each._asdict())
+
+    return results.Comparison(
+        against=against,
+        uncertainty=uncertainty(found.first, seed),
+        auc=difference(found.auc),
+        eer=difference(found.eer),
+        tpr_at_fpr={fpr: difference(each) for fpr, each in found.tpr_at_fpr.items()},
+    )
+
+
+def condition_table(
+    column: str, found: conditions.RatesByCondition, metric: ScoreKind, made: results.Uncertainty, *, fitted_here: bool
+) -> results.ConditionsResult:
+    """Rates by the values of one column.
+
+    Args:
+        column: its name.
+        found: the rates.
+        metric: what the scores are.
+        made: how the intervals were made.
+        fitted_here: whether the threshold was fitted on these very pairs.
+    """
+
+    def rate(each: Interval) -> results.Rate:
+        return results.Rate(estimate=each.estimate, low=each.low, high=each.high)
+
+    def inequity(each: conditions.Inequity) -> results.Inequity:
+        worst = None if each.worst is None else str(each.worst)
+        return results.Inequity(max_over_min=each.max_over_min, max_over_mean=each.max_over_mean, worst=worst)
+
+    return results.ConditionsResult(
+        column=column,
+        threshold=found.threshold,
+        distance=distance_of(found.threshold, metric),
+        fitted_here=fitted_here,
+        uncertainty=made,
+        rows=[
+            results.ConditionResult(
+                condition=str(row.first),
+                items=row.items,
+                identities=row.identities,
+                matches=row.matches,
+                impostors=row.impostors,
+                tpr=rate(row.tpr),
+                fpr=rate(row.fpr),
+            )
+            for row in found.within
+        ],
+        inequity={"fpr": inequity(found.inequity("fpr")), "fnr": inequity(found.inequity("fnr"))},
+    )
+
+
+def folds_result(found: FoldResult) -> results.FoldsResult:
+    """Accuracy and TPR@FPR over folds."""
+
+    def estimate(each: Any) -> results.Estimate:
+        return results.Estimate(**each._asdict())
+
+    return results.FoldsResult(
+        names=[str(name) for name in found.folds],
+        accuracy=estimate(found.accuracy),
+        accuracies=_list(found.accuracies),
+        tpr_at_fpr={
+            fpr: results.FoldRates(
+                tpr=estimate(rates.mean_tpr), fpr=estimate(rates.mean_fpr), reliable=bool(rates.reliable)
+            )
+            for fpr, rates in found.rates.items()
+        },
+    )
+
+
+def class_result(truth: Array, predicted: Array, classes: list[str], split: Split) -> results.ClassResult:
     """Accuracy and confusion matrix of the items whose class the network knows.
 
     Args:
         truth: ``(N,)`` class indices, −1 where an item's class is missing or was never trained.
         predicted: ``(N,)`` class indices.
+        classes: names of the classes.
+        split: which items these are.
     """
     known = truth >= 0
-    confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(confusion, (truth[known], predicted[known]), 1)
-    return {
-        "split": split,
-        "items": int(known.sum()),
-        "accuracy": float(np.trace(confusion) / max(1, known.sum())),
-        "classes": classes,
-        "confusion": confusion.tolist(),
-    }
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(counts, (truth[known], predicted[known]), 1)
+    return results.ClassResult(
+        split=split,
+        items=int(known.sum()),
+        accuracy=float(np.trace(counts) / max(1, known.sum())),
+        classes=classes,
+        confusion=counts.tolist(),
+    )
 
 
-def mask_measures(confusion: Array, masked: int, split: str) -> dict[str, Any]:
+def mask_result(counts: Array, masked: int, split: Split) -> results.MaskResult:
     """Intersection over union and Dice from pixel counts; of the foreground alone, or the mean over several ids.
 
     Args:
-        confusion: ``(M, M)`` pixel counts, true id by predicted id.
+        counts: ``(M, M)`` pixels, true id by predicted id.
         masked: how many items were counted.
+        split: which items these are.
     """
-    hits = np.diag(confusion).astype(np.float64)
-    either = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
-    sizes = confusion.sum(axis=0) + confusion.sum(axis=1)
+    hits = np.diag(counts).astype(np.float64)
+    sizes = counts.sum(axis=0) + counts.sum(axis=1)
     with np.errstate(invalid="ignore"):
-        iou, dice = hits / either, 2 * hits / sizes
-    first = 1 if len(confusion) == 2 else 0
-    return {
-        "split": split,
-        "items": masked,
-        "iou": float(np.nanmean(iou[first:])),
-        "dice": float(np.nanmean(dice[first:])),
-        "per_channel": _list(iou[first:]),
-    }
+        iou, dice = hits / (sizes - hits), 2 * hits / sizes
+    first = 1 if len(counts) == 2 else 0
+    return results.MaskResult(
+        split=split,
+        items=masked,
+        iou=float(np.nanmean(iou[first:])),
+        dice=float(np.nanmean(dice[first:])),
+        per_channel=_list(iou[first:]),
+    )
 
 
-def _list(values: Any) -> list[float]:
-    converted: list[float] = np.asarray(values).tolist()
+def _list(values: Any) -> list[Any]:
+    converted: list[Any] = np.asarray(values).tolist()
     return converted
-
-
-NAMES = {
-    "trained": "this model",
-    "pixels": "raw pixels",
-    "untrained": "untrained backbone",
-    "pretrained": "pretrained backbone",
-}

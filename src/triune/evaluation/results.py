@@ -11,6 +11,7 @@ from pydantic import Field
 
 from triune.evaluation.earlier import migrated
 from triune.files import Record, read_record, write_record
+from triune.run.facts import TrainingFacts as TrainingFacts
 
 FORMAT: Final = 2
 """Of the file; 1 was the untyped dictionary of version 0.1.0's first runs."""
@@ -309,17 +310,6 @@ class DataSummary(Record):
     split: Literal["open-set", "closed-set", "given"] | None = None
     splits: dict[Split, SplitCounts] = Field(default_factory=dict)
     classes: list[str] = Field(default_factory=list)
-
-
-class TrainingFacts(Record):
-    """How the model came about."""
-
-    epochs: Count
-    steps: Count
-    seconds: float
-    seed: int
-    best_epoch: Count | None = None
-    margin: float | Literal["soft"] | None = None
 
 
 class Results(Record):

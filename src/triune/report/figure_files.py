@@ -1,15 +1,14 @@
-"""The figures of an evaluation as files for papers and slides: each as PNG and as PDF."""
+"""The figures of a judgement as files for papers and slides: each as PNG and as PDF."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from triune.evaluation.judge_files import Judgement
-from triune.evaluation.measures import HISTOGRAM_BINS
+from triune.evaluation.judge import Judgement
+from triune.evaluation.results import AppliedThreshold, RetrievalResult, VerificationResult
 from triune.files import written_whole
 from triune.plots import plot_cmc, plot_det, plot_embedding_map, plot_roc, plot_score_histograms
 from triune.report.embedding_map import embedding_map
+from triune.verification.roc import FPRS
 
 KINDS = {".png": {"dpi": 200}, ".pdf": {}}
 
@@ -25,17 +24,18 @@ def write_figures(folder: Path, found: Judgement, seed: int = 0) -> list[Path]:
     Returns:
         The PNG files.
     """
-    curves = {("ours" if name == "trained" else name): each for name, each in found.verifications.items()}
-    drawn: dict[str, Any] = {
-        "roc": plot_roc(curves if len(curves) > 1 else curves["ours"]),
-        "det": plot_det(curves if len(curves) > 1 else curves["ours"]),
-        "scores": plot_score_histograms(
-            *curves["ours"].histogram(HISTOGRAM_BINS),
-            threshold=found.threshold if np.isfinite(found.threshold) else None,
-        ),
-    }
-    if "trained" in found.cmc:
-        drawn["cmc"] = plot_cmc(found.cmc["trained"])
+    drawn: dict[str, Any] = {}
+    if found.curves:
+        curves = found.curves if len(found.curves) > 1 else next(iter(found.curves.values()))
+        drawn |= {"roc": plot_roc(curves), "det": plot_det(curves)}
+    for model in found.results.models[:1]:
+        judged = model.judged()
+        if judged is not None and judged[1].histogram is not None:
+            counts = judged[1].histogram
+            score = _marked(found, judged[1])
+            drawn["scores"] = plot_score_histograms(counts.edges, counts.matches, counts.impostors, threshold=score)
+        if isinstance(model.retrieval, RetrievalResult) and model.retrieval.cmc:
+            drawn["cmc"] = plot_cmc(model.retrieval.cmc)
     if found.items is not None:
         embeddings, labels = found.items
         drawn["map"] = plot_embedding_map(embedding_map(embeddings, seed), labels)
@@ -44,3 +44,9 @@ def write_figures(folder: Path, found: Judgement, seed: int = 0) -> list[Path]:
             with written_whole(folder / f"{name}{kind}") as temporary:
                 ax.figure.savefig(temporary, bbox_inches="tight", **options)
     return [folder / f"{name}.png" for name in drawn]
+
+
+def _marked(found: Judgement, figures: VerificationResult) -> float:
+    """The score from which pairs are accepted: the threshold that is applied, or the most generous budget's here."""
+    applied = found.results.threshold
+    return applied.threshold if isinstance(applied, AppliedThreshold) else figures.at(FPRS[0]).threshold

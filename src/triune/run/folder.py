@@ -1,38 +1,56 @@
 """The run folder: where a run's files lie, and how its model is written and read back without running code."""
 
-import json
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import safetensors.torch
 import torch
 import yaml
 
 from triune._version import __version__
+from triune.distances.embeddings import Metric
 from triune.errors import InputError
-from triune.files import write_text, written_whole
+from triune.files import Record, parse_record, write_text, written_whole
 from triune.model.network import MultiTaskModel
 from triune.run.settings import TrainConfig, as_plain
 
+FORMAT: Final = 2
+"""Of the model card; 1 said no number."""
 
-@dataclass(frozen=True)
-class ModelCard:
+
+class Network(Record):
+    """What rebuilds a network without its weights: arguments of :class:`MultiTaskModel`."""
+
+    backbone: str
+    num_classes: int
+    mask_channels: int
+    embedding_dim: int
+    in_channels: int
+    decoder: str
+    decoder_channels: tuple[int, ...]
+    embedding_stage: int
+    pooling: Literal["avg", "gem", "grid"]
+    mask_pooling: bool
+    dropout: float
+
+
+class ModelCard(Record):
     """What is needed to rebuild a trained network and to use it as it was trained.
 
     Args:
-        model: the keyword arguments of :class:`MultiTaskModel`.
+        model: the network.
         classes: names of the classification head's outputs.
         size: side of the square input in pixels.
         channels: 3 for RGB, 1 for grey.
         metric: distance between embeddings.
     """
 
-    model: dict[str, Any]
+    format: Literal[2] = FORMAT
+    model: Network
     classes: list[str]
     size: int
     channels: int
-    metric: str
+    metric: Metric
 
 
 def new_run_folder(name: str, parent: Path = Path("runs")) -> Path:
@@ -55,27 +73,10 @@ def save_config(run: Path, config: TrainConfig) -> None:
 
 def save_model(path: Path, model: MultiTaskModel, card: ModelCard) -> None:
     """Write the weights as safetensors, with the model card in the file's metadata."""
-    metadata = {"triune": __version__, "card": json.dumps(asdict(card))}
+    metadata = {"triune": __version__, "card": card.model_dump_json()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with written_whole(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata=metadata)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one of a run's JSON files.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: name a run folder that `triune train` finished") from error
-    except ValueError as error:
-        raise InputError(
-            f"{path} is damaged ({error}): run `triune evaluate {path.parent}` to write it again"
-        ) from error
-    return value
 
 
 def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTaskModel, ModelCard]:
@@ -98,11 +99,17 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTask
         raise InputError(
             f"{path} cannot be read ({error}): it is cut short or damaged, train or copy it again"
         ) from error
+    if "card" not in metadata:
+        raise InputError(f"{path} holds no Triune model card: is it a file that `triune train` wrote?")
+    card = parse_record(metadata["card"], ModelCard, f"{path}, model card", migrated)
+    model = MultiTaskModel(**card.model.model_dump(), pretrained=False)
     try:
-        stored = json.loads(metadata["card"])
-        card = ModelCard(**{field.name: stored[field.name] for field in fields(ModelCard)})
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path} holds no Triune model card: is it a file that `triune train` wrote?") from error
-    model = MultiTaskModel(**card.model, pretrained=False)
-    model.load_state_dict(tensors)
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path}: its weights are not those of the network that its model card describes") from error
     return model.to(device).eval(), card
+
+
+def migrated(stored: Any) -> Any:
+    """A model card of format 1 as one of format 2; anything else as it is."""
+    return {"format": FORMAT, **stored} if isinstance(stored, dict) and "format" not in stored else stored

@@ -1,7 +1,7 @@
 """Do two images show the same thing? A run's network and its threshold answer."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -10,7 +10,9 @@ from triune.data.decode import read_image
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
 from triune.pairs.scores import paired_scores, to_distance
-from triune.run.folder import load_model, read_json
+from triune.run.folder import load_model
+from triune.run.thresholds import read_thresholds
+from triune.verification.thresholds import Threshold
 
 
 class Verdict(NamedTuple):
@@ -30,7 +32,7 @@ class Verdict(NamedTuple):
     threshold: float
     target_fpr: float
     validation_fpr: float
-    metric: str
+    metric: Metric
 
 
 def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None) -> Verdict:
@@ -38,44 +40,38 @@ def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None
 
     Args:
         run: a run folder.
-        first, second: image files.
+        first: an image file.
+        second: another.
         target_fpr: one of the rates the run stored a threshold for; the run's own target where not given.
 
     Raises:
         InputError: an image or the run cannot be read, or the run has no such threshold.
     """
-    point = stored_threshold(run, target_fpr)
+    threshold = stored_threshold(run, target_fpr)
     model, card = load_model(run)
     images = torch.stack([_load(path, card.size, card.channels) for path in (first, second)])
     with torch.inference_mode():
         embedding = model.embed(images).float()
-    metric: Metric = card.metric  # type: ignore[assignment]
-    score = float(paired_scores(embedding[:1], embedding[1:], metric))
+    score = float(paired_scores(embedding[:1], embedding[1:], card.metric))
     return Verdict(
-        same=score >= float(point["threshold"]),
-        distance=to_distance(score, metric),
-        threshold=point["distance"],
-        target_fpr=point["target_fpr"],
-        validation_fpr=point["fpr"],
+        same=bool(threshold.accepts(score)),
+        distance=to_distance(score, card.metric),
+        threshold=threshold.distance,
+        target_fpr=threshold.target_fpr,
+        validation_fpr=threshold.fpr,
         metric=card.metric,
     )
 
 
-def stored_threshold(run: Path, target_fpr: float | None = None) -> dict[str, Any]:
-    """The run's threshold for a false-positive rate: ``distance``, ``target_fpr`` and the ``fpr`` it really had.
+def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
+    """The run's threshold for a false-positive rate, or for the run's own where none is given.
 
     Raises:
         InputError: the run has none for that rate; the message lists those there are.
     """
-    stored = read_json(run / "thresholds.json")
-    if "unavailable" in stored:
-        raise InputError(f"{run} has no threshold: {stored['unavailable']}")
-    target = float(stored["target_fpr"] if target_fpr is None else target_fpr)
-    for fpr, point in stored["all"].items():
-        if float(fpr) == target:
-            return {**point, "target_fpr": target}
-    known = ", ".join(stored["all"])
-    raise InputError(f"{run} has no threshold for FPR {target:g}; it has them for {known}")
+    path = run / "thresholds.json"
+    stored = read_thresholds(path)
+    return stored.at(stored.target_fpr if target_fpr is None else target_fpr, str(path))
 
 
 def _load(path: Path, size: int, channels: int) -> torch.Tensor:

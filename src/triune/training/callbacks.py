@@ -1,7 +1,5 @@
 """What is written down while training goes on: history.csv, one line an epoch, and whole checkpoints."""
 
-import csv
-import io
 import sys
 import time
 from pathlib import Path
@@ -12,26 +10,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from triune.files import write_text, written_whole
-
-COLUMNS = (
-    "epoch",
-    "step",
-    "lr",
-    "train_total",
-    "train_classification",
-    "train_segmentation",
-    "train_triplet",
-    "train_active_share",
-    "train_positive_distance",
-    "train_negative_distance",
-    "train_collapse",
-    "val_tpr",
-    "val_auc",
-    "val_classification",
-    "val_segmentation",
-)
-
+from triune.files import written_whole
+from triune.run.history import write_history
 
 class History(pl.Callback):
     """Every step's figures, and every validation's, as rows of ``history.csv``.
@@ -82,14 +62,7 @@ class History(pl.Callback):
     def _write(self, trainer: pl.Trainer) -> None:
         if not trainer.is_global_zero:
             return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            known = {name: f"{value:.7g}" for name, value in row.items() if value == value}
-            known |= {name: str(int(row[name])) for name in ("epoch", "step")}
-            writer.writerow(known)
-        write_text(self.path, text.getvalue())
+        write_history(self.path, self.rows)
 
 
 class EpochLines(pl.Callback):

@@ -23,27 +23,29 @@ from triune.data.sources.named import load_source
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
-from triune.run.folder import ModelCard, new_run_folder, save_config, save_model
+from triune.run.facts import TrainingFacts
+from triune.run.folder import ModelCard, Network, new_run_folder, save_config, save_model
 from triune.run.loaders import ItemData
 from triune.run.parser import one_line
 from triune.run.settings import TrainConfig
+from triune.run.split import with_split_of, write_split
 from triune.training.callbacks import EpochLines, History, WholeCheckpoints
 from triune.training.metric_loss import metric_loss
 from triune.training.module import TrainingModule, triplet_loss_of
 from triune.verification.all_pairs import why_not_verifiable
 
 
-def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | None = None) -> dict[str, Any]:
+def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | None = None) -> TrainingFacts:
     """Train a network into ``run``; the best one ends in ``model.safetensors``. For ``criterion`` see above.
 
     Returns:
-        Facts of the training for ``metrics.json``: epochs, steps, seconds, seed.
+        Facts of the training for ``metrics.json``.
     """
     quiet_lightning()
     pl.seed_everything(config.seed, verbose=False)
     card = model_card(config, data)
     weights = config.model.weights
-    model = MultiTaskModel(**card.model, pretrained=config.model.pretrained and weights is None, weights=weights)
+    model = MultiTaskModel(**card.model.model_dump(), pretrained=config.model.pretrained and weights is None, weights=weights)
     module = TrainingModule(
         model.to(memory_format=torch.channels_last),
         objective(config, criterion or metric_loss(config, len(data.training_identities))),
@@ -66,6 +68,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         raise InputError(f"{settings}: {one_line(str(error))}") from error
     # A run lies where it lies, and may be moved: --config with this file starts another one.
     save_config(run, replace(config, output=None, resume=None))
+    write_split(run, data.table)
     started = time.monotonic()
     try:
         with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
@@ -78,14 +81,14 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
     model.load_state_dict(kept)
     save_model(run / "model.safetensors", model, card)
-    return {
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "seconds": seconds,
-        "seed": config.seed,
-        "best_epoch": int(best["epoch"]) + 1,
-        "margin": getattr(triplet_loss_of(module.objective), "margin", None),
-    }
+    return TrainingFacts(
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        seconds=seconds,
+        seed=config.seed,
+        best_epoch=int(best["epoch"]) + 1,
+        margin=getattr(triplet_loss_of(module.objective), "margin", None),
+    )
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -109,7 +112,8 @@ def load_items(config: TrainConfig) -> ItemTable:
     """Read the table and check all of it that the run uses; every problem is reported at once.
 
     Masks are looked at only where the segmentation term learns from them, identities with a single image only where
-    the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding.
+    the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding. A resumed
+    run keeps the split that it was started with.
 
     Raises:
         DataError: the table has problems.
@@ -126,7 +130,7 @@ def load_items(config: TrainConfig) -> ItemTable:
     )
     if problems:
         raise DataError(problems)
-    return table
+    return table if config.resume is None else with_split_of(config.resume, table)
 
 
 def class_names(table: ItemTable) -> list[str]:
@@ -146,19 +150,19 @@ def model_card(config: TrainConfig, data: ItemData) -> ModelCard:
     has_masks = data.table.frame["mask"].null_count() < len(data.table.frame)
     channels = mask_channels(data) if settings.mask_channels == "auto" else settings.mask_channels
     return ModelCard(
-        model={
-            "backbone": settings.backbone,
-            "num_classes": len(data.classes) if len(data.classes) > 1 and config.alpha > 0 else 0,
-            "mask_channels": channels if has_masks and config.beta > 0 else 0,
-            "embedding_dim": settings.embedding_dim,
-            "in_channels": config.images.channels,
-            "decoder": settings.decoder,
-            "decoder_channels": list(settings.decoder_channels),
-            "embedding_stage": settings.embedding_stage,
-            "pooling": settings.pooling,
-            "mask_pooling": settings.mask_pooling,
-            "dropout": settings.dropout,
-        },
+        model=Network(
+            backbone=settings.backbone,
+            num_classes=len(data.classes) if len(data.classes) > 1 and config.alpha > 0 else 0,
+            mask_channels=channels if has_masks and config.beta > 0 else 0,
+            embedding_dim=settings.embedding_dim,
+            in_channels=config.images.channels,
+            decoder=settings.decoder,
+            decoder_channels=settings.decoder_channels,
+            embedding_stage=settings.embedding_stage,
+            pooling=settings.pooling,
+            mask_pooling=settings.mask_pooling,
+            dropout=settings.dropout,
+        ),
         classes=data.classes,
         size=config.images.size,
         channels=config.images.channels,

@@ -1,0 +1,398 @@
+"""Embeddings of known items judged: the one way from embeddings to results, for a run and for files alike."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from torch.distributed import ProcessGroup
+
+from triune._version import __version__
+from triune.distances.embeddings import Metric
+from triune.errors import InputError
+from triune.evaluation import measures
+from triune.evaluation.freed_memory import return_freed_memory
+from triune.evaluation.results import (
+    JUDGED,
+    AppliedThreshold,
+    Comparison,
+    ConditionsResult,
+    DataSummary,
+    ModelResult,
+    Results,
+    RetrievalResult,
+    Role,
+    ScoreKind,
+    Split,
+    Unavailable,
+    Uncertainty,
+    VerificationResult,
+)
+from triune.pairs.prepared import PreparedEmbeddings, prepare
+from triune.retrieval.metrics import average, metrics_of_rankings, retrieval_metrics, retrieval_per_query
+from triune.retrieval.reranking import expand_gallery, rerank
+from triune.verification.all_pairs import verify_embeddings, why_not_verifiable
+from triune.verification.bootstrap import Intervals, bootstrap_verification, compare_intervals
+from triune.verification.conditions import rates_by_condition
+from triune.verification.roc import FPRS, Verification
+from triune.verification.thresholds import Threshold, fit_threshold
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+CMC_RANKS = 50
+MAP_ITEMS = 2000
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made.
+
+    Args:
+        resamples: how often identities are drawn; 0 for no intervals.
+        level: the share of intervals that should cover the truth.
+        seed: of the drawing.
+    """
+
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class KnownItems:
+    """What is known of the N items of a split, beside any model's embeddings of them.
+
+    Args:
+        labels: ``(N,)`` identities.
+        conditions: by name, ``(N,)`` values (camera, breed) within which rates are compared.
+        groups: ``(N,)`` where each comes from (photo session, video), pairs within which are left out; or ``None``.
+    """
+
+    labels: Array
+    conditions: Mapping[str, Array] = field(default_factory=dict)
+    groups: Array | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to be judged.
+
+    Args:
+        name: what people call it.
+        role: why it is judged.
+        metric: the distance.
+        embeddings: by split, ``(N, D)`` of that split's items.
+        source: what messages call its embeddings, such as their file.
+    """
+
+    name: str
+    role: Role
+    metric: Metric
+    embeddings: Mapping[Split, Array]
+    source: str
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked of the embeddings, beyond verification and retrieval.
+
+    Args:
+        resampling: how intervals are made.
+        reranked: whether retrieval is also judged with expanded items and with k-reciprocal re-ranking.
+        threshold: one that was fitted elsewhere, to be applied here.
+        target_fpr: the budget for which a threshold is fitted on the validation split, where none is given; ``None``
+            where none is to be fitted.
+    """
+
+    resampling: Resampling = Resampling()
+    reranked: bool = False
+    threshold: Threshold | None = None
+    target_fpr: float | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found, and what figures are drawn from beside it.
+
+    Args:
+        results: all numbers.
+        curves: the pairs of the judged split, by the model's name, without the embeddings that they came from.
+        items: embeddings ``(N, D)`` and labels ``(N,)`` of at most :data:`MAP_ITEMS` items for a map; or ``None``.
+        fitted: the thresholds that were fitted on validation pairs, the most generous first.
+    """
+
+    results: Results
+    curves: Mapping[str, Verification]
+    items: tuple[Array, Array] | None = None
+    fitted: tuple[Threshold, ...] = ()
+
+
+class _Fit(NamedTuple):
+    """Thresholds fitted on validation pairs, and the one that is applied (or why there is none)."""
+
+    thresholds: tuple[Threshold, ...] = ()
+    applied: AppliedThreshold | Unavailable | None = None
+
+
+class _Found(NamedTuple):
+    """What was found of one model; all but the result is of the judged split."""
+
+    result: ModelResult
+    fit: _Fit
+    conditions: list[ConditionsResult]
+    intervals: Intervals | None
+    pairs: Verification | None
+
+
+def judge(
+    candidates: Sequence[Candidate],
+    items: Mapping[Split, KnownItems],
+    questions: Questions,
+    summary: Results,
+    divide_over: ProcessGroup | None = None,
+) -> Judgement:
+    """Judge models on the same items.
+
+    The judged split is test, or validation where test can say nothing. Embeddings of one model and split are prepared
+    once, and each kind of figure visits their pairs once: retrieval, verification, resampling and each condition.
+
+    Args:
+        candidates: the judged model first; then baselines, and at most one that it is compared with.
+        items: by split.
+        questions: what is asked.
+        summary: what is known already (name, data, classes, masks); the rest is filled in.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
+
+    Raises:
+        InputError: embeddings cannot be judged; the message names their source.
+    """
+    split = judged_split(items)
+    if split is None or not candidates:
+        return Judgement(summary, {})
+    found = [_judge_model(each, items, split, questions, divide_over) for each in candidates]
+    first = found[0]
+    results = summary.model_copy(
+        update={
+            "models": [each.result for each in found],
+            "threshold": first.fit.applied,
+            "comparison": _comparison(candidates, found, questions.resampling.seed),
+            "conditions": first.conditions,
+        }
+    )
+    curves = {each.result.name: each.pairs for each in found if each.pairs is not None}
+    shown = _some(candidates[0].embeddings[split], items[split].labels, questions.resampling.seed)
+    return Judgement(results, curves, shown, first.fit.thresholds)
+
+
+def empty_results(name: str, data: DataSummary, metric: ScoreKind) -> Results:
+    """Results in which nothing is measured yet.
+
+    Args:
+        name: of what is judged.
+        data: what it is judged on.
+        metric: what the scores are.
+    """
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Results(triune=__version__, name=name, created=created, data=data, metric=metric, models=[])
+
+
+FITTED_FIRST: Final[tuple[Split, ...]] = ("val", "test")
+"""Validation pairs come first: the threshold that is fitted on them is applied to the test pairs."""
+
+
+def judged_split(items: Mapping[Split, KnownItems]) -> Split | None:
+    """The split whose figures count: test, or val where test makes no verification task; test where neither does."""
+    there = [split for split in JUDGED if split in items]
+    for split in there:
+        if why_not_verifiable(items[split].labels) is None:
+            return split
+    return there[0] if there else None
+
+
+def _judge_model(
+    candidate: Candidate,
+    items: Mapping[Split, KnownItems],
+    judged: Split,
+    questions: Questions,
+    divide_over: ProcessGroup | None,
+) -> _Found:
+    """All figures of one model. The other split comes first: the threshold may be fitted on it."""
+    fit = _Fit(applied=_why_no_threshold(items, questions) if candidate.role == "model" else None)
+    others: dict[Split, VerificationResult | Unavailable] = {}
+    try:
+        for split in FITTED_FIRST:
+            if split in candidate.embeddings and split != judged:
+                others[split], fit = _judge_other(candidate, split, items[split], fit, questions, divide_over)
+                return_freed_memory()
+        found = _judge_split(candidate, judged, items[judged], fit, questions, divide_over)
+    except ValueError as error:
+        raise InputError(f"{candidate.source}: {error}") from error
+    return_freed_memory()
+    both = others | found.result.verification
+    ordered = {split: both[split] for split in FITTED_FIRST if split in both}
+    return found._replace(result=found.result.model_copy(update={"verification": ordered}))
+
+
+def _judge_other(
+    candidate: Candidate,
+    split: Split,
+    known: KnownItems,
+    fit: _Fit,
+    questions: Questions,
+    divide_over: ProcessGroup | None,
+) -> tuple[VerificationResult | Unavailable, _Fit]:
+    """Verification of a split whose figures do not count, and the thresholds that are fitted on it."""
+    reason = why_not_verifiable(known.labels)
+    if reason is not None:
+        return Unavailable(unavailable=reason), fit
+    prepared = prepare(candidate.embeddings[split], known.labels, metric=candidate.metric, groups=known.groups)
+    pairs = verify_embeddings(prepared, fprs=_budgets(candidate, split, questions), divide_over=divide_over)
+    return measures.verification_result(pairs), _fitted(fit, candidate, split, pairs, questions)
+
+
+def _judge_split(
+    candidate: Candidate,
+    split: Split,
+    known: KnownItems,
+    fit: _Fit,
+    questions: Questions,
+    divide_over: ProcessGroup | None,
+) -> _Found:
+    """All figures of the judged split.
+
+    At N = 100,000 what is held beside the embeddings decides over the memory: retrieval comes first, since what
+    verification counts stays, and what was freed is given back after each step.
+    """
+    resampling = questions.resampling
+    prepared = prepare(candidate.embeddings[split], known.labels, metric=candidate.metric, groups=known.groups)
+    result = ModelResult(
+        name=candidate.name,
+        role=candidate.role,
+        retrieval=_retrieval(prepared, known.labels, divide_over),
+        rankings=_rankings(candidate, split, known.labels, divide_over) if questions.reranked else {},
+    )
+    return_freed_memory()
+    reason = why_not_verifiable(known.labels)
+    if reason is not None:
+        nothing = {split: Unavailable(unavailable=reason)}
+        return _Found(result.model_copy(update={"verification": nothing}), fit, [], None, None)
+    pairs = verify_embeddings(prepared, fprs=_budgets(candidate, split, questions), divide_over=divide_over)
+    return_freed_memory()
+    fit = _applied(_fitted(fit, candidate, split, pairs, questions), candidate, split, pairs, questions)
+    intervals = None
+    if resampling.resamples:
+        intervals = bootstrap_verification(prepared, verification=pairs, divide_over=divide_over, **vars(resampling))
+        return_freed_memory()
+    figures = {split: measures.verification_result(pairs, intervals, resampling.seed)}
+    conditions = []
+    if candidate.role == "model" and known.conditions:
+        fitted_here = questions.threshold is None and (split == "val" or not isinstance(fit.applied, AppliedThreshold))
+        score = fit.applied.threshold if isinstance(fit.applied, AppliedThreshold) else pairs.threshold_at_fpr(FPRS[0])
+        conditions = _conditions(prepared, known, score, resampling, fitted_here, divide_over)
+    # What is drawn from needs no embeddings: the sorted copy of them would stay.
+    return _Found(result.model_copy(update={"verification": figures}), fit, conditions, intervals, pairs.detached())
+
+
+def _budgets(candidate: Candidate, split: Split, questions: Questions) -> tuple[float, ...]:
+    """The budgets whose thresholds are found in the one visit of the pairs, the most generous first."""
+    fits = candidate.role == "model" and split == "val" and questions.target_fpr is not None
+    return tuple(sorted({*FPRS, questions.target_fpr}, reverse=True)) if fits else FPRS  # type: ignore[type-var]
+
+
+def _why_no_threshold(items: Mapping[Split, KnownItems], questions: Questions) -> Unavailable | None:
+    """Why no threshold can be fitted, where one should be."""
+    if questions.threshold is not None or questions.target_fpr is None:
+        return None
+    if "val" not in items:
+        return Unavailable(unavailable="there is no validation split to choose a threshold on")
+    reason = why_not_verifiable(items["val"].labels)
+    return None if reason is None else Unavailable(unavailable=f"validation split: {reason}")
+
+
+def _fitted(
+    fit: _Fit, candidate: Candidate, split: Split, pairs: Verification, questions: Questions
+) -> _Fit:
+    """Thresholds fitted on these pairs, where they are the judged model's validation pairs."""
+    target = questions.target_fpr
+    if candidate.role != "model" or split != "val" or target is None:
+        return fit
+    thresholds = {
+        fpr: fit_threshold(pairs, fpr, metric=candidate.metric, fitted_on="validation pairs")
+        for fpr in _budgets(candidate, split, questions)
+    }
+    if questions.threshold is not None:
+        return fit._replace(thresholds=tuple(thresholds.values()))
+    return _Fit(tuple(thresholds.values()), measures.applied_threshold(thresholds[target], pairs, None))
+
+
+def _applied(fit: _Fit, candidate: Candidate, split: Split, pairs: Verification, questions: Questions) -> _Fit:
+    """The threshold with what it does to the judged pairs; those that it was fitted on are told already."""
+    if candidate.role != "model":
+        return fit
+    if questions.threshold is not None:
+        return fit._replace(applied=measures.applied_threshold(questions.threshold, None, pairs))
+    if split == "val" or not isinstance(fit.applied, AppliedThreshold):
+        return fit
+    counts = measures.confusion(pairs.confusion_at(fit.applied.threshold))
+    return fit._replace(applied=fit.applied.model_copy(update={"on_test": counts}))
+
+
+def _retrieval(
+    prepared: PreparedEmbeddings, labels: Array, divide_over: ProcessGroup | None
+) -> RetrievalResult | Unavailable:
+    """Every item a query against all others."""
+    if np.unique(labels, return_counts=True)[1].max(initial=0) < 2:
+        return Unavailable(unavailable="no identity has two images")
+    found = retrieval_per_query(prepared, divide_over=divide_over)
+    return measures.retrieval_result(average(found, len(labels)), found.cmc(min(CMC_RANKS, len(labels) - 1)))
+
+
+def _rankings(
+    candidate: Candidate, split: Split, labels: Array, divide_over: ProcessGroup | None
+) -> dict[str, RetrievalResult]:
+    """Retrieval of the judged model by expanded items and by re-ranked neighbours."""
+    sizes = np.unique(labels, return_counts=True)[1]
+    if candidate.role != "model" or sizes.max(initial=0) < 2:
+        return {}
+    rows, metric = candidate.embeddings[split], candidate.metric
+    expanded = expand_gallery(rows, metric=metric, divide_over=divide_over)
+    by_expanded = retrieval_metrics(expanded, labels, metric="cosine", divide_over=divide_over)
+    ranked = rerank(rows, k=max(CMC_RANKS, int(sizes.max())), metric=metric, divide_over=divide_over).rows
+    return {
+        "expanded": measures.retrieval_result(by_expanded),
+        "re-ranked": measures.retrieval_result(metrics_of_rankings(ranked, labels)),
+    }
+
+
+def _conditions(
+    prepared: PreparedEmbeddings,
+    known: KnownItems,
+    score: float,
+    resampling: Resampling,
+    fitted_here: bool,
+    divide_over: ProcessGroup | None,
+) -> list[ConditionsResult]:
+    """Rates within each value of each condition, all at one threshold."""
+    made = Uncertainty(identities=prepared.identities, **vars(resampling))
+    tables = []
+    for column, values in known.conditions.items():
+        rates = rates_by_condition(prepared, None, values, score, divide_over=divide_over, **vars(resampling))
+        tables.append(measures.condition_table(column, rates, prepared.metric, made, fitted_here=fitted_here))
+    return tables
+
+
+def _comparison(candidates: Sequence[Candidate], found: Sequence[_Found], seed: int) -> Comparison | None:
+    """The judged model's figures less those of the model that it is compared with."""
+    for candidate, other in zip(candidates, found, strict=True):
+        if candidate.role == "against" and found[0].intervals is not None and other.intervals is not None:
+            return measures.comparison(compare_intervals(found[0].intervals, other.intervals), candidate.name, seed)
+    return None
+
+
+def _some(rows: Array, labels: Array, seed: int) -> tuple[Array, Array]:
+    """At most :data:`MAP_ITEMS` of the items."""
+    shown = np.arange(len(rows))
+    if len(rows) > MAP_ITEMS:
+        shown = np.random.default_rng(seed).choice(len(rows), MAP_ITEMS, replace=False)
+    return rows[shown], labels[shown]
