@@ -117,7 +117,7 @@ def _first_problem(error: ValidationError) -> str:
     return f"{f', field {field}' if field else ' is damaged or another file'}: {said}"
 
 
-def _kinds(kind: type) -> Iterator[type]:
+def _kinds(kind: type[Record]) -> Iterator[type[Record]]:
     for each in kind.__subclasses__():
         yield each
         yield from _kinds(each)

@@ -105,7 +105,7 @@ class Questions:
             where none is to be fitted.
     """
 
-    resampling: Resampling = Resampling()
+    resampling: Resampling = field(default_factory=Resampling)
     reranked: bool = False
     threshold: Threshold | None = None
     target_fpr: float | None = None
@@ -296,8 +296,10 @@ def _judge_split(
 
 def _budgets(candidate: Candidate, split: Split, questions: Questions) -> tuple[float, ...]:
     """The budgets whose thresholds are found in the one visit of the pairs, the most generous first."""
-    fits = candidate.role == "model" and split == "val" and questions.target_fpr is not None
-    return tuple(sorted({*FPRS, questions.target_fpr}, reverse=True)) if fits else FPRS  # type: ignore[type-var]
+    target = questions.target_fpr
+    if target is None or candidate.role != "model" or split != "val":
+        return FPRS
+    return tuple(sorted({*FPRS, target}, reverse=True))
 
 
 def _why_no_threshold(items: Mapping[Split, KnownItems], questions: Questions) -> Unavailable | None:
@@ -310,9 +312,7 @@ def _why_no_threshold(items: Mapping[Split, KnownItems], questions: Questions) -
     return None if reason is None else Unavailable(unavailable=f"validation split: {reason}")
 
 
-def _fitted(
-    fit: _Fit, candidate: Candidate, split: Split, pairs: Verification, questions: Questions
-) -> _Fit:
+def _fitted(fit: _Fit, candidate: Candidate, split: Split, pairs: Verification, questions: Questions) -> _Fit:
     """Thresholds fitted on these pairs, where they are the judged model's validation pairs."""
     target = questions.target_fpr
     if candidate.role != "model" or split != "val" or target is None:

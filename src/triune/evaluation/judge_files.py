@@ -80,7 +80,7 @@ class PairFiles:
 def evaluate_embeddings(
     files: EmbeddingFiles,
     metric: Metric = "cosine",
-    resampling: Resampling = Resampling(),
+    resampling: Resampling | None = None,
     *,
     reranked: bool = False,
     divide_over: ProcessGroup | None = None,
@@ -90,7 +90,7 @@ def evaluate_embeddings(
     Args:
         files: the embeddings and what is known of the items.
         metric: the distance.
-        resampling: how intervals are made.
+        resampling: how intervals are made; as :class:`Resampling` has it where not given.
         reranked: judge retrieval with expanded items and with k-reciprocal re-ranking as well.
         divide_over: processes that share the work; each reads the files, and all get the same.
 
@@ -103,7 +103,7 @@ def evaluate_embeddings(
     contents = {each.source: each.embeddings["test"] for each in candidates} | {str(files.labels): items.labels}
     contents |= {f"{files.groups}, column {name},": values for name, values in items.conditions.items()}
     check_same(contents | ({} if items.groups is None else {f"{files.groups}, --exclude": items.groups}), divide_over)
-    questions = Questions(resampling=resampling, reranked=reranked, threshold=threshold)
+    questions = Questions(resampling=resampling or Resampling(), reranked=reranked, threshold=threshold)
     summary = empty_results(files.embeddings.stem, DataSummary(source=str(files.embeddings), split="given"), metric)
     return judge(candidates, {"test": items}, questions, summary, divide_over)
 
@@ -181,9 +181,7 @@ def _judge_list(pairs: _ListedScores, name: str, source: Path) -> Judgement:
             folds = cross_validated_accuracy(pairs.scores, pairs.is_match, np.array(pairs.folds))
     except ValueError as error:
         raise InputError(f"{source}: {error}") from error
-    model = ModelResult(
-        name=NAMES["model"], role="model", verification={"test": measures.verification_result(found)}
-    )
+    model = ModelResult(name=NAMES["model"], role="model", verification={"test": measures.verification_result(found)})
     results = empty_results(name, DataSummary(source=str(source), split="given"), pairs.metric).model_copy(
         update={"models": [model], "folds": None if folds is None else measures.folds_result(folds)}
     )

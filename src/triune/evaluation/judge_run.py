@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -73,7 +73,7 @@ class RunQuestions:
     exclude: str | None = None
     against: Path | None = None
     threshold: Path | None = None
-    resampling: Resampling = Resampling()
+    resampling: Resampling = field(default_factory=Resampling)
     reranked: bool = False
     output: Path | None = None
 
@@ -160,7 +160,9 @@ def evaluate_run(
             "training": training,
         }
     )
-    found = judge(_candidates(predicted, questions, config, data, device, divide_over), items, asked, summary, divide_over)
+    found = judge(
+        _candidates(predicted, questions, config, data, device, divide_over), items, asked, summary, divide_over
+    )
     share, _ = rank_and_size(divide_over)
     if share == 0:
         folder = questions.output or run

@@ -55,9 +55,7 @@ def interval(found: Interval) -> results.Interval:
 
 def uncertainty(found: bootstrap.Intervals, seed: int) -> results.Uncertainty:
     """How intervals were made."""
-    return results.Uncertainty(
-        level=found.level, resamples=found.resamples, identities=found.identities, seed=seed
-    )
+    return results.Uncertainty(level=found.level, resamples=found.resamples, identities=found.identities, seed=seed)
 
 
 def thinned_curve(verification: Verification) -> results.Curve:
@@ -73,12 +71,11 @@ def thinned_curve(verification: Verification) -> results.Curve:
 
 def histogram(verification: Verification) -> results.Histogram | None:
     """How the scores are spread; ``None`` where one is infinite, which a list's may be."""
-    ends = (verification.match_scores[0], verification.match_scores[-1])
-    ends += (verification.impostor.lowest, verification.impostor.at(verification.impostors - 1))
-    if not np.isfinite(ends).all():
+    matches, others = verification.match_scores, verification.impostor
+    if not np.isfinite([matches[0], matches[-1], others.lowest, others.at(others.count - 1)]).all():
         return None
-    edges, matches, impostors = verification.histogram(HISTOGRAM_BINS)
-    return results.Histogram(edges=_list(edges), matches=_list(matches), impostors=_list(impostors))
+    edges, same, different = verification.histogram(HISTOGRAM_BINS)
+    return results.Histogram(edges=_list(edges), matches=_list(same), impostors=_list(different))
 
 
 def retrieval_result(found: RetrievalMetrics, cmc: Sequence[float] | Array = ()) -> results.RetrievalResult:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from triune.evaluation.judge import Judgement
 from triune.evaluation.results import AppliedThreshold, RetrievalResult, VerificationResult
 from triune.files import written_whole
@@ -31,9 +33,10 @@ def write_figures(folder: Path, found: Judgement, seed: int = 0) -> list[Path]:
     for model in found.results.models[:1]:
         judged = model.judged()
         if judged is not None and judged[1].histogram is not None:
-            counts = judged[1].histogram
+            bins = judged[1].histogram
+            edges, same, different = (np.asarray(each) for each in (bins.edges, bins.matches, bins.impostors))
             score = _marked(found, judged[1])
-            drawn["scores"] = plot_score_histograms(counts.edges, counts.matches, counts.impostors, threshold=score)
+            drawn["scores"] = plot_score_histograms(edges, same, different, threshold=score)
         if isinstance(model.retrieval, RetrievalResult) and model.retrieval.cmc:
             drawn["cmc"] = plot_cmc(model.retrieval.cmc)
     if found.items is not None:

@@ -39,7 +39,7 @@ def summary(results: Results) -> str:
 
 def _models(models: Sequence[ModelResult]) -> list[str]:
     """A line of figures for each model, and below it its intervals and its other rankings."""
-    judged = [(model, found[1]) for model in models if (found := model.judged()) is not None]
+    judged = [(model, each[1]) for model in models if (each := model.judged()) is not None]
     if not judged:
         return []
     budgets = [point.target_fpr for point in judged[0][1].points]
@@ -73,7 +73,7 @@ def _rows(model: ModelResult, found: VerificationResult) -> list[tuple[str, list
 
 def _retrieval(found: RetrievalResult | Unavailable | None) -> list[str]:
     if not isinstance(found, RetrievalResult):
-        return ["nan ", "nan "]
+        return ["- ", "- "]
     return [f"{found.recall_at[1]:.3f} ", f"{found.map_at_r:.3f} "]
 
 

@@ -16,7 +16,7 @@ Schema: TypeAlias = Mapping[str, Any]
 def write_csv(path: Path, frame: polars.DataFrame, schema: Schema) -> None:
     """Write the columns of the schema, whole or not at all; what is null becomes an empty cell."""
     with written_whole(path) as temporary:
-        frame.select(*schema).cast(dict(schema)).write_csv(temporary)
+        frame.select(*schema).cast(polars.Schema(schema)).write_csv(temporary)
 
 
 def read_csv(path: Path, schema: Schema, required: int) -> polars.DataFrame:
@@ -52,7 +52,7 @@ def read_csv(path: Path, schema: Schema, required: int) -> polars.DataFrame:
 def write_parquet(path: Path, frame: polars.DataFrame, schema: Schema) -> None:
     """Write the columns of the schema, whole or not at all."""
     with written_whole(path) as temporary:
-        frame.select(*schema).cast(dict(schema)).write_parquet(temporary)
+        frame.select(*schema).cast(polars.Schema(schema)).write_parquet(temporary)
 
 
 def read_parquet(path: Path, schema: Schema) -> polars.DataFrame:

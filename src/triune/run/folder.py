@@ -49,7 +49,7 @@ class ModelCard(Record):
     model: Network
     classes: list[str]
     size: int
-    channels: int
+    channels: Literal[1, 3]
     metric: Metric
 
 

@@ -24,7 +24,7 @@ COLUMNS: Final = {
     "val_classification": polars.Float64,
     "val_segmentation": polars.Float64,
 }
-"""``epoch`` counts from 0 and ``step`` from 1; ``lr`` is the learning rate; the others are losses, shares and distances.
+"""``epoch`` counts from 0, ``step`` from 1; ``lr`` is the learning rate; the others are losses, shares and distances.
 
 An empty cell says that the step, or the run, has no such figure.
 """

@@ -72,16 +72,17 @@ def migrated(stored: Any) -> Any:
         # Format 1 did not say which metric and budget there would have been: those of the defaults stand for them.
         return {"format": FORMAT, "metric": "cosine", "target_fpr": 0.05, "thresholds": [], **stored}
     if "all" in stored:
-        several = [_without_distance(each) for each in stored["all"].values()]
+        several = [_threshold(each) for each in stored["all"].values()]
         return {
             "format": FORMAT, "metric": stored["metric"], "target_fpr": stored["target_fpr"], "thresholds": several
         }  # fmt: skip
     if "threshold" in stored:
         one = {"format": FORMAT, "metric": stored["metric"], "target_fpr": stored["target_fpr"]}
-        return {**one, "thresholds": [_without_distance(stored)]}
+        return {**one, "thresholds": [_threshold(stored)]}
     return stored
 
 
-def _without_distance(stored: dict[str, Any]) -> dict[str, Any]:
-    """A threshold's own fields; its distance follows from them."""
-    return {name: each for name, each in stored.items() if name != "distance"}
+def _threshold(stored: dict[str, Any]) -> dict[str, Any]:
+    """A threshold's own fields: its distance follows from them."""
+    fields = {name: each for name, each in stored.items() if name != "distance"}
+    return {**fields, "fitted_on": "validation pairs" if fields["fitted_on"] == "val" else fields["fitted_on"]}

@@ -13,6 +13,7 @@ from torch import Tensor
 from triune.files import written_whole
 from triune.run.history import write_history
 
+
 class History(pl.Callback):
     """Every step's figures, and every validation's, as rows of ``history.csv``.
 

@@ -45,7 +45,9 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     pl.seed_everything(config.seed, verbose=False)
     card = model_card(config, data)
     weights = config.model.weights
-    model = MultiTaskModel(**card.model.model_dump(), pretrained=config.model.pretrained and weights is None, weights=weights)
+    model = MultiTaskModel(
+        **card.model.model_dump(), pretrained=config.model.pretrained and weights is None, weights=weights
+    )
     module = TrainingModule(
         model.to(memory_format=torch.channels_last),
         objective(config, criterion or metric_loss(config, len(data.training_identities))),
