@@ -277,7 +277,12 @@ def _judge_split(
     if reason is not None:
         nothing = {split: Unavailable(unavailable=reason)}
         return _Found(result.model_copy(update={"verification": nothing}), fit, [], None, None)
-    pairs = verify_embeddings(prepared, fprs=_budgets(candidate, split, questions), divide_over=divide_over)
+    pairs = verify_embeddings(
+        prepared,
+        fprs=_budgets(candidate, split, questions),
+        thresholds=_thresholds(candidate, fit, questions),
+        divide_over=divide_over,
+    )
     return_freed_memory()
     fit = _applied(_fitted(fit, candidate, split, pairs, questions), candidate, split, pairs, questions)
     intervals = None
@@ -300,6 +305,15 @@ def _budgets(candidate: Candidate, split: Split, questions: Questions) -> tuple[
     if target is None or candidate.role != "model" or split != "val":
         return FPRS
     return tuple(sorted({*FPRS, target}, reverse=True))
+
+
+def _thresholds(candidate: Candidate, fit: _Fit, questions: Questions) -> tuple[float, ...]:
+    """The thresholds that will be applied to the judged pairs, so that they need no visit of their own."""
+    if candidate.role != "model":
+        return ()
+    if questions.threshold is not None:
+        return (questions.threshold.threshold,)
+    return (fit.applied.threshold,) if isinstance(fit.applied, AppliedThreshold) else ()
 
 
 def _why_no_threshold(items: Mapping[Split, KnownItems], questions: Questions) -> Unavailable | None:
