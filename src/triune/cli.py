@@ -77,11 +77,11 @@ def train(arguments: list[str]) -> int:
 def _trained(config: "TrainConfig") -> int:
     from triune.experiment import train_and_evaluate
     from triune.report.page import write_report
-    from triune.report.summary import summary
+    from triune.report.terminal import summary
 
-    run, metrics = train_and_evaluate(config)
+    run, results = train_and_evaluate(config)
     report = write_report(run)
-    print(summary(metrics))
+    print(summary(results))
     print(f"\nrun     {run}\nreport  {report}")
     return 0
 
@@ -93,20 +93,15 @@ def evaluate(arguments: list[str]) -> int:
 
     asked = Command("triune evaluate", str(evaluate.__doc__), EvaluateConfig, words=("run",)).parse(arguments)
     kind = _what_is_evaluated(asked)
-    from triune.parallel.command import is_first, sharing
-    from triune.report.summary import summary
+    from triune.parallel.command import is_first
+    from triune.report.terminal import summary
 
-    if asked.run is not None:
-        from triune.evaluation.judge_run import evaluate_again
-
-        metrics = evaluate_again(asked.run, asked.data, sharing())
-        if is_first():
-            _write_report(asked.run, metrics)
-    elif kind in LISTS and not is_first():
+    if kind in LISTS and not is_first():
         return 0  # a list is little work: the first process does it alone
-    else:
-        metrics = _evaluate_files(asked, kind)
-    _print(metrics if asked.json else summary(metrics))
+    found, folder = _judge_run(asked) if asked.run is not None else _judge_files(asked, kind)
+    if is_first():
+        _write_report(folder, found, asked.seed)
+    print(found.results.model_dump_json(indent=1) if asked.json else summary(found.results))
     return 0
 
 
@@ -114,7 +109,7 @@ ALL_PAIRS, LISTED_PAIRS, SCORED_PAIRS = "--embeddings and --labels", "--embeddin
 RUN = "a RUN"
 LISTS = (LISTED_PAIRS, SCORED_PAIRS)
 FITTING = {
-    RUN: {"data"},
+    RUN: {"data", "groups", "exclude", "against", "threshold", "rerank", "resamples", "level", "output"},
     ALL_PAIRS: {
         *("embeddings", "labels", "groups", "exclude", "against", "threshold", "templates", "rerank"),
         *("metric", "resamples", "level", "output"),
@@ -149,53 +144,72 @@ def _what_is_evaluated(asked: "EvaluateConfig") -> str:
     return kind
 
 
-def _evaluate_files(asked: "EvaluateConfig", kind: str) -> dict[str, Any]:
-    """What `triune evaluate` does without a run: judge, and write metrics, report and figures."""
-    from triune.evaluation import judge_files as judge
+def _judge_run(asked: "EvaluateConfig") -> tuple["Judgement", Path]:
+    """Judge a run; what was found, and the folder it was written to."""
+    from triune.evaluation.judge import Resampling
+    from triune.evaluation.judge_run import RunQuestions, evaluate_again
+    from triune.parallel.command import sharing
+
+    assert asked.run is not None
+    questions = RunQuestions(
+        data=asked.data,
+        conditions=() if asked.groups is None else tuple(asked.groups.split(",")),
+        exclude=asked.exclude,
+        against=asked.against,
+        threshold=asked.threshold,
+        resampling=Resampling(asked.resamples, asked.level, asked.seed),
+        reranked=asked.rerank,
+        output=asked.output,
+    )
+    return evaluate_again(asked.run, questions, sharing()), asked.output or asked.run
+
+
+def _judge_files(asked: "EvaluateConfig", kind: str) -> tuple["Judgement", Path]:
+    """Judge files; what was found, and the folder it was written to."""
+    from triune.evaluation import judge_files
     from triune.evaluation.freed_memory import return_large_arrays
+    from triune.evaluation.judge import Resampling
     from triune.parallel.command import is_first, sharing
 
     if kind == SCORED_PAIRS:
         assert asked.scores is not None
-        found = judge.evaluate_scores(asked.scores)
+        found = judge_files.evaluate_scores(asked.scores)
     elif kind == LISTED_PAIRS:
         assert asked.embeddings is not None
         assert asked.pairs is not None
-        found = judge.evaluate_pairs(asked.embeddings, asked.pairs, asked.names, asked.metric, asked.templates)
+        pairs = judge_files.PairFiles(asked.embeddings, asked.pairs, asked.names, asked.templates)
+        found = judge_files.evaluate_pairs(pairs, asked.metric)
     else:
         assert asked.embeddings is not None
         assert asked.labels is not None
         return_large_arrays()
-        found = judge.evaluate_embeddings(
+        files = judge_files.EmbeddingFiles(
             asked.embeddings,
             asked.labels,
-            asked.metric,
-            groups=asked.groups,
+            groups=None if asked.groups is None else Path(asked.groups),
             exclude=asked.exclude,
             against=asked.against,
             threshold=asked.threshold,
-            resampling=judge.Resampling(asked.resamples, asked.level, asked.seed),
-            reranked=asked.rerank,
             templates=asked.templates,
-            divide_over=sharing(),
         )
-    if not is_first():
-        return found.metrics
-    output = asked.output or Path("runs") / f"evaluate-{found.metrics['name']}"
-    _write_report(output, found.metrics)
+        resampling = Resampling(asked.resamples, asked.level, asked.seed)
+        found = judge_files.evaluate_embeddings(
+            files, asked.metric, resampling, reranked=asked.rerank, divide_over=sharing()
+        )
+    folder = asked.output or Path("runs") / f"evaluate-{found.results.name}"
+    if is_first():
+        found.results.write(folder / "metrics.json")
+    return found, folder
+
+
+def _write_report(folder: Path, found: "Judgement", seed: int) -> None:
+    """The page and the figures of a judgement whose numbers lie in the folder."""
     from triune.report.figure_files import write_figures
-
-    write_figures(output / "figures", found, asked.seed)
-    print(f"figures {output / 'figures'}", file=sys.stderr)
-    return found.metrics
-
-
-def _write_report(folder: Path, metrics: dict[str, Any]) -> None:
-    from triune.files import write_json
     from triune.report.page import write_report
 
-    write_json(folder / "metrics.json", metrics)
     print(f"report  {write_report(folder)}", file=sys.stderr)
+    write_figures(folder / "figures", found, seed)
+    print(f"figures {folder / 'figures'}", file=sys.stderr)
 
 
 def verify(arguments: list[str]) -> int:
@@ -209,9 +223,9 @@ def verify(arguments: list[str]) -> int:
 
     verdict = compare(asked.run, asked.first, asked.second, asked.fpr)
     if asked.json:
-        _print(verdict._asdict())
+        print(json.dumps(verdict._asdict(), indent=1))
         return 0
-    _print(
+    print(
         f"{'same' if verdict.same else 'different'}  {verdict.metric} distance {verdict.distance:.4f}, "
         f"threshold {verdict.threshold:.4f} set at FPR {verdict.target_fpr:.3%} "
         f"({verdict.validation_fpr:.3%} on the validation pairs)"
@@ -247,15 +261,6 @@ def overview() -> str:
     lines += [f"  {name:<9} {str(command.__doc__).splitlines()[0]}" for name, command in COMMANDS.items()]
     lines += ["", "triune COMMAND --help shows a command's settings; triune --version the version."]
     return "\n".join(lines)
-
-
-def _print(result: Any) -> None:
-    if isinstance(result, str):
-        print(result)
-    else:
-        from triune.files import without_nan
-
-        print(json.dumps(without_nan(result), indent=1))
 
 
 def _fail(message: str, code: int) -> int:

@@ -241,9 +241,10 @@ class EvaluateConfig:
         data: of a RUN: judge it on this table's test split instead.
         embeddings: N embeddings from any model, one a row (.npy).
         labels: their N labels (.npy, or one a line).
-        groups: a table of N rows, whose columns are conditions. Figures are given for each value of each column.
-        exclude: column of --groups: leave pairs within a group out.
-        against: another model's N embeddings, to compare with.
+        groups: a table of N rows, whose columns are conditions; of a RUN, columns of its table, with commas between.
+            Figures are given for each value of each column.
+        exclude: column of --groups, or of a RUN's table: leave pairs within a group out.
+        against: another model's N embeddings, or another run, to compare with.
         threshold: a run's thresholds.json, applied to these pairs.
         templates: a table of N rows, which says what is averaged. It has a column template, and maybe media: the
             embeddings of one template are averaged, first within its media.
@@ -256,7 +257,7 @@ class EvaluateConfig:
             pairs.txt.
         names: N names, one a line, by which --pairs calls them.
         scores: a table of score (or distance) and match, maybe fold.
-        output: folder of metrics.json, report and figures. It is runs/evaluate-NAME where not given.
+        output: folder of metrics.json, report and figures. It is runs/evaluate-NAME, or the RUN, where not given.
         json: print JSON.
     """
 
@@ -264,7 +265,7 @@ class EvaluateConfig:
     data: str | None = None
     embeddings: Path | None = None
     labels: Path | None = None
-    groups: Path | None = None
+    groups: str | None = None
     exclude: str | None = None
     against: Path | None = None
     threshold: Path | None = None
