@@ -1,11 +1,12 @@
-import json
 import math
 import os
 import stat
 
 import pytest
+from pydantic import Field
 
-from triune.files import without_nan, write_json, write_text, written_whole
+from triune.errors import InputError
+from triune.files import Record, read_record, write_record, write_text, written_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path):
@@ -35,11 +36,65 @@ def test_folders_on_the_way_are_made(tmp_path):
     assert (tmp_path / "deep" / "er" / "a.txt").read_text() == "x"
 
 
-def test_json_holds_null_for_nan_and_words_for_infinity(tmp_path):
-    write_json(tmp_path / "a.json", {"x": [math.nan, math.inf, -math.inf, 1.5], 0.05: True})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"x": [None, "inf", "-inf", 1.5], "0.05": True}
+class Leaf(Record):
+    share: float
+    names: list[str] = Field(default_factory=list)
 
 
-def test_without_nan_keeps_everything_else():
-    value = {"a": [1, "text", None, True, (2.5,)]}
-    assert without_nan(value) == {"a": [1, "text", None, True, [2.5]]}
+class Other(Record):
+    reason: str
+
+
+class Tree(Record):
+    leaves: dict[str, Leaf | Other]
+    count: int = 0
+
+
+def test_a_record_is_read_back_as_it_was_written_also_where_numbers_are_not_finite(tmp_path):
+    leaves = {"a": Leaf(share=math.inf, names=["x"]), "b": Leaf(share=-math.inf), "c": Other(reason="none")}
+    write_record(tmp_path / "t.json", Tree(leaves=leaves, count=3))
+    assert read_record(tmp_path / "t.json", Tree) == Tree(leaves=leaves, count=3)
+    assert '"Infinity"' in (tmp_path / "t.json").read_text()
+    write_record(tmp_path / "n.json", Leaf(share=math.nan))
+    assert math.isnan(read_record(tmp_path / "n.json", Leaf).share)
+    assert "null" not in (tmp_path / "n.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"leaves": {"a": {"share": "x"}}}', "t.json, field leaves.a.share: Input should be a valid number"),
+        ('{"leaves": {"a": {"share": 1, "size": 2}}}', "t.json, field leaves.a.size: Extra inputs are not permitted"),
+        ('{"count": 1}', "t.json, field leaves: Field required"),
+        ("[1]", "t.json is damaged or another file"),
+        ("{", "t.json is damaged or another file: no JSON"),
+        (b"\xff\xfe", "t.json is damaged or another file: it is no UTF-8 text"),
+        (None, "t.json cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_one_line_that_names_file_and_field(tmp_path, text, says):
+    path = tmp_path / "t.json"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError) as raised:
+        read_record(path, Tree)
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_an_earlier_version_wrote_is_migrated_and_damage_in_it_is_named(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text('{"old": {"share": 1}}')
+
+    def migrate(stored):
+        return {"leaves": {"a": stored["old"]}} if "leaves" not in stored else stored
+
+    assert read_record(path, Tree, migrate) == Tree(leaves={"a": Leaf(share=1)})
+    path.write_text('{"older": 1}')
+    with pytest.raises(InputError, match=r"t\.json is damaged or another file: KeyError 'old'"):
+        read_record(path, Tree, migrate)
+
+
+def test_a_record_is_set_once():
+    with pytest.raises(ValueError, match="frozen"):
+        Leaf(share=1).share = 2

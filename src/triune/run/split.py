@@ -25,9 +25,9 @@ def write_split(run: Path, table: ItemTable) -> None:
 def with_split_of(run: Path, table: ItemTable) -> ItemTable:
     """The items of ``table`` that the run knows, each in the split that it had when the run was trained.
 
-    Items that the run does not know are left out. Images are told by their paths; where none is found, by their paths
-    below the folder that all have in common, since data may have been moved. A run of an earlier version stored no
-    split: the table is given back as it is.
+    Items that the run does not know are left out; identities and classes are the table's. Images are told by their
+    paths; where none is found, by their paths below the folder that all have in common, since data may have been moved.
+    A run of an earlier version stored no split: the table is given back as it is.
 
     Args:
         run: a run folder.
@@ -45,16 +45,16 @@ def with_split_of(run: Path, table: ItemTable) -> ItemTable:
         raise InputError(f"{path} row {row}, column split: empty; the file is damaged")
     if not set(stored["image"]) & set(frame["image"]):
         stored, frame = _below_common_folder(stored), _below_common_folder(frame)
-    keys = ["image", "identity", "occurrence"]
+    keys = ["image", "occurrence"]
     known, here = _numbered(stored), _numbered(frame)
-    lost = known.join(here, on=keys, how="anti", nulls_equal=True)
+    lost = known.join(here, on=keys, how="anti")
     if len(lost):
         raise InputError(
             f"{table.source} lacks {len(lost)} of the {len(stored)} images that {run} was trained and judged on (the "
-            f"first is {lost['image'][0]} of {lost['identity'][0]}): bring them back, or name other data with --data"
+            f"first is {lost['image'][0]}): bring them back, or name other data with --data"
         )
     found = here.select(*keys).join(
-        known.select(*keys, polars.col("split").alias("_split")), on=keys, how="left", nulls_equal=True,
+        known.select(*keys, polars.col("split").alias("_split")), on=keys, how="left",
         maintain_order="left",
     )["_split"]  # fmt: skip
     frame = table.frame.with_columns(found.alias("split")).filter(polars.col("split").is_not_null())
@@ -62,8 +62,8 @@ def with_split_of(run: Path, table: ItemTable) -> ItemTable:
 
 
 def _numbered(frame: polars.DataFrame) -> polars.DataFrame:
-    """With the number of each row among those of the same image and identity: an image may be listed twice."""
-    return frame.with_columns(polars.int_range(polars.len()).over("image", "identity").alias("occurrence"))
+    """With the number of each row among those of the same image: an image may be listed twice."""
+    return frame.with_columns(polars.int_range(polars.len()).over("image").alias("occurrence"))
 
 
 def _below_common_folder(frame: polars.DataFrame) -> polars.DataFrame:
