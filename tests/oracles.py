@@ -183,3 +183,36 @@ def brute_figures(hits: list[bool], relevant: int, ks: tuple[int, ...]) -> dict:
         figures["average_precision_at_over_hits", k] = precision_sum(k) / max(1, hits_until(k))
         figures["ndcg_at", k] = sum(1 / np.log2(1 + rank) for rank in found if rank <= k) / perfect
     return figures
+
+
+# --- verification of all pairs, from the matrix of scores (evaluation) -------------------------------------------------
+
+
+def brute_verification(scores: np.ndarray, names: np.ndarray) -> dict:
+    """Every figure of all pairs i < j by counting them: AUC by comparing each two pairs, EER along the ROC."""
+    i, j = np.triu_indices(len(names), 1)
+    same, s = names[i] == names[j], np.asarray(scores, dtype=np.float32)[i, j]
+    match, impostor = s[same], s[~same]
+    observed = np.sort(np.unique(s))[::-1]  # from strict to generous
+
+    def accepted(threshold: float) -> tuple[int, int]:
+        return int((match >= np.float64(threshold)).sum()), int((impostor >= np.float64(threshold)).sum())
+
+    counts = np.array([(0, 0), *map(accepted, observed.tolist())])
+    tpr, fpr = counts[:, 0] / len(match), counts[:, 1] / len(impostor)
+    wins = (match[:, None] > impostor[None, :]).sum() + 0.5 * (match[:, None] == impostor[None, :]).sum()
+
+    def within(budget: float) -> np.ndarray:
+        return np.flatnonzero(fpr <= budget)
+
+    after = next(k for k in range(len(fpr)) if 1 - tpr[k] <= fpr[k])
+    (f0, g0), (f1, g1) = ((fpr[k], (1 - tpr[k]) - fpr[k]) for k in (max(after - 1, 0), after))
+    return {
+        "matches": len(match),
+        "impostors": len(impostor),
+        "auc": float(wins / (len(match) * len(impostor))),
+        "eer": float(f1 if g1 == 0 or after == 0 else f0 + g0 / (g0 - g1) * (f1 - f0)),
+        "tpr_at_fpr": lambda budget: float(tpr[within(budget)].max()),
+        "lowest_score_within": lambda budget: float([np.inf, *observed][within(budget)[-1]]),
+        "accepted": accepted,
+    }

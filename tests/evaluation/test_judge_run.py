@@ -1,0 +1,289 @@
+"""The headline figures of a run, each computed again from the image files and the stored embeddings alone."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import polars
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import accuracy_score, confusion_matrix
+
+from evaluation.conftest import SIDE, untrained_run, write_items
+from oracles import brute_verification
+from triune.errors import InputError
+from triune.evaluation.judge import Resampling
+from triune.evaluation.judge_run import RunQuestions, evaluate_again
+from triune.evaluation.results import ModelResult, Results, Unavailable
+from triune.model.network import MultiTaskModel
+from triune.run.folder import load_model
+from triune.run.judged_items import read_judged_items
+from triune.run.thresholds import read_thresholds
+from triune.verification.bootstrap import bootstrap_verification
+
+FAST = Resampling(0)
+NEAR = 2e-7
+"""The oracle's products differ in the last bits of float32."""
+
+
+def split_of(run, split):
+    """Embeddings (N, D) float64 and identities of a split, as the run stored them."""
+    frame = read_judged_items(run / "embeddings.parquet").filter(polars.col("split") == split)
+    return np.array(frame["embedding"].to_list(), dtype=np.float64), frame["identity"].to_numpy(), frame
+
+
+def assert_agree(found, expected):
+    assert (found.matches, found.impostors) == (expected["matches"], expected["impostors"])
+    assert found.auc == pytest.approx(expected["auc"], abs=1e-9)
+    assert found.eer == pytest.approx(expected["eer"], abs=1e-9)
+    for point in found.points:
+        assert point.tpr == pytest.approx(expected["tpr_at_fpr"](point.target_fpr), abs=1e-9)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_verification_of_the_model_is_that_of_the_stored_embeddings(judged_run, split):
+    run, _, found = judged_run
+    x, names, _ = split_of(run, split)
+    assert_agree(found.results.models[0].verification[split], brute_verification(x @ x.T, names))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_pixel_baseline_is_32_by_32_pixels_less_each_image_s_mean_at_unit_length(judged_run, split):
+    run, _, found = judged_run
+    _, names, frame = split_of(run, split)
+    pixels = []
+    for path in frame["image"]:
+        image = np.asarray(Image.open(path), dtype=np.float64)  # the run's own size: nothing is resized before
+        # 48 pixels become 32: each new pixel averages those that its third of two covers, as adaptive pooling does.
+        starts, stops = np.floor(np.arange(32) * SIDE / 32), np.ceil((np.arange(32) + 1) * SIDE / 32)
+        cells = [slice(int(a), int(b)) for a, b in zip(starts, stops)]
+        small = np.array([[image[r, c].mean(axis=(0, 1)) for c in cells] for r in cells]).ravel()
+        small -= small.mean()
+        pixels.append(small / np.linalg.norm(small))
+    expected = brute_verification(np.array(pixels) @ np.array(pixels).T, names)
+    [baseline] = [model for model in found.results.models if model.role == "pixels"]
+    assert_agree(baseline.verification[split], expected)
+    # Each image has a brightness of its own, so that pixels as they are would give other figures.
+    assert baseline.name == "raw pixels"
+
+
+def test_the_untrained_baseline_is_the_mean_of_the_deepest_features_before_training(judged_run):
+    run, items, found = judged_run
+    _, names, frame = split_of(run, "test")
+    torch.manual_seed(0)  # the run's seed
+    start = MultiTaskModel("resnet10t", num_classes=0, mask_channels=0, embedding_dim=16, pretrained=False).eval()
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    images = np.stack([(np.asarray(Image.open(path)) / 255 - mean) / std for path in frame["image"]])
+    with torch.inference_mode():
+        deepest = start.features(torch.from_numpy(images.transpose(0, 3, 1, 2)).float())[-1].double().numpy()
+    rows = deepest.mean(axis=(2, 3))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    [baseline] = [model for model in found.results.models if model.role == "untrained"]
+    expected = brute_verification(rows @ rows.T, names)
+    assert baseline.name == "untrained backbone"
+    assert baseline.verification["test"].auc == pytest.approx(expected["auc"], abs=0.005)
+    assert baseline.verification["test"].eer == pytest.approx(expected["eer"], abs=0.03)
+
+
+def test_accuracy_and_confusion_are_scikit_learn_s(judged_run):
+    run, _, found = judged_run
+    _, _, frame = split_of(run, "test")
+    measured = found.results.classification
+    assert measured.accuracy == pytest.approx(accuracy_score(frame["label"], frame["predicted_label"]))
+    expected = confusion_matrix(frame["label"], frame["predicted_label"], labels=["even", "odd"])
+    assert measured.confusion == expected.tolist()
+    assert (measured.classes, measured.split, measured.items) == (["even", "odd"], "test", 24)
+
+
+def test_iou_and_dice_are_those_of_the_foreground_pixels_that_are_not_ignored(judged_run):
+    run, _, found = judged_run
+    model, _ = load_model(run)
+    _, _, frame = split_of(run, "test")
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    both = either = predicted = true = 0
+    for image, mask in zip(frame["image"], frame["mask"]):
+        x = torch.from_numpy(((np.asarray(Image.open(image)) / 255 - mean) / std).transpose(2, 0, 1)).float()
+        with torch.inference_mode():
+            said = (model(x[None]).mask_logits[0, 0] > 0).numpy()
+        truth = np.asarray(Image.open(mask))
+        for p, t in zip(said.ravel().tolist(), truth.ravel().tolist()):
+            if t == 255:
+                continue
+            both, either = both + (p and t == 1), either + (p or t == 1)
+            predicted, true = predicted + p, true + (t == 1)
+    measured = found.results.segmentation
+    assert measured.iou == pytest.approx(both / either, abs=1e-4)
+    assert measured.dice == pytest.approx(2 * both / (predicted + true), abs=1e-4)
+    assert (measured.split, measured.items) == ("test", 24)
+
+
+def test_recall_at_k_asks_whether_one_of_the_k_nearest_has_the_same_identity(judged_run):
+    run, _, found = judged_run
+    x, names, _ = split_of(run, "test")
+    scores = x @ x.T
+    np.fill_diagonal(scores, -np.inf)
+    order = np.argsort(-scores, axis=1)
+    measured = found.results.models[0].retrieval
+    for k in (1, 5, 10):
+        hits = [(names[order[i, :k]] == names[i]).any() for i in range(len(x))]
+        assert measured.recall_at[k] == pytest.approx(np.mean(hits))
+        assert measured.cmc[k - 1] == pytest.approx(np.mean(hits))
+    at_r = [[names[order[i, :5]] == names[i]][0] for i in range(len(x))]  # five others of each identity
+    precision = [sum((hit[: j + 1].mean() if hit[j] else 0) for j in range(5)) / 5 for hit in at_r]
+    assert measured.map_at_r == pytest.approx(np.mean(precision))
+
+
+def test_thresholds_are_fitted_on_validation_pairs_and_applied_to_test_pairs(judged_run):
+    run, _, found = judged_run
+    stored = read_thresholds(run / "thresholds.json")
+    assert [each.target_fpr for each in stored.thresholds] == [0.1, 0.05, 0.01, 0.001]
+    applied = found.results.threshold
+    assert (applied.target_fpr, applied.fitted_on) == (0.1, "validation pairs")
+    for split, counts in (("val", applied.on_fitted), ("test", applied.on_test)):
+        x, names, _ = split_of(run, split)
+        expected = brute_verification(x @ x.T, names)
+        if split == "val":
+            for each in stored.thresholds:
+                lowest = expected["lowest_score_within"](each.target_fpr)
+                # What is stored accepts the pairs that the lowest observed score within the budget accepts.
+                assert expected["accepted"](each.threshold - NEAR) == expected["accepted"](lowest - NEAR)
+        assert (counts.tp, counts.fp) == expected["accepted"](applied.threshold - NEAR)
+        assert counts.tp + counts.fn == expected["matches"]
+        assert counts.fp + counts.tn == expected["impostors"]
+    assert applied.on_fitted.fpr <= 0.1
+    assert applied.distance == pytest.approx(1 - applied.threshold)
+
+
+def test_intervals_are_those_of_resampled_identities_on_the_test_split(judged_run):
+    run, _, found = judged_run
+    x, names, _ = split_of(run, "test")
+    expected = bootstrap_verification(x.astype(np.float32), names, resamples=30, level=0.8, seed=1)
+    measured = found.results.models[0].verification["test"]
+    assert (measured.auc_interval.low, measured.auc_interval.high) == (expected.auc.low, expected.auc.high)
+    assert (measured.uncertainty.level, measured.uncertainty.identities) == (0.8, 4)
+    assert found.results.models[0].verification["val"].uncertainty is None
+
+
+def test_what_was_found_is_written_whole(judged_run):
+    run, _, found = judged_run
+    assert Results.read(run / "metrics.json").model_dump_json() == found.results.model_dump_json()
+    data = found.results.data
+    assert {split: (c.images, c.identities, c.classes) for split, c in data.splits.items()} == {
+        "train": (12, 2, 2), "val": (24, 4, 2), "test": (24, 4, 2)
+    }  # fmt: skip
+    assert (data.split, data.classes) == ("given", ["even", "odd"])
+    assert len(list((run / "masks").glob("*.png"))) == 12
+
+
+def test_judging_again_finds_the_same_and_writes_where_it_is_told(judged_run, tmp_path):
+    run, _, before = judged_run
+    kept = (run / "metrics.json").read_bytes()
+    again = evaluate_again(run, RunQuestions(resampling=Resampling(30, 0.8, 1), output=tmp_path / "out"))
+    assert (run / "metrics.json").read_bytes() == kept
+    same = again.results.model_copy(update={"created": before.results.created})
+    assert same.model_dump_json() == before.results.model_dump_json()
+    assert (tmp_path / "out" / "thresholds.json").read_bytes() == (run / "thresholds.json").read_bytes()
+
+
+def test_a_run_keeps_the_split_that_it_was_trained_with(judged_run, tmp_path):
+    """The table says otherwise by now; without the stored split training images would be judged."""
+    run, items, before = judged_run
+    folder = tmp_path / "data"
+    shutil.copytree(items.parent, folder)
+    frame = polars.read_csv(folder / "items.csv", infer_schema=False)
+    swapped = polars.col("split").replace({"train": "test", "test": "train"})
+    frame.with_columns(swapped).write_csv(folder / "items.csv")
+    config = (folder / "run" / "config.yaml").read_text().replace(str(items.parent), str(folder))
+    (folder / "run" / "config.yaml").write_text(config)
+    again = evaluate_again(folder / "run", RunQuestions(resampling=FAST))
+    assert again.results.models[0].verification["test"].auc == before.results.models[0].verification["test"].auc
+    assert again.results.data.splits == before.results.data.splits
+    other = evaluate_again(folder / "run", RunQuestions(data=str(folder / "items.csv"), resampling=FAST))
+    assert other.results.data.splits["test"].images == 12
+
+
+def test_conditions_are_columns_of_the_table_at_the_fitted_threshold(judged_run, tmp_path):
+    run, _, _ = judged_run
+    asked = RunQuestions(conditions=("camera",), exclude="session", resampling=Resampling(20), output=tmp_path)
+    found = evaluate_again(run, asked).results
+    [table] = found.conditions
+    assert (table.column, table.fitted_here) == ("camera", False)
+    assert (table.threshold, table.distance) == (found.threshold.threshold, found.threshold.distance)
+    x, names, _ = split_of(run, "test")
+    camera, session = np.arange(24) % 2, np.arange(24) % 6 // 2
+    i, j = np.triu_indices(24, 1)
+    for row, value in zip(table.rows, (0, 1), strict=True):
+        kept = (camera[i] == value) & (camera[j] == value) & (session[i] != session[j])
+        same = names[i[kept]] == names[j[kept]]
+        accepted = (x[i[kept]] * x[j[kept]]).sum(1) >= table.threshold - NEAR
+        assert (row.condition, row.matches, row.impostors) == (f"c{value}", same.sum(), (~same).sum())
+        assert row.tpr.estimate == pytest.approx(accepted[same].mean())
+        assert row.fpr.estimate == pytest.approx(accepted[~same].mean())
+    assert found.models[0].verification["test"].matches == sum(
+        names[a] == names[b] and session[a] != session[b] for a, b in zip(i, j)
+    )
+
+
+def test_a_column_that_is_not_there_is_named(judged_run, tmp_path):
+    run, _, _ = judged_run
+    for asked, flag in ((RunQuestions(conditions=("lens",)), "--groups"), (RunQuestions(exclude="lens"), "--exclude")):
+        with pytest.raises(InputError, match=rf"^{flag} names the column 'lens': .*camera, session"):
+            evaluate_again(run, replace(asked, resampling=FAST, output=tmp_path))
+
+
+def test_two_runs_are_compared_on_the_same_items_and_rankings_stand_with_their_model(judged_run, tmp_path):
+    run, items, _ = judged_run
+    config, _ = untrained_run(tmp_path / "rival", items)
+    asked = RunQuestions(against=tmp_path / "rival", reranked=True, resampling=Resampling(20), output=tmp_path / "out")
+    found = evaluate_again(run, asked).results
+    assert [model.name for model in found.models] == ["this model", "rival", "raw pixels", "untrained backbone"]
+    assert found.comparison.against == "rival"
+    assert found.comparison.auc.estimate == pytest.approx(0, abs=1e-6)  # the rival's weights are the same
+    assert list(found.models[0].rankings) == ["expanded", "re-ranked"]
+    assert not any(model.rankings for model in found.models[1:])
+
+
+def test_a_threshold_from_elsewhere_is_applied_in_place_of_the_fitted_one(judged_run, tmp_path):
+    run, _, before = judged_run
+    stored = (run / "thresholds.json").read_text()
+    (tmp_path / "t.json").write_text(stored.replace('"target_fpr": 0.1', '"target_fpr": 0.01', 1))
+    asked = RunQuestions(threshold=tmp_path / "t.json", resampling=FAST, output=tmp_path / "out")
+    found = evaluate_again(run, asked).results
+    assert found.threshold.target_fpr == 0.01
+    x, names, _ = split_of(run, "test")
+    accepted = brute_verification(x @ x.T, names)["accepted"](found.threshold.threshold - NEAR)
+    assert (found.threshold.on_test.tp, found.threshold.on_test.fp) == accepted
+    assert found.threshold.on_fitted is None
+
+
+def test_a_run_without_validation_split_says_why_it_has_no_threshold(judged_run, tmp_path):
+    run, items, _ = judged_run
+    shutil.copytree(items.parent, tmp_path / "data")
+    table = tmp_path / "data" / "items.csv"
+    table.write_text("\n".join(line for line in items.read_text().splitlines() if ",val," not in line) + "\n")
+    table.write_text(table.read_text().replace(",id1,train,", ",id1,val,").replace(",id0,train,", ",id1,train,"))
+    lines = [line for line in table.read_text().splitlines() if ",val," not in line or "1-0.png" in line]
+    table.write_text("\n".join(lines) + "\n")  # one validation image
+    asked = RunQuestions(data=str(table), resampling=FAST, output=tmp_path / "out")
+    found = evaluate_again(run, asked).results
+    reason = "validation split: 1 identities: at least two are needed for a non-matching pair"
+    assert found.threshold == Unavailable(unavailable=reason)
+    with pytest.raises(InputError, match="validation split: 1 identities"):
+        read_thresholds(tmp_path / "out" / "thresholds.json").own("thresholds.json")
+
+
+def test_a_split_that_is_no_verification_task_says_why(judged_run, tmp_path):
+    run, items, _ = judged_run
+    folder = tmp_path / "data"
+    shutil.copytree(items.parent, folder)
+    lines = (folder / "items.csv").read_text().splitlines()
+    kept = [line for line in lines if ",test," not in line or ",id6," in line]  # one identity alone
+    (folder / "items.csv").write_text("\n".join(kept) + "\n")
+    asked = RunQuestions(data=str(folder / "items.csv"), resampling=FAST, output=tmp_path / "out")
+    found = evaluate_again(run, asked).results
+    model: ModelResult = found.models[0]
+    assert isinstance(model.verification["test"], Unavailable)
+    assert model.judged()[0] == "val"
+    assert model.retrieval.queries == 24
+    assert found.threshold.on_test is None
