@@ -1,13 +1,19 @@
-"""Files beside embeddings: labels, names, groups, templates and scores are read as they are written."""
-
-import json
+"""Files of embeddings, labels, names, groups and templates: what is read, and what is refused."""
 
 import numpy as np
 import pytest
 
-from triune.cli import main
+from evaluation.conftest import N
 from triune.errors import InputError
-from triune.evaluation.files import read_groups, read_labels, read_names, read_templates
+from triune.evaluation.files import (
+    other_name,
+    read_embeddings,
+    read_groups,
+    read_labels,
+    read_names,
+    read_templates,
+)
+
 
 LOOK_ALIKE = ["007", "7", "1e5", "100000", "1.10", "1.1", "12345678901234567890", "12345678901234567891"]
 
@@ -52,39 +58,79 @@ def test_a_missing_label_is_told_by_its_line(tmp_path, missing):
         read_labels(path, 3, path)
 
 
+def test_floats_are_read_as_they_are(tmp_path):
+    x = np.arange(12, dtype=np.float16).reshape(4, 3)
+    np.save(tmp_path / "x.npy", x)
+    read = read_embeddings(tmp_path / "x.npy")
+    assert read.dtype == np.float16
+    assert (read == x).all()
+
+
+def test_labels_are_lines_or_an_array(files):
+    folder, _, _, y, *_ = files
+    np.save(folder / "y.npy", y)
+    assert (read_labels(folder / "y.npy", N, folder / "x.npy") == y).all()
+    assert read_labels(folder / "y.txt", N, folder / "x.npy")[7] == "person 01"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("embeddings", "says"),
     [
-        "Score;Match\n0.9;yes\n0.8;1.0\n0.3;no\n0.2;0.0\n",
-        " SCORE , match\n0.9,Y\n0.8,T\n0.3,n\n0.2,F\n",
-        "\ufeffmatch\tscore\tnote\r\nTRUE\t0.9\t\r\n1\t0.8\t\r\nFalse\t0.3\t\r\n0\t0.2\t\r\n",
+        ("flat.npy", "(N, D)"),
+        ("whole.npy", "holds int64"),
+        (".", "cannot be read"),
+        ("words.npy", "not a whole .npy"),
+        ("objects.npy", "not a whole .npy"),
+        ("none.npy", "does not exist"),
     ],
 )
-def test_scores_take_the_words_names_and_marks_that_pairs_take(tmp_path, capsys, text):
-    (tmp_path / "s.csv").write_bytes(text.encode())
-    assert main(["evaluate", "--scores", str(tmp_path / "s.csv"), "--json", "--output", str(tmp_path / "out")]) == 0
-    assert json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]["auc"] == 1.0
+def test_embeddings_that_are_none_are_named(files, embeddings, says):
+    folder, *_ = files
+    np.save(folder / "flat.npy", np.zeros((N, 0)))
+    np.save(folder / "whole.npy", np.zeros((N, 2), dtype=np.int64))
+    np.save(folder / "objects.npy", np.array([{}, {}]), allow_pickle=True)
+    (folder / "words.npy").write_text("words")
+    with pytest.raises(InputError) as raised:
+        read_embeddings(folder / embeddings)
+    said = str(raised.value)
+    assert says in said
+    assert "\n" not in said
+    assert "pickle.load" not in said  # which NumPy advises, and which runs code of the file
 
 
-def test_folds_that_look_like_numbers_stay_apart(tmp_path, capsys):
-    lines = [f"{s},{m},{f}" for f in ("1.10", "1.1") for s, m in ((0.9, 1), (0.8, 1), (0.85, 0), (0.1, 0))]
-    (tmp_path / "s.csv").write_text("\n".join(["score,match,fold", *lines]))
-    assert main(["evaluate", "--scores", str(tmp_path / "s.csv"), "--json", "--output", str(tmp_path / "out")]) == 0
-    assert sorted(json.loads(capsys.readouterr().out)["folds"]["names"]) == ["1.1", "1.10"]
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [(".", "cannot be read"), ("shares.npy", "shares.npy holds float64"), ("two.txt", "2 labels"), ("b", "does not")],
+)
+def test_labels_that_are_none_are_named(files, labels, says):
+    folder, *_ = files
+    np.save(folder / "shares.npy", np.arange(N) / N)
+    (folder / "two.txt").write_text("a\nb\n")
+    with pytest.raises(InputError) as raised:
+        read_labels(folder / labels, N, folder / "x.npy")
+    assert says in str(raised.value)
 
 
-def test_scores_without_what_is_needed_are_told(tmp_path, capsys):
-    for text, said in (
-        ("score,matches\n1,1\n", "rename 'matches' to 'match'"),
-        ("similarity,match\n1,1\n", "score (or distance) and match are needed"),
-        ("score,match\n0.5,1\n0.4,0,9\n", "row 3: it has 3 cells"),
-        ("score;match\n0,5;1\n0,4;0\n", "'0,5' is not a number (write 0.5)"),
-    ):
-        (tmp_path / "s.csv").write_text(text)
-        assert main(["evaluate", "--scores", str(tmp_path / "s.csv"), "--output", str(tmp_path / "out")]) == 2
-        assert said in capsys.readouterr().err
+def test_names_are_one_a_row(files):
+    folder, *_ = files
+    assert len(read_names(folder / "y.txt", N, folder / "x.npy")) == N
+    with pytest.raises(InputError, match="120 names but .* has 3 rows"):
+        read_names(folder / "y.txt", 3, folder / "x.npy")
 
 
-def test_labels_of_arrays_are_as_they_are(tmp_path):
-    np.save(tmp_path / "l.npy", np.array([3, 1]))
-    assert read_labels(tmp_path / "l.npy", 2, tmp_path / "e.npy").tolist() == [3, 1]
+def test_templates_that_do_not_fit_are_named(files):
+    folder, _, _, y, *_ = files
+    (folder / "mixed.csv").write_text("template\n" + "a\n" * N)
+    (folder / "none.csv").write_text("set\n" + "a\n" * N)
+    templates = read_templates(folder / "mixed.csv", N, folder / "x.npy")
+    with pytest.raises(InputError, match="template a holds images of two labels"):
+        templates.labels(y.astype(str), folder / "y.txt")
+    with pytest.raises(InputError, match="template is needed"):
+        read_templates(folder / "none.csv", N, folder / "x.npy")
+
+
+def test_another_model_is_called_after_its_file_and_folder_where_both_are_called_alike(tmp_path):
+    ours = tmp_path / "a" / "x.npy"
+    assert other_name(tmp_path / "b" / "y.npy", ours) == "y"
+    assert other_name(tmp_path / "b" / "x.npy", ours) == "b/x"
+    assert other_name(tmp_path / "this model.npy", ours) == "this model (other)"

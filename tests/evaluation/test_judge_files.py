@@ -1,11 +1,20 @@
-"""`triune evaluate` of files: embeddings with intervals, conditions and another model; listed and scored pairs."""
+"""Files judged: embeddings with intervals, conditions and another model; listed and scored pairs; templates."""
 
 import json
 
 import numpy as np
 import pytest
 
-from triune.cli import main
+from evaluation.conftest import N
+from triune.errors import InputError
+from triune.evaluation.judge import Resampling
+from triune.evaluation.judge_files import (
+    EmbeddingFiles,
+    PairFiles,
+    evaluate_embeddings,
+    evaluate_pairs,
+    evaluate_scores,
+)
 from triune.retrieval.metrics import metrics_of_rankings, retrieval_metrics
 from triune.retrieval.reranking import expand_gallery, rerank
 from triune.verification.all_pairs import verify_embeddings
@@ -17,128 +26,119 @@ from triune.verification.roc import verify_scores
 from triune.verification.templates import pool_templates
 from triune.verification.thresholds import fit_threshold
 
-N = 120
+FAST = Resampling(0)
 
 
-@pytest.fixture
-def files(tmp_path):
-    """Embeddings of two models, labels, and a CSV of conditions, as files; and the same as arrays."""
-    g = np.random.default_rng(0)
-    y = np.repeat(np.arange(N // 6), 6)
-    centres = g.normal(size=(N // 6, 8))
-    x, other = ((centres[y] + noise * g.normal(size=(N, 8))).astype(np.float32) for noise in (0.7, 1.2))
-    cameras, sessions = np.array(["left", "right"])[np.arange(N) % 2], np.arange(N) // 2
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "other.npy", other)
-    (tmp_path / "y.txt").write_text("".join(f"person {label:02d}\n" for label in y))
-    rows = "".join(f"{camera},{session}\n" for camera, session in zip(cameras, sessions))
-    (tmp_path / "groups.csv").write_text(f"camera,session\n{rows}")
-    return tmp_path, x, other, y, cameras, sessions
+def judged(folder, resampling=FAST, metric="cosine", reranked=False, **given):
+    """Results of the fixture's embeddings and labels with more files."""
+    files = {"embeddings": "x.npy", "labels": "y.txt", **given}
+    files = {name: value if name == "exclude" else folder / value for name, value in files.items()}
+    return evaluate_embeddings(EmbeddingFiles(**files), metric, resampling, reranked=reranked).results
 
 
-def evaluated(folder, capsys, *flags):
-    out = folder / "out"
-    assert main(["evaluate", *map(str, flags), "--json", "--output", str(out)]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((out / "metrics.json").read_text())
-    return printed, out
-
-
-def test_figures_have_the_intervals_of_resampled_identities(files, capsys):
+def test_figures_have_the_intervals_of_resampled_identities(files):
     folder, x, _, y, *_ = files
-    flags = ["--embeddings", folder / "x.npy", "--labels", folder / "y.txt", "--resamples", "50", "--seed", "3"]
-    found, out = evaluated(folder, capsys, *flags)
-    test = found["verification"]["trained"]["test"]
-    expected = bootstrap_verification(x, y, resamples=50, seed=3)
-    assert test["auc"] == expected.auc.estimate
-    assert test["interval"]["auc"] == [expected.auc.low, expected.auc.high]
-    assert test["interval"]["0.05"] == [expected.tpr_at_fpr[0.05].low, expected.tpr_at_fpr[0.05].high]
-    assert test["uncertainty"] == {"identities": N // 6, "resamples": 50, "level": 0.95, "seed": 3}
-    assert found["retrieval"]["trained"]["map_at_r"] == retrieval_metrics(x, y).map_at_r
-    assert {path.name for path in (out / "figures").iterdir()} == {
-        f"{name}.{kind}" for name in ("roc", "det", "scores", "cmc", "map") for kind in ("png", "pdf")
-    }
-    page = (out / "report.html").read_text()
-    assert "95% interval" in page
-    assert main(["evaluate", *map(str, flags), "--output", str(out)]) == 0
-    table = capsys.readouterr().out
-    assert f"{expected.auc.low:.3f}-{expected.auc.high:.3f}" in table
-    assert "resample the 20 identities 50 times" in table
+    found = judged(folder, Resampling(50, 0.8, 3))
+    [model] = found.models
+    test = model.verification["test"]
+    expected = bootstrap_verification(x, y, resamples=50, level=0.8, seed=3)
+    assert test.auc == expected.auc.estimate
+    assert (test.auc_interval.low, test.auc_interval.high) == (expected.auc.low, expected.auc.high)
+    assert (test.eer_interval.low, test.eer_interval.high) == (expected.eer.low, expected.eer.high)
+    for point in test.points:
+        ends = expected.tpr_at_fpr[point.target_fpr]
+        assert (point.tpr, point.interval.low, point.interval.high) == (ends.estimate, ends.low, ends.high)
+    assert test.uncertainty.model_dump() == {"identities": N // 6, "resamples": 50, "level": 0.8, "seed": 3}
+    assert model.retrieval.map_at_r == retrieval_metrics(x, y).map_at_r
+    assert (model.name, found.name, found.metric) == ("this model", "x", "cosine")
+    assert found.data.source == str(folder / "x.npy")
 
 
-def test_conditions_are_judged_at_one_threshold_and_pairs_of_a_session_left_out(files, capsys):
+def test_without_resamples_there_are_no_intervals(files):
+    test = judged(files[0]).models[0].verification["test"]
+    assert (test.uncertainty, test.auc_interval, test.points[0].interval) == (None, None, None)
+
+
+def test_conditions_are_judged_at_one_threshold_and_pairs_of_a_session_left_out(files):
     folder, x, _, y, cameras, sessions = files
-    flags = ["--embeddings", folder / "x.npy", "--labels", folder / "y.txt", "--resamples", "40"]
-    flags += ["--groups", folder / "groups.csv", "--exclude", "session"]
-    found, out = evaluated(folder, capsys, *flags)
+    found = judged(folder, Resampling(40, 0.9), groups="groups.csv", exclude="session")
     verification = verify_embeddings(x, y, groups=sessions)
-    test = found["verification"]["trained"]["test"]
-    assert (test["auc"], test["matches"]) == (verification.auc, verification.matches)
-    [table] = found["conditions"]
-    assert (table["column"], table["fitted_here"]) == ("camera", True)
+    test = found.models[0].verification["test"]
+    assert (test.auc, test.matches) == (verification.auc, verification.matches)
+    [table] = found.conditions
+    assert (table.column, table.fitted_here) == ("camera", True)
     threshold = verification.threshold_at_fpr(0.05)
-    expected = rates_by_condition(x, y, cameras, threshold, groups=sessions, resamples=40)
-    for row, theirs in zip(table["rows"], expected.within, strict=True):
-        assert row["condition"] == theirs.first
-        assert (row["matches"], row["impostors"]) == (theirs.matches, theirs.impostors)
-        assert row["tpr"] == [theirs.tpr.estimate, theirs.tpr.low, theirs.tpr.high]
-        assert row["fpr"] == [theirs.fpr.estimate, theirs.fpr.low, theirs.fpr.high]
-    assert found["retrieval"]["trained"]["map_at_r"] == retrieval_metrics(x, y, groups=sessions).map_at_r
-    assert "By condition" in (out / "report.html").read_text()
-    assert main(["evaluate", *map(str, flags), "--output", str(out)]) == 0
-    assert "by camera, all at the threshold" in capsys.readouterr().out
+    assert (table.threshold, table.distance) == (threshold, 1 - threshold)
+    assert table.uncertainty.model_dump() == {"identities": N // 6, "resamples": 40, "level": 0.9, "seed": 0}
+    expected = rates_by_condition(x, y, cameras, threshold, groups=sessions, resamples=40, level=0.9)
+    for row, theirs in zip(table.rows, expected.within, strict=True):
+        assert row.condition == theirs.first
+        assert (row.items, row.matches, row.impostors) == (theirs.items, theirs.matches, theirs.impostors)
+        assert (row.tpr.estimate, row.tpr.low, row.tpr.high) == (theirs.tpr.estimate, theirs.tpr.low, theirs.tpr.high)
+        assert (row.fpr.estimate, row.fpr.low, row.fpr.high) == (theirs.fpr.estimate, theirs.fpr.low, theirs.fpr.high)
+    assert table.inequity["fpr"].max_over_min == expected.inequity("fpr").max_over_min
+    assert table.inequity["fnr"].max_over_mean == expected.inequity("fnr").max_over_mean
+    assert found.models[0].retrieval.map_at_r == retrieval_metrics(x, y, groups=sessions).map_at_r
 
 
-def test_two_models_are_compared_on_the_same_resamples(files, capsys):
+@pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean"])
+def test_other_distances_are_minus_the_score(files, metric):
+    folder, x, _, y, *_ = files
+    found = judged(folder, metric=metric, groups="groups.csv")
+    expected = verify_embeddings(x, y, metric=metric)
+    assert found.models[0].verification["test"].eer == expected.eer
+    assert found.conditions[0].distance == -expected.threshold_at_fpr(0.05) > 0
+
+
+def test_two_models_are_compared_on_the_same_resamples(files):
     folder, x, other, y, *_ = files
-    flags = ["--embeddings", folder / "x.npy", "--labels", folder / "y.txt", "--against", folder / "other.npy"]
-    found, out = evaluated(folder, capsys, *flags, "--resamples", "60")
+    found = judged(folder, Resampling(60), against="other.npy")
     expected = compare_verification(x, other, y, resamples=60)
-    assert found["comparison"]["against"] == "other"
-    assert found["comparison"]["auc"] == expected.auc._asdict()
-    assert found["comparison"]["tpr_at_fpr"]["0.05"] == expected.tpr_at_fpr[0.05]._asdict()
-    assert found["verification"]["other"]["test"]["auc"] == expected.second.auc.estimate
-    page = (out / "report.html").read_text()
-    assert "Against the other model" in page
-    assert "training gave nothing" not in page
-    assert main(["evaluate", *map(str, flags), "--resamples", "60", "--output", str(out)]) == 0
-    assert "this model minus other" in capsys.readouterr().out
+    assert found.comparison.against == "other"
+    assert found.comparison.auc.model_dump() == expected.auc._asdict()
+    assert found.comparison.eer.model_dump() == expected.eer._asdict()
+    for fpr, difference in found.comparison.tpr_at_fpr.items():
+        assert difference.model_dump() == expected.tpr_at_fpr[fpr]._asdict()
+    assert [(model.name, model.role) for model in found.models] == [("this model", "model"), ("other", "against")]
+    assert found.models[1].verification["test"].auc == expected.second.auc.estimate
+    assert judged(folder, against="other.npy").comparison is None  # no intervals, no comparison
 
 
-def test_retrieval_is_judged_expanded_and_re_ranked_where_asked(files, capsys):
+def test_another_model_that_is_called_like_a_row_of_the_table_is_told_apart(files):
+    folder, _, other, *_ = files
+    np.save(folder / "raw pixels.npy", other)
+    assert judged(folder, against="raw pixels.npy").models[1].name == "raw pixels (other)"
+
+
+def test_rankings_are_of_the_judged_model_also_beside_another(files):
     folder, x, _, y, *_ = files
-    flags = ["--embeddings", folder / "x.npy", "--labels", folder / "y.txt", "--resamples", "0", "--rerank"]
-    found, out = evaluated(folder, capsys, *flags)
-    assert found["retrieval"]["expanded"]["map_at_r"] == retrieval_metrics(expand_gallery(x), y).map_at_r
-    assert found["retrieval"]["re-ranked"]["map_at_r"] == metrics_of_rankings(rerank(x, k=50).rows, y).map_at_r
-    assert "re-ranked" in (out / "report.html").read_text()
-    assert main(["evaluate", *map(str, flags), "--output", str(out)]) == 0
-    assert f"{found['retrieval']['re-ranked']['map_at_r']:.3f}" in capsys.readouterr().out
-    more = ["--groups", str(folder / "groups.csv"), "--exclude", "session"]
-    assert main(["evaluate", *map(str, flags), *more]) == 2
-    assert "leave --exclude away" in capsys.readouterr().err
+    found = judged(folder, reranked=True, against="other.npy")
+    model, other = found.models
+    assert model.rankings["expanded"].map_at_r == retrieval_metrics(expand_gallery(x), y).map_at_r
+    assert model.rankings["re-ranked"].map_at_r == metrics_of_rankings(rerank(x, k=50).rows, y).map_at_r
+    assert other.rankings == {}
+    with pytest.raises(InputError, match="leave --exclude away"):
+        judged(folder, reranked=True, groups="groups.csv", exclude="session")
 
 
-def test_a_threshold_of_a_run_is_applied_as_it_is(files, capsys):
+def test_a_threshold_of_a_run_is_applied_as_it_is(files):
     folder, x, _, y, *_ = files
-    fitted = fit_threshold(verify_embeddings(x[:60], y[:60]), 0.1, metric="cosine", fitted_on="val")
+    fitted = fit_threshold(verify_embeddings(x[:60], y[:60]), 0.1, metric="cosine", fitted_on="its pairs")
     (folder / "t.json").write_text(json.dumps(fitted.as_dict()))
-    flags = ["--embeddings", folder / "x.npy", "--labels", folder / "y.txt", "--resamples", "0"]
-    found, _ = evaluated(folder, capsys, *flags, "--threshold", folder / "t.json", "--groups", folder / "groups.csv")
+    found = judged(folder, threshold="t.json", groups="groups.csv")
     expected = fitted.apply(verify_embeddings(x, y))
-    assert found["operating_point"]["test"]["tp"] == expected.tp
-    assert found["operating_point"]["test"]["fpr"] == expected.fpr
-    assert found["conditions"][0]["threshold"] == fitted.threshold
-    assert found["conditions"][0]["fitted_here"] is False
-    wrong = ["--metric", "euclidean", "--threshold", str(folder / "t.json")]
-    assert main(["evaluate", *map(str, flags), *wrong]) == 2
-    assert "--metric cosine" in capsys.readouterr().err
+    assert (found.threshold.on_test.tp, found.threshold.on_test.fpr) == (expected.tp, expected.fpr)
+    assert (found.threshold.target_fpr, found.threshold.fitted_on) == (0.1, "its pairs")
+    assert (found.threshold.threshold, found.threshold.distance) == (fitted.threshold, fitted.distance)
+    assert (found.conditions[0].threshold, found.conditions[0].fitted_here) == (fitted.threshold, False)
+    with pytest.raises(InputError, match="--metric cosine"):
+        judged(folder, threshold="t.json", metric="euclidean")
     (folder / "t.json").write_text("[1]")
-    assert main(["evaluate", *map(str, flags), "--threshold", str(folder / "t.json")]) == 2
-    assert "holds no threshold" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"t\.json is damaged or another file"):
+        judged(folder, threshold="t.json")
 
 
-def test_listed_pairs_of_embeddings_go_over_their_folds(files, capsys):
+def test_listed_pairs_of_embeddings_go_over_their_folds(files):
     folder, x, _, y, *_ = files
     g = np.random.default_rng(1)
     first, second = g.integers(0, N, 400), g.integers(0, N, 400)
@@ -149,135 +149,131 @@ def test_listed_pairs_of_embeddings_go_over_their_folds(files, capsys):
     lines = [f"p{a},p{b},{int(m)},{f}" for a, b, m, f in zip(first, second, match, folds)]
     (folder / "pairs.csv").write_text("\n".join(["first,second,match,fold", *lines]))
     (folder / "names.txt").write_text("\n".join(f"p{i}" for i in range(N)))
-    flags = ["--embeddings", folder / "x.npy", "--pairs", folder / "pairs.csv"]
-    found, out = evaluated(folder, capsys, *flags, "--names", folder / "names.txt")
+    listed = PairFiles(folder / "x.npy", folder / "pairs.csv", folder / "names.txt")
+    found = evaluate_pairs(listed).results
     unit = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1)[:, None]
     scores = (unit[first] * unit[second]).sum(1)
-    assert found["verification"]["trained"]["test"]["auc"] == pytest.approx(verify_scores(scores, match).auc, abs=1e-4)
-    expected = cross_validated_accuracy(scores, match, folds).accuracy
-    assert found["folds"]["accuracy"]["mean"] == pytest.approx(expected.mean, abs=1e-4)
-    assert found["folds"]["accuracy"]["standard_error"] == pytest.approx(expected.standard_error, abs=1e-4)
-    assert "Over folds" in (out / "report.html").read_text()
-    assert main(["evaluate", *map(str, flags), "--names", str(folder / "y.txt"), "--output", str(out)]) == 2
-    assert main(["evaluate", *map(str, flags), "--output", str(out)]) == 2
-    assert "have no embedding" in capsys.readouterr().err
+    assert found.models[0].verification["test"].auc == pytest.approx(verify_scores(scores, match).auc, abs=1e-4)
+    expected = cross_validated_accuracy(scores, match, folds)
+    assert found.folds.accuracy.mean == pytest.approx(expected.accuracy.mean, abs=1e-4)
+    assert found.folds.accuracy.standard_error == pytest.approx(expected.accuracy.standard_error, abs=1e-4)
+    assert found.folds.tpr_at_fpr[0.05].tpr.mean == pytest.approx(expected.rates[0.05].mean_tpr.mean, abs=1e-4)
+    assert found.metric == "cosine"
+    with pytest.raises(InputError, match="'person 00' names two rows"):
+        evaluate_pairs(PairFiles(folder / "x.npy", folder / "pairs.csv", folder / "y.txt"))
+    with pytest.raises(InputError, match="have no embedding"):
+        evaluate_pairs(PairFiles(folder / "x.npy", folder / "pairs.csv"))
 
 
-def test_templates_are_judged_in_place_of_their_images(files, capsys):
+def test_templates_are_judged_in_place_of_their_images(files):
     folder, x, _, y, *_ = files
     sets = np.arange(N) // 2  # neighbours share a label
     (folder / "sets.csv").write_text("template,media\n" + "".join(f"t{t:03},m{i % 2}\n" for i, t in enumerate(sets)))
-    given = ["--embeddings", str(folder / "x.npy"), "--templates", str(folder / "sets.csv"), "--resamples", "0"]
-    given += ["--json", "--output", str(folder / "out")]
-    assert main(["evaluate", *given, "--labels", str(folder / "y.txt")]) == 0
-    figures = json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]
+    figures = judged(folder, templates="sets.csv").models[0].verification["test"]
     pooled, _ = pool_templates(x, sets)
     expected = verify_embeddings(pooled, y[::2])
-    assert figures["matches"] + figures["impostors"] == (N // 2) * (N // 2 - 1) // 2
-    assert figures["auc"] == pytest.approx(expected.auc, abs=1e-6)
+    assert figures.matches + figures.impostors == (N // 2) * (N // 2 - 1) // 2
+    assert figures.auc == pytest.approx(expected.auc, abs=1e-6)
     labels = y[::2].tolist()
     pairs = [(a, b) for a in range(0, N // 2, 3) for b in range(a + 1, N // 2, 2)]
     lines = [f"t{a:03},t{b:03},{int(labels[a] == labels[b])}" for a, b in pairs]
     (folder / "sets-pairs.csv").write_text("first,second,match\n" + "\n".join(lines) + "\n")
-    assert main(["evaluate", *given, "--pairs", str(folder / "sets-pairs.csv")]) == 0
-    figures = json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]
-    assert figures["matches"] + figures["impostors"] == len(pairs)
+    listed = PairFiles(folder / "x.npy", folder / "sets-pairs.csv", templates=folder / "sets.csv")
+    figures = evaluate_pairs(listed).results.models[0].verification["test"]
+    assert figures.matches + figures.impostors == len(pairs)
+    with pytest.raises(InputError, match="leave one away"):
+        judged(folder, templates="sets.csv", groups="groups.csv")
+    with pytest.raises(InputError, match="leave one away"):
+        evaluate_pairs(PairFiles(folder / "x.npy", folder / "p.csv", folder / "y.txt", folder / "sets.csv"))
 
 
-def test_templates_that_do_not_fit_are_named(files, capsys):
-    folder, *_ = files
-    (folder / "mixed.csv").write_text("template\n" + "a\n" * N)
-    (folder / "none.csv").write_text("set\n" + "a\n" * N)
-    given = ["evaluate", "--embeddings", str(folder / "x.npy"), "--labels", str(folder / "y.txt")]
-    for name, words in (("mixed.csv", "template a holds images of two labels"), ("none.csv", "template is needed")):
-        assert main([*given, "--templates", str(folder / name)]) == 2
-        assert words in capsys.readouterr().err
-    assert main([*given, "--templates", str(folder / "mixed.csv"), "--groups", str(folder / "groups.csv")]) == 2
-    assert "leave one away" in capsys.readouterr().err
-    assert main(["evaluate", "--scores", "s.csv", "--templates", "t.csv"]) == 2
-    assert "--templates needs --embeddings" in capsys.readouterr().err
+def test_the_other_model_s_templates_are_averaged_too(files):
+    folder, _, other, y, *_ = files
+    (folder / "sets.csv").write_text("template\n" + "".join(f"t{i // 2:03}\n" for i in range(N)))
+    found = judged(folder, templates="sets.csv", against="other.npy").models[1].verification["test"]
+    pooled, _ = pool_templates(other, np.arange(N) // 2)
+    assert found.auc == pytest.approx(verify_embeddings(pooled, y[::2]).auc, abs=1e-6)
 
 
-def test_scores_with_folds_go_over_them(tmp_path, capsys):
+def test_scores_with_folds_go_over_them(tmp_path):
     lines = [f"{s},{m},{f}" for f in "ab" for s, m in ((0.9, 1), (0.8, 1), (0.85, 0), (0.1, 0))]
     (tmp_path / "s.csv").write_text("\n".join(["score,match,fold", *lines]))
-    found, out = evaluated(tmp_path, capsys, "--scores", tmp_path / "s.csv")
-    assert found["folds"]["names"] == ["a", "b"]
-    assert found["folds"]["accuracy"]["mean"] == 0.75
-    assert main(["evaluate", "--scores", str(tmp_path / "s.csv"), "--output", str(out)]) == 0
-    assert "over 2 folds" in capsys.readouterr().out
+    found = evaluate_scores(tmp_path / "s.csv").results
+    assert found.folds.names == ["a", "b"]
+    assert found.folds.accuracy.mean == 0.75
+    assert found.folds.tpr_at_fpr[0.05].reliable is False
 
 
-def test_scores_from_a_file_are_judged_and_distances_are_told_apart_by_name(tmp_path, capsys):
+def test_distances_are_told_from_scores_by_the_name_of_their_column(tmp_path):
     (tmp_path / "s.csv").write_text("score,match\n0.9,1\n0.8,true\n0.3,0\n0.2,False\n")
     (tmp_path / "d.csv").write_text("distance,match\n0.1,1\n0.2,1\n0.7,0\n0.8,0\n")
-    for name in ("s.csv", "d.csv"):
-        assert main(["evaluate", "--scores", str(tmp_path / name), "--json", "--output", str(tmp_path / "out")]) == 0
-        assert json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]["auc"] == 1.0
+    for name, metric in (("s.csv", "score"), ("d.csv", "distance")):
+        found = evaluate_scores(tmp_path / name).results
+        assert (found.metric, found.models[0].verification["test"].auc) == (metric, 1.0)
     (tmp_path / "bad.csv").write_text("score,match\n0.9,1\n0.8,perhaps\n")
-    assert main(["evaluate", "--scores", str(tmp_path / "bad.csv")]) == 2
-    assert "row 3, column match: 'perhaps'" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"row 3, column match: 'perhaps'"):
+        evaluate_scores(tmp_path / "bad.csv")
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    "text",
     [
-        (["--groups", "groups.csv", "--exclude", "sesion"], "camera, session"),
-        (["--exclude", "session"], "--groups"),
-        (["--groups", "short.csv"], "1 rows below its header"),
-        (["--groups", "hole.csv"], "row 2, column camera: empty"),
-        (["--against", "y.txt"], "not a whole .npy"),
-        (["--against", "short.npy"], "same items"),
-        (["--against", "nan.npy"], "nan.npy: embeddings holds NaN"),
-        (["--resamples", "-1"], "--resamples"),
-        (["--level", "95"], "--level"),
+        "Score;Match\n0.9;yes\n0.8;1.0\n0.3;no\n0.2;0.0\n",
+        " SCORE , match\n0.9,Y\n0.8,T\n0.3,n\n0.2,F\n",
+        "\ufeffmatch\tscore\tnote\r\nTRUE\t0.9\t\r\n1\t0.8\t\r\nFalse\t0.3\t\r\n0\t0.2\t\r\n",
     ],
 )
-def test_what_does_not_fit_is_named(files, capsys, flags, says):
+def test_scores_take_the_words_names_and_marks_that_pairs_take(tmp_path, text):
+    (tmp_path / "s.csv").write_bytes(text.encode())
+    assert evaluate_scores(tmp_path / "s.csv").results.models[0].verification["test"].auc == 1.0
+
+
+def test_folds_that_look_like_numbers_stay_apart(tmp_path):
+    lines = [f"{s},{m},{f}" for f in ("1.10", "1.1") for s, m in ((0.9, 1), (0.8, 1), (0.85, 0), (0.1, 0))]
+    (tmp_path / "s.csv").write_text("\n".join(["score,match,fold", *lines]))
+    assert sorted(evaluate_scores(tmp_path / "s.csv").results.folds.names) == ["1.1", "1.10"]
+
+
+def test_scores_without_what_is_needed_are_told(tmp_path):
+    for text, said in (
+        ("score,matches\n1,1\n", "rename 'matches' to 'match'"),
+        ("similarity,match\n1,1\n", "score (or distance) and match are needed"),
+        ("score,match\n0.5,1\n0.4,0,9\n", "row 3: it has 3 cells"),
+        ("score;match\n0,5;1\n0,4;0\n", "'0,5' is not a number (write 0.5)"),
+    ):
+        (tmp_path / "s.csv").write_text(text)
+        with pytest.raises(InputError) as raised:
+            evaluate_scores(tmp_path / "s.csv")
+        assert said in str(raised.value)
+
+
+def test_infinite_scores_have_a_roc_but_no_histogram(tmp_path):
+    (tmp_path / "s.csv").write_text("score,match\ninf,1\n0.8,1\n0.3,0\n-inf,0\n")
+    test = evaluate_scores(tmp_path / "s.csv").results.models[0].verification["test"]
+    assert (test.auc, test.histogram) == (1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"groups": "groups.csv", "exclude": "sesion"}, "camera, session"),
+        ({"exclude": "session"}, "--groups"),
+        ({"groups": "short.csv"}, "1 rows below its header"),
+        ({"groups": "hole.csv"}, "row 2, column camera"),
+        ({"against": "y.txt"}, "not a whole .npy"),
+        ({"against": "short.npy"}, "same items"),
+        ({"against": "nan.npy"}, "nan.npy: embeddings holds NaN"),
+        ({"labels": "one.txt"}, "one.txt: 1 identities"),
+    ],
+)
+def test_what_does_not_fit_is_named(files, given, says):
     folder, x, *_ = files
     (folder / "short.csv").write_text("camera\nleft\n")
     (folder / "hole.csv").write_text("camera,session\n" + ",1\n" * N)
+    (folder / "one.txt").write_text("a\n" * N)
     np.save(folder / "short.npy", x[:5])
     np.save(folder / "nan.npy", np.where(np.arange(N)[:, None] == 7, np.nan, x))
-    flags = [str(folder / flag) if "." in flag else flag for flag in flags]
-    given = ["--embeddings", str(folder / "x.npy"), "--labels", str(folder / "y.txt")]
-    assert main(["evaluate", *given, *flags, "--output", str(folder / "out")]) == 2
-    assert says in capsys.readouterr().err
-    assert not (folder / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("embeddings", "labels", "says"),
-    [
-        ("flat.npy", "y.txt", "(N, D) are needed"),
-        (".", "y.txt", "cannot be read"),
-        ("x.npy", ".", "cannot be read"),
-        ("x.npy", "shares.npy", "shares.npy holds float64"),
-        ("words.npy", "y.txt", "not a whole .npy"),
-    ],
-)
-def test_files_that_hold_something_else_are_bad_input(files, capsys, embeddings, labels, says):
-    folder, *_ = files
-    np.save(folder / "flat.npy", np.zeros((N, 0)))
-    np.save(folder / "shares.npy", np.arange(N) / N)
-    (folder / "words.npy").write_text("words")
-    assert main(["evaluate", "--embeddings", str(folder / embeddings), "--labels", str(folder / labels)]) == 2
-    said = capsys.readouterr().err
-    assert says in said
-    assert said.count("\n") == 1
-    assert "pickle.load" not in said
-
-
-def test_all_pairs_are_asked_of_labelled_embeddings_only(files, capsys):
-    folder, *_ = files
-    (folder / "s.csv").write_text("score,match\n1,1\n0,0\n")
-    assert main(["evaluate", "--scores", str(folder / "s.csv"), "--groups", str(folder / "groups.csv")]) == 2
-    assert "--groups needs --embeddings and --labels" in capsys.readouterr().err
-
-
-def test_where_nothing_is_said_the_output_is_named_after_the_file(files, monkeypatch, capsys):
-    folder, *_ = files
-    monkeypatch.chdir(folder)
-    assert main(["evaluate", "--embeddings", "x.npy", "--labels", "y.txt", "--resamples", "0"]) == 0
-    assert "runs/evaluate-x/report.html" in capsys.readouterr().err
-    assert (folder / "runs" / "evaluate-x" / "metrics.json").is_file()
+    with pytest.raises(InputError) as raised:
+        judged(folder, **given)
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
