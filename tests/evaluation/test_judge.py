@@ -121,7 +121,9 @@ def test_without_a_validation_split_there_is_a_reason_in_place_of_a_threshold():
     found = judge([candidate], {"test": KnownItems(test[1])}, Questions(Resampling(0), target_fpr=0.05), SUMMARY)
     reason = "there is no validation split to choose a threshold on"
     assert found.results.threshold == Unavailable(unavailable=reason)
-    assert judge([candidate], {"test": KnownItems(test[1])}, Questions(Resampling(0)), SUMMARY).results.threshold is None
+    assert (
+        judge([candidate], {"test": KnownItems(test[1])}, Questions(Resampling(0)), SUMMARY).results.threshold is None
+    )
 
 
 def test_nothing_to_judge_leaves_the_summary_as_it_is():

@@ -1,0 +1,93 @@
+"""The run folder: names that do not collide, and the model file with its card."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from triune.errors import InputError
+from triune.model.network import MultiTaskModel
+from triune.run.folder import ModelCard, Network, load_model, new_run_folder, save_model
+
+FORMAT1 = Path(__file__).parent / "format1"
+
+
+def card(**changes):
+    network = {
+        "backbone": "resnet10t", "num_classes": 2, "mask_channels": 0, "embedding_dim": 4, "in_channels": 3,
+        "decoder": "unet", "decoder_channels": (16, 8, 8, 8, 8), "embedding_stage": -1, "pooling": "avg",
+        "mask_pooling": False, "dropout": 0.0,
+    }  # fmt: skip
+    given = {"model": Network(**network), "classes": ["a", "b"], "size": 32, "channels": 3, "metric": "cosine"}
+    return ModelCard(**{**given, **changes})
+
+
+def saved(path, stored=None):
+    torch.manual_seed(1)
+    model = MultiTaskModel(**card().model.model_dump(), pretrained=False).eval()
+    save_model(path, model, card())
+    if stored is not None:  # the same weights with another card
+        tensors = {name: each.numpy() for name, each in model.state_dict().items()}
+        safetensors.numpy.save_file(tensors, path, metadata={"card": json.dumps(stored), "triune": "0"})
+    return model
+
+
+def test_new_run_folders_do_not_collide(tmp_path):
+    assert [new_run_folder("digits", tmp_path).name for _ in range(3)] == ["digits-1", "digits-2", "digits-3"]
+
+
+def test_a_model_is_read_back_with_its_card(tmp_path):
+    model = saved(tmp_path / "model.safetensors")
+    read, found = load_model(tmp_path)
+    assert found == card()
+    assert not read.training
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(read.embed(images), model.embed(images))
+
+
+def test_a_card_of_version_0_1_0_is_read(tmp_path):
+    stored = json.loads((FORMAT1 / "model_card.json").read_text())
+    assert "format" not in stored
+    stored["model"] |= {"num_classes": 2, "mask_channels": 0, "embedding_dim": 4}
+    saved(tmp_path / "model.safetensors", stored)
+    _, found = load_model(tmp_path)
+    assert (found.classes, found.model.backbone, found.metric) == (["disc", "square"], "resnet10t", "cosine")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"size": "large"}, "model card, field size: Input should be a valid integer"),
+        ({"metric": "manhattan"}, "model card, field metric"),
+        ({"model": {"backbone": "resnet10t"}}, "model card, field model.num_classes: Field required"),
+    ],
+)
+def test_a_damaged_card_is_one_line_that_names_the_field(tmp_path, change, says):
+    saved(tmp_path / "model.safetensors", {**json.loads(card().model_dump_json()), **change})
+    with pytest.raises(InputError) as raised:
+        load_model(tmp_path)
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_or_foreign_model_file_says_so(tmp_path):
+    path = tmp_path / "model.safetensors"
+    saved(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="cut short or damaged"):
+        load_model(tmp_path)
+    safetensors.numpy.save_file({"a": np.zeros(1)}, path)
+    with pytest.raises(InputError, match="no Triune model card"):
+        load_model(tmp_path)
+    other = json.loads(card(classes=["a", "b", "c"]).model_dump_json())
+    other["model"]["num_classes"] = 3
+    saved(path, other)
+    with pytest.raises(InputError, match="its weights are not those of the network") as raised:
+        load_model(tmp_path)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match="does not exist"):
+        load_model(tmp_path / "none")

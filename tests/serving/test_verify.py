@@ -1,0 +1,70 @@
+"""Two images and a run's stored threshold: the verdict, and every way in which there is none."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.conftest import untrained_run, write_items
+from triune.errors import InputError
+from triune.files import write_record
+from triune.run.thresholds import StoredThresholds
+from triune.serving.verify import stored_threshold, verify
+from triune.verification.roc import verify_scores
+from triune.verification.thresholds import fit_threshold
+
+
+def threshold(fpr, distance):
+    fitted = fit_threshold(verify_scores([0.9, 0.8, 0.3, 0.2], [1, 1, 0, 0]), fpr, metric="cosine", fitted_on="v")
+    return dataclasses.replace(fitted, threshold=1 - distance, fpr=fpr / 2)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    untrained_run(folder / "run", write_items(folder))
+    several = [threshold(0.1, 2.0), threshold(0.01, 1e-9)]
+    stored = StoredThresholds(metric="cosine", target_fpr=0.1, thresholds=several)
+    write_record(folder / "run" / "thresholds.json", stored)
+    return folder / "run"
+
+
+def images(run):
+    return run.parent / "images" / "0-0.png", run.parent / "images" / "5-0.png"
+
+
+def test_the_run_s_own_threshold_decides_where_none_is_asked_for(run):
+    verdict = verify(run, *images(run))
+    assert (verdict.same, verdict.threshold, verdict.target_fpr) == (True, pytest.approx(2.0), 0.1)
+    assert verdict.validation_fpr == 0.05
+    assert verdict.metric == "cosine"
+    assert verdict.distance > 1e-6
+
+
+def test_a_stricter_budget_has_a_stricter_threshold(run):
+    assert verify(run, *images(run), target_fpr=0.01).same is False
+    first, _ = images(run)
+    assert verify(run, first, first, target_fpr=0.1).distance == pytest.approx(0, abs=1e-6)
+
+
+def test_a_budget_that_was_not_stored_is_refused_and_those_there_are_listed(run):
+    with pytest.raises(InputError, match=r"no threshold for FPR 0\.2; it has them for 0\.1, 0\.01"):
+        stored_threshold(run, 0.2)
+
+
+def test_a_run_without_threshold_says_why(run, tmp_path):
+    stored = StoredThresholds(metric="cosine", target_fpr=0.1, thresholds=[], unavailable="no validation split")
+    write_record(tmp_path / "thresholds.json", stored)
+    with pytest.raises(InputError, match="no validation split"):
+        stored_threshold(tmp_path)
+    with pytest.raises(InputError, match=r"thresholds\.json cannot be read"):
+        stored_threshold(tmp_path / "none")
+
+
+def test_an_image_that_cannot_be_read_is_named(run, tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(InputError, match=r"a\.png cannot be read as an image"):
+        verify(run, tmp_path / "a.png", images(run)[0])
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "grey.png")
+    assert verify(run, tmp_path / "grey.png", tmp_path / "grey.png").same  # another size and one channel will do
