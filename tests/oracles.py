@@ -185,7 +185,7 @@ def brute_figures(hits: list[bool], relevant: int, ks: tuple[int, ...]) -> dict:
     return figures
 
 
-# --- verification of all pairs, from the matrix of scores (evaluation) -------------------------------------------------
+# --- verification of all pairs, from the matrix of scores (evaluation) --------------------------------------------
 
 
 def brute_verification(scores: np.ndarray, names: np.ndarray) -> dict:

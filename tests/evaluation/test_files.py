@@ -114,7 +114,7 @@ def test_labels_that_are_none_are_named(files, labels, says):
 def test_names_are_one_a_row(files):
     folder, *_ = files
     assert len(read_names(folder / "y.txt", N, folder / "x.npy")) == N
-    with pytest.raises(InputError, match="120 names but .* has 3 rows"):
+    with pytest.raises(InputError, match=r"120 names but .* has 3 rows"):
         read_names(folder / "y.txt", 3, folder / "x.npy")
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from evaluation.conftest import SIDE, untrained_run, write_items
+from evaluation.conftest import SIDE, untrained_run
 from oracles import brute_verification
 from triune.errors import InputError
 from triune.evaluation.judge import Resampling
@@ -69,7 +69,7 @@ def test_the_pixel_baseline_is_32_by_32_pixels_less_each_image_s_mean_at_unit_le
 
 
 def test_the_untrained_baseline_is_the_mean_of_the_deepest_features_before_training(judged_run):
-    run, items, found = judged_run
+    run, _, found = judged_run
     _, names, frame = split_of(run, "test")
     torch.manual_seed(0)  # the run's seed
     start = MultiTaskModel("resnet10t", num_classes=0, mask_channels=0, embedding_dim=16, pretrained=False).eval()
@@ -188,7 +188,7 @@ def test_judging_again_finds_the_same_and_writes_where_it_is_told(judged_run, tm
 
 def test_a_run_keeps_the_split_that_it_was_trained_with(judged_run, tmp_path):
     """The table says otherwise by now; without the stored split training images would be judged."""
-    run, items, before = judged_run
+    _, items, before = judged_run
     folder = tmp_path / "data"
     shutil.copytree(items.parent, folder)
     frame = polars.read_csv(folder / "items.csv", infer_schema=False)
@@ -234,7 +234,7 @@ def test_a_column_that_is_not_there_is_named(judged_run, tmp_path):
 
 def test_two_runs_are_compared_on_the_same_items_and_rankings_stand_with_their_model(judged_run, tmp_path):
     run, items, _ = judged_run
-    config, _ = untrained_run(tmp_path / "rival", items)
+    untrained_run(tmp_path / "rival", items)
     asked = RunQuestions(against=tmp_path / "rival", reranked=True, resampling=Resampling(20), output=tmp_path / "out")
     found = evaluate_again(run, asked).results
     assert [model.name for model in found.models] == ["this model", "rival", "raw pixels", "untrained backbone"]
@@ -245,7 +245,7 @@ def test_two_runs_are_compared_on_the_same_items_and_rankings_stand_with_their_m
 
 
 def test_a_threshold_from_elsewhere_is_applied_in_place_of_the_fitted_one(judged_run, tmp_path):
-    run, _, before = judged_run
+    run, _, _ = judged_run
     stored = (run / "thresholds.json").read_text()
     (tmp_path / "t.json").write_text(stored.replace('"target_fpr": 0.1', '"target_fpr": 0.01', 1))
     asked = RunQuestions(threshold=tmp_path / "t.json", resampling=FAST, output=tmp_path / "out")
