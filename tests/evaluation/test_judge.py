@@ -17,7 +17,8 @@ from triune.evaluation.judge import (
 )
 from triune.evaluation.judge_files import EmbeddingFiles, evaluate_embeddings
 from triune.evaluation.results import DataSummary, Unavailable
-from triune.pairs import prepared, tiles
+from triune.pairs import prepared
+from triune.pairs.tiles import PairTiles
 from triune.verification import all_pairs
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.thresholds import fit_threshold
@@ -34,22 +35,28 @@ def items(seed, identities=10, each=5):
 
 @pytest.fixture
 def counts(monkeypatch):
-    """How often embeddings are prepared, and pairs are visited to count them, while none are listed."""
+    """How often embeddings are prepared and pairs visited, where there are as many as must be counted, not listed."""
     counted = Counter()
-    prepare, visit = prepared._prepare, tiles.PairTiles._count
+    order_rows, visit = prepared.sorted_rows, PairTiles.visit
 
-    def counting_prepare(*arguments, **options):
+    def counting_order(*arguments, **options):
         counted["prepared"] += 1
-        return prepare(*arguments, **options)
+        return order_rows(*arguments, **options)
 
     def counting_visit(*arguments, **options):
         counted["visits"] += 1
         return visit(*arguments, **options)
 
-    monkeypatch.setattr(prepared, "_prepare", counting_prepare)
-    monkeypatch.setattr(tiles.PairTiles, "_count", counting_visit)
-    monkeypatch.setattr(all_pairs, "LISTED_PAIRS", 0)  # as many pairs as must be counted
+    monkeypatch.setattr(prepared, "sorted_rows", counting_order)
+    monkeypatch.setattr(PairTiles, "visit", counting_visit)
+    monkeypatch.setattr(all_pairs, "LISTED_PAIRS", 0)
     return counted
+
+
+VERIFICATION = 2
+"""Visits: of matching pairs alone, then of all impostors."""
+RETRIEVAL = 2
+"""Visits: of matching pairs alone, then all, to count who ranks before them."""
 
 
 def test_embeddings_of_a_file_are_prepared_once_and_their_pairs_counted_in_one_visit(files, counts):
@@ -62,7 +69,7 @@ def test_embeddings_of_a_file_are_prepared_once_and_their_pairs_counted_in_one_v
         folder / "x.npy", folder / "y.txt", folder / "groups.csv", "session", threshold=folder / "t.json"
     )
     evaluate_embeddings(given, resampling=Resampling(20))
-    assert counts == {"prepared": 1, "visits": 1}
+    assert counts == {"prepared": 1, "visits": RETRIEVAL + VERIFICATION}
 
 
 def test_validation_and_test_pairs_are_counted_once_each_though_a_threshold_is_fitted_and_applied(counts):
@@ -70,7 +77,7 @@ def test_validation_and_test_pairs_are_counted_once_each_though_a_threshold_is_f
     candidate = Candidate("this model", "model", "cosine", {"val": val[0], "test": test[0]}, "x")
     known = {"val": KnownItems(val[1]), "test": KnownItems(test[1])}
     found = judge([candidate], known, Questions(Resampling(20), target_fpr=0.2), SUMMARY)
-    assert counts == {"prepared": 2, "visits": 2}
+    assert counts == {"prepared": 2, "visits": VERIFICATION + RETRIEVAL + VERIFICATION}
     expected = fit_threshold(verify_embeddings(*val), 0.2, metric="cosine")
     assert found.results.threshold.threshold == pytest.approx(expected.threshold)
     assert found.results.threshold.on_test.fp == expected.apply(verify_embeddings(*test)).fp

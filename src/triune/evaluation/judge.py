@@ -33,7 +33,8 @@ from triune.pairs.prepared import PreparedEmbeddings, prepare
 from triune.retrieval.metrics import average, metrics_of_rankings, retrieval_metrics, retrieval_per_query
 from triune.retrieval.reranking import expand_gallery, rerank
 from triune.verification.all_pairs import verify_embeddings, why_not_verifiable
-from triune.verification.bootstrap import Intervals, bootstrap_verification, compare_intervals
+from triune.verification.bootstrap import Intervals, bootstrap_verification
+from triune.verification.comparison import compare_intervals
 from triune.verification.conditions import rates_by_condition
 from triune.verification.roc import FPRS, Verification
 from triune.verification.thresholds import Threshold, fit_threshold

@@ -8,7 +8,7 @@ import numpy as np
 from triune.evaluation import results
 from triune.evaluation.results import ScoreKind, Split
 from triune.retrieval.metrics import RetrievalMetrics
-from triune.verification import bootstrap, conditions, roc
+from triune.verification import bootstrap, comparison as compared, conditions, roc
 from triune.verification.folds import FoldResult
 from triune.verification.intervals import Interval
 from triune.verification.roc import FPRS, Verification
@@ -122,7 +122,7 @@ def distance_of(score: float, metric: ScoreKind) -> float:
     return 1.0 - score if metric == "cosine" else -score
 
 
-def comparison(found: bootstrap.Comparison, against: str, seed: int) -> results.Comparison:
+def comparison(found: compared.Comparison, against: str, seed: int) -> results.Comparison:
     """Two models' differences.
 
     Args:
@@ -131,7 +131,7 @@ def comparison(found: bootstrap.Comparison, against: str, seed: int) -> results.
         seed: that identities were drawn with.
     """
 
-    def difference(each: bootstrap.Difference) -> results.Difference:
+    def difference(each: compared.Difference) -> results.Difference:
         return results.Difference(**each._asdict())
 
     return results.Comparison(
