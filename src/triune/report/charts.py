@@ -3,12 +3,11 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import NamedTuple
 
+from markupsafe import Markup, escape
+
 WIDTH, HEIGHT = 560, 360
-
-
 LEFT, RIGHT, TOP, BOTTOM = 52, 18, 36, 50
 
 
@@ -17,7 +16,8 @@ class Axis(NamedTuple):
 
     Args:
         title: what it measures.
-        low, high: its ends.
+        low: its lower end.
+        high: its upper end.
         log: logarithmic, base 10.
         percent: label its ticks in percent.
     """
@@ -57,7 +57,8 @@ class Series(NamedTuple):
 
     Args:
         name: for the legend; a line without a name is left out of it.
-        x, y: its points.
+        x: of its points.
+        y: of its points.
         style: CSS classes: ``s0`` … ``s4``, ``chance``, ``faint``.
         filled: fill the area under it.
     """
@@ -70,7 +71,14 @@ class Series(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A point with a text beside it, or, where ``y`` is ``None``, a vertical line; ``low``: its text at the foot."""
+    """A point with a text beside it, or a vertical line.
+
+    Args:
+        text: what is said of it.
+        x: where it is.
+        y: its height; a vertical line where ``None``.
+        low: the text of a line stands at its foot.
+    """
 
     text: str
     x: float
@@ -78,11 +86,15 @@ class Mark(NamedTuple):
     low: bool = False
 
 
-def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequence[Mark] = (), kind: str = "") -> str:
+def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequence[Mark] = (), kind: str = "") -> Markup:
     """An SVG chart that scales with its place.
 
     Args:
         title: read out to those who do not see the chart.
+        x: the horizontal axis.
+        y: the vertical axis.
+        series: the lines, the one in front last.
+        marks: points and vertical lines with a text.
         kind: a CSS class by which the page's script finds the chart; the x axis is given to it as ``data-axis``.
     """
     inner_w, inner_h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -118,14 +130,14 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequenc
         parts.append(f'<polyline class="line {line.style}" points="{points}"/>')
     for mark in marks:
         parts.append(_marked(mark, px(mark.x), None if mark.y is None else py(mark.y)))
-    return "".join(parts) + "</svg>"
+    return Markup("".join(parts) + "</svg>")
 
 
-def legend(series: Sequence[Series]) -> str:
+def legend(series: Sequence[Series]) -> Markup:
     """The names of a chart's lines, each behind a sample of it."""
     sample = '<svg viewBox="0 0 28 8" aria-hidden="true"><line class="line {}" x1="1" x2="27" y1="4" y2="4"/></svg>'
     items = "".join(f"<li>{sample.format(s.style)}{escape(s.name)}</li>" for s in series if s.name)
-    return f'<ul class="legend">{items}</ul>'
+    return Markup(f'<ul class="legend">{items}</ul>')
 
 
 def steps(edges: Sequence[float], counts: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -1,110 +1,120 @@
-"""The report: one self-contained HTML file made of a run folder's files alone."""
+"""The report: one self-contained HTML file made of a folder's files alone."""
 
-import json
-from html import escape
+import math
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from string import Template
-from typing import Any
 
-from triune.distances.embeddings import Metric
-from triune.errors import InputError
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from triune.files import write_text
-from triune.report import evidence as evidence, numbers as numbers, pictures as pictures
-from triune.report.markup import Section
+from triune.report import formatting
+from triune.report.contents import Contents, read_contents
+from triune.report.sections.cautions import cautions
+from triune.report.sections.classes import classes_section
+from triune.report.sections.comparison import comparison_section
+from triune.report.sections.conditions import conditions_section
+from triune.report.sections.data import data_section
+from triune.report.sections.folds import folds_section
+from triune.report.sections.headline import headline
+from triune.report.sections.map import map_section
+from triune.report.sections.masks import masks_section
+from triune.report.sections.mistakes import mistakes_section
+from triune.report.sections.neighbours import neighbours_section
+from triune.report.sections.search import search_section
+from triune.report.sections.section import Section
+from triune.report.sections.settings import settings_section
+from triune.report.sections.threshold import threshold_section
+from triune.report.sections.training import training_section
+from triune.report.sections.triplets import triplets_section
+from triune.report.sections.use import use_section
+from triune.report.sections.verification import verification_section
 
 
-def write_report(run: Path) -> Path:
-    """Write ``run/report.html`` from the folder's files; a part whose files are missing is left out.
+def write_report(folder: Path) -> Path:
+    """Write ``folder/report.html`` from the folder's files; a section whose files are missing is left out.
 
     The page needs no network and no other file: styles, script, charts (SVG) and thumbnails are inside it.
 
+    Args:
+        folder: a run, or what ``triune evaluate`` wrote.
+
+    Returns:
+        The file.
+
     Raises:
-        InputError: the folder has no ``metrics.json``, or it is damaged.
+        InputError: the folder has no ``metrics.json``, or one of its files is damaged.
     """
-    metrics = _read_metrics(run)
-    known: tuple[Metric, ...] = ("cosine", "euclidean", "squared_euclidean")
-    metric = next((name for name in known if name == metrics["metric"]), None)
-    items = pictures.read_items(run, metric) if metric else None
-    sections = [
-        numbers.roc_section(metrics),
-        evidence.comparison_section(metrics),
-        numbers.threshold_section(metrics),
-        evidence.conditions_section(metrics),
-        evidence.folds_section(metrics),
-        pictures.map_section(items),
-        numbers.retrieval_section(metrics),
-        pictures.neighbours_section(items),
-        pictures.triplets_section(items),
-        pictures.mistakes_section(items, metrics),
-        pictures.masks_section(run, metrics),
-        numbers.classes_section(metrics),
-        numbers.training_section(run, metrics),
-        numbers.data_section(metrics),
-        _next_section(run, metrics),
-        _configuration_section(run),
-    ]
-    write_text(run / "report.html", _page(metrics, [section for section in sections if section is not None]))
-    return run / "report.html"
+    path = folder / "report.html"
+    write_text(path, page(read_contents(folder)))
+    return path
 
 
-def _page(metrics: dict[str, Any], sections: list[Section]) -> str:
-    assets = files("triune.report").joinpath("assets")
-    facts = [
-        escape(str(metrics["data"]["source"])),
-        f"{escape(str(metrics.get('created', ''))[:16].replace('T', ' '))} UTC",
-    ]
-    links = "".join(f"<li><a href='#{section.key}'>{section.key.capitalize()}</a></li>" for section in sections)
-    return Template(assets.joinpath("report.html").read_text(encoding="utf-8")).substitute(
-        name=escape(str(metrics["name"])),
-        version=escape(str(metrics["triune"])),
-        style=assets.joinpath("report.css").read_text(encoding="utf-8"),
-        script=assets.joinpath("report.js").read_text(encoding="utf-8"),
-        facts=" · ".join(facts),
-        split=numbers.split_in_words(metrics),
-        headline=numbers.headline(metrics),
-        cautions=numbers.cautions(metrics),
-        links=links,
-        sections="\n".join(section.html() for section in sections),
+def page(contents: Contents) -> str:
+    """The whole page as HTML."""
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            results=contents.results,
+            headline=headline(contents.results),
+            cautions=cautions(contents.results),
+            sections=sections(contents),
+        )
     )
 
 
-def _next_section(run: Path, metrics: dict[str, Any]) -> Section | None:
-    if not (run / "model.safetensors").is_file():
-        return None
-    where = escape(str(run))
-    lines = ["# same or different?", f"triune verify {where} a.jpg b.jpg"]
-    if "all" in (metrics.get("operating_point") or {}):
-        lines += [
-            "# the same at a stricter threshold, for a program to read",
-            f"triune verify {where} a.jpg b.jpg --fpr 0.01 --json",
-        ]
-    lines += ["# judge it on other images", f"triune evaluate {where} --data items.csv"]
-    shown = "\n".join(f"<i>{line}</i>" if line.startswith("#") else line for line in lines)
-    return Section("use", "Use it", "", f"<pre tabindex='0'>{shown}</pre>")
+def sections(contents: Contents) -> list[Section]:
+    """The sections that there is something to say in, in the order of the page."""
+    results, items = contents.results, contents.items
+    made: list[Section | None] = [
+        verification_section(results),
+        comparison_section(results),
+        threshold_section(results),
+        conditions_section(results),
+        folds_section(results),
+        map_section(items),
+        search_section(results),
+        neighbours_section(items),
+        triplets_section(items),
+        mistakes_section(items, results),
+        masks_section(results, contents.masks),
+        classes_section(results),
+        training_section(results, contents.history),
+        data_section(results),
+        use_section(contents.folder, results, contents.has_model),
+        settings_section(contents.settings),
+    ]
+    return [section for section in made if section is not None]
 
 
-def _configuration_section(run: Path) -> Section | None:
-    path = run / "config.yaml"
-    if not path.is_file():
-        return None
-    text = escape(path.read_text(encoding="utf-8", errors="replace"))
-    told = "All settings of this run; <code>triune train --config config.yaml</code> trains it again."
-    body = f"<details><summary>Show config.yaml</summary><pre tabindex='0'>{text}</pre></details>"
-    return Section("settings", "Configuration", told, body)
-
-
-def _read_metrics(run: Path) -> dict[str, Any]:
-    path = run / "metrics.json"
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: name a folder that `triune train` or `triune evaluate` wrote"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): run `triune evaluate` again") from error
-    missing = [key for key in ("triune", "name", "data", "metric", "verification") if key not in metrics]
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}: run `triune evaluate` again")
-    return metrics
+@cache
+def _environment() -> Environment:
+    """Templates that escape every value that is not made of markup of ours, and refuse names they do not know."""
+    environment = Environment(
+        loader=PackageLoader("triune.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    written = (
+        formatting.number,
+        formatting.signed,
+        formatting.count,
+        formatting.plural,
+        formatting.percent,
+        formatting.round_percent,
+        formatting.in_hundred,
+        formatting.p_value,
+        formatting.duration,
+        formatting.minute,
+    )
+    environment.filters.update({function.__name__: function for function in written})
+    environment.globals["infinity"] = math.inf
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    assets = files("triune.report").joinpath("assets")
+    for name in ("css", "js"):
+        environment.globals[name] = Markup(assets.joinpath(f"report.{name}").read_text(encoding="utf-8"))
+    return environment

@@ -167,8 +167,11 @@ const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash
 const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
-    for (const link of links.values()) link.classList.remove("here");
-    links.get(entry.target.id)?.classList.add("here");
+    for (const link of links.values()) link.removeAttribute("aria-current");
+    const link = links.get(entry.target.id), menu = link.closest("ul");
+    link.setAttribute("aria-current", "location");
+    // On a phone the menu is wider than the page: the link stays in sight.
+    menu.scrollTo({ left: link.offsetLeft - (menu.clientWidth - link.offsetWidth) / 2 });
   }
 }, { rootMargin: "-20% 0px -70% 0px" });
 for (const key of links.keys()) watcher.observe(document.getElementById(key));

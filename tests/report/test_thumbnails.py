@@ -1,0 +1,40 @@
+"""Images made small, and masks laid over them."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from triune.report.thumbnails import mask_overlap, overlay, sheet, thumbnail
+
+
+def test_mask_overlap_leaves_ignored_pixels_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    true, found = rng.integers(0, 3, (9, 7)), rng.integers(0, 2, (9, 7))
+    true[0] = 255
+    for name, ids in (("true", true), ("found", found)):
+        Image.fromarray(ids.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    a, b = true[1:] > 0, found[1:] > 0
+    assert mask_overlap(tmp_path / "true.png", tmp_path / "found.png") == (a & b).sum() / (a | b).sum()
+    assert mask_overlap(tmp_path / "true.png", tmp_path / "none.png") is None
+
+
+def test_thumbnails_keep_the_shape_and_forgive_lost_files(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 100), "red").save(tmp_path / "wide.png")
+    Image.new("L", (300, 100), 1).save(tmp_path / "mask.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    assert decoded(thumbnail(tmp_path / "wide.png", 60)).size == (60, 20)
+    assert decoded(overlay(tmp_path / "wide.png", tmp_path / "mask.png", 60)).size == (60, 20)
+    assert thumbnail(tmp_path / "broken.png") is None
+    assert thumbnail(tmp_path / "gone.png") is None
+    found = sheet([str(tmp_path / name) for name in ("wide.png", "broken.png", "wide.png")], side=30)
+    assert found is not None
+    assert decoded(found.source).size == (60, 60)
+    assert sheet([str(tmp_path / "gone.png")]) is None
+
+
+def decoded(source: str | None) -> Image.Image:
+    assert source is not None
+    return Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1])))
