@@ -27,7 +27,8 @@ def multiply(x: Tensor, y: Tensor, out: Tensor) -> None:
     is the program's: it is read and never turned, and where it allows TF32 the product is made without torch.
 
     Args:
-        x, y: rows ``(R, D)`` and columns ``(C, D)``.
+        x: rows ``(R, D)``.
+        y: columns ``(C, D)``.
         out: ``(R, C)``, overwritten.
     """
     if x.device.type == "cuda" and torch.backends.cuda.matmul.fp32_precision not in ("ieee", "none"):
@@ -47,7 +48,8 @@ def sampled_scores(
     """The scores of ``count`` pairs drawn evenly, as far as they are impostors; ascending, float32.
 
     Args:
-        x, y: rows ``(N, D)`` and columns ``(M, D)``; the same tensor where pairs are drawn from one set.
+        x: rows ``(N, D)``.
+        y: columns ``(M, D)``; the same tensor where pairs are drawn from one set.
         spans: each row's first column and its run of matching columns, int64 ``(N, 3)``.
         groups: group codes of rows and columns; both empty where no pair is excluded.
         metric: the distance.
@@ -80,7 +82,8 @@ def matching_scores(scores: Tensor, first: Array, last: Array, groups: tuple[Arr
 
     Args:
         scores: the tile ``(R, C)``, contiguous.
-        first, last: each row's first matching column of the tile, and one past its last; int64 ``(R,)``.
+        first: each row's first matching column of the tile, int64 ``(R,)``.
+        last: one past its last.
         groups: group codes from the tile's first row and first column on; both empty where no pair is excluded.
 
     Returns:

@@ -44,9 +44,11 @@ class Intervals:
     """The verification figures with their intervals.
 
     Args:
-        auc, eer: as in :class:`~triune.verification.roc.Verification`.
+        auc: as in :class:`~triune.verification.roc.Verification`.
+        eer: as there.
         tpr_at_fpr: by false-positive budget; the threshold is found anew in every resample.
-        tpr_at_threshold, fpr_at_threshold: by threshold, which stays as it is.
+        tpr_at_threshold: by threshold, which stays as it is.
+        fpr_at_threshold: likewise.
         identities: how many identities were resampled.
         resamples: how often.
         level: the share of such intervals that should cover the truth.
@@ -86,8 +88,9 @@ def bootstrap_verification(
     split into equal random sets, and pairs within a set are weighed; resampled values are then shifted by what this
     changes in the estimate.
 
-    Intervals are percentile intervals; for the FPR at a threshold the resampled rates are first drawn in
-    (:func:`without_pair_noise`). A resample without a matching or a non-matching pair is left out.
+    Intervals are percentile intervals. For the FPR at a threshold, the spread of the resampled rates is first corrected
+    (:func:`~triune.verification.pair_noise.without_pair_noise`). A resample without a matching or a non-matching pair
+    is left out.
 
     Memory: about 32 KiB a resample and thread, a byte a resample and identity, 30 bytes a matching pair.
     Time: 3 to 10 s for 10,000 items and 1,000 resamples on two processor cores.
@@ -139,8 +142,13 @@ def bootstrap_scores(
     Args:
         scores: ``(L,)``, higher means more alike.
         is_match: ``(L,)`` booleans: whether the pair shows the same identity.
-        first_identity, second_identity: ``(L,)`` who is on each side.
-        fprs, thresholds, resamples, level, seed: as in :func:`bootstrap_verification`.
+        first_identity: ``(L,)`` who is on one side.
+        second_identity: ``(L,)`` who is on the other.
+        fprs: false-positive budgets.
+        thresholds: scores from which pairs are accepted.
+        resamples: how often identities are drawn.
+        level: the share of intervals that should cover the truth.
+        seed: of the drawing.
 
     Raises:
         ValueError: as :func:`~triune.verification.roc.verify_scores`; or ``is_match`` disagrees with the identities.

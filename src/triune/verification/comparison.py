@@ -21,7 +21,8 @@ class Difference(NamedTuple):
 
     Args:
         estimate: the difference, exact.
-        low, high: ends of its interval.
+        low: lower end of its interval.
+        high: upper end.
         p_value: two-sided: twice the share of resamples on the rarer side of zero, (1 + #) / (1 + resamples).
     """
 
@@ -36,9 +37,11 @@ class Comparison:
     """Two models on the same items.
 
     Args:
-        auc, eer: differences, first minus second.
+        auc: the difference, first minus second.
+        eer: likewise.
         tpr_at_fpr: by false-positive budget.
-        first, second: each model's own intervals, from the same resamples.
+        first: the first model's own intervals.
+        second: the second model's, from the same resamples.
     """
 
     auc: Difference
@@ -75,7 +78,16 @@ def compare_verification(
         labels: ``(N,)`` identities; left out where both are prepared.
         metric: the distance, the cosine where not given; for the second model ``second_metric``, where it is another.
         second_metric: see there.
-        fprs, resamples, level, seed, groups, max_pairs, divide_over: as in :func:`bootstrap_verification`.
+        fprs: false-positive budgets.
+        resamples: how often identities are drawn.
+        level: the share of intervals that should cover the truth.
+        seed: of the drawing.
+        groups: ``(N,)``: pairs within a group are excluded; left out where both are prepared.
+        max_pairs: most impostor pairs weighed.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
+
+    Raises:
+        ValueError: as :func:`~triune.verification.bootstrap.bootstrap_verification`, or the items differ.
     """
     if len(first) != len(second):
         raise ValueError(

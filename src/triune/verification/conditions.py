@@ -35,10 +35,12 @@ class ConditionRates(NamedTuple):
     """Pairs of one condition with itself, or with another.
 
     Args:
-        first, second: the two conditions; equal for pairs within one.
+        first: one condition.
+        second: the other; the same for pairs within one.
         items: how many items the two have.
         identities: how many identities.
-        matches, impostors: how many pairs of the same, and of different identities.
+        matches: how many pairs of the same identity.
+        impostors: how many of different ones.
         tpr: share of matching pairs accepted; NaN where there is none.
         fpr: share of the others accepted; NaN where there is none.
     """
@@ -196,9 +198,13 @@ def _count(
     """Count this process's part of the pairs of two conditions, weighed by each resample.
 
     Args:
+        one: the items of one condition.
+        other: those of the other; the same object for pairs within one.
+        threshold: scores from here are accepted.
+        weights: ``(G, R)``, how often each resample draws each identity.
         counts: ``(4, R)``, written: accepted matching pairs, matching, accepted impostor and impostor pairs.
         turn: which of all such calls this is.
-        one, other, threshold, weights, divide_over: the items, and what is made of them.
+        divide_over: processes that share the pairs.
 
     Returns:
         For some identities at a time Σ a², Σ a·n and Σ n² over their pairs with others, a of n pairs accepted, and how

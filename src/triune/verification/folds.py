@@ -33,7 +33,8 @@ class FoldRates:
     Args:
         target_fpr: the budget.
         thresholds: ``(F,)``, each fitted on the other folds; +∞ where no score keeps the budget there.
-        tpr, fpr: ``(F,)``, what the threshold does to the fold itself; its FPR may exceed the budget.
+        tpr: ``(F,)``, the share of the fold's own matching pairs that the threshold accepts.
+        fpr: ``(F,)``, that of the others; it may exceed the budget.
         reliable: whether the other folds always had enough non-matching pairs: 30 false positives expected.
     """
 

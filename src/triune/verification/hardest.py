@@ -22,7 +22,8 @@ class HardPairs(NamedTuple):
     """Pairs of rows with their scores, hardest first; of equal scores the lowest rows.
 
     Args:
-        first, second: ``(k,)`` int64 rows, first < second.
+        first: ``(k,)`` int64 rows.
+        second: ``(k,)`` int64 rows, each higher than the first.
         score: ``(k,)`` float32.
     """
 

@@ -153,11 +153,13 @@ class Counted:
 
     Args:
         knots: ``(U,)`` ascending.
-        knots_below, knots_up_to: ``(U,)`` int64, how many impostors score less, and no more, than each knot.
+        knots_below: ``(U,)`` int64, how many impostors score less than each knot.
+        knots_up_to: ``(U,)`` int64, how many score no more.
         count: how many there are.
         kept: intervals known in full.
         visits: what visits every pair again.
-        bin_edges, bin_counts: a fine histogram; the outermost bins hold what lies beyond them as well.
+        bin_edges: of a fine histogram, ``(B + 1,)``.
+        bin_counts: ``(B,)`` int64; the outermost bins hold what lies beyond them as well.
     """
 
     knots: Array

@@ -16,7 +16,8 @@ class Interval:
 
     Args:
         estimate: of the sample itself, exact.
-        low, high: ends of the interval; NaN where no resample defines the figure.
+        low: lower end of the interval; NaN where no resample defines the figure.
+        high: upper end.
         values: ``(resamples,)`` the figure of each resample, NaN where it is not defined.
     """
 
@@ -60,7 +61,9 @@ def clopper_pearson_interval(successes: Any, trials: Any, level: float = 0.95) -
     (0.0, 0.308)
 
     Args:
-        successes, trials, level: as in :func:`wilson_interval`.
+        successes: as in :func:`wilson_interval`.
+        trials: as there.
+        level: as there.
     """
     k, n = _checked_counts(successes, trials, level)
     tail = (1 - level) / 2

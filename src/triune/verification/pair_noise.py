@@ -29,7 +29,7 @@ TURNS = 64
 
 
 def without_pair_noise(rates: Array, noise: Array | float) -> Array:
-    """Resampled false-positive rates ``(R + 1,)``, drawn in to the spread they should have.
+    """Resampled false-positive rates ``(R + 1,)``, scaled about the sample's own to the spread they should have.
 
     Of θ = Σ_g<h a_gh / Σ_g<h n_gh (a_gh of n_gh pairs accepted), let e_gh = a_gh − θ·n_gh. To first order the variance
     of θ is V = (Σ_g e_g·² − D) / (Σ n)², D = Σ_g<h e_gh², but weights w_g·w_h have V + 2·D / (Σ n)²: what is peculiar
@@ -65,7 +65,8 @@ def accepted_by_identity(
     once, its lower identity first.
 
     Args:
-        rows, columns: the items.
+        rows: prepared embeddings in the host's memory.
+        columns: others, or the same object.
         threshold: scores from here are accepted.
         turns: which identities of the rows, a part of :func:`identity_turns`.
 

@@ -66,7 +66,8 @@ def verify_templates(
     Args:
         embeddings: ``(N, D)``.
         template_ids: ``(N,)``.
-        first, second: ``(P,)`` ids of templates.
+        first: ``(P,)`` ids of templates.
+        second: ``(P,)`` ids of those they are compared with.
         is_match: ``(P,)`` booleans, or 0 and 1.
         media_ids: ``(N,)``, as in :func:`pool_templates`.
 

@@ -59,7 +59,7 @@ class Threshold:
 
     def accepts(self, scores: Any) -> Array:
         """Which of the scores are accepted; booleans of their shape."""
-        # In float64: beside float32 scores NumPy would round a plain number to float32, and up to a rejected score.
+        # In float64: NumPy would round a plain number to the float32 of the scores, which may be a rejected one.
         accepted: Array = as_array(scores) >= np.float64(self.threshold)
         return accepted
 
