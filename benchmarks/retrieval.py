@@ -214,7 +214,7 @@ def torchmetrics_step(embeddings: Tensor, labels: Tensor) -> Step:
     def step() -> Values:
         others = ~torch.eye(len(labels), dtype=torch.bool)
         # It keeps scores in float32, of which its average precision of single queries is off by up to 0.07 (1.9.0);
-        # its function is right in float64, and ours equals scikit-learn's (tests/functional/test_neighbours.py).
+        # its function is right in float64, and ours equals scikit-learn's (tests/retrieval/test_metrics.py).
         scores = (embeddings @ embeddings.T)[others]
         relevant = (labels[:, None] == labels)[others]
         queries = torch.arange(len(labels))[:, None].expand(-1, len(labels))[others]
