@@ -359,3 +359,10 @@ def test_what_is_held_out_is_drawn_from_all_of_an_identitys_images():
         rows = assign_splits(table, seed=seed).frame.with_row_index("place").filter(pl.col("split") == "holdout")
         places |= set(rows["place"].to_list())
     assert len(places) == 100
+
+
+def test_closed_set_of_one_identity_is_refused_since_nothing_is_unlike_it():
+    table = frame_of(["alone"] * 40)
+    with pytest.raises(DataError, match="too few images of an identity for the split val"):
+        assign_splits(table, "closed-set")
+    assert counts(assign_splits(table, "closed-set", pairs=False)) == {"train": 1, "val": 1, "test": 1}
