@@ -12,7 +12,7 @@ from oracles import tied_batch
 from triune import losses as ours
 from triune.distances.embeddings import unit
 from triune.distances.pairwise import pairwise_distance
-from triune.losses import margin as margin_module, pairs
+from triune.losses import average_precision, margin as margin_module, pairs
 from triune.losses.margin import MarginLoss
 from triune.losses.mining import mine_triplets
 
@@ -398,7 +398,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", [*CASES, "drawn margin"])
 def test_no_tensor_is_larger_than_the_matrix_of_pairs(name, monkeypatch):
-    monkeypatch.setattr(pairs, "BLOCK_CELLS", 1)
+    monkeypatch.setattr(average_precision, "BLOCK_CELLS", 1)
     loss = ours.margin_loss if name == "drawn margin" else CASES[name][1]
     x, y = batch(0, n=64, classes=2)
     x.requires_grad_()
@@ -411,7 +411,7 @@ def test_blocks_of_smooth_ap_are_one_loss(monkeypatch):
     x, y = batch(7, n=20)
     results = []
     for cells in (1, 500, 1 << 22):
-        monkeypatch.setattr(pairs, "BLOCK_CELLS", cells)
+        monkeypatch.setattr(average_precision, "BLOCK_CELLS", cells)
         results.append(value_and_gradients(lambda x: ours.smooth_ap_loss(x, y), x))
     for result in results[1:]:
         assert_same(result, results[0])

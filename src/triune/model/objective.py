@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from triune.losses.memory import CrossBatchMemory
+from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
-from triune.losses.triplet_sums import TripletOutcome
 from triune.model.network import Prediction
 
 IGNORE = 255

@@ -13,8 +13,8 @@ from triune.data.dataset import Batch
 from triune.errors import InputError
 from triune.losses.margin_choice import diagnose, suggest_margin
 from triune.losses.memory import CrossBatchMemory
+from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
-from triune.losses.triplet_sums import TripletOutcome
 from triune.model.network import MultiTaskModel
 from triune.model.objective import LossTerms, MultiTaskObjective, Targets
 from triune.run.settings import Metric, OptimizerConfig
