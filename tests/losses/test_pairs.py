@@ -398,7 +398,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", [*CASES, "drawn margin"])
 def test_no_tensor_is_larger_than_the_matrix_of_pairs(name, monkeypatch):
-    monkeypatch.setattr(average_precision, "BLOCK_CELLS", 1)
+    monkeypatch.setattr(average_precision, "CPU_BLOCK_CELLS", 1)
     loss = ours.margin_loss if name == "drawn margin" else CASES[name][1]
     x, y = batch(0, n=64, classes=2)
     x.requires_grad_()
@@ -411,7 +411,7 @@ def test_blocks_of_smooth_ap_are_one_loss(monkeypatch):
     x, y = batch(7, n=20)
     results = []
     for cells in (1, 500, 1 << 22):
-        monkeypatch.setattr(average_precision, "BLOCK_CELLS", cells)
+        monkeypatch.setattr(average_precision, "CPU_BLOCK_CELLS", cells)
         results.append(value_and_gradients(lambda x: ours.smooth_ap_loss(x, y), x))
     for result in results[1:]:
         assert_same(result, results[0])

@@ -22,8 +22,9 @@ from triune.losses.pairs import (
     similarity,
 )
 
-BLOCK_CELLS = 1 << 22
-"""Smooth-AP compares this many (query, positive, item) at a time, or all those of one query if they are more."""
+CPU_BLOCK_CELLS, BLOCK_CELLS = 1 << 17, 1 << 22
+"""Smooth-AP compares this many (query, positive, item) at a time, on the CPU so few that they stay in the cache, or all
+those of one query if they are more."""
 
 SECOND_DERIVATIVE = "smooth_ap_loss has no second derivative: its gradient is computed along with its value"
 
@@ -165,18 +166,10 @@ def smooth_precision(s: Tensor, positive: Tensor, negative: Tensor) -> tuple[Ten
     """
     counts, columns = positive.sum(1), positive_columns(positive)
     precision, slope = s.new_zeros(len(s)), torch.zeros_like(s)
-    step = max(1, BLOCK_CELLS // max(1, columns.shape[1] * s.shape[1]))
+    cells = CPU_BLOCK_CELLS if s.device.type == "cpu" else BLOCK_CELLS
+    step = max(1, cells // max(1, columns.shape[1] * s.shape[1]))
     for rows in (slice(start, start + step) for start in range(0, len(s), step)):
-        column, count = columns[rows], counts[rows, None].clamp(min=1)
-        above = torch.sigmoid(s[rows, None, :] - s[rows].gather(1, column)[:, :, None])
-        hit, other = positive[rows, None, :], (positive | negative)[rows, None, :]
-        # A positive is compared with itself too, which gives σ(0) = ½ and no gradient: 1 + the others is ½ + all.
-        hits, among_all = 0.5 + (above * hit).sum(2), 0.5 + (above * other).sum(2)
-        real = torch.arange(column.shape[1], device=s.device) < counts[rows, None]
-        precision[rows] = (hits / among_all).where(real, 0.0).sum(1) / count[:, 0]
-        share = hit / among_all[:, :, None] - other * (hits / among_all.square())[:, :, None]
-        share = (share * above * (1 - above)).where(real[:, :, None], 0.0) / count[:, :, None]
-        slope[rows] = share.sum(1).scatter_add(1, column, -share.sum(2))
+        _precision_of_block(s[rows], columns[rows], positive[rows], negative[rows], precision[rows], slope[rows])
     return precision, slope
 
 
@@ -199,3 +192,29 @@ def _scale_slope(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]
 
 
 smooth_precision.register_autograd(_scale_slope, setup_context=_keep_slope)
+
+
+def _precision_of_block(
+    s: Tensor, columns: Tensor, positive: Tensor, negative: Tensor, precision: Tensor, slope: Tensor
+) -> None:
+    """Write :func:`smooth_precision` of R queries, whose positives come first in ``columns`` (R, K).
+
+    With σ of (s_j − s_p)/τ, h_p = ½ + Σ σ over the positives and t_p = ½ + Σ σ over all items, the precision is the
+    mean of h_p / t_p; its slope in σ is 1/t_p for a positive, less h_p/t_p² for every item.
+    """
+    counts = positive.sum(1, keepdim=True)
+    real = (torch.arange(columns.shape[1], device=s.device) < counts).to(s.dtype)
+    compared = s.where(positive | negative, -torch.inf)  # σ is 0 at what is neither, such as the query itself
+    above = torch.sigmoid(compared[:, None, :] - s.gather(1, columns)[:, :, None])
+    at_positives = columns[:, None, :].expand(-1, columns.shape[1], -1)
+    # A positive is compared with itself too, which gives σ(0) = ½ and no gradient: 1 + the others is ½ + all.
+    hits = 0.5 + (above.gather(2, at_positives) * real[:, None, :]).sum(2)
+    among_all = 0.5 + above.sum(2)
+    weight = real / counts.clamp(min=1)
+    precision.copy_((hits / among_all * weight).sum(1))
+    of_hit, of_all = weight / among_all, -weight * hits / among_all.square()
+    steep = torch.addcmul(above, above, above, value=-1)  # σ' = σ − σ²
+    steep_hits = steep.gather(2, at_positives) * real[:, None, :]
+    torch.sum(steep * of_all[:, :, None], 1, out=slope)
+    from_positive = (of_hit[:, :, None] * steep_hits).sum(1) - of_hit * steep_hits.sum(2) - of_all * steep.sum(2)
+    slope.scatter_add_(1, columns, from_positive)
