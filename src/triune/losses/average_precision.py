@@ -164,7 +164,7 @@ def smooth_precision(s: Tensor, positive: Tensor, negative: Tensor) -> tuple[Ten
         The precision (N,), 0 for a query without a positive, and its gradient with respect to the query's row of s,
         (N, M).
     """
-    counts, columns = positive.sum(1), positive_columns(positive)
+    columns = positive_columns(positive)
     precision, slope = s.new_zeros(len(s)), torch.zeros_like(s)
     cells = CPU_BLOCK_CELLS if s.device.type == "cpu" else BLOCK_CELLS
     step = max(1, cells // max(1, columns.shape[1] * s.shape[1]))
