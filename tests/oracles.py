@@ -115,3 +115,52 @@ def tied_batch(rng: np.random.Generator, metric: str) -> tuple[np.ndarray, np.nd
     for i in np.flatnonzero(rng.random(count) < 0.5):
         x[i, rng.permutation(4)[:3]] = 0
     return x, labels
+
+
+# --- the terms of the objective -----------------------------------------------------------------------------------
+
+
+def _log_softmax(row: np.ndarray) -> list[float]:
+    """log of the softmax of a few numbers, in float64."""
+    total = np.log(sum(np.exp(value - row.max()) for value in row)) + row.max()
+    return [float(value - total) for value in row]
+
+
+def brute_cross_entropy(logits: np.ndarray, classes: list[int], smoothing: float = 0.0) -> float:
+    """Mean over the items with a class (not −1) of −Σ target · log p, the target being smoothed."""
+    costs = []
+    for row, own in zip(np.asarray(logits, dtype=np.float64), classes, strict=True):
+        if own < 0:
+            continue
+        target = [(1 - smoothing) * (c == own) + smoothing / len(row) for c in range(len(row))]
+        costs.append(-sum(t * p for t, p in zip(target, _log_softmax(row), strict=True)))
+    return sum(costs) / len(costs) if costs else 0.0
+
+
+def brute_pixel_entropy(logits: np.ndarray, masks: np.ndarray) -> float:
+    """Mean cost of the pixels that are not 255: binary with one channel, over channels with several."""
+    costs = []
+    for b, y, x in np.argwhere(masks != 255):
+        row = np.asarray(logits[b, :, y, x], dtype=np.float64)
+        if len(row) == 1:
+            p = 1 / (1 + np.exp(-row[0]))
+            costs.append(-np.log(p if masks[b, y, x] > 0 else 1 - p))
+        else:
+            costs.append(-_log_softmax(row)[masks[b, y, x]])
+    return float(sum(costs) / len(costs)) if costs else 0.0
+
+
+def brute_dice(logits: np.ndarray, masks: np.ndarray) -> float:
+    """Mean over the channels that occur of 1 − 2 Σ p·t / (Σ p + Σ t), over the pixels of the batch that count."""
+    channels = logits.shape[1]
+    costs = []
+    for channel in range(channels):
+        overlap = size = truth = 0.0
+        for b, y, x in np.argwhere(masks != 255):
+            row = np.asarray(logits[b, :, y, x], dtype=np.float64)
+            p = 1 / (1 + np.exp(-row[0])) if channels == 1 else np.exp(_log_softmax(row)[channel])
+            t = float(masks[b, y, x] > 0 if channels == 1 else masks[b, y, x] == channel)
+            overlap, size, truth = overlap + p * t, size + p + t, truth + t
+        if truth > 0:
+            costs.append(1 - 2 * overlap / size)
+    return sum(costs) / len(costs) if costs else 0.0
