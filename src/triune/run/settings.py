@@ -152,9 +152,8 @@ class TrainConfig:
         margin: the triplet margin: a number, 'soft', or 'auto': after the first epoch, the median of
             |d(a,n) - d(a,p)| over held-out triplets; 0.2 until then.
         mining: which triplets are learnt from.
-        metric_loss: the metric term: triplet; contrastive, lifted-structure, n-pairs, multi-similarity, nt-xent,
-            sup-con, circle, margin, smooth-ap, fast-ap; normalized-softmax, arcface, cosface, subcenter-arcface,
-            proxy-nca, proxy-anchor, soft-triple; or pml:CLASS for any loss of pytorch-metric-learning.
+        metric_loss: the metric term by name: triplet, a pair or a proxy loss such as multi-similarity or arcface (a
+            name that is not known is answered with all of them), or pml:CLASS for any loss of pytorch-metric-learning.
         metric_loss_options: settings of that loss by name, as in its class.
         metric: distance between embeddings.
         seed: of everything random.

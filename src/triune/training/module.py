@@ -243,7 +243,7 @@ def as_good(tpr: float, best: float, images: int) -> bool:
 
 
 def collapse(embeddings: Tensor) -> Tensor:
-    """How far unit embeddings ``(B, D)`` huddle: the length of their mean, 0 (spread evenly) to 1 (all one point).
+    """The length of the mean of unit embeddings ``(B, D)``: 0 where they are spread evenly, 1 where all are one point.
 
     It is the mean resultant length of directional statistics (Mardia and Jupp, Directional Statistics, 2000).
     """
