@@ -81,7 +81,7 @@ def test_tiny_soft_losses_keep_their_digits():
 def test_exponentials_are_exact_to_two_units_of_rounding():
     d = torch.linspace(-79, 79, 20001)
     e = np.empty(len(d), dtype=np.float32)
-    triplets_cpu._exponentials(np.float32(0), d.numpy(), e)
+    triplets_cpu.exponentials(np.float32(0), d.numpy(), e)
     np.testing.assert_allclose(e, np.exp(-d.double().numpy()), rtol=2.5e-7)
 
 
@@ -195,7 +195,7 @@ def test_the_closest_beyond_each_positive_is_that_of_a_search_for_one(kind, size
         order, start = g.permutation(count), int(g.integers(0, count - size + 1))
         stop = start + size
         found, chosen = np.empty(size, np.float32), np.empty(size, np.int64)
-        triplets_cpu._closest_beyond_each(d, order, start, stop, ap, size, found, chosen)
-        one_by_one = [triplets_cpu._closest_beyond(d, order, start, stop, floor) for floor in ap]
+        triplets_cpu.closest_beyond_each(d, order, start, stop, ap, size, found, chosen)
+        one_by_one = [triplets_cpu.closest_beyond(d, order, start, stop, floor) for floor in ap]
         np.testing.assert_array_equal(found, np.array([each[0] for each in one_by_one], dtype=np.float32))
         np.testing.assert_array_equal(chosen, [each[1] for each in one_by_one])

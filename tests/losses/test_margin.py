@@ -9,8 +9,7 @@ from oracles import listed_pairs, one_distance, positives_and_negatives
 from triune import losses as ours
 from triune.distances.embeddings import unit
 from triune.distances.pairwise import pairwise_distance
-from triune.losses import margin as margin_module
-from triune.losses.margin import MarginLoss
+from triune.losses.margin import MarginLoss, draw_negatives
 from triune.losses.pairs import pair_batch
 
 
@@ -104,9 +103,9 @@ def test_fixed_slots_draw_as_the_compact_ones_do(monkeypatch):
     """On a GPU, and compiled, every anchor has M slots: the same pairs, with negatives drawn by the same weights."""
     x, y = batch(0, n=30)
     d, sets = pairwise_distance(unit(x), unit(x)), pair_batch(unit(x), y)
-    compact = margin_module._draw_negatives(d, sets, 0.5, 1.4, None)
+    compact = draw_negatives(d, sets, 0.5, 1.4, None)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    fixed = margin_module._draw_negatives(d, sets, 0.5, 1.4, None)
+    fixed = draw_negatives(d, sets, 0.5, 1.4, None)
     assert fixed.kept.shape == (30, 30)
     assert fixed.kept.shape[1] > compact.kept.shape[1]
     assert torch.equal(fixed.kept.sum(1), compact.kept.sum(1))

@@ -8,7 +8,6 @@ from pytorch_metric_learning import losses as peer
 from pytorch_metric_learning.distances import LpDistance
 
 from triune import losses as ours
-from triune.losses import proxies
 from triune.losses.names import PROXY_LOSSES
 from triune.losses.proxies import SubCenterArcFaceLoss
 
@@ -223,14 +222,19 @@ def test_arcface_has_a_finite_gradient_at_its_proxy_and_opposite_to_it(sign):
     assert torch.isfinite(x.grad).all()
 
 
-def test_arcface_falls_with_the_angle_all_the_way():
-    angles = torch.linspace(0, math.pi, 200)
-    x = torch.stack([angles.cos(), angles.sin()], 1)
-    w = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
-    costs = torch.stack([ours.arcface_loss(row[None], torch.tensor([0]), w[:1].repeat(1, 1), scale=4) for row in x])
-    assert (costs == 0).all()  # a single class is always right
-    logits = proxies._with_angular_margin(angles.cos()[:, None], torch.zeros(200, dtype=torch.long), 0.5)[:, 0]
-    assert (logits.diff() < 0).all()
+def test_arcface_costs_the_more_the_farther_the_angle_all_the_way_to_the_opposite():
+    """Beside a second proxy at a right angle to all of them; also beyond π − margin, where cos(θ + m) rises again."""
+    angles = torch.linspace(0, math.pi, 200, dtype=torch.float64)
+    x = torch.stack([angles.cos(), angles.sin(), torch.zeros(200)], 1)
+    w = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    costs = torch.stack([ours.arcface_loss(row[None], torch.tensor([0]), w, scale=4) for row in x])
+    assert (costs.diff() > 0).all()
+
+
+def test_a_single_class_is_always_right():
+    x = torch.randn(9, D, generator=torch.Generator().manual_seed(0))
+    for loss in (ours.arcface_loss, ours.cosface_loss, ours.normalized_softmax_loss):
+        assert loss(x, torch.zeros(9, dtype=torch.long), torch.ones(1, D)).item() == 0
 
 
 @pytest.mark.parametrize(

@@ -632,7 +632,7 @@ def _soft_tile(
     for j in range(len(d)):
         total += d[j]
     totals[4] += np.float64(total) * len(ap)
-    _exponentials(largest, d, e)
+    exponentials(largest, d, e)
     for k in range(len(ap)):
         factor = np.exp(ap[k] - largest)
         share = zero
@@ -659,11 +659,16 @@ def _take_logarithms(q: Any, totals: Any) -> None:
 
 
 @compile_kernel({"contract"})
-def _exponentials(largest: Any, d: Any, e: Any) -> None:
+def exponentials(largest: Any, d: Any, e: Any) -> None:
     """e = exp(largest − d) within 2 units of rounding, for |largest − d| < 80: Cephes' expf, which vectorises.
 
     With n the nearest integer to z / log 2 and f = z − n·log 2 (log 2 in two parts, subtracted in this order),
     exp(z) = 2ⁿ·exp(f), and exp(f) is a polynomial.
+
+    Args:
+        largest: a float32.
+        d: float32 (M,).
+        e: where the exponentials are written, float32 (M,).
     """
     for j in range(len(d)):
         z = largest - d[j]
@@ -730,14 +735,14 @@ def _mine_rows(
         if strategy == 2:
             if size <= LINEAR_SEMIHARD:
                 for k in range(size):
-                    found[k], chosen[k] = _closest_beyond(d, batch.order, start, stop, ap[k])
+                    found[k], chosen[k] = closest_beyond(d, batch.order, start, stop, ap[k])
             else:
-                _closest_beyond_each(d, batch.order, start, stop, ap, size, found, chosen)
+                closest_beyond_each(d, batch.order, start, stop, ap, size, found, chosen)
             for k in range(size):
                 if not found[k] < ap[k] + margin:
                     chosen[k] = -1
         else:
-            nearest, index = _closest_beyond(d, batch.order, start, stop, np.float32(-np.inf))
+            nearest, index = closest_beyond(d, batch.order, start, stop, np.float32(-np.inf))
             found[:size] = nearest
             chosen[:size] = index
         for k in range(size):
@@ -748,8 +753,16 @@ def _mine_rows(
 
 
 @_jit
-def _closest_beyond(d: Any, order: Any, start: int, stop: int, floor: Any) -> Any:
-    """The smallest negative distance above a floor and the lowest original index that has it; −1 if there is none."""
+def closest_beyond(d: Any, order: Any, start: int, stop: int, floor: Any) -> Any:
+    """The smallest negative distance above a floor and the lowest original index that has it; −1 if there is none.
+
+    Args:
+        d: distances of an anchor to all reference rows in label order, float32 (M,).
+        order: the original index of each, (M,).
+        start: where the anchor's class begins; its rows are no negatives.
+        stop: where it ends.
+        floor: the distance that the negative's has to be above.
+    """
     nearest = np.float32(np.inf)
     for run in (d[:start], d[stop:]):
         for j in range(len(run)):
@@ -770,10 +783,8 @@ def _cells(values: Any, low: Any, scale: Any, last: Any, cell: Any) -> None:
 
 
 @_jit
-def _closest_beyond_each(
-    d: Any, order: Any, start: int, stop: int, ap: Any, size: int, found: Any, chosen: Any
-) -> None:
-    """:func:`_closest_beyond` for every positive at once: O(M + K·log K), and O(log K) for few of the negatives.
+def closest_beyond_each(d: Any, order: Any, start: int, stop: int, ap: Any, size: int, found: Any, chosen: Any) -> None:
+    """:func:`closest_beyond` for every positive at once: O(M + K·log K), and O(log K) for few of the negatives.
 
     The range of the positives is cut into cells. Of a cell without a positive only the closest negative can be chosen.
     A negative in a cell with one waits: it is ranked among the positives, and noted at the last that it is beyond. What
@@ -781,6 +792,16 @@ def _closest_beyond_each(
 
     A negative is one whole number, the bits of its distance (in the order of the floats, as none is below zero) before
     its original index: the least of them is the closest and of equals the first, and to find it takes no branch.
+
+    Args:
+        d: distances of an anchor to all reference rows in label order, float32 (M,).
+        order: the original index of each, (M,).
+        start: where the anchor's class begins; its rows are no negatives.
+        stop: where it ends.
+        ap: distances of its positives, (size,) or longer.
+        size: how many they are.
+        found: where the negatives' distances are written, float32.
+        chosen: where their original indices are written, −1 where there is none.
     """
     ordered, by_distance = np.empty(size, dtype=np.float32), np.empty(size, dtype=np.int64)
     for k in range(size):

@@ -63,7 +63,7 @@ def margin_loss(
         raise ValueError(f"beta has shape {tuple(boundary.shape)}; one number, or one for each of {len(d)} anchors")
     of_anchor = boundary.expand(d.shape[:1])
     if pairs is None:
-        choice = _draw_negatives(d.detach(), batch, cutoff, farthest, generator)
+        choice = draw_negatives(d.detach(), batch, cutoff, farthest, generator)
         d_ap, d_an, kept = d.gather(1, choice.positive), d.gather(1, choice.negative), choice.kept
         beta_ap = beta_an = of_anchor[:, None]
     else:
@@ -176,7 +176,7 @@ def distance_weighted_triplets(
     """
     batch = pair_batch(embeddings, labels, None, reference, reference_labels, own_rows)
     check_finite_rows(batch.x, batch.y)
-    choice = _draw_negatives(pairwise_distance(batch.x, batch.y), batch, cutoff, farthest, generator)
+    choice = draw_negatives(pairwise_distance(batch.x, batch.y), batch, cutoff, farthest, generator)
     anchor, slot = choice.kept.nonzero(as_tuple=True)
     return Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
 
@@ -187,13 +187,21 @@ def check_sampling(cutoff: float) -> None:
         raise ValueError(f"cutoff is {cutoff}; give a distance of unit vectors, above 0 and below 2")
 
 
-def _draw_negatives(
+def draw_negatives(
     d: Tensor, batch: PairBatch, cutoff: float, farthest: float, generator: torch.Generator | None
 ) -> Choice:
-    """A negative a matching pair by inverting each anchor's cumulative weights: O(N·M) however many pairs there are.
+    """A negative for each matching pair by inverting its anchor's cumulative weights: O(N·M) for any number of pairs.
 
-    (N, Q) slots hold the anchors' pairs in order: Q is the largest number of positives on the CPU. Elsewhere, and to
-    the compiler, that number is not known without waiting, and Q is M.
+    Args:
+        d: Euclidean distances of the batch, (N, M).
+        batch: which pairs match and which do not.
+        cutoff: distances below are weighted as if here.
+        farthest: negatives from here on are not drawn, unless an anchor has no other.
+        generator: source of the draws.
+
+    Returns:
+        (N, Q) slots that hold the anchors' pairs in order: Q is the largest number of positives on the CPU. Elsewhere,
+        and to the compiler, that number is not known without waiting, and Q is M.
     """
     check_sampling(cutoff)
     counts, columns = batch.positive.sum(1), d.shape[1]
