@@ -13,9 +13,9 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from torch import Tensor, nn
+from triune.report.summary import summary
 
 from triune.experiment import train_and_evaluate
-from triune.report.summary import summary
 from triune.run.parser import parse_train
 
 

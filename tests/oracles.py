@@ -216,3 +216,200 @@ def brute_verification(scores: np.ndarray, names: np.ndarray) -> dict:
         "lowest_score_within": lambda budget: float([np.inf, *observed][within(budget)[-1]]),
         "accepted": accepted,
     }
+
+
+# --- the terms of the objective -----------------------------------------------------------------------------------
+
+
+def _log_softmax(row: np.ndarray) -> list[float]:
+    """log of the softmax of a few numbers, in float64."""
+    total = np.log(sum(np.exp(value - row.max()) for value in row)) + row.max()
+    return [float(value - total) for value in row]
+
+
+def brute_cross_entropy(logits: np.ndarray, classes: list[int], smoothing: float = 0.0) -> float:
+    """Mean over the items with a class (not −1) of −Σ target · log p, the target being smoothed."""
+    costs = []
+    for row, own in zip(np.asarray(logits, dtype=np.float64), classes, strict=True):
+        if own < 0:
+            continue
+        target = [(1 - smoothing) * (c == own) + smoothing / len(row) for c in range(len(row))]
+        costs.append(-sum(t * p for t, p in zip(target, _log_softmax(row), strict=True)))
+    return sum(costs) / len(costs) if costs else 0.0
+
+
+def brute_pixel_entropy(logits: np.ndarray, masks: np.ndarray) -> float:
+    """Mean cost of the pixels that are not 255: binary with one channel, over channels with several."""
+    costs = []
+    for b, y, x in np.argwhere(masks != 255):
+        row = np.asarray(logits[b, :, y, x], dtype=np.float64)
+        if len(row) == 1:
+            p = 1 / (1 + np.exp(-row[0]))
+            costs.append(-np.log(p if masks[b, y, x] > 0 else 1 - p))
+        else:
+            costs.append(-_log_softmax(row)[masks[b, y, x]])
+    return float(sum(costs) / len(costs)) if costs else 0.0
+
+
+def brute_dice(logits: np.ndarray, masks: np.ndarray) -> float:
+    """Mean over the channels that occur of 1 − 2 Σ p·t / (Σ p + Σ t), over the pixels of the batch that count."""
+    channels = logits.shape[1]
+    costs = []
+    for channel in range(channels):
+        overlap = size = truth = 0.0
+        for b, y, x in np.argwhere(masks != 255):
+            row = np.asarray(logits[b, :, y, x], dtype=np.float64)
+            p = 1 / (1 + np.exp(-row[0])) if channels == 1 else np.exp(_log_softmax(row)[channel])
+            t = float(masks[b, y, x] > 0 if channels == 1 else masks[b, y, x] == channel)
+            overlap, size, truth = overlap + p * t, size + p + t, truth + t
+        if truth > 0:
+            costs.append(1 - 2 * overlap / size)
+    return sum(costs) / len(costs) if costs else 0.0
+
+
+# --- losses of pairs: the formulas of the papers as loops over pairs ----------------------------------------------
+# x: embeddings, r: what they are compared with, P[a] and N[a]: the positives and negatives of anchor a, y: labels.
+
+
+def one_distance(u, v):
+    squared = (u - v).square().sum()
+    return squared.sqrt() if squared > 0 else squared * 0  # the gradient at 0 is 0
+
+
+def mean_of(values):
+    return sum(values) / len(values) if values else 0.0
+
+
+def log_sum_exp(values):
+    return torch.stack(values).exp().sum().log()
+
+
+def brute_contrastive(x, r, P, N, y, low=0.0, high=1.0, power=1):
+    near = [(one_distance(x[a], r[p]) - low).clamp(min=0) ** power for a in P for p in P[a]]
+    far = [(high - one_distance(x[a], r[n])).clamp(min=0) ** power for a in N for n in N[a]]
+    return mean_of([v for v in near if v > 0]) + mean_of([v for v in far if v > 0])
+
+
+def brute_lifted(x, r, P, N, y):
+    costs = []
+    for a in P:
+        if P[a] and N[a]:
+            near = log_sum_exp([one_distance(x[a], r[p]) - 0.1 for p in P[a]])
+            far = log_sum_exp([0.9 - one_distance(x[a], r[n]) for n in N[a]])
+            costs.append((near + far).clamp(min=0))
+    return mean_of(costs)
+
+
+def brute_n_pairs(x, r, P, N, y):
+    first = {}
+    for a in P:
+        for p in P[a]:
+            first.setdefault(int(y[a]), (a, p))
+    pairs = list(first.values())
+    costs = [log_sum_exp([x[a] @ r[q] - x[a] @ r[p] for _, q in pairs]) for a, p in pairs]
+    return mean_of(costs) + 0.3 * mean_of([(x[a] @ x[a] + r[p] @ r[p]) / 2 for a, p in pairs])
+
+
+def brute_multi_similarity(x, r, P, N, y):
+    costs = []
+    for a in P:
+        near = sum((-2 * (x[a] @ r[p] - 0.4)).exp() for p in P[a])
+        far = sum((30 * (x[a] @ r[n] - 0.4)).exp() for n in N[a])
+        costs.append((1 + near + x[a, 0] * 0).log() / 2 + (1 + far + x[a, 0] * 0).log() / 30)
+    return mean_of(costs)
+
+
+def brute_informative(x, r, P, N):
+    """The paper's mining: what is left of P and N."""
+    kept_p, kept_n = {}, {}
+    for a in P:
+        kept_p[a] = [p for p in P[a] if any(x[a] @ r[p] - 0.2 < x[a] @ r[n] for n in N[a])]
+        kept_n[a] = [n for n in N[a] if any(x[a] @ r[n] + 0.2 > x[a] @ r[p] for p in P[a])]
+    return kept_p, kept_n
+
+
+def brute_mined_multi_similarity(x, r, P, N, y):
+    return brute_multi_similarity(x, r, *brute_informative(x, r, P, N), y)
+
+
+def brute_nt_xent(x, r, P, N, y):
+    costs = []
+    for a in P:
+        for p in P[a]:
+            own = (x[a] @ r[p] / 0.2).exp()
+            costs.append(-(own / (own + sum((x[a] @ r[n] / 0.2).exp() for n in N[a]))).log())
+    return mean_of(costs)
+
+
+def brute_sup_con(x, r, P, N, y):
+    costs = []
+    for a in P:
+        every = sum((x[a] @ r[i] / 0.2).exp() for i in P[a] + N[a])
+        if P[a]:
+            costs.append(mean_of([-((x[a] @ r[p] / 0.2).exp() / every).log() for p in P[a]]))
+    return mean_of(costs)
+
+
+def brute_circle(x, r, P, N, y):
+    costs = []
+    for a in P:
+        if P[a] and N[a]:
+            s_p, s_n = [x[a] @ r[p] for p in P[a]], [x[a] @ r[n] for n in N[a]]
+            near = sum((-8 * (1.4 - s).detach().clamp(min=0) * (s - 0.6)).exp() for s in s_p)
+            far = sum((8 * (s + 0.4).detach().clamp(min=0) * (s - 0.4)).exp() for s in s_n)
+            costs.append((1 + near * far).log())
+    return mean_of(costs)
+
+
+def brute_margin(x, r, P, N, y):
+    near = [(0.2 + one_distance(x[a], r[p]) - 1.1).clamp(min=0) for a in P for p in P[a]]
+    far = [(0.2 + 1.1 - one_distance(x[a], r[n])).clamp(min=0) for a in N for n in N[a]]
+    return mean_of([v for v in near + far if v > 0])
+
+
+def brute_smooth_ap(x, r, P, N, y):
+    costs = []
+    for a in P:
+        s = {j: x[a] @ r[j] for j in P[a] + N[a]}
+        parts = []
+        for p in P[a]:
+            above = {j: ((s[j] - s[p]) / 0.1).sigmoid() for j in s if j != p}
+            parts.append((1 + sum(above[j] for j in P[a] if j != p)) / (1 + sum(above.values())))
+        if P[a]:
+            costs.append(1 - mean_of(parts))
+    return mean_of(costs)
+
+
+def brute_fast_ap(x, r, P, N, y):
+    costs = []
+    for a in P:
+        if not P[a]:
+            continue
+        matching, every = [0.0] * 11, [0.0] * 11
+        for j in P[a] + N[a]:
+            place = (x[a] - r[j]).square().sum() / 0.4
+            below = min(int(place), 9)
+            for b, share in ((below, 1 - (place - below)), (below + 1, place - below)):
+                every[b] += share
+                matching[b] += share if j in P[a] else 0
+        hits = [matching[b] * sum(matching[: b + 1]) / sum(every[: b + 1]) for b in range(11) if sum(every[: b + 1])]
+        costs.append(1 - sum(hits) / len(P[a]))
+    return mean_of(costs)
+
+
+def positives_and_negatives(y, other=None, own=None):
+    """The positives and negatives of each anchor, from labels."""
+    y = [str(label) for label in (y.tolist() if isinstance(y, torch.Tensor) else y)]
+    if other is None:
+        own = range(len(y))
+    elif own is None:
+        own = [-1] * len(y)
+    other = y if other is None else [str(label) for label in other.tolist()]
+    P = {a: [j for j in range(len(other)) if other[j] == y[a] and j != own[a]] for a in range(len(y))}
+    N = {a: [j for j in range(len(other)) if other[j] != y[a]] for a in range(len(y))}
+    return P, N
+
+
+def listed_pairs(partners):
+    pairs = [(a, j) for a in partners for j in partners[a]]
+    return tuple(torch.tensor([pair[side] for pair in pairs], dtype=torch.long) for side in (0, 1))

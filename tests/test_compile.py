@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from triune.distances.embeddings import unit
-from triune.losses.average_precision import _smooth_precision, _smooth_precision_opaque
 from triune.losses.names import PAIR_LOSSES, PROXY_LOSSES
 from triune.losses.triplet import TripletLoss, triplet_loss, triplet_margin_loss
 
@@ -71,16 +70,3 @@ def test_indices_of_a_miner_and_a_reference_set_compile_too(name):
 def test_the_functions_compile_too():
     same_for_any_batch_size(lambda x, labels: triplet_loss(unit(x), labels, gap=(0.0, 0.3), metric="cosine").loss)
     same_for_any_batch_size(lambda x, labels: triplet_margin_loss(x, x.roll(1, 0), x.roll(2, 0)))
-
-
-def test_the_opaque_average_precision_is_the_one_that_is_differentiated(monkeypatch):
-    monkeypatch.setattr("triune.losses.pairs.BLOCK_CELLS", 300)  # several blocks
-    x, labels = batch(17)
-    s = (unit(x.detach().double()) @ unit(x.detach().double()).T / 0.1).requires_grad_()
-    positive = (labels[:, None] == labels) & ~torch.eye(17, dtype=bool)
-    negative = labels[:, None] != labels
-    columns = (~positive).to(torch.int8).argsort(dim=1, stable=True)
-    expected = _smooth_precision(s, columns, positive, negative, positive.sum(1))
-    ours, slope = _smooth_precision_opaque(s.detach(), positive, negative)
-    torch.testing.assert_close(ours, expected.detach())
-    torch.testing.assert_close(slope, torch.autograd.grad(expected.sum(), s)[0])

@@ -9,12 +9,12 @@ from .losses.joined import DistributedTripletLoss as DistributedTripletLoss, Joi
 from .losses.margin_choice import diagnose as diagnose, suggest_margin as suggest_margin
 from .losses.memory import CrossBatchMemory as CrossBatchMemory
 from .losses.mining import TripletMiner as TripletMiner, Triplets as Triplets, mine_triplets as mine_triplets
+from .losses.outcome import TripletOutcome as TripletOutcome
 from .losses.triplet import (
     TripletLoss as TripletLoss,
     triplet_loss as triplet_loss,
     triplet_margin_loss as triplet_margin_loss,
 )
-from .losses.triplet_sums import TripletOutcome as TripletOutcome
 from .model.network import MultiTaskModel as MultiTaskModel, Prediction as Prediction
 from .model.objective import LossTerms as LossTerms, MultiTaskObjective as MultiTaskObjective, Targets as Targets
 from .pairs.prepared import PreparedEmbeddings as PreparedEmbeddings, prepare as prepare

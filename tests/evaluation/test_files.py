@@ -14,7 +14,6 @@ from triune.evaluation.files import (
     read_templates,
 )
 
-
 LOOK_ALIKE = ["007", "7", "1e5", "100000", "1.10", "1.1", "12345678901234567890", "12345678901234567891"]
 
 

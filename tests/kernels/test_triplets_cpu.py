@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from kernels.float64 import assert_equals_float64, batch
 from triune.distances.embeddings import unit
 from triune.kernels import choose_path, triplets_cpu, triplets_one_set_cpu
 from triune.losses.mining import mine_triplets
@@ -17,31 +18,6 @@ metrics = pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean", "
 margins = pytest.mark.parametrize("margin", [0.2, "soft"])
 # Few positives an anchor are compared one by one, many (over 16, over 100) are ranked by binary search.
 sizes = pytest.mark.parametrize(("count", "classes"), [(60, 20), (90, 4), (260, 2), (230, 7)])
-
-
-def batch(count, classes, width=9, seed=0, scale=1.0, lattice=False):
-    rng = np.random.default_rng(seed)
-    x = torch.tensor(rng.normal(size=(count, width)) * scale, dtype=torch.float32)
-    if lattice:  # squared distances are exact in float32: nothing falls on the other side of a bound
-        x = (8 * x).round() / 8
-    return x.requires_grad_(), torch.tensor(rng.integers(0, classes, count))
-
-
-def assert_equals_float64(x, labels, rtol=1e-5, **options):
-    """Loss, counts, mean distances and gradient of the kernels and of the torch path in float64."""
-    assert choose_path(x, x) == "numba"
-    wide = x.detach().double().requires_grad_()
-    ours, exact = (triplet_loss(each, labels, reduction="sum", **options) for each in (x, wide))
-    # Among very many triplets a float32 distance may fall on the other side of a bound.
-    flips = exact.triplets.item() // 100_000
-    assert abs(ours.triplets.item() - exact.triplets.item()) <= flips
-    assert abs(ours.active.item() - exact.active.item()) <= flips
-    for a, b in zip((ours.loss, ours.positive_distance, ours.negative_distance), (exact.loss, *exact[3:])):
-        torch.testing.assert_close(
-            a.double(), b.double(), rtol=rtol * (1 + 10 * (flips > 0)), atol=1e-6, equal_nan=True
-        )
-    a, b = torch.autograd.grad(ours.loss, x)[0], torch.autograd.grad(exact.loss, wide)[0]
-    assert (a.double() - b).norm() <= (2 * rtol + (5e-4 if flips else 0)) * b.norm() + 1e-6
 
 
 @sizes
@@ -105,7 +81,7 @@ def test_tiny_soft_losses_keep_their_digits():
 def test_exponentials_are_exact_to_two_units_of_rounding():
     d = torch.linspace(-79, 79, 20001)
     e = np.empty(len(d), dtype=np.float32)
-    triplets_cpu._exponentials(np.float32(0), d.numpy(), e)
+    triplets_cpu.exponentials(np.float32(0), d.numpy(), e)
     np.testing.assert_allclose(e, np.exp(-d.double().numpy()), rtol=2.5e-7)
 
 
@@ -151,54 +127,6 @@ def test_small_blocks_and_threads_change_nothing(margin, monkeypatch):
     for a, b in zip(blocked, whole):
         torch.testing.assert_close(a, b)
     torch.testing.assert_close(*(torch.autograd.grad(each.loss, x)[0] for each in (blocked, whole)))
-
-
-@metrics
-@pytest.mark.parametrize("gap", [None, (0.0, 0.3)])
-@pytest.mark.parametrize("count", [2, 31, 150, 161])
-def test_one_set_in_ragged_tiles_with_classes_that_end_inside_them(metric, gap, count, monkeypatch):
-    """Tiles on the diagonal and beside it, whole and cut, classes of one item and classes over two tiles."""
-    monkeypatch.setattr(triplets_one_set_cpu, "TILES", (31, 31))
-    x, labels = batch(count, 1 + count // 3, lattice=metric != "cosine")
-    assert_equals_float64(x, labels, margin=0.2, metric=metric, gap=gap)
-
-
-@pytest.mark.parametrize("fixed", ["embeddings", "reference"])
-def test_a_reference_of_the_same_memory_that_takes_no_gradient_is_not_one_set(fixed):
-    x, labels = batch(40, 10)
-
-    def gradient(x):
-        parts = {"embeddings": x, "reference": x} | {fixed: x.detach()}
-        options = {"reference_labels": labels, "own_rows": torch.arange(40), "reduction": "sum"}
-        return torch.autograd.grad(triplet_loss(labels=labels, **parts, **options).loss, x)[0]
-
-    exact = gradient(x.detach().double().requires_grad_())
-    torch.testing.assert_close(gradient(x).double(), exact, rtol=1e-4, atol=1e-4)
-
-
-def test_one_set_adds_up_alike_however_many_threads_there_are(monkeypatch):
-    monkeypatch.setattr(triplets_one_set_cpu, "TILES", (70, 70))
-    monkeypatch.setattr(triplets_cpu, "THREAD_CELLS", 1)
-    x, labels = batch(400, 60)
-    threads, results = torch.get_num_threads(), []
-    try:
-        for number in (1, 2, 3):
-            torch.set_num_threads(number)
-            loss = triplet_loss(x, labels).loss
-            results.append((loss, *torch.autograd.grad(loss, x)))
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other))
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 8])
-def test_a_tournament_visits_every_pair_of_blocks_once_and_no_block_twice_a_round(count):
-    blocks = [slice(k, k + 1) for k in range(count)]
-    played = [[(a.start, b.start) for a, b in tiles] for tiles in triplets_one_set_cpu.rounds(blocks)]
-    assert sorted(pair for tiles in played for pair in tiles) == [(a, b) for a in range(count) for b in range(a, count)]
-    for tiles in played:
-        blocks_of_a_round = [block for a, b in tiles for block in {a, b}]
-        assert len(blocks_of_a_round) == len(set(blocks_of_a_round))
 
 
 def _loss_in_child(queue):
@@ -267,7 +195,7 @@ def test_the_closest_beyond_each_positive_is_that_of_a_search_for_one(kind, size
         order, start = g.permutation(count), int(g.integers(0, count - size + 1))
         stop = start + size
         found, chosen = np.empty(size, np.float32), np.empty(size, np.int64)
-        triplets_cpu._closest_beyond_each(d, order, start, stop, ap, size, found, chosen)
-        one_by_one = [triplets_cpu._closest_beyond(d, order, start, stop, floor) for floor in ap]
+        triplets_cpu.closest_beyond_each(d, order, start, stop, ap, size, found, chosen)
+        one_by_one = [triplets_cpu.closest_beyond(d, order, start, stop, floor) for floor in ap]
         np.testing.assert_array_equal(found, np.array([each[0] for each in one_by_one], dtype=np.float32))
         np.testing.assert_array_equal(chosen, [each[1] for each in one_by_one])

@@ -290,6 +290,8 @@ class Allocations(TorchDispatchMode):
 def test_what_is_allocated_is_linear_at_65536_without_a_gpu(on_triton, monkeypatch, mining, metric):
     """Loss and gradient of shapes alone: no B × B, nothing of the size of the largest class, nothing waited for."""
     from triune.kernels import triplets_gpu
+    from triune.losses.batch import labelled_batch
+    from triune.losses.triplet_settings import TripletSettings
     from triune.losses.triplet_sums import triplet_sums
 
     for name in KERNELS:
@@ -299,7 +301,8 @@ def test_what_is_allocated_is_linear_at_65536_without_a_gpu(on_triton, monkeypat
         x = torch.empty(count, 512, device="meta", requires_grad=True)
         with Allocations() as allocations:
             labels = torch.empty(count, dtype=torch.int64, device="meta")
-            triplet_sums(x, labels, mining=mining, metric=metric).loss.backward()
+            batch = labelled_batch(x, labels)
+            triplet_sums(batch, TripletSettings(metric=metric, mining=mining)).loss.backward()
         assert x.grad.shape == x.shape
         allocated[count] = allocations.bytes
     assert allocated[65536] <= 4.1 * allocated[16384]

@@ -1,14 +1,14 @@
-"""Mining against the cube of all triplets: random, tied and degenerate batches, reference sets, gaps."""
+"""Mining against the cube of all triplets: random, tied and degenerate batches, reference sets, gaps; the miner."""
 
 import numpy as np
 import pytest
 import torch
 
 from oracles import brute_distance, brute_triplets, tied_batch
+from triune.distances.embeddings import unit
 from triune.distances.pairwise import pairwise_distance
 from triune.losses import mining as module
-from triune.losses.draws import draw_by_key
-from triune.losses.mining import mine_triplets
+from triune.losses.mining import TripletMiner, as_triplets, mine_triplets
 
 STRATEGIES = ("all", "hard", "batch_hard", "semihard")
 METRICS = ("euclidean", "squared_euclidean", "cosine")
@@ -151,12 +151,6 @@ def test_semihard_without_a_margin_takes_the_closest_negative_beyond_the_positiv
     assert as_list(mine_triplets(x, [0, 0, 1, 2], "semihard", margin="soft"))[0] == [0, 1, 3]
 
 
-def test_string_labels_are_matched_between_batch_and_reference():
-    x, y = torch.tensor([[0.0]]), torch.tensor([[1.0], [2.0], [3.0]])
-    mined = mine_triplets(x, ["cat"], "hard", reference=y, reference_labels=["ant", "cat", "dog"])
-    assert as_list(mined) == [[0, 1, 0]]
-
-
 def test_large_integer_labels_stay_apart():
     x = torch.tensor([[0.0], [1.0], [2.0]])
     assert as_list(mine_triplets(x, [2**24, 2**24, 2**24 + 1], "all")) == [[0, 1, 2], [1, 0, 2]]
@@ -210,18 +204,20 @@ def test_a_reference_a_hundred_times_the_batch_is_mined_in_blocks(strategy):
         np.testing.assert_array_equal(torch.stack(list(mined), 1), expected)
 
 
-def test_draws_by_key_are_those_of_splitmix64():
-    """In Python's whole numbers. The first two outputs for the seed 1234567 are the published ones."""
+def test_pairs_of_four_tensors_are_joined_on_their_anchors():
+    a, p, other, n = (torch.tensor(each) for each in ([0, 0, 1], [2, 3, 4], [0, 1, 0, 5], [7, 8, 9, 6]))
+    joined = as_triplets((a, p, other, n))
+    assert torch.stack(list(joined), 1).tolist() == [[0, 2, 7], [0, 2, 9], [0, 3, 7], [0, 3, 9], [1, 4, 8]]
+    with pytest.raises(ValueError, match=r"indices hold 2 tensors of shapes \[\(3,\), \(3,\)\]"):
+        as_triplets((a, p))
+    with pytest.raises(ValueError, match=r"three of one length"):
+        as_triplets((a, p, n))
 
-    def exact(seed, key):
-        z = (seed + key * 0x9E3779B97F4A7C15) % 2**64
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
-        return z ^ (z >> 31)
 
-    assert [exact(1234567, 1), exact(1234567, 2)] == [6457827717110365317, 3203168211198807973]
-    keys = [*range(100), 2**31, 2**40 + 7, 2**62 + 1]
-    for seed in (0, 1234567, 2**63 - 2):
-        drawn = draw_by_key(torch.tensor(seed), torch.tensor(keys))
-        assert drawn.tolist() == [(exact(seed, key) >> 11) / 2**53 for key in keys]
-        assert (drawn < 1).all()
+def test_a_miner_measures_unit_vectors_as_the_loss_does():
+    g = torch.Generator().manual_seed(0)
+    x, labels = torch.randn(24, 6, generator=g) * torch.linspace(0.1, 10, 24)[:, None], torch.arange(24) % 5
+    for normalize in (True, False):
+        ours = TripletMiner("semihard", normalize=normalize)(x, labels)
+        expected = mine_triplets(unit(x) if normalize else x, labels, "semihard")
+        assert all(torch.equal(a, b) for a, b in zip(ours, expected))

@@ -1,4 +1,4 @@
-"""Proxy losses against loops in float64 and against pytorch-metric-learning with the same proxies."""
+"""Proxy losses against loops in float64 and against pytorch-metric-learning with the same proxies; their modules."""
 
 import math
 
@@ -8,7 +8,8 @@ from pytorch_metric_learning import losses as peer
 from pytorch_metric_learning.distances import LpDistance
 
 from triune import losses as ours
-from triune.losses.proxies import _with_angular_margin
+from triune.losses.names import PROXY_LOSSES
+from triune.losses.proxies import SubCenterArcFaceLoss
 
 N, C, S, D = 9, 5, 3, 6
 
@@ -221,14 +222,19 @@ def test_arcface_has_a_finite_gradient_at_its_proxy_and_opposite_to_it(sign):
     assert torch.isfinite(x.grad).all()
 
 
-def test_arcface_falls_with_the_angle_all_the_way():
-    angles = torch.linspace(0, math.pi, 200)
-    x = torch.stack([angles.cos(), angles.sin()], 1)
-    w = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
-    costs = torch.stack([ours.arcface_loss(row[None], torch.tensor([0]), w[:1].repeat(1, 1), scale=4) for row in x])
-    assert (costs == 0).all()  # a single class is always right
-    logits = _with_angular_margin(angles.cos()[:, None], torch.zeros(200, dtype=torch.long), 0.5)[:, 0]
-    assert (logits.diff() < 0).all()
+def test_arcface_costs_the_more_the_farther_the_angle_all_the_way_to_the_opposite():
+    """Beside a second proxy at a right angle to all of them; also beyond π − margin, where cos(θ + m) rises again."""
+    angles = torch.linspace(0, math.pi, 200, dtype=torch.float64)
+    x = torch.stack([angles.cos(), angles.sin(), torch.zeros(200)], 1)
+    w = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    costs = torch.stack([ours.arcface_loss(row[None], torch.tensor([0]), w, scale=4) for row in x])
+    assert (costs.diff() > 0).all()
+
+
+def test_a_single_class_is_always_right():
+    x = torch.randn(9, D, generator=torch.Generator().manual_seed(0))
+    for loss in (ours.arcface_loss, ours.cosface_loss, ours.normalized_softmax_loss):
+        assert loss(x, torch.zeros(9, dtype=torch.long), torch.ones(1, D)).item() == 0
 
 
 @pytest.mark.parametrize(
@@ -250,3 +256,32 @@ def test_proxies_of_another_width_are_named():
     x, y, w, _ = batch()
     with pytest.raises(ValueError, match="dimensions"):
         ours.cosface_loss(x, y, w[:, :3])
+
+
+@pytest.mark.parametrize("name", PROXY_LOSSES)
+def test_every_loss_trains_items_and_proxies(name):
+    torch.manual_seed(0)
+    x, y = torch.randn(24, 8, requires_grad=True), torch.arange(24) % 6
+    criterion = PROXY_LOSSES[name](6, 8)
+    start = criterion.proxies.detach().clone()
+    optimizer = torch.optim.Adam([x, *criterion.parameters()], lr=0.05)
+    first = criterion(x, y).item()
+    for _ in range(40):
+        optimizer.zero_grad()
+        criterion(x, y).backward()
+        optimizer.step()
+    assert criterion(x, y).item() < 0.7 * first
+    assert not torch.allclose(criterion.proxies, start)
+    other = PROXY_LOSSES[name](6, 8)
+    other.load_state_dict(criterion.state_dict())
+    assert other(x, y) == criterion(x, y)
+
+
+def test_the_repr_tells_shape_and_settings():
+    assert "proxies 4 × 2 × 8, margin=0.5" in repr(SubCenterArcFaceLoss(4, 8, centers=2))
+
+
+@pytest.mark.parametrize("name", PROXY_LOSSES)
+def test_impossible_sizes_are_named(name):
+    with pytest.raises(ValueError, match="num_classes is 0"):
+        PROXY_LOSSES[name](0, 8)

@@ -1,12 +1,13 @@
-"""The triplet loss against brute force: values, counts, gradients, degenerate batches, precision, compilation."""
+"""The triplet loss against brute force: values, counts, gradients, degenerate batches, precision, and its module."""
 
 import numpy as np
 import pytest
 import torch
 
 from oracles import brute_distance, brute_gradient, brute_loss, brute_triplets, tied_batch
-from triune.losses.mining import as_triplets, mine_triplets
-from triune.losses.triplet import triplet_loss, triplet_margin_loss
+from triune.distances.embeddings import unit
+from triune.losses.mining import TripletMiner, mine_triplets
+from triune.losses.triplet import TripletLoss, triplet_loss, triplet_margin_loss
 
 STRATEGIES = ("all", "hard", "batch_hard", "semihard")
 METRICS = ("euclidean", "squared_euclidean", "cosine")
@@ -157,16 +158,6 @@ def test_listed_triplets_cost_what_brute_force_says(margin, metric, reduction):
     )
 
 
-def test_pairs_of_four_tensors_are_joined_on_their_anchors():
-    a, p, other, n = (torch.tensor(each) for each in ([0, 0, 1], [2, 3, 4], [0, 1, 0, 5], [7, 8, 9, 6]))
-    joined = as_triplets((a, p, other, n))
-    assert torch.stack(list(joined), 1).tolist() == [[0, 2, 7], [0, 2, 9], [0, 3, 7], [0, 3, 9], [1, 4, 8]]
-    with pytest.raises(ValueError, match=r"indices hold 2 tensors of shapes \[\(3,\), \(3,\)\]"):
-        as_triplets((a, p))
-    with pytest.raises(ValueError, match=r"three of one length"):
-        as_triplets((a, p, n))
-
-
 @strategies
 @margins
 def test_a_reference_set_takes_part_and_gets_its_gradient(strategy, margin):
@@ -182,32 +173,6 @@ def test_a_reference_set_takes_part_and_gets_its_gradient(strategy, margin):
     assert outcome.loss.item() == pytest.approx(expected.item(), rel=1e-10)
     for ours, theirs in zip(torch.autograd.grad(outcome.loss, (x, y)), torch.autograd.grad(expected, (x, y))):
         torch.testing.assert_close(ours, theirs)
-
-
-@strategies
-@margins
-def test_small_blocks_give_the_same_loss_and_gradient(strategy, margin, monkeypatch):
-    x, labels = batch(count=50)
-    whole = triplet_loss(x, labels, margin=margin, mining=strategy, gap=(-0.6, 0.6))
-    expected = torch.autograd.grad(whole.loss, x)[0]
-    monkeypatch.setattr("triune.losses.mining.BLOCK_CELLS", 120)
-    blocked = triplet_loss(x, labels, margin=margin, mining=strategy, gap=(-0.6, 0.6))
-    for ours, theirs in zip(blocked, whole):
-        torch.testing.assert_close(ours, theirs, equal_nan=True)
-    torch.testing.assert_close(torch.autograd.grad(blocked.loss, x)[0], expected)
-
-
-def test_second_derivatives_are_right_or_refused(monkeypatch):
-    x, labels = batch(count=6, width=2, classes=2)
-
-    def loss(x):
-        return triplet_loss(x, labels, margin=1.0, reduction="sum").loss
-
-    assert torch.autograd.gradgradcheck(loss, (x,))
-    monkeypatch.setattr("triune.losses.mining.BLOCK_CELLS", 4)
-    grad = torch.autograd.grad(loss(x), x, create_graph=True)[0]
-    with pytest.raises(RuntimeError, match=r"no second derivative"):
-        torch.autograd.grad(grad.sum() + x.square().sum(), x)
 
 
 def test_random_mining_costs_what_its_triplets_cost():
@@ -309,3 +274,50 @@ def test_compiles_with_the_default_backend_for_any_batch_size(strategy, margin):
         if strategy != "random":
             expected = triplet_loss(x, labels, margin=margin, mining=strategy).loss
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+LABELS = torch.arange(24) % 5
+
+
+def embeddings():
+    return torch.randn(24, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_the_module_is_the_function_with_its_settings(normalize):
+    x = embeddings()
+    criterion = TripletLoss(0.3, "squared_euclidean", "semihard", "mean", normalize)
+    expected = triplet_loss(
+        unit(x) if normalize else x, LABELS, margin=0.3, metric="squared_euclidean", mining="semihard", reduction="mean"
+    )
+    assert criterion(x, LABELS).item() == expected.loss.item()
+    for ours, theirs in zip(criterion.outcome(x, LABELS), expected):
+        assert ours.item() == theirs.item()
+
+
+@pytest.mark.parametrize("strategy", ["all", "hard", "batch_hard", "semihard"])
+def test_mined_indices_as_third_argument_equal_mining_inside(strategy):
+    x = embeddings()
+    indices = TripletMiner(strategy, margin=0.3)(x, LABELS)
+    inside = TripletLoss(0.3, mining=strategy)(x, LABELS)
+    assert TripletLoss(0.3)(x, LABELS, indices).item() == pytest.approx(inside.item(), rel=1e-6)
+
+
+def test_a_reference_set_is_normalised_too():
+    x, bank = embeddings(), 7 * torch.randn(50, 6)
+    bank_labels = torch.arange(50) % 8
+    loss = TripletLoss()(x, LABELS, None, bank, bank_labels)
+    expected = triplet_loss(unit(x), LABELS, reference=unit(bank), reference_labels=bank_labels).loss
+    assert loss.item() == expected.item()
+    own = TripletLoss()(x, LABELS, None, x, LABELS)
+    assert own.item() == pytest.approx(TripletLoss()(x, LABELS).item(), rel=1e-6)
+
+
+def test_settings_are_checked_at_once_and_shown():
+    with pytest.raises(ValueError, match=r"metric is 'l2'"):
+        TripletLoss(metric="l2")
+    with pytest.raises(ValueError, match=r"mining strategy is 'easy'"):
+        TripletMiner("easy")
+    assert "margin='soft'" in repr(TripletLoss("soft"))
+    assert not list(TripletLoss().parameters())
+    assert not TripletLoss().state_dict()

@@ -1,8 +1,11 @@
+"""The objective against loops in float64: every term, missing targets, weights, and what has a gradient."""
+
 import math
 
 import pytest
 import torch
 
+from oracles import brute_cross_entropy, brute_dice, brute_distance, brute_loss, brute_pixel_entropy, brute_triplets
 from triune.losses.triplet import TripletLoss
 from triune.model.network import Prediction
 from triune.model.objective import MultiTaskObjective, Targets, gradient_norms
@@ -34,46 +37,53 @@ def test_the_total_is_the_weighted_sum_of_its_terms():
     assert terms.outcome is not None
 
 
-def test_classification_is_the_cross_entropy_over_items_that_have_a_class():
-    prediction, targets = example()
-    classes = torch.tensor([0, -1, 2, -1, 1, 2])
-    term = MultiTaskObjective()(prediction, targets._replace(classes=classes)).classification
-    expected = 0.0
-    for logits, c in zip(prediction.class_logits.tolist(), classes.tolist(), strict=True):
-        if c >= 0:
-            expected += -math.log(math.exp(logits[c]) / sum(map(math.exp, logits))) / 4
-    assert float(term) == pytest.approx(expected, rel=1e-6)
+def oracle(prediction, targets, settings):
+    """The three terms in float64 by loops; the triplets by the cube of all."""
+    class_logits, mask_logits, embedding = (part.detach().numpy() for part in prediction)
+    classification = brute_cross_entropy(class_logits, targets.classes.tolist(), settings.get("label_smoothing", 0.0))
+    masks = targets.masks.numpy()
+    segmentation = brute_pixel_entropy(mask_logits, masks) + settings.get("dice", 0.0) * brute_dice(mask_logits, masks)
+    known = targets.identities.numpy() >= 0
+    distances = brute_distance(embedding[known], embedding[known], "euclidean")
+    triplets = brute_triplets(distances, targets.identities.numpy()[known], "all")
+    return classification, segmentation, brute_loss(distances, triplets)["loss"]
 
 
-def test_segmentation_with_one_channel_is_binary_cross_entropy_over_pixels_that_count():
-    prediction, targets = example()
+def with_gaps(targets):
+    """Items without a class, without an identity, with part of a mask and with none: others for each target."""
     masks = targets.masks.clone()
     masks[0] = 255
-    masks[1, 0, :3] = 255
-    term = MultiTaskObjective()(prediction, targets._replace(masks=masks)).segmentation
-    total = count = 0.0
-    for logit, m in zip(prediction.mask_logits.flatten().tolist(), masks.flatten().tolist(), strict=True):
-        if m != 255:
-            p = 1 / (1 + math.exp(-logit))
-            total -= math.log(p if m else 1 - p)
-            count += 1
-    assert float(term) == pytest.approx(total / count, rel=1e-6)
+    masks[3, 1:3] = 255
+    return Targets(torch.tensor([0, -1, 2, -1, 1, 2]), masks, torch.tensor([0, 0, -1, 1, 1, -1]))
 
 
-def test_segmentation_with_several_channels_is_cross_entropy_over_channels():
-    prediction, targets = example(masks=3)
-    masks = targets.masks.clone()
-    masks[2, 1] = 255
-    term = MultiTaskObjective()(prediction, targets._replace(masks=masks)).segmentation
-    log_p = prediction.mask_logits.log_softmax(dim=1)
-    picked = [
-        -float(log_p[b, masks[b, y, x], y, x])
-        for b in range(6)
-        for y in range(4)
-        for x in range(5)
-        if masks[b, y, x] != 255
-    ]
-    assert float(term) == pytest.approx(sum(picked) / len(picked), rel=1e-6)
+@pytest.mark.parametrize("masks", [1, 3])
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize(
+    "settings", [{}, {"dice": 0.6}, {"label_smoothing": 0.2}, {"dice": 2.0, "label_smoothing": 0.05}]
+)
+def test_every_term_and_the_total_are_what_loops_say(masks, gaps, settings):
+    prediction, targets = example(masks)
+    targets = with_gaps(targets) if gaps else targets
+    terms = MultiTaskObjective(0.5, 2.0, 5.0, **settings)(prediction, targets)
+    expected = oracle(prediction, targets, settings)
+    assert [float(term.detach()) for term in terms[1:4]] == pytest.approx(expected, rel=1e-5)
+    assert float(terms.total.detach()) == pytest.approx(0.5 * expected[0] + 2 * expected[1] + 5 * expected[2], rel=1e-5)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_the_total_under_uncertainty_is_what_loops_say(gaps):
+    prediction, targets = example()
+    targets = with_gaps(targets) if gaps else targets
+    objective = MultiTaskObjective(0.5, 2.0, 5.0, weighting="uncertainty")
+    s = [0.4, -0.3, 1.2]
+    with torch.no_grad():
+        objective.log_variances.copy_(torch.tensor(s))
+    expected = sum(
+        weight * (math.exp(-spread) * term + spread)
+        for weight, spread, term in zip((0.5, 2.0, 5.0), s, oracle(prediction, targets, {}), strict=True)
+    )
+    assert float(objective(prediction, targets).total) == pytest.approx(expected, rel=1e-5)
 
 
 def test_dice_of_perfect_masks_adds_nothing_and_of_wrong_ones_adds_its_weight():

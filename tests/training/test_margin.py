@@ -7,8 +7,8 @@ import torch
 
 from training.test_train import TINY, write_items
 from triune.cli import main
+from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
-from triune.losses.triplet_sums import TripletOutcome
 from triune.model.objective import MultiTaskObjective
 from triune.run.settings import OptimizerConfig
 from triune.training.module import TrainingModule, pooled

@@ -1,21 +1,20 @@
-"""The metric term by name: ours and the peer's, with what they learn, and what is said of a wrong one."""
+"""From the settings of a run to its metric term, and runs that learn with one."""
 
 import json
 
 import pytest
 import torch
-from pytorch_metric_learning import losses as peer
 
 from training.test_train import TINY, write_items
 from triune.cli import main
 from triune.errors import InputError
 from triune.losses.memory import CrossBatchMemory
-from triune.losses.names import PAIR_LOSSES, PROXY_LOSSES, ArcFaceLoss
+from triune.losses.proxies import ArcFaceLoss
 from triune.losses.softmax import SupConLoss
 from triune.losses.triplet import TripletLoss
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
-from triune.training.metric_loss import metric_loss
+from triune.training.metric_loss import FIRST_MARGIN, metric_loss
 from triune.training.train import class_names, load_items
 
 
@@ -34,14 +33,12 @@ def test_the_triplet_loss_is_the_default_with_the_settings_of_the_run():
     assert (made.margin, made.mining, made.reduction, made.metric) == (0.3, "hard", "sum", "cosine")
 
 
-@pytest.mark.parametrize("name", [*PAIR_LOSSES, *PROXY_LOSSES])
-def test_every_name_makes_its_loss(name):
-    made = criterion("--metric_loss", name)
-    made = made.criterion if name in PAIR_LOSSES else made  # of the joined batch of all processes
-    assert type(made) is {**PAIR_LOSSES, **PROXY_LOSSES}[name]
-    if name in PROXY_LOSSES:
-        assert made.proxies.shape[0] == 5
-        assert made.proxies.shape[-1] == 128
+def test_a_proxy_loss_has_a_proxy_for_each_training_identity_as_long_as_an_embedding():
+    assert criterion("--metric_loss", "arcface", "--model.embedding_dim", "24").proxies.shape == (5, 24)
+
+
+def test_auto_begins_with_a_margin_of_its_own():
+    assert criterion("--margin", "auto").margin == FIRST_MARGIN
 
 
 def test_a_memory_wraps_the_triplet_loss_and_no_other():
@@ -62,14 +59,6 @@ def test_options_and_dashes_are_taken():
     assert criterion("--metric_loss", "margin").criterion.beta.ndim == 0
     made = criterion("--metric_loss", "margin", "--metric_loss_options.num_classes", "auto")
     assert len(made.criterion.beta) == 5
-
-
-@pytest.mark.parametrize("name", ["TripletMarginLoss", "ArcFaceLoss", "SubCenterArcFaceLoss", "SoftTripleLoss"])
-def test_any_loss_of_the_peer_is_made_with_the_sizes_it_needs(name):
-    made = criterion("--metric_loss", f"pml:{name}")
-    assert isinstance(made, getattr(peer, name))
-    x = torch.nn.functional.normalize(torch.randn(8, 128, requires_grad=True))
-    assert torch.isfinite(made(x, torch.arange(8) % 4))
 
 
 @pytest.mark.parametrize(

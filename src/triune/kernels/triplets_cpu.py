@@ -34,6 +34,7 @@ CLOSE = np.float32(1e-3)
 LINEAR_POSITIVES = 100
 
 
+# Up to this many positives an anchor, each looks for its semi-hard negative by itself.
 LINEAR_SEMIHARD = 3
 
 
@@ -69,7 +70,7 @@ _jit_strictly = compile_kernel({"nsz", "nnan"})
 Share: TypeAlias = tuple[slice, Tensor]  # rows, and room for their products with the reference rows
 
 
-class Problem(NamedTuple):
+class SortedArrays(NamedTuple):
     """N anchors and M reference rows sorted by label, as NumPy float32 and int64 arrays."""
 
     x: Any
@@ -89,24 +90,25 @@ class Problem(NamedTuple):
     order: Any
     """The original index of each sorted reference row, (M,)."""
     metric: int
+    """Which distance, by :data:`METRICS`."""
     one_set: bool
     """The anchors are the reference rows, one variable, and each is its own."""
 
 
-def pose(
-    x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: Tensor, metric: str, same: bool = False
-) -> Problem:
-    """A problem from float32 tensors, with y not yet sorted by label, and unit rows for the cosine.
+def sorted_arrays(
+    x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: Tensor, metric: str, one_set: bool = False
+) -> SortedArrays:
+    """Float32 tensors, the reference rows not yet sorted by label, as the arrays that the kernels take.
 
     Args:
-        x: anchors (N, D).
-        y: reference rows (M, D).
+        x: anchors (N, D), of unit length (or zero) for the cosine.
+        y: reference rows (M, D), likewise.
         order: permutation that sorts y by label (M,).
         start: first row of each anchor's class in the sorted y (N,).
         stop: one past the last (N,).
         own: the anchor's own row in the unsorted y, −1 for none (N,).
         metric: which distance.
-        same: x and y are one variable, so that a gradient with respect to x is all there is to be had.
+        one_set: x and y are one variable: its gradient is that with respect to x.
     """
     x, y = x.detach().contiguous(), y.detach()[order]
     place = torch.empty_like(order)
@@ -116,22 +118,28 @@ def pose(
         own = torch.where((start <= own) & (own < stop), own, -1)
     norms = x.square().sum(1), y.square().sum(1)
     arrays: list[Any] = [each.numpy() for each in (x, y, *norms, start, stop, own, order)]
-    one_set = same and bool(torch.equal(own, place))
-    return Problem(*arrays, METRICS[metric], one_set)  # type: ignore[call-arg]
+    each_is_its_own = one_set and bool(torch.equal(own, place))
+    return SortedArrays(*arrays, METRICS[metric], each_is_its_own)  # type: ignore[call-arg]
 
 
 @torch.no_grad()
 @torch.autocast("cpu", enabled=False)
 def all_triplets(
-    problem: Problem, margin: float | str, gap: tuple[float, float] | None, differentiate: bool
+    batch: SortedArrays, margin: float | str, gap: tuple[float, float] | None, differentiate: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Sums over every triplet, and their loss's gradients, in O(N·M·log K) after one matrix product.
+
+    Args:
+        batch: anchors and reference rows.
+        margin: a number, or ``"soft"``.
+        gap: only triplets with low < d(a,n) − d(a,p) ≤ high.
+        differentiate: whether the gradients are wanted.
 
     Returns:
         (loss, triplets, active, Σ d(a,p), Σ d(a,n)) in float64, shape (5,); if asked to differentiate, the gradients of
         the summed loss with respect to ``x`` (N, D) and to the *sorted* ``y`` (M, D), each one matrix product more.
     """
-    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+    x, y = torch.from_numpy(batch.x), torch.from_numpy(batch.y)
     x_one, y_one = (torch.cat([each, torch.ones(len(each), 1)], 1) for each in (x, y))
     x_grad, y_grad = torch.zeros_like(x_one), torch.zeros_like(y_one)
     low, high = (-np.inf, np.inf) if gap is None else gap
@@ -142,21 +150,21 @@ def all_triplets(
     def sum_rows(share: Share) -> Any:
         rows, block = share
         torch.mm(x[rows], y.T, out=block)
-        sums = work(block.numpy(), problem, rows.start, *options)
+        sums = work(block.numpy(), batch, rows.start, *options)
         if differentiate:  # the block now holds V with d loss / dx = Σ V (x − y)
             torch.mm(block, y_one, out=x_grad[rows])
         return sums
 
     @torch.inference_mode()
-    def pull(columns: slice, rows: slice, block: Tensor) -> None:
+    def add_to_reference(columns: slice, rows: slice, block: Tensor) -> None:
         y_grad[columns].addmm_(block[:, columns].T, x_one[rows])
 
     totals = np.zeros(5)
     with one_torch_thread_each(threads_for(len(x) * len(y))) as each:
-        for rows, block, shares in _rounds(problem):
+        for rows, block, shares in _rounds(batch):
             totals += np.sum(each(sum_rows, shares), axis=0)
             if differentiate:  # divided by columns: no two threads may add to one row of the gradient
-                each(partial(pull, rows=rows, block=block), _slices(len(y), -(-len(y) // SHARES)))
+                each(partial(add_to_reference, rows=rows, block=block), _slices(len(y), -(-len(y) // SHARES)))
     if not differentiate:
         return torch.from_numpy(totals), None, None
     return (
@@ -169,29 +177,35 @@ def all_triplets(
 @torch.no_grad()
 @torch.autocast("cpu", enabled=False)
 def mine(
-    problem: Problem, strategy: str, margin: float, gap: tuple[float, float] | None
+    batch: SortedArrays, strategy: str, margin: float, gap: tuple[float, float] | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Anchor, positive and negative of hard, batch-hard or semi-hard triplets, sorted; each int64 (T,).
 
     O(N·M) time after one matrix product (and O(N·K·log K) for semi-hard); memory one block and the result.
+
+    Args:
+        batch: anchors and reference rows.
+        strategy: ``"hard"``, ``"batch_hard"`` or ``"semihard"``.
+        margin: upper end of the semi-hard band.
+        gap: only triplets with low < d(a,n) − d(a,p) ≤ high.
     """
-    positives = np.maximum(problem.stop - problem.start - (problem.own >= 0), 0)
+    positives = np.maximum(batch.stop - batch.start - (batch.own >= 0), 0)
     slots = np.minimum(positives, 1) if strategy == "batch_hard" else positives
     ends = np.cumsum(slots)
     count = int(ends[-1]) if len(ends) else 0
     positive, negative = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
     low, high = (-np.inf, np.inf) if gap is None else gap
     options = (STRATEGIES[strategy], np.float32(margin), np.float32(low), np.float32(high), gap is not None)
-    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+    x, y = torch.from_numpy(batch.x), torch.from_numpy(batch.y)
 
     @torch.inference_mode()
     def mine_rows(share: Share) -> None:
         rows, block = share
         torch.mm(x[rows], y.T, out=block)
-        _mine_rows(block.numpy(), problem, rows.start, *options, ends - slots, positive, negative)
+        _mine_rows(block.numpy(), batch, rows.start, *options, ends - slots, positive, negative)
 
     with one_torch_thread_each(threads_for(len(x) * len(y))) as each:
-        for _, _, shares in _rounds(problem):
+        for _, _, shares in _rounds(batch):
             each(mine_rows, shares)
     kept = negative >= 0
     anchor = np.repeat(np.arange(len(slots)), slots)
@@ -204,19 +218,19 @@ def threads_for(cells: int) -> int:
     return max(1, min(torch.get_num_threads(), cells // THREAD_CELLS))
 
 
-def _rounds(problem: Problem) -> Iterator[tuple[slice, Tensor, list[Share]]]:
+def _rounds(batch: SortedArrays) -> Iterator[tuple[slice, Tensor, list[Share]]]:
     """Rows in rounds, with room for their products with y in one buffer that is used again, and each round in shares.
 
     What is summed with what depends on the sizes alone, not on how many threads there are (up to SHARES of them).
     """
-    count, width = len(problem.x), len(problem.y)
+    count, width = len(batch.x), len(batch.y)
     if count == 0 or width == 0:
         return
     height = max(16, SHARE_CELLS // width)
     # Short shares of many columns are few at a time: they fill the memory.
-    together = SHARES if height > 16 else min(SHARES, torch.get_num_threads())
-    buffer = torch.empty(min(count, together * height), width)
-    for rows in _slices(count, together * height):
+    shares_a_round = SHARES if height > 16 else min(SHARES, torch.get_num_threads())
+    buffer = torch.empty(min(count, shares_a_round * height), width)
+    for rows in _slices(count, shares_a_round * height):
         block = buffer[: rows.stop - rows.start]
         shares = [
             (slice(rows.start + part.start, rows.start + part.stop), block[part])
@@ -231,16 +245,26 @@ def _slices(count: int, size: int) -> list[slice]:
 
 
 @_jit
-def _distance_row(gram: Any, problem: Any, i: int, d: Any) -> None:
+def _distance_row(gram: Any, batch: Any, i: int, d: Any) -> None:
     """Distances of anchor i to every reference row, from its row of the Gram matrix; infinite to itself."""
-    if problem.own[i] >= 0:
-        gram[problem.own[i]] = -np.inf
-    distances(gram, problem.x[i], problem.x_norm[i], problem.y, problem.y_norm, problem.metric, d)
+    if batch.own[i] >= 0:
+        gram[batch.own[i]] = -np.inf
+    distances(gram, batch.x[i], batch.x_norm[i], batch.y, batch.y_norm, batch.metric, d)
 
 
 @_jit
 def distances(gram: Any, x: Any, norm: Any, y: Any, y_norm: Any, metric: int, d: Any) -> None:
-    """Distances of a row x to rows y, from their products."""
+    """Distances of a row x to rows y, from their products.
+
+    Args:
+        gram: products of x with every y, (M,).
+        x: (D,).
+        norm: ‖x‖².
+        y: (M, D).
+        y_norm: ‖y‖², (M,).
+        metric: which distance, by :data:`METRICS`.
+        d: where the distances are written, (M,).
+    """
     lost = np.float32(0)  # a sum vectorises, the smallest does not
     for j in range(len(d)):
         both = norm + y_norm[j]
@@ -265,11 +289,11 @@ def distances(gram: Any, x: Any, norm: Any, y: Any, y_norm: Any, metric: int, d:
 
 
 @_jit
-def _positives(d: Any, problem: Any, i: int, ap: Any, column: Any) -> int:
+def _positives(d: Any, batch: Any, i: int, ap: Any, column: Any) -> int:
     """Distances of anchor i's positives, in index order, and their columns; how many there are."""
     count = 0
-    for j in range(problem.start[i], problem.stop[i]):
-        if j != problem.own[i]:
+    for j in range(batch.start[i], batch.stop[i]):
+        if j != batch.own[i]:
             ap[count] = d[j]
             column[count] = j
             count += 1
@@ -277,11 +301,11 @@ def _positives(d: Any, problem: Any, i: int, ap: Any, column: Any) -> int:
 
 
 @_jit
-def _widest(problem: Any) -> int:
+def _widest(batch: Any) -> int:
     """Size of the largest class, 1 at least."""
     widest = 1
-    for i in range(len(problem.start)):
-        widest = max(widest, problem.stop[i] - problem.start[i])
+    for i in range(len(batch.start)):
+        widest = max(widest, batch.stop[i] - batch.start[i])
     return widest
 
 
@@ -303,7 +327,13 @@ def _sort(values: Any, payload: Any, size: int) -> None:
 
 @_jit
 def slope(weight: Any, d: Any, metric: int) -> Any:
-    """V from the weight of a distance: its gradient with respect to x is V (x − y)."""
+    """V from the weight of a distance: its gradient with respect to x is V (x − y).
+
+    Args:
+        weight: the slope of the loss in the distance.
+        d: the distance.
+        metric: which distance, by :data:`METRICS`.
+    """
     if metric == 0:
         return weight / d if d > 0 else np.float32(0)
     return np.float32(2) * weight if metric == 1 else weight
@@ -360,25 +390,25 @@ def _rank(t: Any, d: Any, inclusive: bool, position: Any) -> None:
 
 @_jit
 def _hinge_rows(
-    block: Any, problem: Any, offset: int, margin: Any, low: Any, high: Any, has_gap: bool,
+    block: Any, batch: Any, offset: int, margin: Any, low: Any, high: Any, has_gap: bool,
     differentiate: bool,
 ) -> Any:  # fmt: skip
     """Rows of the Gram matrix become rows of V, in place; returns the sums."""
-    count = problem.y.shape[0]
+    count = batch.y.shape[0]
     totals = np.zeros(5)
     d, c = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
-    widest = _widest(problem)
+    widest = _widest(batch)
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     r = np.empty(widest, dtype=np.float32)
     covering, mined = np.empty(widest + 1), np.empty(widest + 1)
     for row in range(len(block)):
         i, out = offset + row, block[row]
-        start, stop = problem.start[i], problem.stop[i]
-        if stop - start - (problem.own[i] >= 0) <= 0 or stop - start == count:
+        start, stop = batch.start[i], batch.stop[i]
+        if stop - start - (batch.own[i] >= 0) <= 0 or stop - start == count:
             out[:] = 0
             continue
-        _distance_row(out, problem, i, d)
-        size = _positives(d, problem, i, ap, column)
+        _distance_row(out, batch, i, d)
+        size = _positives(d, batch, i, ap, column)
         c[:] = 0
         by_rank = size > LINEAR_POSITIVES
         if by_rank:  # a range of sorted positives is counted by where it begins and ends
@@ -405,7 +435,7 @@ def _hinge_rows(
             totals[2] += active
             totals[3] += in_gap * np.float64(ap[k])
         if differentiate:
-            metric = problem.metric
+            metric = batch.metric
             _slopes(c[:start], d[:start], metric, out[:start])
             _slopes(c[stop:], d[stop:], metric, out[stop:])
             out[start:stop] = 0
@@ -524,7 +554,7 @@ def _rank_tile(
 @_jit
 def _soft_rows(
     block: Any,
-    problem: Any,
+    batch: Any,
     offset: int,
     low: Any,
     high: Any,
@@ -537,21 +567,21 @@ def _soft_rows(
     logarithm of a product, kept as q = Π(1 + u) − 1 so that small losses keep their digits. Where distances of a row
     spread so far that u could overflow, or with a gap, each triplet is worked out by itself in float64.
     """
-    count = problem.y.shape[0]
+    count = batch.y.shape[0]
     totals = np.zeros(5)
     d, c = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
     e, q = np.empty(TILE, dtype=np.float32), np.empty(TILE, dtype=np.float32)
-    widest = _widest(problem)
+    widest = _widest(batch)
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     r = np.empty(widest)
     for row in range(len(block)):
         i, out = offset + row, block[row]
-        start, stop = problem.start[i], problem.stop[i]
-        if stop - start - (problem.own[i] >= 0) <= 0 or stop - start == count:
+        start, stop = batch.start[i], batch.stop[i]
+        if stop - start - (batch.own[i] >= 0) <= 0 or stop - start == count:
             out[:] = 0
             continue
-        _distance_row(out, problem, i, d)
-        size = _positives(d, problem, i, ap, column)
+        _distance_row(out, batch, i, d)
+        size = _positives(d, batch, i, ap, column)
         c[:] = 0
         r[:] = 0
         _sort(ap, column, size)
@@ -579,7 +609,7 @@ def _soft_rows(
             for k in range(size):
                 totals[3] += np.float64(ap[k]) * negatives
         if differentiate:
-            metric = problem.metric
+            metric = batch.metric
             _slopes(c[:start], d[:start], metric, out[:start])
             _slopes(c[stop:], d[stop:], metric, out[stop:])
             out[start:stop] = 0
@@ -602,7 +632,7 @@ def _soft_tile(
     for j in range(len(d)):
         total += d[j]
     totals[4] += np.float64(total) * len(ap)
-    _exponentials(largest, d, e)
+    exponentials(largest, d, e)
     for k in range(len(ap)):
         factor = np.exp(ap[k] - largest)
         share = zero
@@ -629,11 +659,16 @@ def _take_logarithms(q: Any, totals: Any) -> None:
 
 
 @compile_kernel({"contract"})
-def _exponentials(largest: Any, d: Any, e: Any) -> None:
+def exponentials(largest: Any, d: Any, e: Any) -> None:
     """e = exp(largest − d) within 2 units of rounding, for |largest − d| < 80: Cephes' expf, which vectorises.
 
     With n the nearest integer to z / log 2 and f = z − n·log 2 (log 2 in two parts, subtracted in this order),
     exp(z) = 2ⁿ·exp(f), and exp(f) is a polynomial.
+
+    Args:
+        largest: a float32.
+        d: float32 (M,).
+        e: where the exponentials are written, float32 (M,).
     """
     for j in range(len(d)):
         z = largest - d[j]
@@ -675,22 +710,22 @@ def _soft_slowly(
 
 @_jit
 def _mine_rows(
-    block: Any, problem: Any, offset: int, strategy: int, margin: Any, low: Any, high: Any,
+    block: Any, batch: Any, offset: int, strategy: int, margin: Any, low: Any, high: Any,
     has_gap: bool, slot: Any, positive: Any, negative: Any,
 ) -> None:  # fmt: skip
     """Write each anchor's triplets into its slots: original indices, negative −1 where a slot stays empty."""
-    count = problem.y.shape[0]
+    count = batch.y.shape[0]
     d = np.empty(count, dtype=np.float32)
-    widest = _widest(problem)
+    widest = _widest(batch)
     ap, column = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     found, chosen = np.empty(widest, dtype=np.float32), np.empty(widest, dtype=np.int64)
     for row in range(len(block)):
         i, out = offset + row, block[row]
-        start, stop = problem.start[i], problem.stop[i]
-        if stop - start - (problem.own[i] >= 0) <= 0:
+        start, stop = batch.start[i], batch.stop[i]
+        if stop - start - (batch.own[i] >= 0) <= 0:
             continue
-        _distance_row(out, problem, i, d)
-        size = _positives(d, problem, i, ap, column)
+        _distance_row(out, batch, i, d)
+        size = _positives(d, batch, i, ap, column)
         if strategy == 1:  # only the farthest positive, the first of equals
             best = 0
             for k in range(size):
@@ -700,26 +735,34 @@ def _mine_rows(
         if strategy == 2:
             if size <= LINEAR_SEMIHARD:
                 for k in range(size):
-                    found[k], chosen[k] = _closest_beyond(d, problem.order, start, stop, ap[k])
+                    found[k], chosen[k] = closest_beyond(d, batch.order, start, stop, ap[k])
             else:
-                _closest_beyond_each(d, problem.order, start, stop, ap, size, found, chosen)
+                closest_beyond_each(d, batch.order, start, stop, ap, size, found, chosen)
             for k in range(size):
                 if not found[k] < ap[k] + margin:
                     chosen[k] = -1
         else:
-            nearest, index = _closest_beyond(d, problem.order, start, stop, np.float32(-np.inf))
+            nearest, index = closest_beyond(d, batch.order, start, stop, np.float32(-np.inf))
             found[:size] = nearest
             chosen[:size] = index
         for k in range(size):
             if has_gap and not (ap[k] + low < found[k] and found[k] <= ap[k] + high):
                 chosen[k] = -1
-            positive[slot[i] + k] = problem.order[column[k]]
+            positive[slot[i] + k] = batch.order[column[k]]
             negative[slot[i] + k] = chosen[k]
 
 
 @_jit
-def _closest_beyond(d: Any, order: Any, start: int, stop: int, floor: Any) -> Any:
-    """The smallest negative distance above a floor and the lowest original index that has it; −1 if there is none."""
+def closest_beyond(d: Any, order: Any, start: int, stop: int, floor: Any) -> Any:
+    """The smallest negative distance above a floor and the lowest original index that has it; −1 if there is none.
+
+    Args:
+        d: distances of an anchor to all reference rows in label order, float32 (M,).
+        order: the original index of each, (M,).
+        start: where the anchor's class begins; its rows are no negatives.
+        stop: where it ends.
+        floor: the distance that the negative's has to be above.
+    """
     nearest = np.float32(np.inf)
     for run in (d[:start], d[stop:]):
         for j in range(len(run)):
@@ -740,10 +783,8 @@ def _cells(values: Any, low: Any, scale: Any, last: Any, cell: Any) -> None:
 
 
 @_jit
-def _closest_beyond_each(
-    d: Any, order: Any, start: int, stop: int, ap: Any, size: int, found: Any, chosen: Any
-) -> None:
-    """:func:`_closest_beyond` for every positive at once: O(M + K·log K), and O(log K) for few of the negatives.
+def closest_beyond_each(d: Any, order: Any, start: int, stop: int, ap: Any, size: int, found: Any, chosen: Any) -> None:
+    """:func:`closest_beyond` for every positive at once: O(M + K·log K), and O(log K) for few of the negatives.
 
     The range of the positives is cut into cells. Of a cell without a positive only the closest negative can be chosen.
     A negative in a cell with one waits: it is ranked among the positives, and noted at the last that it is beyond. What
@@ -751,6 +792,16 @@ def _closest_beyond_each(
 
     A negative is one whole number, the bits of its distance (in the order of the floats, as none is below zero) before
     its original index: the least of them is the closest and of equals the first, and to find it takes no branch.
+
+    Args:
+        d: distances of an anchor to all reference rows in label order, float32 (M,).
+        order: the original index of each, (M,).
+        start: where the anchor's class begins; its rows are no negatives.
+        stop: where it ends.
+        ap: distances of its positives, (size,) or longer.
+        size: how many they are.
+        found: where the negatives' distances are written, float32.
+        chosen: where their original indices are written, −1 where there is none.
     """
     ordered, by_distance = np.empty(size, dtype=np.float32), np.empty(size, dtype=np.int64)
     for k in range(size):

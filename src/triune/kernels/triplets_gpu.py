@@ -26,6 +26,7 @@ STRATEGIES = {"hard": 0, "batch_hard": 1, "semihard": 2, "random": 3}
 HARD, BATCH_HARD, SEMIHARD, RANDOM = (tl.constexpr(number) for number in STRATEGIES.values())
 
 
+# Squared distances below this share of ‖x‖² + ‖y‖² have lost digits and are computed from differences.
 CLOSE = tl.constexpr(1e-3)
 
 
@@ -44,7 +45,7 @@ SLOTS = 128
 GATHERED_VALUES = 1 << 24
 
 
-class Problem(NamedTuple):
+class SortedTensors(NamedTuple):
     """N anchors and M reference rows, both sorted by label, as tensors on one device."""
 
     x: Tensor
@@ -52,10 +53,13 @@ class Problem(NamedTuple):
     y: Tensor
     """Reference rows (M, D) in label order."""
     x_norm: Tensor
+    """‖x‖², (N,)."""
     y_norm: Tensor
+    """‖y‖², (M,)."""
     start: Tensor
     """Where each anchor's class begins among the reference rows, (N,)."""
     stop: Tensor
+    """Where it ends, (N,)."""
     own: Tensor
     """The sorted reference row that is the anchor itself, −1 where there is none, (N,)."""
     anchors: Tensor
@@ -67,15 +71,27 @@ class Problem(NamedTuple):
     metric: Metric
 
 
-def pose(x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: Tensor, metric: Metric) -> Problem:
-    """A problem from float32 tensors that are not yet sorted by label; see the fields of :class:`Problem`."""
+def sorted_tensors(
+    x: Tensor, y: Tensor, order: Tensor, start: Tensor, stop: Tensor, own: Tensor, metric: Metric
+) -> SortedTensors:
+    """Float32 tensors, not yet sorted by label, as the kernels take them.
+
+    Args:
+        x: anchors (N, D), of unit length (or zero) for the cosine.
+        y: reference rows (M, D), likewise.
+        order: permutation that sorts y by label (M,).
+        start: first row of each anchor's class in the sorted y (N,).
+        stop: one past the last (N,).
+        own: the anchor's own row in the unsorted y, −1 for none (N,).
+        metric: which distance.
+    """
     anchors = start.argsort(stable=True)
     x, y = x.detach()[anchors].contiguous(), y.detach()[order].contiguous()
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(y), device=order.device))
     if len(y):
         own = torch.where(own >= 0, place[own.clamp_min(0)], -1)
     norms = x.square().sum(1), y.square().sum(1)
-    return Problem(x, y, *norms, start[anchors], stop[anchors], own[anchors], anchors, order, place, metric)
+    return SortedTensors(x, y, *norms, start[anchors], stop[anchors], own[anchors], anchors, order, place, metric)
 
 
 class Gradients(NamedTuple):
@@ -91,32 +107,39 @@ class Gradients(NamedTuple):
     """Vᵀ·X, (M, D)."""
 
     @classmethod
-    def zeros(cls, problem: Problem) -> "Gradients":
+    def zeros(cls, batch: SortedTensors) -> "Gradients":
         """Nothing added yet."""
-        return cls(*(torch.zeros_like(part) for part in (problem.x_norm, problem.x, problem.y_norm, problem.y)))
+        return cls(*(torch.zeros_like(part) for part in (batch.x_norm, batch.x, batch.y_norm, batch.y)))
 
-    def complete(self, problem: Problem) -> tuple[Tensor, Tensor]:
+    def complete(self, batch: SortedTensors) -> tuple[Tensor, Tensor]:
         """dX in the order that the anchors were given in, and dY sorted."""
         x_grad = torch.empty_like(self.x)
-        x_grad[problem.anchors] = self.row_sum[:, None] * problem.x - self.x
-        return x_grad, self.column_sum[:, None] * problem.y - self.y
+        x_grad[batch.anchors] = self.row_sum[:, None] * batch.x - self.x
+        return x_grad, self.column_sum[:, None] * batch.y - self.y
 
 
 def _settings(
-    problem: Problem, margin: float | str, gap: tuple[float, float] | None
+    batch: SortedTensors, margin: float | str, gap: tuple[float, float] | None
 ) -> tuple[tuple[int | float, ...], dict[str, Any]]:
     """Sizes, margin and gap, and the constants, that the kernels of a loss are launched with."""
     low, high = (-torch.inf, torch.inf) if gap is None else gap
-    sizes = len(problem.x), len(problem.y), problem.x.shape[1]
-    constants = {"METRIC": METRICS[problem.metric], "GAP": gap is not None, "SOFT": margin == "soft", "SLOTS": SLOTS}
+    sizes = len(batch.x), len(batch.y), batch.x.shape[1]
+    constants = {"METRIC": METRICS[batch.metric], "GAP": gap is not None, "SOFT": margin == "soft", "SLOTS": SLOTS}
     return (*sizes, 0.0 if margin == "soft" else float(margin), float(low), float(high)), {**constants, **TILE}
 
 
 def all_triplets(
-    problem: Problem, margin: float | str, gap: tuple[float, float] | None, differentiate: bool
+    batch: SortedTensors, margin: float | str, gap: tuple[float, float] | None, differentiate: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Sums over every triplet and their loss's gradients, as :func:`triune.kernels.triplets_cpu.all_triplets`."""
-    x, y = problem.x, problem.y
+    """Sums over every triplet and their loss's gradients, as :func:`triune.kernels.triplets_cpu.all_triplets`.
+
+    Args:
+        batch: anchors and reference rows.
+        margin: a number, or ``"soft"``.
+        gap: only triplets with low < d(a,n) − d(a,p) ≤ high.
+        differentiate: whether the gradients are wanted.
+    """
+    x, y = batch.x, batch.y
     count, device = len(x), x.device
     row_tiles, column_tiles = triton.cdiv(count, TILE_ROWS), triton.cdiv(len(y), TILE_COLUMNS)
     # Distances of positives: rows of the anchors, then some for each tile of columns, which may compute them anew.
@@ -124,10 +147,10 @@ def all_triplets(
     # Of a positive's distance: Σ over its negatives of the loss's slope.
     slopes = torch.empty(count, SLOTS, device=device)
     mined = torch.empty_like(slopes) if gap is not None else slopes
-    gradients = Gradients.zeros(problem)
+    gradients = Gradients.zeros(batch)
     partial = torch.zeros(max(row_tiles, 1), 5, dtype=torch.float64, device=device)
-    rest, options = _settings(problem, margin, gap)
-    inputs = (x, y, problem.x_norm, problem.y_norm, problem.start, problem.stop, problem.own, ap)
+    rest, options = _settings(batch, margin, gap)
+    inputs = (x, y, batch.x_norm, batch.y_norm, batch.start, batch.stop, batch.own, ap)
     if count and len(y):
         _anchor_kernel[(row_tiles,)](
             *inputs, slopes, mined, *gradients, partial, *rest, **options,
@@ -138,11 +161,11 @@ def all_triplets(
     loss, triplets, active, positive_distance, negative_distance = partial.sum(0).unbind()
     active = triplets if margin == "soft" else active
     totals = torch.stack([loss, triplets, active, positive_distance, negative_distance])
-    return (totals, *gradients.complete(problem)) if differentiate else (totals, None, None)
+    return (totals, *gradients.complete(batch)) if differentiate else (totals, None, None)
 
 
 def mined_triplets(
-    problem: Problem,
+    batch: SortedTensors,
     strategy: str,
     margin: float | str,
     gap: tuple[float, float] | None,
@@ -152,43 +175,52 @@ def mined_triplets(
     """Sums over hard, batch-hard, semi-hard or random triplets and their loss's gradients, as :func:`all_triplets`.
 
     Args:
-        problem, margin, gap, differentiate: as there.
+        batch: anchors and reference rows.
         strategy: which triplets.
+        margin: a number, or ``"soft"``.
+        gap: only triplets with low < d(a,n) − d(a,p) ≤ high.
         seed: of the random strategy's draws, int64 of one element on the device.
+        differentiate: whether the gradients are wanted.
     """
-    y, count, device = problem.y, len(problem.x), problem.x.device
+    y, count, device = batch.y, len(batch.x), batch.x.device
     slots = torch.empty(3, count, SLOTS, device=device)  # of positives: distances, slopes, their negatives' distances
     chosen = torch.full((count, SLOTS), len(y), device=device)
-    gradients = Gradients.zeros(problem)
+    gradients = Gradients.zeros(batch)
     blocks = triton.cdiv(count, TILE_ROWS)
     partial = torch.zeros(max(blocks, 1), 5, dtype=torch.float64, device=device)
-    rest, options = _settings(problem, margin, gap)
+    rest, options = _settings(batch, margin, gap)
     bound = margin if strategy == "semihard" and not isinstance(margin, str) else torch.inf
     if count and len(y):
         _mined_kernel[(blocks,)](
-            *problem[:10], *slots, chosen, seed, *gradients, partial, *rest, float(bound), **options,
+            *batch[:10], *slots, chosen, seed, *gradients, partial, *rest, float(bound), **options,
             STRATEGY=STRATEGIES[strategy], DIFFERENTIATE=differentiate,
         )  # fmt: skip
     totals = partial.sum(0)
-    return (totals, *gradients.complete(problem)) if differentiate else (totals, None, None)
+    return (totals, *gradients.complete(batch)) if differentiate else (totals, None, None)
 
 
 def mine(
-    problem: Problem, strategy: str, margin: float, gap: tuple[float, float] | None
+    batch: SortedTensors, strategy: str, margin: float, gap: tuple[float, float] | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Positive, negative (original indices) and whether there is such a triplet, each (N, Q), in fixed shapes.
 
     Q is 1 for ``"batch_hard"``. For ``"hard"`` and ``"semihard"`` it is K, the size of the largest class, for which the
     device is waited for.
+
+    Args:
+        batch: anchors and reference rows.
+        strategy: ``"hard"``, ``"batch_hard"`` or ``"semihard"``.
+        margin: upper end of the semi-hard band.
+        gap: only triplets with low < d(a,n) − d(a,p) ≤ high.
     """
-    column, ap = _farthest_positive(problem) if strategy == "batch_hard" else _positives(problem)
+    column, ap = _farthest_positive(batch) if strategy == "batch_hard" else _positives(batch)
     floors = ap if strategy == "semihard" else torch.full((len(ap), 1), -1.0, device=ap.device)
     an = torch.full(floors.shape, torch.inf, device=ap.device)
-    negative = torch.full(floors.shape, len(problem.y), dtype=torch.int64, device=ap.device)
-    if ap.numel() and len(problem.y):
+    negative = torch.full(floors.shape, len(batch.y), dtype=torch.int64, device=ap.device)
+    if ap.numel() and len(batch.y):
         _nearest_kernel[(triton.cdiv(len(ap), TILE_ROWS),)](
-            *problem[:7], problem.order, floors, an, negative, len(ap), len(problem.y), problem.x.shape[1],
-            floors.shape[1], METRIC=METRICS[problem.metric], **TILE,
+            *batch[:7], batch.order, floors, an, negative, len(ap), len(batch.y), batch.x.shape[1],
+            floors.shape[1], METRIC=METRICS[batch.metric], **TILE,
         )  # fmt: skip
     an, negative = an.expand_as(ap), negative.expand_as(ap)
     kept = (ap >= 0) & (an < torch.inf)
@@ -196,37 +228,37 @@ def mine(
         kept &= an < ap + margin
     if gap is not None:
         kept &= (ap + gap[0] < an) & (an <= ap + gap[1])
-    positive = problem.order[column] if len(problem.y) else column
-    back = problem.anchors.argsort()
+    positive = batch.order[column] if len(batch.y) else column
+    back = batch.anchors.argsort()
     return positive[back], torch.where(kept, negative, 0)[back], kept[back]
 
 
-def _farthest_positive(problem: Problem) -> tuple[Tensor, Tensor]:
+def _farthest_positive(batch: SortedTensors) -> tuple[Tensor, Tensor]:
     """The sorted row of each anchor's farthest positive and its distance, (N, 1) each; −1 where there is none."""
-    count = len(problem.x)
-    column = torch.zeros(count, 1, dtype=torch.int64, device=problem.x.device)
-    ap = torch.full((count, 1), -1.0, device=problem.x.device)
-    if count and len(problem.y):
+    count = len(batch.x)
+    column = torch.zeros(count, 1, dtype=torch.int64, device=batch.x.device)
+    ap = torch.full((count, 1), -1.0, device=batch.x.device)
+    if count and len(batch.y):
         _farthest_kernel[(triton.cdiv(count, TILE_ROWS),)](
-            *problem[:7], ap, column, count, len(problem.y), problem.x.shape[1],
-            METRIC=METRICS[problem.metric], **TILE,
+            *batch[:7], ap, column, count, len(batch.y), batch.x.shape[1],
+            METRIC=METRICS[batch.metric], **TILE,
         )  # fmt: skip
     return column, ap
 
 
-def _positives(problem: Problem) -> tuple[Tensor, Tensor]:
+def _positives(batch: SortedTensors) -> tuple[Tensor, Tensor]:
     """Sorted rows of each anchor's positives (N, K), any row where there is none, and their distances, there −1."""
-    x, y, start, stop = problem.x, problem.y, problem.start, problem.stop
+    x, y, start, stop = batch.x, batch.y, batch.start, batch.stop
     widest = int((stop - start).max()) if len(x) else 0
     column = start[:, None] + torch.arange(widest, device=x.device)
-    exists = (column < stop[:, None]) & (column != problem.own[:, None])
+    exists = (column < stop[:, None]) & (column != batch.own[:, None])
     column = column.clamp_max(max(len(y) - 1, 0))
     ap = torch.full(column.shape, -1.0, device=x.device)
     step = max(1, GATHERED_VALUES // max(1, widest * x.shape[1]))
     for begin in range(0, len(x) if widest else 0, step):
         rows = slice(begin, begin + step)
         pairs = x[rows].repeat_interleave(widest, 0)
-        ap[rows] = paired_distance(pairs, y[column[rows].flatten()], problem.metric).view(-1, widest)
+        ap[rows] = paired_distance(pairs, y[column[rows].flatten()], batch.metric).view(-1, widest)
     return column, torch.where(exists, ap, -1.0)
 
 
@@ -367,10 +399,10 @@ def _add_product(into, v, of, rows, columns, row_count, column_count, D, ATOMIC:
 
 
 @triton.jit
-def _pull_positives(
+def _add_positives(
     slope, t, x, y, x_grad, column_sum, y_grad, rows, columns, N, M, D, METRIC: tl.constexpr, BD: tl.constexpr
 ):  # fmt: skip
-    """Add what a tile of positives, at distances t, pulls with these slopes; Σ V of each anchor."""
+    """Add a tile of positives, at distances t with these slopes, to the gradients; Σ V of each anchor."""
     v = _v(slope, t, METRIC)
     _add_product(x_grad, v, y, rows, columns, N, M, D, False, BD)
     tl.atomic_add(column_sum + columns, tl.sum(v, axis=0), mask=columns < M, sem="relaxed")
@@ -379,10 +411,10 @@ def _pull_positives(
 
 
 @triton.jit
-def _pull_one(
+def _add_one_row(
     weight, d, columns, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC: tl.constexpr, BD: tl.constexpr
 ):  # fmt: skip
-    """Add to the gradients what one reference row an anchor pulls, at distances d of these weights; each anchor's V."""
+    """Add one reference row an anchor, at distances d with these weights, to the gradients; each anchor's V."""
     v = _v(weight, d, METRIC)
     there = (rows < N) & (weight != 0)
     for left in range(0, D, BD):
@@ -459,7 +491,7 @@ def _anchor_kernel(
                 _add_up(here + 2, slope.to(tl.float64))
                 _add_up(here + 3, number * t)
                 if DIFFERENTIATE:
-                    v_sum += _pull_positives(
+                    v_sum += _add_positives(
                         slope, t, x, y, x_grad, column_sum, y_grad, rows, columns, N, M, D, METRIC, BD
                     )  # fmt: skip
         tl.debug_barrier()
@@ -676,7 +708,7 @@ def _mined_kernel(
                 if STRATEGY == HARD:
                     hard_slope += slope
                 elif DIFFERENTIATE:
-                    v_sum += _pull_one(
+                    v_sum += _add_one_row(
                         -slope, near, column, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
                     )  # fmt: skip
         tl.debug_barrier()
@@ -688,7 +720,7 @@ def _mined_kernel(
                     cell = rows[:, None] * SLOTS + slot
                     t = tl.load(ap + cell, mask=inside, other=-1.0)
                     slope = tl.load(slopes + cell, mask=inside, other=0.0)
-                    v_sum += _pull_positives(
+                    v_sum += _add_positives(
                         slope, t, x, y, x_grad, column_sum, y_grad, rows, columns, N, M, D, METRIC, BD
                     )  # fmt: skip
             tl.debug_barrier()
@@ -697,11 +729,11 @@ def _mined_kernel(
         if STRATEGY == BATCH_HARD:
             hard_slope = _one_each(here, farthest, near, margin, low, high, bound, GAP, SOFT)
             if DIFFERENTIATE:
-                v_sum += _pull_one(
+                v_sum += _add_one_row(
                     hard_slope, farthest, holder, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
                 )  # fmt: skip
         if DIFFERENTIATE:
-            v_sum += _pull_one(
+            v_sum += _add_one_row(
                 -hard_slope, near, column, x, y, x_grad, column_sum, y_grad, rows, N, M, D, METRIC, BD
             )  # fmt: skip
     if DIFFERENTIATE:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from triune.kernels.compiling import compile_kernel
 from triune.kernels.threads import one_torch_thread_each
-from triune.kernels.triplets_cpu import LINEAR_POSITIVES, Problem, distances, slope, threads_for
+from triune.kernels.triplets_cpu import LINEAR_POSITIVES, SortedArrays, distances, slope, threads_for
 
 # Rows and columns of a tile, in small sets and in large ones: the smaller divides a small set better, the larger means
 # fewer calls.
@@ -53,7 +53,7 @@ class OneSet(NamedTuple):
     """How many of the anchor's negatives lie within the limit, and within the gap, int32 (P,)."""
     mined: Any
     """How many lie within the gap, int32 (P,); without a gap, empty."""
-    pull: Any
+    row_sum: Any
     """Row sums of S, float64 (N,)."""
     low: Any
     high: Any
@@ -61,64 +61,70 @@ class OneSet(NamedTuple):
     metric: int
 
 
-def fits(problem: Problem) -> bool:
-    """Whether :func:`all_triplets` is for a problem: one set, in classes that are compared positive by positive."""
-    widest = (problem.stop - problem.start).max(initial=0)
-    return problem.one_set and bool(widest <= LINEAR_POSITIVES)
+def fits(batch: SortedArrays) -> bool:
+    """Whether :func:`all_triplets` is for a batch: one set, in classes that are compared positive by positive."""
+    widest = (batch.stop - batch.start).max(initial=0)
+    return batch.one_set and bool(widest <= LINEAR_POSITIVES)
 
 
 @torch.no_grad()
 @torch.autocast("cpu", enabled=False)
 def all_triplets(
-    problem: Problem, margin: float, gap: tuple[float, float] | None, differentiate: bool
+    batch: SortedArrays, margin: float, gap: tuple[float, float] | None, differentiate: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Sums over every triplet of a problem that :func:`fits`, and their loss's gradient.
+    """Sums over every triplet of a batch that :func:`fits`, and their loss's gradient.
 
-    One and a half products of N × N × D, where two sets take three. Memory: O(N·(D + K)) and two tiles a thread.
+    One and a half products of N × N × D, where two sets take three. Memory: O(N·(D + K)) and five tiles a thread.
+
+    Args:
+        batch: anchors that are the reference rows.
+        margin: a number.
+        gap: only triplets with low < d(a,n) − d(a,p) ≤ high.
+        differentiate: whether the gradient is wanted.
 
     Returns:
         (loss, triplets, active, Σ d(a,p), Σ d(a,n)) in float64, shape (5,); if asked to differentiate, the gradient of
         the summed loss, (N, D), rows in their original order.
     """
-    own = _prepare(problem, gap)
-    count, width = own.x.shape
+    items = _prepare(batch, gap)
+    count, width = items.x.shape
     size = TILES[count >= LARGE]
     blocks = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
     threads = min(threads_for(count * count), len(blocks))
-    x, pulled = torch.from_numpy(own.x), torch.zeros(count, width)
-    rooms = [
-        _Room(torch.empty(3, min(size, count) ** 2), np.empty((2, min(size, count) ** 2), np.int32))
+    x, products = torch.from_numpy(items.x), torch.zeros(count, width)
+    buffers = [
+        _Buffers(torch.empty(3, min(size, count) ** 2), np.empty((2, min(size, count) ** 2), np.int32))
         for _ in range(threads)
     ]
     gradient = np.empty((count, width), np.float32)
 
     @torch.inference_mode()
-    def visit(share: tuple[_Room, list[Tile]]) -> Any:
-        room, tiles = share
+    def visit(share: tuple[_Buffers, list[Tile]]) -> Any:
+        buffer, tiles = share
         sums = np.zeros(2)
         for rows, columns in tiles:
-            gram, *rest = room.shaped(rows.stop - rows.start, columns.stop - columns.start)
+            gram, *rest = buffer.shaped(rows.stop - rows.start, columns.stop - columns.start)
             torch.mm(x[rows], x[columns].T, out=gram)
-            sums += _hinge_tile(gram.numpy(), *rest, own, rows.start, columns.start, differentiate)
+            sums += _hinge_tile(gram.numpy(), *rest, items, rows.start, columns.start, differentiate)
             if differentiate:  # the tile now holds S with d loss / dx = Σ S (x − y)
-                pulled[rows].addmm_(gram, x[columns])
+                products[rows].addmm_(gram, x[columns])
                 if rows != columns:
-                    pulled[columns].addmm_(gram.T, x[rows])
+                    products[columns].addmm_(gram.T, x[rows])
         return sums
 
     sums = np.zeros(2)
     with one_torch_thread_each(threads) as each:
-        each(lambda rows: _positives(rows.start, rows.stop, own, np.float32(margin)), blocks)
+        each(lambda rows: _positives(rows.start, rows.stop, items, np.float32(margin)), blocks)
         for tiles in rounds(blocks):
-            sums += np.sum(each(visit, [(room, tiles[k::threads]) for k, room in enumerate(rooms)]), axis=0)
+            sums += np.sum(each(visit, [(buffer, tiles[k::threads]) for k, buffer in enumerate(buffers)]), axis=0)
         if differentiate:
-            order, done = problem.order, pulled.numpy()
-            each(lambda rows: _finish(rows.start, rows.stop, own, done, order, gradient), blocks)
-    totals = _totals(own, *sums)
+            order, done = batch.order, products.numpy()
+            each(lambda rows: _finish(rows.start, rows.stop, items, done, order, gradient), blocks)
+    totals = _totals(items, *sums)
     return torch.from_numpy(totals), torch.from_numpy(gradient) if differentiate else None
 
 
-class _Room(NamedTuple):
+class _Buffers(NamedTuple):
     """A thread's memory for a tile: products, distances and those transposed, and two arrays of counts."""
 
     floats: Tensor
@@ -137,14 +143,14 @@ class _Room(NamedTuple):
         )
 
 
-def _prepare(problem: Problem, gap: tuple[float, float] | None) -> OneSet:
-    start, stop = problem.start[problem.order], problem.stop[problem.order]
+def _prepare(batch: SortedArrays, gap: tuple[float, float] | None) -> OneSet:
+    start, stop = batch.start[batch.order], batch.stop[batch.order]
     slot = np.concatenate([[0], np.cumsum(stop - start - 1)])
     count = int(slot[-1])
     low, high = (-np.inf, np.inf) if gap is None else gap
     return OneSet(
-        problem.y,
-        problem.y_norm,
+        batch.y,
+        batch.y_norm,
         start,
         stop,
         slot,
@@ -156,7 +162,7 @@ def _prepare(problem: Problem, gap: tuple[float, float] | None) -> OneSet:
         np.float32(low),
         np.float32(high),
         gap is not None,
-        problem.metric,
+        batch.metric,
     )
 
 
@@ -174,41 +180,41 @@ def rounds(blocks: list[slice]) -> Iterator[list[Tile]]:
         ring = ring[1:] + ring[:1]
 
 
-def _totals(own: OneSet, paid: float, negative_distance: float) -> Any:
-    """The five sums; Σ of (limit − d) over active triplets is Σ of limits less the Σ of d already ``paid``."""
-    if own.has_gap:
-        mined = own.mined.astype(np.float64)
+def _totals(items: OneSet, active_distance: float, negative_distance: float) -> Any:
+    """The five sums; the loss is Σ limit less Σ d(a,n), ``active_distance``, over the active triplets."""
+    if items.has_gap:
+        mined = items.mined.astype(np.float64)
     else:
-        positives = own.stop - own.start - 1
-        mined = np.repeat((len(own.start) - positives - 1).astype(np.float64), positives)
-    active = own.active.astype(np.float64)
-    loss = active @ own.limit.astype(np.float64) - paid
-    return np.array([loss, mined.sum(), active.sum(), mined @ own.ap.astype(np.float64), negative_distance])
+        positives = items.stop - items.start - 1
+        mined = np.repeat((len(items.start) - positives - 1).astype(np.float64), positives)
+    active = items.active.astype(np.float64)
+    loss = active @ items.limit.astype(np.float64) - active_distance
+    return np.array([loss, mined.sum(), active.sum(), mined @ items.ap.astype(np.float64), negative_distance])
 
 
 @_jit
-def _positives(first: int, last: int, own: Any, margin: Any) -> None:
+def _positives(first: int, last: int, items: Any, margin: Any) -> None:
     """Distances of anchors to their positives, from differences; each pair is computed at its earlier row."""
     half, zero = np.float32(0.5), np.float32(0)
     for i in range(first, last):
-        start = own.start[i]
-        for p in range(i + 1, own.stop[i]):
+        start = items.start[i]
+        for p in range(i + 1, items.stop[i]):
             d = zero
-            for k in range(own.x.shape[1]):
-                difference = own.x[i, k] - own.x[p, k]
+            for k in range(items.x.shape[1]):
+                difference = items.x[i, k] - items.x[p, k]
                 d += difference * difference
-            if own.metric == 0:
+            if items.metric == 0:
                 d = np.sqrt(d)
-            elif own.metric == 2:
-                d = half * d + (half if own.norm[i] == 0 else zero) + (half if own.norm[p] == 0 else zero)
-            a, b = own.slot[i] + p - start - 1, own.slot[p] + i - start
-            own.ap[a] = own.ap[b] = d
-            own.limit[a] = own.limit[b] = d + margin
+            elif items.metric == 2:
+                d = half * d + (half if items.norm[i] == 0 else zero) + (half if items.norm[p] == 0 else zero)
+            a, b = items.slot[i] + p - start - 1, items.slot[p] + i - start
+            items.ap[a] = items.ap[b] = d
+            items.limit[a] = items.limit[b] = d + margin
 
 
 @_jit
 def _hinge_tile(
-    gram: Any, d: Any, across: Any, counts: Any, counts_across: Any, own: Any, row: int, column: int,
+    gram: Any, d: Any, across: Any, counts: Any, counts_across: Any, items: Any, row: int, column: int,
     differentiate: bool,
 ) -> Any:  # fmt: skip
     """A tile of the Gram matrix becomes a tile of S; returns (Σ d of active triplets, Σ d(a,n) of all).
@@ -219,61 +225,61 @@ def _hinge_tile(
     height, width = gram.shape
     columns = slice(column, column + width)
     for i in range(height):
-        x, norm = own.x[row + i], own.norm[row + i]
-        distances(gram[i], x, norm, own.x[columns], own.norm[columns], own.metric, d[i])
-    total = _count_rows(d, counts, own, row, column)
+        x, norm = items.x[row + i], items.norm[row + i]
+        distances(gram[i], x, norm, items.x[columns], items.norm[columns], items.metric, d[i])
+    total = _count_rows(d, counts, items, row, column)
     if row == column:
         counts_across[:] = counts
     else:
         _transpose(d, across)
-        total += _count_rows(across, counts_across, own, column, row)
+        total += _count_rows(across, counts_across, items, column, row)
     back = across.reshape(height, width).view(np.int32)
     _transpose(counts_across, back)
-    paid = 0.0
+    weighted = 0.0
     down = np.zeros(width, dtype=np.float32)
     for i in range(height):
         if row == column:
-            paid += _paid(counts[i], d[i])
+            weighted += _weighted_sum(counts[i], d[i])
         for j in range(width):
             counts[i, j] += back[i, j]
         if row != column:
-            paid += _paid(counts[i], d[i])
+            weighted += _weighted_sum(counts[i], d[i])
         if differentiate:
-            _weigh(counts[i], d[i], own.metric, gram[i])
+            _weigh(counts[i], d[i], items.metric, gram[i])
             along = np.float32(0)
             for j in range(width):
                 along += gram[i, j]
                 down[j] += gram[i, j]
-            own.pull[row + i] += np.float64(along)
+            items.row_sum[row + i] += np.float64(along)
     if row != column:
         for j in range(width):
-            own.pull[column + j] += np.float64(down[j])
-    return np.array([paid, total])
+            items.row_sum[column + j] += np.float64(down[j])
+    return np.array([weighted, total])
 
 
 @_jit
-def _count_rows(d: Any, counts: Any, own: Any, row: int, column: int) -> Any:
+def _count_rows(d: Any, counts: Any, items: Any, row: int, column: int) -> Any:
     """Count, for the rows of a tile as anchors, how many limits lie beyond each negative; returns Σ d(a,n)."""
     counts[:] = 0
     total = 0.0
     width = d.shape[1]
     for i in range(d.shape[0]):
-        some = slice(own.slot[row + i], own.slot[row + i + 1])
+        some = slice(items.slot[row + i], items.slot[row + i + 1])
         if some.start == some.stop:
             continue
-        left = max(0, min(width, own.start[row + i] - column))
-        right = max(0, min(width, own.stop[row + i] - column))
+        left = max(0, min(width, items.start[row + i] - column))
+        right = max(0, min(width, items.stop[row + i] - column))
         for begin, end in ((0, left), (right, width)):
             if begin == end:
                 continue
             near, near_counts = d[i, begin:end], counts[i, begin:end]
-            if own.has_gap:
+            if items.has_gap:
                 total += _count_in_gap(
-                    near, near_counts, own.ap[some], own.limit[some], own.active[some], own.mined[some],
-                    own.low, own.high,
+                    near, near_counts, items.ap[some], items.limit[some], items.active[some], items.mined[some],
+                    items.low, items.high,
                 )  # fmt: skip
             else:
-                _count(near, near_counts, own.limit[some], own.active[some])
+                _count(near, near_counts, items.limit[some], items.active[some])
                 distance = np.float32(0)
                 for j in range(len(near)):
                     distance += near[j]
@@ -340,7 +346,7 @@ def _count_in_gap(d: Any, counts: Any, ap: Any, limit: Any, active: Any, mined: 
 
 
 @_jit
-def _paid(counts: Any, d: Any) -> Any:
+def _weighted_sum(counts: Any, d: Any) -> Any:
     """Σ counts·d. In float64, for the loss is a small difference of such sums."""
     total = 0.0
     for j in range(len(d)):
@@ -379,18 +385,18 @@ def _transpose(source: Any, target: Any) -> None:
 
 
 @_jit
-def _finish(first: int, last: int, own: Any, pulled: Any, order: Any, gradient: Any) -> None:
-    """The gradient of rows, at their original places: what the tiles pulled, and their positives."""
+def _finish(first: int, last: int, items: Any, products: Any, order: Any, gradient: Any) -> None:
+    """The gradient of rows, at their original places: what the tiles gave, and their positives."""
     for i in range(first, last):
         out = gradient[order[i]]
-        pull = np.float32(own.pull[i])
+        row_sum = np.float32(items.row_sum[i])
         for k in range(len(out)):
-            out[k] = pull * own.x[i, k] - pulled[i, k]
-        start = own.start[i]
-        for p in range(start, own.stop[i]):
+            out[k] = row_sum * items.x[i, k] - products[i, k]
+        start = items.start[i]
+        for p in range(start, items.stop[i]):
             if p == i:
                 continue
-            a, b = own.slot[i] + p - start - (p > i), own.slot[p] + i - start - (i > p)
-            s = slope(np.float32(own.active[a]) + np.float32(own.active[b]), own.ap[a], own.metric)
+            a, b = items.slot[i] + p - start - (p > i), items.slot[p] + i - start - (i > p)
+            s = slope(np.float32(items.active[a]) + np.float32(items.active[b]), items.ap[a], items.metric)
             for k in range(len(out)):
-                out[k] += s * (own.x[i, k] - own.x[p, k])
+                out[k] += s * (items.x[i, k] - items.x[p, k])

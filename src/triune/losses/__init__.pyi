@@ -22,7 +22,9 @@ from .margin import (
 from .margin_choice import MarginSuggestion as MarginSuggestion, diagnose as diagnose, suggest_margin as suggest_margin
 from .memory import CrossBatchMemory as CrossBatchMemory
 from .mining import TripletMiner as TripletMiner, Triplets as Triplets, mine_triplets as mine_triplets
-from .names import PAIR_LOSSES as PAIR_LOSSES, PROXY_LOSSES as PROXY_LOSSES
+from .names import PAIR_LOSSES as PAIR_LOSSES, PROXY_LOSSES as PROXY_LOSSES, make_criterion as make_criterion
+from .outcome import TripletOutcome as TripletOutcome
+from .pairs import Pairs as Pairs
 from .proxies import (
     ArcFaceLoss as ArcFaceLoss,
     CosFaceLoss as CosFaceLoss,
@@ -50,11 +52,9 @@ from .triplet import (
     triplet_loss as triplet_loss,
     triplet_margin_loss as triplet_margin_loss,
 )
-from .triplet_sums import TripletOutcome as TripletOutcome
 from .weighted import (
     CircleLoss as CircleLoss,
     MultiSimilarityLoss as MultiSimilarityLoss,
-    Pairs as Pairs,
     circle_loss as circle_loss,
     multi_similarity_loss as multi_similarity_loss,
     multi_similarity_pairs as multi_similarity_pairs,

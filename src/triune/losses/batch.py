@@ -1,4 +1,4 @@
-"""A batch of embeddings with their label codes, and the reference set that positives and negatives come from."""
+"""A batch of embeddings with its labels, and the reference set that positives and negatives come from."""
 
 from __future__ import annotations
 
@@ -7,54 +7,88 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, as_embeddings
+from triune.distances.embeddings import Embeddings, as_embeddings, check_finite, unit
 from triune.labels import Labels, encode_labels, encode_labels_together
 
-
-def masks(codes: Tensor, reference_codes: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of M reference rows are positives and which negatives of R anchors, bool (R, M) each."""
-    same = codes[:, None] == reference_codes[None, :]
-    itself = own[:, None] == torch.arange(reference_codes.shape[0], device=own.device)[None, :]
-    return same & ~itself, ~same
+ALL_ROWS = slice(None)
 
 
-def resolve_reference(
-    x: Tensor,
-    labels: Labels,
+class LabelledBatch(NamedTuple):
+    """N anchors, M reference rows, and the labels of both as codes: equal codes are equal labels."""
+
+    x: Tensor
+    """The anchors (N, D)."""
+    y: Tensor
+    """The reference rows (M, D); the same tensor object as x where the batch is its own reference."""
+    codes: Tensor
+    """The anchors' labels, int64 (N,)."""
+    reference_codes: Tensor
+    """The reference rows' labels, int64 (M,)."""
+    own_rows: Tensor
+    """Which reference row is the anchor itself, int64 (N,); −1 where there is none."""
+
+    def detached(self) -> LabelledBatch:
+        """The same without gradients."""
+        x = self.x.detach()
+        return self._replace(x=x, y=x if self.y is self.x else self.y.detach())
+
+    def at_unit_length(self) -> LabelledBatch:
+        """The same with every row divided by its length."""
+        x = unit(self.x)
+        return self._replace(x=x, y=x if self.y is self.x else unit(self.y))
+
+
+def labelled_batch(
     embeddings: Embeddings,
-    reference: Embeddings | None,
-    reference_labels: Labels | None,
-    own_rows: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The set positives and negatives come from, both label codes, and each anchor's own row in that set.
+    labels: Labels,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+) -> LabelledBatch:
+    """Check what a loss or a miner is called with, and make a record of it.
 
-    Returns:
-        reference (M, D), codes (N,), reference codes (M,), own rows (N,) with −1 for none.
+    Args:
+        embeddings: the anchors, shape (N, D).
+        labels: N integers or strings.
+        reference: where positives and negatives are taken from, shape (M, D); the embeddings where not given.
+        reference_labels: M labels of the same kind.
+        own_rows: which reference row *is* embedding i, int64 (N,), −1 for none. Left out, a reference that is the same
+            object as the embeddings holds each item at its own row, and any other reference holds none of them.
+
+    Raises:
+        ValueError: shapes or label counts disagree, or only one of reference and reference_labels is given.
     """
-    count, device = x.shape[0], x.device
+    x = as_embeddings(embeddings)
     if (reference is None) != (reference_labels is None):
         given, missing = ("reference_labels", "reference") if reference is None else ("reference", "reference_labels")
         raise ValueError(f"{given} is given without {missing}: pass both or neither")
     if reference is None or reference_labels is None:
-        codes = encode_labels(labels, count=count, device=device)
-        y, reference_codes, same = x, codes, True
+        y = x
+        codes = reference_codes = encode_labels(labels, count=len(x), device=x.device)
     else:
-        same = reference is embeddings
-        y = x if same else as_embeddings(reference, "reference").to(device)
+        y = x if reference is embeddings else as_embeddings(reference, "reference").to(x.device)
         if y.shape[1] != x.shape[1]:
             raise ValueError(f"embeddings are {x.shape[1]} wide but the reference is {y.shape[1]} wide")
         codes, reference_codes = encode_labels_together(
-            labels, reference_labels, counts=(count, y.shape[0]), device=device
+            labels, reference_labels, counts=(len(x), len(y)), device=x.device
         )
     if own_rows is not None:
-        own = torch.as_tensor(own_rows, device=device, dtype=torch.int64)
-        if own.shape != (count,):
-            raise ValueError(f"own_rows has shape {tuple(own.shape)} but there are {count} embeddings")
-    elif same:
-        own = torch.arange(count, device=device)
+        own = torch.as_tensor(own_rows, device=x.device, dtype=torch.int64)
+        if own.shape != (len(x),):
+            raise ValueError(f"own_rows has shape {tuple(own.shape)} but there are {len(x)} embeddings")
+    elif y is x:
+        own = torch.arange(len(x), device=x.device)
     else:
-        own = torch.full((count,), -1, device=device)
-    return y, codes, reference_codes, own
+        own = torch.full((len(x),), -1, device=x.device)
+    return LabelledBatch(x, y, codes, reference_codes, own)
+
+
+def masks(batch: LabelledBatch, rows: slice = ALL_ROWS) -> tuple[Tensor, Tensor]:
+    """Which of M reference rows are positives and which negatives of R anchors, bool (R, M) each."""
+    own_rows = batch.own_rows[rows, None]
+    same = batch.codes[rows, None] == batch.reference_codes[None, :]
+    itself = own_rows == torch.arange(batch.reference_codes.shape[0], device=own_rows.device)[None, :]
+    return same & ~itself, ~same
 
 
 class Groups(NamedTuple):
@@ -70,3 +104,23 @@ def group_by_label(codes: Tensor, reference_codes: Tensor) -> Groups:
     ordered, order = reference_codes.sort(stable=True)
     codes = codes.contiguous()
     return Groups(order, torch.searchsorted(ordered, codes), torch.searchsorted(ordered, codes, right=True))
+
+
+def unit_rows(embeddings: Embeddings, reference: Embeddings | None) -> tuple[Tensor, Tensor | None]:
+    """Embeddings and reference divided by their lengths; one tensor where both are one object."""
+    x = unit(as_embeddings(embeddings))
+    if reference is None or reference is embeddings:
+        return x, None if reference is None else x
+    return x, unit(as_embeddings(reference, "reference"))
+
+
+def check_finite_rows(x: Tensor, y: Tensor) -> None:
+    """Raise ValueError, naming the rows, if an anchor or a reference row is not finite. Waits for the GPU."""
+    check_finite(x)
+    if y is not x:
+        check_finite(y, "reference")
+
+
+def zero_or_nan(x: Tensor) -> Tensor:
+    """0 with a graph, or NaN if x holds NaN or infinity: added to a loss, it shows what a mask would hide."""
+    return (x * 0).sum()

@@ -23,6 +23,19 @@ def draw_by_key(seed: Tensor, key: Tensor) -> Tensor:
     return _shifted(z ^ _shifted(z, 31), 11).double() * 2.0**-53
 
 
+def draw_uniform(shape: torch.Size, device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Numbers in [0, 1), float64, drawn where the generator lives: the same seed gives the same on every device.
+
+    Args:
+        shape: of the answer.
+        device: where the answer is put.
+        generator: source of the draws; the device's own where not given.
+    """
+    if generator is None:  # the compiler takes no generator, not even None
+        return torch.rand(shape, dtype=torch.float64, device=device)
+    return torch.rand(shape, dtype=torch.float64, device=generator.device, generator=generator).to(device)
+
+
 def _signed(bits: int) -> int:
     """64 bits as a whole number with a sign, which is all that torch multiplies."""
     return bits - (1 << 64) if bits >> 63 else bits
@@ -31,10 +44,3 @@ def _signed(bits: int) -> int:
 def _shifted(z: Tensor, by: int) -> Tensor:
     """64 bits shifted right, zeros moving in."""
     return (z >> by) & ((1 << (64 - by)) - 1)
-
-
-def draw_uniform(shape: torch.Size, device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """Numbers in [0, 1), float64, drawn where the generator lives: the same seed gives the same on every device."""
-    if generator is None:  # the compiler takes no generator, not even None
-        return torch.rand(shape, dtype=torch.float64, device=device)
-    return torch.rand(shape, dtype=torch.float64, device=generator.device, generator=generator).to(device)

@@ -10,10 +10,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, as_embeddings, unit
+from triune.distances.embeddings import Embeddings, as_embeddings
 from triune.labels import Labels, whole_numbers
+from triune.losses.batch import LabelledBatch
+from triune.losses.outcome import TripletOutcome, TripletSums, reduce
 from triune.losses.triplet import TripletLoss
-from triune.losses.triplet_sums import Sums, TripletOutcome, reduce, triplet_sums
+from triune.losses.triplet_settings import TripletSettings
+from triune.losses.triplet_sums import triplet_sums
 
 
 class DistributedTripletLoss(TripletLoss):
@@ -52,10 +55,19 @@ class DistributedTripletLoss(TripletLoss):
     ) -> TripletOutcome:
         """The loss of the joined batch with its statistics.
 
+        Args:
+            embeddings: this process's anchors, shape (N, D).
+            labels: N whole numbers, which mean the same in every process.
+            indices: triplets or pairs of any miner: the loss is then that of the process alone.
+            reference: where positives and negatives are taken from: the loss is then that of the process alone.
+            reference_labels: the label of each reference row.
+            own_rows: which reference row is embedding i, −1 for none.
+            generator: source of this process's random draws.
+
         Raises:
             ValueError: labels are words, whose codes would differ from process to process.
         """
-        if _alone(self.group) or indices is not None or reference is not None:
+        if _is_one_process(self.group) or indices is not None or reference is not None:
             return super().outcome(
                 embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
             )
@@ -63,41 +75,46 @@ class DistributedTripletLoss(TripletLoss):
         codes = whole_numbers(labels, len(x)).to(x.device)
         return self._joined(x, codes, x[:0].detach(), codes[:0], generator)[0]
 
-    def beside(
-        self, embeddings: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor
+    def outcome_with_memory(
+        self, embeddings: Tensor, codes: Tensor, memory: Tensor, memory_codes: Tensor
     ) -> tuple[TripletOutcome, Tensor, Tensor]:
-        """The same beside rows of earlier batches, which every process has to hold alike; and the joined batch."""
-        if _alone(self.group):
-            return super().beside(embeddings, codes, earlier, earlier_codes)
-        return self._joined(embeddings, codes, earlier, earlier_codes, None)
+        """The outcome of the joined batch, whose positives and negatives come from itself and from remembered rows.
+
+        Args:
+            embeddings: this process's anchors, shape (N, D).
+            codes: their labels, int64 (N,).
+            memory: embeddings of earlier batches, shape (M, D), the same in every process.
+            memory_codes: their labels, int64 (M,).
+
+        Returns:
+            The outcome, and the joined batch with its codes: what the memory should take in.
+        """
+        if _is_one_process(self.group):
+            return super().outcome_with_memory(embeddings, codes, memory, memory_codes)
+        return self._joined(embeddings, codes, memory, memory_codes, None)
 
     def _joined(
-        self, x: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor, generator: torch.Generator | None
+        self, x: Tensor, codes: Tensor, memory: Tensor, memory_codes: Tensor, generator: torch.Generator | None
     ) -> tuple[TripletOutcome, Tensor, Tensor]:
-        """The outcome of the joined batch with earlier rows as further reference, and that batch with its codes."""
+        """The outcome of the joined batch with remembered rows as further reference, and that batch with its codes."""
         if self.averaged:
             x = _ScaledGradient.apply(x, dist.get_world_size(self.group))
-        sizes = _sizes(len(x), x.device, self.group)
-        everyone = _Gathered.apply(x, sizes, self.group)
-        everyones_codes = _gather(codes, sizes, self.group)
+        sizes = _batch_sizes(len(x), x.device, self.group)
+        all_rows = _AllGather.apply(x, sizes, self.group)
+        all_codes = _all_gather(codes, sizes, self.group)
         first = sum(sizes[: dist.get_rank(self.group)])
-        anchors, reference = x, torch.cat([everyone, earlier])
-        if self.normalize:
-            anchors, reference = unit(anchors), unit(reference)
-        sums = triplet_sums(
-            anchors,
+        batch = LabelledBatch(
+            x,
+            torch.cat([all_rows, memory]),
             codes,
-            margin=self.margin,
-            metric=self.metric,
-            mining=self.mining,
-            gap=self.gap,
-            reference=reference,
-            reference_labels=torch.cat([everyones_codes, earlier_codes]),
-            own_rows=first + torch.arange(len(x), device=x.device),
-            generator=generator,
+            torch.cat([all_codes, memory_codes]),
+            first + torch.arange(len(x), device=x.device),
         )
-        outcome = reduce(Sums(*_Summed.apply(torch.stack(list(sums)), self.group).unbind()), self.reduction)
-        return outcome._replace(loss=outcome.loss.to(x.dtype)), everyone.detach(), everyones_codes
+        settings = TripletSettings(self.margin, self.metric, self.mining, self.gap)
+        own = triplet_sums(batch.at_unit_length() if self.normalize else batch, settings, generator=generator)
+        sums = TripletSums(*_AllReduce.apply(torch.stack(list(own)), self.group).unbind())
+        outcome = reduce(sums, self.reduction)
+        return outcome._replace(loss=outcome.loss.to(x.dtype)), all_rows.detach(), all_codes
 
 
 class JoinedLoss(nn.Module):
@@ -108,7 +125,7 @@ class JoinedLoss(nn.Module):
     in size; every process has to call it, and the backward pass, as often. Losses that draw do so in each process by
     itself, and the gradient is the mean over the draws.
 
-    >>> from triune.losses.contrastive import NTXentLoss
+    >>> from triune.losses import NTXentLoss
     >>> criterion = JoinedLoss(NTXentLoss())
     >>> loss = criterion(torch.randn(8, 16, requires_grad=True), [0, 0, 1, 1, 2, 2, 3, 3])
 
@@ -127,18 +144,18 @@ class JoinedLoss(nn.Module):
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> Tensor:
         """The scalar loss of the embeddings ``(N, D)`` and whole-number labels of all processes."""
-        if _alone(self.group):
-            alone: Tensor = self.criterion(embeddings, labels)
-            return alone
+        if _is_one_process(self.group):
+            own_loss: Tensor = self.criterion(embeddings, labels)
+            return own_loss
         x = as_embeddings(embeddings)
         codes = whole_numbers(labels, len(x)).to(x.device)
-        sizes = _sizes(len(x), x.device, self.group)
-        loss: Tensor = self.criterion(_Gathered.apply(x, sizes, self.group), _gather(codes, sizes, self.group))
+        sizes = _batch_sizes(len(x), x.device, self.group)
+        loss: Tensor = self.criterion(_AllGather.apply(x, sizes, self.group), _all_gather(codes, sizes, self.group))
         # W processes send back the gradient of the whole loss each: W times too much, which averaging takes away.
         return loss if self.averaged else _ScaledGradient.apply(loss, 1 / dist.get_world_size(self.group))
 
 
-def _alone(group: ProcessGroup | None) -> bool:
+def _is_one_process(group: ProcessGroup | None) -> bool:
     """Whether there is one process only."""
     return not dist.is_available() or not dist.is_initialized() or dist.get_world_size(group) == 1
 
@@ -156,13 +173,13 @@ class _ScaledGradient(torch.autograd.Function):
         return grad * ctx.factor, None
 
 
-class _Gathered(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     """The rows of all processes; the gradients that all send to a process's rows are summed there."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, sizes: list[int], group: ProcessGroup | None) -> Tensor:
         ctx.sizes, ctx.group = sizes, group
-        return _gather(x, sizes, group)
+        return _all_gather(x, sizes, group)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -171,7 +188,7 @@ class _Gathered(torch.autograd.Function):
         return total.split(ctx.sizes)[dist.get_rank(ctx.group)], None, None  # type: ignore[no-untyped-call]
 
 
-class _Summed(torch.autograd.Function):
+class _AllReduce(torch.autograd.Function):
     """The sum over processes. Each holds the whole loss of it, so the gradient of a part is that of the sum."""
 
     @staticmethod
@@ -185,18 +202,18 @@ class _Summed(torch.autograd.Function):
         return grad, None
 
 
-def _sizes(count: int, device: torch.device, group: ProcessGroup | None) -> list[int]:
+def _batch_sizes(count: int, device: torch.device, group: ProcessGroup | None) -> list[int]:
     """How many rows each process has."""
     own = torch.tensor([count], device=device)
-    all_gather = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(all_gather, own, group=group)
-    return torch.cat(all_gather).tolist()
+    gathered = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(gathered, own, group=group)
+    return torch.cat(gathered).tolist()
 
 
-def _gather(rows: Tensor, sizes: list[int], group: ProcessGroup | None) -> Tensor:
+def _all_gather(rows: Tensor, sizes: list[int], group: ProcessGroup | None) -> Tensor:
     """The rows of all processes one after another; shorter ones travel padded, since collectives want equal shapes."""
     padded = rows.new_zeros(max(sizes), *rows.shape[1:])
     padded[: len(rows)] = rows.detach()
-    all_gather = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(all_gather, padded, group=group)
-    return torch.cat([part[:size] for part, size in zip(all_gather, sizes, strict=True)])
+    gathered = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(gathered, padded, group=group)
+    return torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 from triune.distances.embeddings import Embeddings
 from triune.distances.pairwise import pairwise_distance
 from triune.labels import Labels, whole_numbers
+from triune.losses.batch import check_finite_rows
 from triune.losses.draws import draw_uniform
 from triune.losses.mining import Choice, Triplets
-from triune.losses.pairs import PairBatch, PairLoss, finite_pair_batch, pair_batch, pair_columns, positive_columns
+from triune.losses.pairs import PairBatch, PairLoss, PairOptions, as_pairs, pair_batch, positive_columns
 from triune.losses.proxies import check_classes
 
 
@@ -45,9 +45,13 @@ def margin_loss(
             as that of its class. A tensor is learnt.
         nu: ν, weight of β as a regulariser that keeps boundaries small. One β costs ν·β; one for each anchor cost
             ν·Σ β over the matching pairs, divided as the pairs are (the authors' code). Without a pair it costs 0.
-        cutoff, farthest: of the sampling.
-        pairs: of a miner, in place of sampling.
-        reference, reference_labels, own_rows: see the head of this file.
+        cutoff: of the sampling, see there.
+        farthest: of the sampling, see there.
+        pairs: of any miner, in place of sampling.
+        reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
+        reference_labels: the label of each reference row.
+        own_rows: which reference row is embedding i, int64 (N,), −1 for none; where not given, a reference that is the
+            same object as the embeddings holds each at its own row, and another holds none of them.
         generator: source of the draws; on the CPU the same seed draws what :func:`distance_weighted_triplets` does.
 
     Memory: O(N·M). Nothing waits for a GPU.
@@ -59,11 +63,11 @@ def margin_loss(
         raise ValueError(f"beta has shape {tuple(boundary.shape)}; one number, or one for each of {len(d)} anchors")
     of_anchor = boundary.expand(d.shape[:1])
     if pairs is None:
-        choice = _draw_negatives(d.detach(), batch, cutoff, farthest, generator)
+        choice = draw_negatives(d.detach(), batch, cutoff, farthest, generator)
         d_ap, d_an, kept = d.gather(1, choice.positive), d.gather(1, choice.negative), choice.kept
         beta_ap = beta_an = of_anchor[:, None]
     else:
-        anchor, positive, other, negative = pair_columns(pairs, d.device)
+        anchor, positive, other, negative = as_pairs(pairs, d.device)
         d_ap, d_an = d[anchor, positive], d[other, negative]
         beta_ap, beta_an = of_anchor[anchor], of_anchor[other]
         kept = torch.ones_like(anchor, dtype=torch.bool)
@@ -77,86 +81,7 @@ def margin_loss(
         small = (beta_ap * kept).sum() / active.clamp(min=1) * (active > 0)
     else:
         small = boundary * (kept.any() if pairs is None else len(d_ap) + len(d_an) > 0)
-    return batch.cost(loss + nu * small)
-
-
-@torch.no_grad()
-def distance_weighted_triplets(
-    embeddings: Embeddings,
-    labels: Labels,
-    *,
-    cutoff: float = 0.5,
-    farthest: float = 1.4,
-    reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
-    own_rows: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Triplets:
-    """For each matching pair a negative, drawn so that its distance is spread evenly (Wu et al. 2017, section 4).
-
-    Distances between random points of the unit sphere crowd around √2; each negative is weighted by one over the
-    density there, q(d) ∝ d^(D−2) (1 − d²/4)^((D−3)/2). The paper caps the weight; here, as in its authors' code, the
-    distance is held above ``cutoff``. Negatives at ``farthest`` or beyond are not drawn, unless an anchor has no other.
-    An anchor without a negative gives no triplet.
-
-    Args:
-        embeddings: shape (N, D), unit rows.
-        labels: N integers or strings.
-        cutoff: distances below are weighted as if here; from 0 to 2, neither included.
-        farthest: negatives from here on cost nothing, and are not drawn.
-        reference, reference_labels, own_rows: see the head of this file.
-        generator: source of the draws; the same seed draws the same negatives.
-
-    Returns:
-        Triplets sorted by (anchor, positive). Memory: O(N·M), the draws included.
-
-    Raises:
-        ValueError: shapes or label counts disagree, or an embedding is not finite (the row is named).
-    """
-    batch = finite_pair_batch(embeddings, labels, reference, reference_labels, own_rows)
-    choice = _draw_negatives(pairwise_distance(batch.x, batch.y), batch, cutoff, farthest, generator)
-    anchor, slot = choice.kept.nonzero(as_tuple=True)
-    return Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
-
-
-def check_sampling(cutoff: float) -> None:
-    """Raise ValueError unless the cutoff is a distance between points of the unit sphere."""
-    if not 0 < cutoff < 2:
-        raise ValueError(f"cutoff is {cutoff}; give a distance of unit vectors, above 0 and below 2")
-
-
-def _draw_negatives(
-    d: Tensor, batch: PairBatch, cutoff: float, farthest: float, generator: torch.Generator | None
-) -> Choice:
-    """A negative a matching pair by inverting each anchor's cumulative weights: O(N·M) however many pairs there are.
-
-    (N, Q) slots hold the anchors' pairs in order: Q is the largest number of positives on the CPU. Elsewhere, and to
-    the compiler, that number is not known without waiting, and Q is M.
-    """
-    check_sampling(cutoff)
-    counts, columns = batch.positive.sum(1), d.shape[1]
-    if columns == 0:
-        none = counts[:, None].expand(d.shape)
-        return Choice(none, none, batch.positive)
-    if d.device.type == "cpu" and not torch.compiler.is_compiling():
-        positive = positive_columns(batch.positive)
-    else:
-        positive = (~batch.positive).to(torch.int8).argsort(dim=1, stable=True)
-    width = batch.x.shape[1]
-    near = batch.negative & (d < farthest)
-    allowed = torch.where(near.any(1, keepdim=True), near, batch.negative)
-    # At antipodes the density is 0: the weight there is held finite.
-    clipped = d.double().clamp(min=cutoff, max=1.999)
-    log_weight = (2 - width) * clipped.log() - (width - 3) / 2 * (1 - clipped.square() / 4).log()
-    largest = log_weight.where(allowed, -torch.inf).amax(1, keepdim=True)
-    cumulative = (log_weight - largest).exp().where(allowed, 0.0).cumsum(1)
-    draws = draw_uniform(positive.shape, d.device, generator)
-    # Below the total, so that the column found is one whose weight is not 0.
-    total = cumulative[:, -1:]
-    level = torch.minimum(draws * total, torch.nextafter(total, torch.zeros_like(total)))
-    drawn = torch.searchsorted(cumulative, level, right=True).clamp(max=columns - 1)
-    exists = torch.arange(positive.shape[1], device=d.device) < counts[:, None]
-    return Choice(positive, drawn, exists & allowed.any(1, keepdim=True))
+    return batch.guarded(loss + nu * small)
 
 
 class MarginLoss(PairLoss):
@@ -201,7 +126,7 @@ class MarginLoss(PairLoss):
         self.cutoff = cutoff
         self.farthest = farthest
 
-    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
         beta: Tensor = self.beta
         if self.num_classes is not None:
             labels = whole_numbers(labels, len(x)).to(beta.device)
@@ -209,5 +134,96 @@ class MarginLoss(PairLoss):
             beta = beta[labels]
         return margin_loss(
             x, labels, margin=self.margin, beta=beta, nu=self.nu, cutoff=self.cutoff, farthest=self.farthest,
-            generator=generator, **batch,
+            generator=generator, **options,
         )  # fmt: skip
+
+
+@torch.no_grad()
+def distance_weighted_triplets(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    cutoff: float = 0.5,
+    farthest: float = 1.4,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Triplets:
+    """For each matching pair a negative, drawn so that its distance is spread evenly (Wu et al. 2017, section 4).
+
+    Distances between random points of the unit sphere crowd around √2; each negative is weighted by one over the
+    density there, q(d) ∝ d^(D−2) (1 − d²/4)^((D−3)/2). The paper caps the weight; here, as in its authors' code, the
+    distance is held above ``cutoff``. Negatives at ``farthest`` or beyond are not drawn, unless an anchor has no other.
+    An anchor without a negative gives no triplet.
+
+    Args:
+        embeddings: shape (N, D), unit rows.
+        labels: N integers or strings.
+        cutoff: distances below are weighted as if here; from 0 to 2, neither included.
+        farthest: negatives from here on cost nothing, and are not drawn.
+        reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
+        reference_labels: the label of each reference row.
+        own_rows: which reference row is embedding i, int64 (N,), −1 for none; where not given, a reference that is the
+            same object as the embeddings holds each at its own row, and another holds none of them.
+        generator: source of the draws; the same seed draws the same negatives.
+
+    Returns:
+        Triplets sorted by (anchor, positive). Memory: O(N·M), the draws included.
+
+    Raises:
+        ValueError: shapes or label counts disagree, or an embedding is not finite (the row is named).
+    """
+    batch = pair_batch(embeddings, labels, None, reference, reference_labels, own_rows)
+    check_finite_rows(batch.x, batch.y)
+    choice = draw_negatives(pairwise_distance(batch.x, batch.y), batch, cutoff, farthest, generator)
+    anchor, slot = choice.kept.nonzero(as_tuple=True)
+    return Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
+
+
+def check_sampling(cutoff: float) -> None:
+    """Raise ValueError unless the cutoff is a distance between points of the unit sphere."""
+    if not 0 < cutoff < 2:
+        raise ValueError(f"cutoff is {cutoff}; give a distance of unit vectors, above 0 and below 2")
+
+
+def draw_negatives(
+    d: Tensor, batch: PairBatch, cutoff: float, farthest: float, generator: torch.Generator | None
+) -> Choice:
+    """A negative for each matching pair by inverting its anchor's cumulative weights: O(N·M) for any number of pairs.
+
+    Args:
+        d: Euclidean distances of the batch, (N, M).
+        batch: which pairs match and which do not.
+        cutoff: distances below are weighted as if here.
+        farthest: negatives from here on are not drawn, unless an anchor has no other.
+        generator: source of the draws.
+
+    Returns:
+        (N, Q) slots that hold the anchors' pairs in order: Q is the largest number of positives on the CPU. Elsewhere,
+        and to the compiler, that number is not known without waiting, and Q is M.
+    """
+    check_sampling(cutoff)
+    counts, columns = batch.positive.sum(1), d.shape[1]
+    if columns == 0:
+        none = counts[:, None].expand(d.shape)
+        return Choice(none, none, batch.positive)
+    if d.device.type == "cpu" and not torch.compiler.is_compiling():
+        positive = positive_columns(batch.positive)
+    else:
+        positive = (~batch.positive).to(torch.int8).argsort(dim=1, stable=True)
+    width = batch.x.shape[1]
+    near = batch.negative & (d < farthest)
+    allowed = torch.where(near.any(1, keepdim=True), near, batch.negative)
+    # At antipodes the density is 0: the weight there is held finite.
+    clipped = d.double().clamp(min=cutoff, max=1.999)
+    log_weight = (2 - width) * clipped.log() - (width - 3) / 2 * (1 - clipped.square() / 4).log()
+    largest = log_weight.where(allowed, -torch.inf).amax(1, keepdim=True)
+    cumulative = (log_weight - largest).exp().where(allowed, 0.0).cumsum(1)
+    draws = draw_uniform(positive.shape, d.device, generator)
+    # Below the total, so that the column found is one whose weight is not 0.
+    total = cumulative[:, -1:]
+    level = torch.minimum(draws * total, torch.nextafter(total, torch.zeros_like(total)))
+    drawn = torch.searchsorted(cumulative, level, right=True).clamp(max=columns - 1)
+    exists = torch.arange(positive.shape[1], device=d.device) < counts[:, None]
+    return Choice(positive, drawn, exists & allowed.any(1, keepdim=True))

@@ -10,8 +10,9 @@ from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check
 from triune.distances.pairwise import paired_distance
 from triune.labels import Labels, encode_labels
 from triune.losses.batch import group_by_label
-from triune.losses.mining import Margin, draw_random
-from triune.losses.triplet_sums import TripletOutcome
+from triune.losses.mining import draw_random
+from triune.losses.outcome import TripletOutcome
+from triune.losses.triplet_settings import Margin
 
 
 class MarginSuggestion(NamedTuple):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from triune.distances.embeddings import Embeddings, as_embeddings
 from triune.labels import Labels, whole_numbers
+from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
-from triune.losses.triplet_sums import TripletOutcome
 
 
 class CrossBatchMemory(nn.Module):
@@ -16,9 +16,9 @@ class CrossBatchMemory(nn.Module):
 
     Anchors are the rows of the batch; the reference set is the batch itself, with gradients, and the memory, without.
     With a :class:`triune.losses.joined.DistributedTripletLoss` the batch is that of all processes, and each
-    remembers all of it: the rings stay equal. In ``eval()`` nothing is remembered. The ring,
-    its position, how full it is and the
-    number of steps are buffers: a loss loaded from ``state_dict`` goes on bit for bit. Memory: size·(D·4 + 8) bytes.
+    remembers all of it: the rings stay equal. In ``eval()`` nothing is remembered. The ring, its position, how full it
+    is and the number of steps are buffers: a loss loaded from ``state_dict`` goes on bit for bit. Memory:
+    size·(D·4 + 8) bytes.
 
     >>> criterion = CrossBatchMemory(TripletLoss(mining="hard"), size=1024, embedding_dim=64)
     >>> loss = criterion(torch.randn(8, 64, requires_grad=True), [0, 0, 1, 1, 2, 2, 3, 3])
@@ -68,9 +68,10 @@ class CrossBatchMemory(nn.Module):
         filled = int(self.filled) if int(self.steps) >= self.start else 0
         # A copy, since the ring is written to before the backward pass comes by.
         remembered = self.embeddings[:filled].to(x.dtype).clone()
-        outcome, everyone, everyones_codes = self.criterion.beside(x, codes, remembered, self.labels[:filled].clone())
+        remembered_codes = self.labels[:filled].clone()
+        outcome, rows, row_codes = self.criterion.outcome_with_memory(x, codes, remembered, remembered_codes)
         if self.training:
-            self.remember(everyone, everyones_codes)
+            self.remember(rows, row_codes)
         return outcome
 
     @torch.no_grad()

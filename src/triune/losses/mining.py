@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
+from triune.distances.embeddings import Embeddings, Metric
 from triune.distances.pairwise import paired_distance, pairwise_distance
 from triune.kernels import Path, choose_path
 from triune.labels import Labels
-from triune.losses.batch import Groups, group_by_label, masks, resolve_reference
+from triune.losses.batch import (
+    Groups,
+    LabelledBatch,
+    check_finite_rows,
+    group_by_label,
+    labelled_batch,
+    masks,
+    unit_rows,
+)
 from triune.losses.draws import draw_by_key, draw_seed, draw_uniform
-
-Strategy: TypeAlias = Literal["all", "hard", "batch_hard", "semihard", "random"]
-
-
-Margin: TypeAlias = float | Literal["soft"]
-
-
-Gap: TypeAlias = tuple[float, float]
-
+from triune.losses.triplet_settings import Gap, Margin, Strategy, TripletSettings, check_settings
 
 # Cells of the distance matrix held at a time: 4 Mi cells are 32 MiB in float64.
 BLOCK_CELLS = 1 << 22
@@ -37,14 +37,6 @@ class Triplets(NamedTuple):
     anchor: Tensor
     positive: Tensor
     negative: Tensor
-
-
-class Choice(NamedTuple):
-    """Up to Q triplets for each of R anchors: columns of a distance matrix (R, M), each of shape (R, Q)."""
-
-    positive: Tensor
-    negative: Tensor
-    kept: Tensor
 
 
 def mine_triplets(
@@ -101,47 +93,113 @@ def mine_triplets(
         ValueError: shapes or label counts disagree, an option is unknown, or an embedding is not finite (the
             row is named).
     """
-    check_strategy(strategy)
-    check_metric(metric)
-    check_margin(margin)
-    check_gap(gap)
-    x = as_embeddings(embeddings).detach()
-    y, codes, reference_codes, own = resolve_reference(x, labels, embeddings, reference, reference_labels, own_rows)
-    y = y.detach()
-    check_finite(x)
-    if y is not x:
-        check_finite(y, "reference")
+    settings = TripletSettings(margin, metric, strategy, gap)
+    check_settings(settings)
+    batch = labelled_batch(embeddings, labels, reference, reference_labels, own_rows).detached()
+    check_finite_rows(batch.x, batch.y)
     if strategy == "all" and gap is None:
-        return _list_all(codes, reference_codes, own)
+        return _list_all(batch)
     if strategy == "random":
-        mined = draw_random(group_by_label(codes, reference_codes), own, generator)
-        return mined if gap is None else _filter_gap(mined, x, y, metric, gap)
-    path = choose_path(x, y)
+        mined = draw_random(group_by_label(batch.codes, batch.reference_codes), batch.own_rows, generator)
+        return mined if gap is None else _filter_gap(mined, batch, metric, gap)
+    path = choose_path(batch.x, batch.y)
     if strategy != "all" and path != "torch":
-        return list_by_kernel(x, y, codes, reference_codes, own, strategy, metric, margin, gap, path)
-    parts = []
-    for rows in row_blocks(x.shape[0], y.shape[0]):
-        distances = pairwise_distance(x[rows], y, metric)
-        positive, negative = masks(codes[rows], reference_codes, own[rows])
-        if strategy == "all":
-            part = _list_gap(distances, positive, negative, gap or (-torch.inf, torch.inf))
-        else:
-            choice = choose(distances, positive, negative, strategy, margin, gap)
-            part = _list_choice(choice)
-        parts.append(part._replace(anchor=part.anchor + rows.start))
-    if not parts:
-        return Triplets(*(torch.empty(0, dtype=torch.int64, device=x.device) for _ in range(3)))
-    return Triplets(*(torch.cat(column) for column in zip(*parts)))
+        return list_by_kernel(batch, settings, path)
+    return _list_in_blocks(batch, settings)
+
+
+@dataclass(frozen=True)
+class TripletMiner:
+    """``miner(embeddings, labels)`` → (anchor, positive, negative), for any loss that takes index tuples.
+
+    >>> miner = TripletMiner("batch_hard")
+    >>> miner(torch.tensor([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0]]), ["a", "a", "b"])
+    Triplets(anchor=tensor([0, 1]), positive=tensor([1, 0]), negative=tensor([2, 2]))
+    """
+
+    strategy: Strategy = "semihard"
+    """``"all"``, ``"hard"``, ``"batch_hard"``, ``"semihard"`` or ``"random"``."""
+    margin: Margin = 0.2
+    """Upper bound of the semi-hard band."""
+    metric: Metric = "euclidean"
+    """The distance to mine by."""
+    normalize: bool = True
+    """Divide every embedding by its length first, as :class:`triune.losses.triplet.TripletLoss` does."""
+    gap: Gap | None = None
+    """Keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high."""
+
+    def __post_init__(self) -> None:
+        check_settings(TripletSettings(self.margin, self.metric, self.strategy, self.gap))
+
+    def __call__(
+        self,
+        embeddings: Embeddings,
+        labels: Labels,
+        reference: Embeddings | None = None,
+        reference_labels: Labels | None = None,
+        *,
+        own_rows: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Triplets:
+        """The triplets of a batch, see :func:`triune.losses.mining.mine_triplets`.
+
+        Args:
+            embeddings: the anchors, shape (N, D).
+            labels: N integers or strings.
+            reference: where positives and negatives are taken from, shape (M, D).
+            reference_labels: the label of each reference row.
+            own_rows: which reference row is embedding i, −1 for none.
+            generator: source of the random strategy's draws.
+        """
+        x: Embeddings = embeddings
+        y: Embeddings | None = reference
+        if self.normalize:
+            with torch.no_grad():
+                x, y = unit_rows(embeddings, reference)
+        return mine_triplets(
+            x, labels, self.strategy, metric=self.metric, margin=self.margin, gap=self.gap, reference=y,
+            reference_labels=reference_labels, own_rows=own_rows, generator=generator,
+        )  # fmt: skip
+
+
+def as_triplets(indices: Sequence[Tensor]) -> Triplets:
+    """Triplets from a miner's index tuple: (a, p, n), or pairs (a, p, a', n) joined where a = a'.
+
+    Raises:
+        ValueError: there are not 3 or 4 index tensors, or their lengths disagree.
+    """
+    columns = [torch.as_tensor(column).long() for column in indices]
+    sizes = [column.shape[0] if column.ndim == 1 else -1 for column in columns]
+    if len(columns) == 3 and len(set(sizes)) == 1 and sizes[0] >= 0:
+        return Triplets(*columns)
+    if len(columns) == 4 and sizes[0] == sizes[1] >= 0 and sizes[2] == sizes[3] >= 0:
+        anchor, positive, other, negative = columns
+        ordered, order = other.sort(stable=True)
+        start = torch.searchsorted(ordered, anchor.contiguous())
+        counts = torch.searchsorted(ordered, anchor.contiguous(), right=True) - start
+        pair = torch.repeat_interleave(counts)
+        within = torch.arange(pair.shape[0], device=pair.device) - (counts.cumsum(0) - counts)[pair]
+        return Triplets(anchor[pair], positive[pair], negative[order[start[pair] + within]])
+    raise ValueError(
+        f"indices hold {len(columns)} tensors of shapes {[tuple(column.shape) for column in columns]}; "
+        f"triplets are three of one length (anchor, positive, negative), "
+        f"pairs are four (anchor, positive, anchor, negative), equal in twos"
+    )
+
+
+class Choice(NamedTuple):
+    """Up to Q triplets for each of R anchors: columns of a distance matrix (R, M), each of shape (R, Q)."""
+
+    positive: Tensor
+    negative: Tensor
+    kept: Tensor
 
 
 def choose(
     distances: Tensor,
     positive: Tensor,
     negative: Tensor,
-    strategy: Strategy,
-    margin: Margin,
-    gap: Gap | None = None,
-    *,
+    settings: TripletSettings,
     generator: torch.Generator | None = None,
 ) -> Choice:
     """Choose among columns of a distance matrix, with fixed shapes and without waiting for the device.
@@ -150,14 +208,13 @@ def choose(
         distances: shape (R, M); no gradient is needed.
         positive: which columns are positives of each row, bool (R, M).
         negative: which are negatives, bool (R, M).
-        strategy: any but ``"all"``.
-        margin: as in :func:`mine_triplets`.
-        gap: as in :func:`mine_triplets`.
+        settings: any mining but ``"all"``; its metric is that of the distances.
         generator: source of the random strategy's draws.
 
     Returns:
         Q = 1 choice a row for ``"batch_hard"``, else Q = M: slot q is the pair (anchor, column q).
     """
+    margin, _, strategy, gap = settings
     distances = distances.detach()
     columns = torch.arange(distances.shape[1], device=distances.device).expand(distances.shape)
     if distances.shape[1] == 0:
@@ -197,13 +254,25 @@ def choose(
 
 
 def inside_gap(positive_distance: Tensor, negative_distance: Tensor, gap: Gap) -> Tensor:
-    """Whether low < d(a,n) − d(a,p) ≤ high, as d(a,p) + low < d(a,n) ≤ d(a,p) + high; any shape."""
+    """Whether low < d(a,n) − d(a,p) ≤ high, as d(a,p) + low < d(a,n) ≤ d(a,p) + high.
+
+    Args:
+        positive_distance: d(a,p), any shape.
+        negative_distance: d(a,n), the same shape.
+        gap: (low, high).
+    """
     return (positive_distance + gap[0] < negative_distance) & (negative_distance <= positive_distance + gap[1])
 
 
-def draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None) -> Triplets:
-    """One negative a pair, uniformly, in O(N + M + P) for P pairs: no distance is needed."""
-    anchor, positive = _list_pairs(groups, own)
+def draw_random(groups: Groups, own_rows: Tensor, generator: torch.Generator | None) -> Triplets:
+    """One negative a pair, uniformly, in O(N + M + P) for P pairs: no distance is needed.
+
+    Args:
+        groups: the reference rows sorted by label, and each anchor's class among them.
+        own_rows: which reference row is the anchor itself, −1 for none, int64 (N,).
+        generator: source of the draws.
+    """
+    anchor, positive = _list_pairs(groups, own_rows)
     counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
     anchor, positive, counts = anchor[counts > 0], positive[counts > 0], counts[counts > 0]
     key = anchor * groups.order.shape[0] + positive
@@ -212,33 +281,29 @@ def draw_random(groups: Groups, own: Tensor, generator: torch.Generator | None) 
     return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))
 
 
-def list_by_kernel(
-    x: Tensor,
-    y: Tensor,
-    codes: Tensor,
-    reference_codes: Tensor,
-    own: Tensor,
-    strategy: Strategy,
-    metric: Metric,
-    margin: Margin,
-    gap: Gap | None,
-    path: Path,
-) -> Triplets:
-    """Hard, batch-hard or semi-hard triplets by the Numba or the Triton kernels."""
-    x, y = x.detach(), y.detach()
+def list_by_kernel(batch: LabelledBatch, settings: TripletSettings, path: Path) -> Triplets:
+    """Hard, batch-hard or semi-hard triplets by the Numba or the Triton kernels.
+
+    Args:
+        batch: anchors and reference rows with their labels.
+        settings: which triplets.
+        path: ``"numba"`` or ``"triton"``.
+    """
+    margin, metric, strategy, gap = settings
+    batch = batch.detached()
     if metric == "cosine":
-        x, y = unit(x), unit(y)
-    groups = group_by_label(codes, reference_codes)
+        batch = batch.at_unit_length()
+    groups = group_by_label(batch.codes, batch.reference_codes)
     bound = float("inf") if isinstance(margin, str) else margin
     if path == "triton":
         from triune.kernels import triplets_gpu
 
-        return _list_choice(
-            Choice(*triplets_gpu.mine(triplets_gpu.pose(x, y, *groups, own, metric), strategy, bound, gap))
-        )
+        tensors = triplets_gpu.sorted_tensors(batch.x, batch.y, *groups, batch.own_rows, metric)
+        return _list_choice(Choice(*triplets_gpu.mine(tensors, strategy, bound, gap)))
     from triune.kernels import triplets_cpu
 
-    return Triplets(*triplets_cpu.mine(triplets_cpu.pose(x, y, *groups, own, metric), strategy, bound, gap))
+    arrays = triplets_cpu.sorted_arrays(batch.x, batch.y, *groups, batch.own_rows, metric)
+    return Triplets(*triplets_cpu.mine(arrays, strategy, bound, gap))
 
 
 def row_blocks(rows: int, columns: int) -> list[slice]:
@@ -247,40 +312,18 @@ def row_blocks(rows: int, columns: int) -> list[slice]:
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
-def check_strategy(strategy: str) -> None:
-    """Raise ValueError, listing the known ones, if the strategy is none of them."""
-    if strategy not in get_args(Strategy):
-        raise ValueError(f"mining strategy is {strategy!r}; known are {', '.join(map(repr, get_args(Strategy)))}")
-
-
-def check_margin(margin: Margin) -> None:
-    """Raise ValueError unless the margin is a finite number ≥ 0 or ``"soft"``."""
-    if isinstance(margin, str):
-        if margin != "soft":
-            raise ValueError(f"margin is {margin!r}; give a number or 'soft'")
-    elif not 0 <= margin < float("inf"):
-        raise ValueError(f"margin is {margin}; give a finite number that is 0 or more, or 'soft'")
-
-
-def check_gap(gap: Gap | None) -> None:
-    """Raise ValueError unless the gap is None or a pair (low, high) with low < high."""
-    if gap is not None and not (len(gap) == 2 and gap[0] < gap[1]):
-        raise ValueError(
-            f"gap is {gap!r}; give (low, high), low < high, to keep triplets with low < d(a,n) − d(a,p) ≤ high"
-        )
-
-
-def _list_pairs(groups: Groups, own: Tensor) -> tuple[Tensor, Tensor]:
+def _list_pairs(groups: Groups, own_rows: Tensor) -> tuple[Tensor, Tensor]:
     """Every (anchor, positive), sorted: two int64 tensors (P,)."""
     sizes = groups.stop - groups.start
     anchor = torch.repeat_interleave(sizes)
     within = torch.arange(anchor.shape[0], device=anchor.device) - (sizes.cumsum(0) - sizes)[anchor]
     positive = groups.order[groups.start[anchor] + within]
-    distinct = positive != own[anchor]
+    distinct = positive != own_rows[anchor]
     return anchor[distinct], positive[distinct]
 
 
 def _list_choice(choice: Choice) -> Triplets:
+    """The triplets that are kept, sorted by (anchor, slot)."""
     anchor, slot = choice.kept.nonzero(as_tuple=True)
     return Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
 
@@ -291,12 +334,28 @@ def _nth_negative(groups: Groups, anchor: Tensor, nth: Tensor) -> Tensor:
     return groups.order[torch.where(nth < start, nth, nth + stop - start)]
 
 
-def _list_all(codes: Tensor, reference_codes: Tensor, own: Tensor) -> Triplets:
-    """Every triplet, sorted; a block of pairs at a time against all negatives."""
-    anchor, positive = _list_pairs(group_by_label(codes, reference_codes), own)
+def _list_in_blocks(batch: LabelledBatch, settings: TripletSettings) -> Triplets:
+    """Triplets chosen by their distances, a block of anchors at a time, by plain torch."""
     parts = []
-    for rows in row_blocks(anchor.shape[0], reference_codes.shape[0]):
-        pair, negative = (codes[anchor[rows], None] != reference_codes).nonzero(as_tuple=True)
+    for rows in row_blocks(len(batch.x), len(batch.y)):
+        distances = pairwise_distance(batch.x[rows], batch.y, settings.metric)
+        positive, negative = masks(batch, rows)
+        if settings.mining == "all":
+            part = _list_gap(distances, positive, negative, settings.gap or (-torch.inf, torch.inf))
+        else:
+            part = _list_choice(choose(distances, positive, negative, settings))
+        parts.append(part._replace(anchor=part.anchor + rows.start))
+    if not parts:
+        return Triplets(*(torch.empty(0, dtype=torch.int64, device=batch.x.device) for _ in range(3)))
+    return Triplets(*(torch.cat(column) for column in zip(*parts)))
+
+
+def _list_all(batch: LabelledBatch) -> Triplets:
+    """Every triplet, sorted; a block of pairs at a time against all negatives."""
+    anchor, positive = _list_pairs(group_by_label(batch.codes, batch.reference_codes), batch.own_rows)
+    parts = []
+    for rows in row_blocks(len(anchor), len(batch.y)):
+        pair, negative = (batch.codes[anchor[rows], None] != batch.reference_codes).nonzero(as_tuple=True)
         parts.append(Triplets(anchor[rows][pair], positive[rows][pair], negative))
     if not parts:
         return Triplets(anchor, positive, positive)
@@ -317,92 +376,15 @@ def _list_gap(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap) -
     return Triplets(*(torch.cat(part) for part in zip(*parts)))
 
 
-def _filter_gap(mined: Triplets, x: Tensor, y: Tensor, metric: Metric, gap: Gap) -> Triplets:
+def _filter_gap(mined: Triplets, batch: LabelledBatch, metric: Metric, gap: Gap) -> Triplets:
     """Keep listed triplets inside the gap; distances are computed for blocks of the list."""
     kept = []
-    for part in row_blocks(mined.anchor.shape[0], x.shape[1]):
-        anchor = x[mined.anchor[part]]
-        kept.append(
-            inside_gap(
-                paired_distance(anchor, y[mined.positive[part]], metric),
-                paired_distance(anchor, y[mined.negative[part]], metric),
-                gap,
-            )
-        )
+    for part in row_blocks(len(mined.anchor), batch.x.shape[1]):
+        anchor = batch.x[mined.anchor[part]]
+        d_ap = paired_distance(anchor, batch.y[mined.positive[part]], metric)
+        d_an = paired_distance(anchor, batch.y[mined.negative[part]], metric)
+        kept.append(inside_gap(d_ap, d_an, gap))
     if not kept:
         return mined
     mask = torch.cat(kept)
     return Triplets(*(column[mask] for column in mined))
-
-
-@dataclass(frozen=True)
-class TripletMiner:
-    """``miner(embeddings, labels)`` → (anchor, positive, negative), for any loss that takes index tuples.
-
-    >>> miner = TripletMiner("batch_hard")
-    >>> miner(torch.tensor([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0]]), ["a", "a", "b"])
-    Triplets(anchor=tensor([0, 1]), positive=tensor([1, 0]), negative=tensor([2, 2]))
-    """
-
-    strategy: Strategy = "semihard"
-    """``"all"``, ``"hard"``, ``"batch_hard"``, ``"semihard"`` or ``"random"``."""
-    margin: Margin = 0.2
-    """Upper bound of the semi-hard band."""
-    metric: Metric = "euclidean"
-    """The distance to mine by."""
-    normalize: bool = True
-    """Divide every embedding by its length first, as :class:`triune.losses.triplet.TripletLoss` does."""
-    gap: Gap | None = None
-    """Keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high."""
-
-    def __post_init__(self) -> None:
-        check_strategy(self.strategy)
-        check_margin(self.margin)
-        check_metric(self.metric)
-        check_gap(self.gap)
-
-    def __call__(
-        self,
-        embeddings: Embeddings,
-        labels: Labels,
-        reference: Embeddings | None = None,
-        reference_labels: Labels | None = None,
-        *,
-        own_rows: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Triplets:
-        """Mine a batch, see :func:`triune.losses.mining.mine_triplets`."""
-        x, y = embeddings, reference
-        if self.normalize:
-            x = unit(as_embeddings(embeddings).detach())
-            if reference is not None:
-                y = x if reference is embeddings else unit(as_embeddings(reference, "reference").detach())
-        return mine_triplets(
-            x, labels, self.strategy, metric=self.metric, margin=self.margin, gap=self.gap, reference=y,
-            reference_labels=reference_labels, own_rows=own_rows, generator=generator,
-        )  # fmt: skip
-
-
-def as_triplets(indices: Sequence[Tensor]) -> Triplets:
-    """Triplets from a miner's index tuple: (a, p, n), or pairs (a, p, a', n) joined where a = a'.
-
-    Raises:
-        ValueError: there are not 3 or 4 index tensors, or their lengths disagree.
-    """
-    columns = [torch.as_tensor(column).long() for column in indices]
-    sizes = [column.shape[0] if column.ndim == 1 else -1 for column in columns]
-    if len(columns) == 3 and len(set(sizes)) == 1 and sizes[0] >= 0:
-        return Triplets(*columns)
-    if len(columns) == 4 and sizes[0] == sizes[1] >= 0 and sizes[2] == sizes[3] >= 0:
-        anchor, positive, other, negative = columns
-        ordered, order = other.sort(stable=True)
-        start = torch.searchsorted(ordered, anchor.contiguous())
-        counts = torch.searchsorted(ordered, anchor.contiguous(), right=True) - start
-        pair = torch.repeat_interleave(counts)
-        within = torch.arange(pair.shape[0], device=pair.device) - (counts.cumsum(0) - counts)[pair]
-        return Triplets(anchor[pair], positive[pair], negative[order[start[pair] + within]])
-    raise ValueError(
-        f"indices hold {len(columns)} tensors of shapes {[tuple(column.shape) for column in columns]}; "
-        f"triplets are three of one length (anchor, positive, negative), "
-        f"pairs are four (anchor, positive, anchor, negative), equal in twos"
-    )

@@ -1,12 +1,19 @@
-"""The losses by the names of the command line."""
+"""The losses by the names of the command line, and a criterion made by name."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
+from triune.errors import InputError
 from triune.losses.average_precision import FastAPLoss, SmoothAPLoss
 from triune.losses.contrastive import ContrastiveLoss, LiftedStructureLoss, NPairsLoss
+from triune.losses.joined import DistributedTripletLoss, JoinedLoss
 from triune.losses.margin import MarginLoss
+from triune.losses.memory import CrossBatchMemory
 from triune.losses.proxies import (
     ArcFaceLoss,
     CosFaceLoss,
@@ -18,6 +25,9 @@ from triune.losses.proxies import (
 )
 from triune.losses.softmax import NTXentLoss, SupConLoss
 from triune.losses.weighted import CircleLoss, MultiSimilarityLoss
+
+TRIPLET = "triplet"
+"""The name of the triplet loss."""
 
 PAIR_LOSSES: dict[str, type[nn.Module]] = {
     "contrastive": ContrastiveLoss,
@@ -31,8 +41,7 @@ PAIR_LOSSES: dict[str, type[nn.Module]] = {
     "smooth-ap": SmoothAPLoss,
     "fast-ap": FastAPLoss,
 }
-"""Losses of the pairs of a batch, by their names in ``--metric_loss``."""
-
+"""Losses of the pairs of a batch, by name."""
 
 PROXY_LOSSES: dict[str, type[nn.Module]] = {
     "normalized-softmax": NormalizedSoftmaxLoss,
@@ -43,4 +52,94 @@ PROXY_LOSSES: dict[str, type[nn.Module]] = {
     "proxy-anchor": ProxyAnchorLoss,
     "soft-triple": SoftTripleLoss,
 }
-"""Losses against learnt proxies, by their names in ``--metric_loss``."""
+"""Losses against learnt proxies of the classes, by name."""
+
+PEER = "pml:"
+"""What the name of a class of pytorch-metric-learning begins with."""
+
+
+def make_criterion(
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    num_classes: int,
+    embedding_dim: int,
+    memory: int = 0,
+    memory_start: int = 0,
+) -> nn.Module:
+    """The loss of a name, called as ``criterion(embeddings, labels)``; over several processes, of the joined batch.
+
+    >>> make_criterion("sup-con", {"temperature": 0.2}, num_classes=10, embedding_dim=64)
+    JoinedLoss(
+      (criterion): SupConLoss(normalize=True, temperature=0.2)
+    )
+
+    Args:
+        name: ``"triplet"``, a name of :data:`PAIR_LOSSES` or :data:`PROXY_LOSSES`, or ``"pml:CLASS"`` for any loss of
+            pytorch-metric-learning.
+        options: settings of that loss, by the names of its class; ``num_classes="auto"`` of the margin loss gives it a
+            boundary for each class.
+        num_classes: how many classes training has; proxy losses keep a proxy for each.
+        embedding_dim: the length of an embedding.
+        memory: how many embeddings of earlier batches triplets are also taken from; 0 keeps to the batch.
+        memory_start: the first step that uses the memory.
+
+    Raises:
+        InputError: the name or an option is not known, or pytorch-metric-learning is not installed.
+    """
+    options = dict(options or {})
+    if name == TRIPLET:
+        triplet = _made(DistributedTripletLoss, name, **options)
+        if memory == 0:
+            return triplet
+        ring = {"size": memory, "embedding_dim": embedding_dim, "start": memory_start}
+        return _made(CrossBatchMemory, name, criterion=triplet, **ring)
+    if memory:
+        raise InputError(f"a memory of earlier batches is for the triplet loss, not {name}")
+    if name in PAIR_LOSSES:
+        if options.get("num_classes") == "auto":
+            options["num_classes"] = num_classes
+        return JoinedLoss(_made(PAIR_LOSSES[name], name, **options))
+    if name in PROXY_LOSSES:
+        sizes = {"num_classes": num_classes, "embedding_dim": embedding_dim}
+        return _made(PROXY_LOSSES[name], name, **sizes, **options)
+    if name.startswith(PEER):
+        return _peer_loss(name.removeprefix(PEER), options, num_classes, embedding_dim)
+    known = [TRIPLET, *PAIR_LOSSES, *PROXY_LOSSES, f"{PEER}CLASS"]
+    raise InputError(f"there is no metric_loss {name!r}; known are {', '.join(known)}")
+
+
+def _peer_loss(name: str, options: Mapping[str, Any], num_classes: int, embedding_dim: int) -> nn.Module:
+    """A loss of pytorch-metric-learning with the sizes it asks for."""
+    try:
+        from pytorch_metric_learning import losses
+    except ImportError as error:
+        raise InputError(f"{PEER}{name} needs pytorch-metric-learning: pip install 'triune[compare]'") from error
+    kind = getattr(losses, name, None)
+    if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
+        raise InputError(f"pytorch-metric-learning has no loss {name!r}; its names are like TripletMarginLoss")
+    sizes = {"num_classes": num_classes, "embedding_size": embedding_dim}
+    wanted = {size: value for size, value in sizes.items() if size in _option_names(kind)}
+    return _made(kind, f"{PEER}{name}", **wanted, **options)
+
+
+def _made(kind: type[nn.Module], name: str, **options: Any) -> nn.Module:
+    """A module of a class; a wrong option is answered with those that the class takes."""
+    try:
+        return kind(**options)
+    except (TypeError, ValueError) as error:
+        known = ", ".join(_option_names(kind))
+        raise InputError(f"metric_loss {name}: {error}; its options are {known}") from error
+
+
+def _option_names(kind: type) -> list[str]:
+    """Names that a class takes when it is made, and those that it passes on to its parents through ``**``."""
+    names: list[str] = []
+    for cls in inspect.getmro(kind):
+        if "__init__" not in vars(cls):
+            continue
+        _, *parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return list(dict.fromkeys(names))

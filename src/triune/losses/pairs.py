@@ -1,132 +1,64 @@
-"""What the losses of pairs share: the batch, its pairs, and sums over those that are kept."""
+"""What the losses of pairs share: the pairs of a batch, those of a miner, and how every pair loss is called."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from triune.distances.embeddings import Embeddings, as_embeddings, check_finite, unit
+from triune.distances.embeddings import Embeddings
 from triune.labels import Labels
-from triune.losses.batch import masks, resolve_reference
-
-BLOCK_CELLS = 1 << 22
-"""Smooth-AP compares this many (query, positive, item) at a time, or all those of one query if they are more."""
+from triune.losses.batch import labelled_batch, masks, unit_rows, zero_or_nan
 
 
-def check_above_zero(**settings: float) -> None:
-    """Raise ValueError, naming it, if a setting is not above 0."""
-    for name, value in settings.items():
-        if not value > 0:
-            raise ValueError(f"{name} is {value}; give a number above 0")
+class Pairs(NamedTuple):
+    """Rows of matching and of non-matching pairs, int64, as pytorch-metric-learning's miners return them."""
+
+    anchor: Tensor
+    """Anchors of the matching pairs (P,)."""
+    positive: Tensor
+    """Their partners (P,)."""
+    negative_anchor: Tensor
+    """Anchors of the non-matching pairs (Q,)."""
+    negative: Tensor
+    """Their partners (Q,)."""
 
 
 class PairBatch(NamedTuple):
-    """Embeddings x (N, D), what they are compared with y (M, D), and which pairs match and which do not (N, M)."""
+    """Anchors, the rows that they are compared with, and which of the N·M pairs match and which do not."""
 
     x: Tensor
+    """The anchors (N, D)."""
     y: Tensor
+    """What they are compared with (M, D); the same tensor object as x where the batch is its own reference."""
     positive: Tensor
+    """Which pairs match, bool (N, M)."""
     negative: Tensor
+    """Which do not, bool (N, M); a pair that is left out, such as an item with itself, is neither."""
 
-    def cost(self, loss: Tensor) -> Tensor:
+    def guarded(self, loss: Tensor) -> Tensor:
         """The loss with a graph, and NaN if an embedding is not finite: no mask hides it."""
-        loss = loss + nothing(self.x)
-        return loss if self.y is self.x else loss + nothing(self.y)
+        loss = loss + zero_or_nan(self.x)
+        return loss if self.y is self.x else loss + zero_or_nan(self.y)
 
 
-def pair_batch(
-    embeddings: Embeddings,
-    labels: Labels,
-    pairs: Sequence[Tensor] | None,
-    reference: Embeddings | None,
-    reference_labels: Labels | None,
-    own_rows: Tensor | None,
-) -> PairBatch:
-    """The rows of a batch with the pairs that match and that do not, all of them or those listed."""
-    x = as_embeddings(embeddings)
-    y, codes, reference_codes, own = resolve_reference(x, labels, embeddings, reference, reference_labels, own_rows)
-    if x.dtype != y.dtype:
-        wide = torch.promote_types(x.dtype, y.dtype)
-        x, y = x.to(wide), y.to(wide)
-    if pairs is None:
-        return PairBatch(x, y, *masks(codes, reference_codes, own))
-    anchor, positive, other, negative = pair_columns(pairs, x.device)
-    empty = torch.zeros(len(x), len(y), dtype=torch.bool, device=x.device)
-    true = torch.ones((), dtype=torch.bool, device=x.device)
-    return PairBatch(x, y, empty.index_put((anchor, positive), true), empty.index_put((other, negative), true))
+class PairOptions(TypedDict):
+    """What every function of pairs takes beside embeddings, labels and its own settings."""
 
-
-def finite_pair_batch(
-    embeddings: Embeddings,
-    labels: Labels,
-    reference: Embeddings | None,
-    reference_labels: Labels | None,
-    own_rows: Tensor | None,
-) -> PairBatch:
-    """A batch to mine in: a NaN would win or lose every comparison in silence."""
-    batch = pair_batch(embeddings, labels, None, reference, reference_labels, own_rows)
-    check_finite(batch.x)
-    if batch.y is not batch.x:
-        check_finite(batch.y, "reference")
-    return batch
-
-
-def pair_columns(pairs: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Matching pairs and non-matching pairs of a miner's index tuple."""
-    columns = [torch.as_tensor(column, device=device).long() for column in pairs]
-    if len(columns) == 3:
-        columns = [columns[0], columns[1], columns[0], columns[2]]
-    shapes = [column.shape for column in columns]
-    if len(columns) != 4 or any(column.ndim != 1 for column in columns) or shapes[::2] != shapes[1::2]:
-        raise ValueError(
-            f"pairs hold {len(pairs)} tensors of shapes {[tuple(torch.as_tensor(column).shape) for column in pairs]}; "
-            f"pairs are four (anchor, positive, anchor, negative), equal in twos, "
-            f"triplets are three of one length (anchor, positive, negative)"
-        )
-    return columns[0], columns[1], columns[2], columns[3]
-
-
-def similarity(x: Tensor, y: Tensor) -> Tensor:
-    """Inner products (N, M). Autocast would round them to half precision, which the exponents that follow enlarge."""
-    with torch.autocast(x.device.type, enabled=False):
-        return x @ y.T
-
-
-def positive_columns(positive: Tensor) -> Tensor:
-    """The columns of each row's positives first, (N, K) for at most K in a row; rows with fewer are padded."""
-    slots = int(positive.sum(1).max()) if len(positive) else 0
-    return (~positive).to(torch.int8).argsort(dim=1, stable=True)[:, :slots]
-
-
-def block_rows(columns: Tensor, s: Tensor) -> int:
-    """How many queries fit a block of comparisons."""
-    return max(1, BLOCK_CELLS // max(1, columns.shape[1] * s.shape[1]))
-
-
-def logsumexp_over(values: Tensor, kept: Tensor) -> Tensor:
-    """log Σ exp over the kept entries of each row; −∞ in a row without one, and no NaN in its gradient."""
-    if values.shape[1] == 0:
-        return values.sum(1) - torch.inf
-    any_kept = kept.any(1)
-    masked = values.where(kept, -torch.inf).where(any_kept[:, None], 0.0)
-    return masked.logsumexp(1).where(any_kept, -torch.inf)
-
-
-def mean_over(values: Tensor, kept: Tensor) -> Tensor:
-    """Mean over the kept entries; 0 if there is none."""
-    return values.where(kept, 0.0).sum() / kept.sum().clamp(min=1)
-
-
-def nothing(x: Tensor) -> Tensor:
-    """0 with a graph; NaN if x is not finite."""
-    return (x * 0).sum()
+    pairs: Sequence[Tensor] | None
+    reference: Embeddings | None
+    reference_labels: Labels | None
+    own_rows: Tensor | None
 
 
 class PairLoss(nn.Module):
-    """How every pair loss is called; ``_loss`` of a subclass hands the batch on with its settings."""
+    """How every pair loss is called; ``_loss`` of a subclass hands the batch on with its settings.
+
+    Args:
+        normalize: divide every embedding, and reference row, by its length first.
+    """
 
     def __init__(self, normalize: bool) -> None:
         super().__init__()
@@ -143,29 +75,101 @@ class PairLoss(nn.Module):
         own_rows: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N labels.
+        """The scalar loss.
 
         Args:
-            embeddings: shape (N, D).
+            embeddings: the anchors, shape (N, D).
             labels: N integers or strings.
-            indices: of any miner, in place of all pairs.
-            reference: where positives and negatives are taken from, shape (M, D).
-            reference_labels: the identity of each reference row.
+            indices: pairs or triplets of any miner, in place of all pairs.
+            reference: what the embeddings are compared with, shape (M, D).
+            reference_labels: the label of each reference row.
             own_rows: which reference row is embedding i, −1 for none.
             generator: source of the random draws of a loss that makes some.
         """
-        x, y = embeddings, reference
+        x: Embeddings = embeddings
+        y: Embeddings | None = reference
         if self.normalize:
-            x = unit(as_embeddings(embeddings))
-            if reference is not None:
-                y = x if reference is embeddings else unit(as_embeddings(reference, "reference"))
-        batch = {"pairs": indices, "reference": y, "reference_labels": reference_labels, "own_rows": own_rows}
-        return self._loss(x, labels, batch, generator)
+            x, y = unit_rows(embeddings, reference)
+        options = PairOptions(pairs=indices, reference=y, reference_labels=reference_labels, own_rows=own_rows)
+        return self._loss(x, labels, options, generator)
 
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""
-        hidden = ("training",)
-        return ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k[0] != "_" and k not in hidden)
+        return ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k[0] != "_" and k != "training")
 
-    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError
+
+
+def pair_batch(
+    embeddings: Embeddings,
+    labels: Labels,
+    pairs: Sequence[Tensor] | None = None,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+) -> PairBatch:
+    """The rows of a batch with the pairs that match and that do not, all of them or those listed.
+
+    Args:
+        embeddings: the anchors, shape (N, D).
+        labels: N integers or strings.
+        pairs: of any miner, in place of all pairs, see :func:`as_pairs`.
+        reference: what the embeddings are compared with, shape (M, D); the embeddings where not given.
+        reference_labels: the label of each reference row.
+        own_rows: which reference row is embedding i, −1 for none.
+
+    Raises:
+        ValueError: shapes or label counts disagree.
+    """
+    batch = labelled_batch(embeddings, labels, reference, reference_labels, own_rows)
+    x, y = batch.x, batch.y
+    if x.dtype != y.dtype:
+        wide = torch.promote_types(x.dtype, y.dtype)
+        x, y = x.to(wide), y.to(wide)
+    if pairs is None:
+        return PairBatch(x, y, *masks(batch))
+    listed = as_pairs(pairs, x.device)
+    empty = torch.zeros(len(x), len(y), dtype=torch.bool, device=x.device)
+    true = torch.ones((), dtype=torch.bool, device=x.device)
+    positive = empty.index_put((listed.anchor, listed.positive), true)
+    return PairBatch(x, y, positive, empty.index_put((listed.negative_anchor, listed.negative), true))
+
+
+def as_pairs(indices: Sequence[Tensor], device: torch.device) -> Pairs:
+    """Pairs from a miner's index tuple: (a, p, a', n) as they are, or triplets (a, p, n) as their two pairs each.
+
+    Raises:
+        ValueError: there are not 3 or 4 index tensors, or their lengths disagree.
+    """
+    columns = [torch.as_tensor(column, device=device).long() for column in indices]
+    if len(columns) == 3:
+        columns = [columns[0], columns[1], columns[0], columns[2]]
+    shapes = [column.shape for column in columns]
+    if len(columns) != 4 or any(column.ndim != 1 for column in columns) or shapes[::2] != shapes[1::2]:
+        raise ValueError(
+            f"pairs hold {len(indices)} tensors of shapes "
+            f"{[tuple(torch.as_tensor(column).shape) for column in indices]}; "
+            f"pairs are four (anchor, positive, anchor, negative), equal in twos, "
+            f"triplets are three of one length (anchor, positive, negative)"
+        )
+    return Pairs(columns[0], columns[1], columns[2], columns[3])
+
+
+def similarity(x: Tensor, y: Tensor) -> Tensor:
+    """Inner products (N, M). Autocast would round them to half precision, which the exponents that follow enlarge."""
+    with torch.autocast(x.device.type, enabled=False):
+        return x @ y.T
+
+
+def positive_columns(positive: Tensor) -> Tensor:
+    """The columns of each row's positives first, (N, K) for at most K in a row; rows with fewer are padded."""
+    slots = int(positive.sum(1).max()) if len(positive) else 0
+    return (~positive).to(torch.int8).argsort(dim=1, stable=True)[:, :slots]
+
+
+def check_above_zero(**settings: float) -> None:
+    """Raise ValueError, naming it, if a setting is not above 0."""
+    for name, value in settings.items():
+        if not value > 0:
+            raise ValueError(f"{name} is {value}; give a number above 0")

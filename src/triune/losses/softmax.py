@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,8 @@ from torch.nn.functional import softplus
 
 from triune.distances.embeddings import Embeddings
 from triune.labels import Labels
-from triune.losses.pairs import PairLoss, check_above_zero, logsumexp_over, mean_over, pair_batch, similarity
+from triune.losses.masked import masked_logsumexp, masked_mean
+from triune.losses.pairs import PairLoss, PairOptions, check_above_zero, pair_batch, similarity
 
 
 def nt_xent_loss(
@@ -33,14 +33,37 @@ def nt_xent_loss(
         embeddings: shape (N, D), unit rows.
         labels: N integers or strings.
         temperature: τ, above 0.
-        pairs, reference, reference_labels, own_rows: see the head of this file.
+        pairs: of any miner, in place of all pairs; or triplets, which mean their two pairs each, once.
+        reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
+        reference_labels: the label of each reference row.
+        own_rows: which reference row is embedding i, int64 (N,), −1 for none; where not given, a reference that is the
+            same object as the embeddings holds each at its own row, and another holds none of them.
     """
     check_above_zero(temperature=temperature)
     batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
     s = similarity(batch.x, batch.y) / temperature
-    far = logsumexp_over(s, batch.negative)
+    far = masked_logsumexp(s, batch.negative)
     # log(1 + exp(far − s)), which neither overflows nor loses small terms.
-    return batch.cost(mean_over(softplus((far[:, None] - s).where(batch.positive, 0.0)), batch.positive))
+    return batch.guarded(masked_mean(softplus((far[:, None] - s).where(batch.positive, 0.0)), batch.positive))
+
+
+class NTXentLoss(PairLoss):
+    """Softmax of each positive against the anchor's negatives: InfoNCE (Van den Oord et al. 2018, Chen et al. 2020).
+
+    See :func:`triune.losses.softmax.nt_xent_loss`.
+
+    Args:
+        temperature: above 0.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
+
+    def __init__(self, temperature: float = 0.07, normalize: bool = True) -> None:
+        super().__init__(normalize)
+        check_above_zero(temperature=temperature)
+        self.temperature = temperature
+
+    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+        return nt_xent_loss(x, labels, temperature=self.temperature, **options)
 
 
 def sup_con_loss(
@@ -62,34 +85,19 @@ def sup_con_loss(
         embeddings: shape (N, D), unit rows.
         labels: N integers or strings.
         temperature: τ, above 0.
-        pairs, reference, reference_labels, own_rows: see the head of this file.
+        pairs: of any miner, in place of all pairs; or triplets, which mean their two pairs each, once.
+        reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
+        reference_labels: the label of each reference row.
+        own_rows: which reference row is embedding i, int64 (N,), −1 for none; where not given, a reference that is the
+            same object as the embeddings holds each at its own row, and another holds none of them.
     """
     check_above_zero(temperature=temperature)
     batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
     s = similarity(batch.x, batch.y) / temperature
-    everything = logsumexp_over(s, batch.positive | batch.negative)
+    everything = masked_logsumexp(s, batch.positive | batch.negative)
     log_share = (s - everything[:, None]).where(batch.positive, 0.0)
     counts = batch.positive.sum(1)
-    return batch.cost(mean_over(-log_share.sum(1) / counts.clamp(min=1), counts > 0))
-
-
-class NTXentLoss(PairLoss):
-    """Softmax of each positive against the anchor's negatives: InfoNCE (Van den Oord et al. 2018, Chen et al. 2020).
-
-    See :func:`triune.losses.softmax.nt_xent_loss`.
-
-    Args:
-        temperature: above 0.
-        normalize: divide every embedding, and reference row, by its length first.
-    """
-
-    def __init__(self, temperature: float = 0.07, normalize: bool = True) -> None:
-        super().__init__(normalize)
-        check_above_zero(temperature=temperature)
-        self.temperature = temperature
-
-    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
-        return nt_xent_loss(x, labels, temperature=self.temperature, **batch)
+    return batch.guarded(masked_mean(-log_share.sum(1) / counts.clamp(min=1), counts > 0))
 
 
 class SupConLoss(PairLoss):
@@ -107,5 +115,5 @@ class SupConLoss(PairLoss):
         check_above_zero(temperature=temperature)
         self.temperature = temperature
 
-    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
-        return sup_con_loss(x, labels, temperature=self.temperature, **batch)
+    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+        return sup_con_loss(x, labels, temperature=self.temperature, **options)

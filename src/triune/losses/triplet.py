@@ -7,18 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_metric, unit
+from triune.distances.embeddings import Embeddings, Metric
 from triune.distances.pairwise import paired_distance
 from triune.labels import Labels
-from triune.losses.mining import Gap, Margin, Strategy, check_gap, check_margin, check_strategy
-from triune.losses.triplet_sums import (
-    Reduction,
-    TripletOutcome,
-    check_reduction,
-    listed_sums,
-    reduce,
-    triplet_sums,
-)
+from triune.losses.batch import labelled_batch, unit_rows
+from triune.losses.outcome import Reduction, TripletOutcome, check_reduction, reduce, sums_of
+from triune.losses.triplet_settings import Gap, Margin, Strategy, TripletSettings, check_margin, check_settings
+from triune.losses.triplet_sums import triplet_sums
 
 
 def triplet_margin_loss(
@@ -53,7 +48,7 @@ def triplet_margin_loss(
     check_margin(margin)
     check_reduction(reduction)
     d_ap, d_an = paired_distance(anchor, positive, metric), paired_distance(anchor, negative, metric)
-    return reduce(listed_sums(d_ap, d_an, margin), reduction).loss.to(torch.promote_types(d_ap.dtype, d_an.dtype))
+    return reduce(sums_of(d_ap, d_an, margin), reduction).loss.to(torch.promote_types(d_ap.dtype, d_an.dtype))
 
 
 def triplet_loss(
@@ -113,18 +108,11 @@ def triplet_loss(
         ValueError: shapes or label counts disagree, or an option is unknown.
     """
     check_reduction(reduction)
-    sums = triplet_sums(
-        embeddings, labels, margin=margin, metric=metric, mining=mining, gap=gap, indices=indices, reference=reference,
-        reference_labels=reference_labels, own_rows=own_rows, generator=generator,
-    )  # fmt: skip
-    outcome = reduce(sums, reduction)
-    return outcome._replace(loss=outcome.loss.to(_loss_dtype(embeddings, reference)))
-
-
-def _loss_dtype(embeddings: Embeddings, reference: Embeddings | None) -> torch.dtype:
-    """Of the loss: that of the embeddings, at least float32."""
-    dtype = torch.promote_types(torch.as_tensor(embeddings).dtype, torch.float32)
-    return dtype if reference is None else torch.promote_types(dtype, torch.as_tensor(reference).dtype)
+    settings = TripletSettings(margin, metric, mining, gap)
+    check_settings(settings)
+    batch = labelled_batch(embeddings, labels, reference, reference_labels, own_rows)
+    outcome = reduce(triplet_sums(batch, settings, indices, generator), reduction)
+    return outcome._replace(loss=outcome.loss.to(torch.promote_types(batch.x.dtype, batch.y.dtype)))
 
 
 class TripletLoss(nn.Module):
@@ -156,11 +144,8 @@ class TripletLoss(nn.Module):
         gap: Gap | None = None,
     ) -> None:
         super().__init__()
-        check_margin(margin)
-        check_metric(metric)
-        check_strategy(mining)
+        check_settings(TripletSettings(margin, metric, mining, gap))
         check_reduction(reduction)
-        check_gap(gap)
         self.margin: Margin = margin
         self.metric: Metric = metric
         self.mining: Strategy = mining
@@ -179,7 +164,17 @@ class TripletLoss(nn.Module):
         own_rows: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N labels; ``indices`` of any miner replace the mining."""
+        """The scalar loss.
+
+        Args:
+            embeddings: the anchors, shape (N, D).
+            labels: N integers or strings.
+            indices: triplets or pairs of any miner, used instead of mining.
+            reference: where positives and negatives are taken from, shape (M, D).
+            reference_labels: the label of each reference row.
+            own_rows: which reference row is embedding i, −1 for none.
+            generator: source of the random strategy's draws.
+        """
         return self.outcome(
             embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
         ).loss
@@ -195,37 +190,46 @@ class TripletLoss(nn.Module):
         own_rows: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> TripletOutcome:
-        """The loss with its statistics, see :func:`triune.losses.triplet.triplet_loss`."""
-        x, y = embeddings, reference
+        """The loss with its statistics.
+
+        Args:
+            embeddings: the anchors, shape (N, D).
+            labels: N integers or strings.
+            indices: triplets or pairs of any miner, used instead of mining.
+            reference: where positives and negatives are taken from, shape (M, D).
+            reference_labels: the label of each reference row.
+            own_rows: which reference row is embedding i, −1 for none.
+            generator: source of the random strategy's draws.
+        """
+        x: Embeddings = embeddings
+        y: Embeddings | None = reference
         if self.normalize:
-            x = unit(as_embeddings(embeddings))
-            if reference is not None:
-                y = x if reference is embeddings else unit(as_embeddings(reference, "reference"))
+            x, y = unit_rows(embeddings, reference)
         return triplet_loss(
             x, labels, margin=self.margin, metric=self.metric, mining=self.mining, reduction=self.reduction,
             gap=self.gap, indices=indices, reference=y, reference_labels=reference_labels, own_rows=own_rows,
             generator=generator,
         )  # fmt: skip
 
-    def beside(
-        self, embeddings: Tensor, codes: Tensor, earlier: Tensor, earlier_codes: Tensor
+    def outcome_with_memory(
+        self, embeddings: Tensor, codes: Tensor, memory: Tensor, memory_codes: Tensor
     ) -> tuple[TripletOutcome, Tensor, Tensor]:
-        """The outcome of a batch whose positives and negatives come from itself and from rows of earlier batches.
+        """The outcome of a batch whose positives and negatives come from itself and from remembered rows.
 
         Args:
             embeddings: shape (N, D).
-            codes: int64 (N,).
-            earlier: shape (M, D), of the same type.
-            earlier_codes: int64 (M,).
+            codes: the labels, int64 (N,).
+            memory: embeddings of earlier batches, shape (M, D), of the same type.
+            memory_codes: their labels, int64 (M,).
 
         Returns:
-            The outcome, and the whole batch with its codes: what a memory should keep.
+            The outcome, and the batch with its codes: what the memory should take in.
         """
         outcome = self.outcome(
             embeddings,
             codes,
-            reference=torch.cat([embeddings, earlier]),
-            reference_labels=torch.cat([codes, earlier_codes]),
+            reference=torch.cat([embeddings, memory]),
+            reference_labels=torch.cat([codes, memory_codes]),
             own_rows=torch.arange(len(embeddings), device=embeddings.device),
         )
         return outcome, embeddings.detach(), codes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,28 +10,9 @@ from torch.nn.functional import softplus
 
 from triune.distances.embeddings import Embeddings
 from triune.labels import Labels
-from triune.losses.pairs import (
-    PairLoss,
-    check_above_zero,
-    finite_pair_batch,
-    logsumexp_over,
-    mean_over,
-    pair_batch,
-    similarity,
-)
-
-
-class Pairs(NamedTuple):
-    """Rows of matching and of non-matching pairs, int64, as pytorch-metric-learning's miners return them."""
-
-    anchor: Tensor
-    """Anchors of the matching pairs (P,)."""
-    positive: Tensor
-    """Their partners (P,)."""
-    negative_anchor: Tensor
-    """Anchors of the non-matching pairs (Q,)."""
-    negative: Tensor
-    """Their partners (Q,)."""
+from triune.losses.batch import check_finite_rows
+from triune.losses.masked import masked_logsumexp, masked_mean
+from triune.losses.pairs import PairLoss, PairOptions, Pairs, check_above_zero, pair_batch, similarity
 
 
 def multi_similarity_loss(
@@ -62,7 +42,12 @@ def multi_similarity_loss(
         base: λ.
         mining: keep only the pairs of :func:`multi_similarity_pairs`; nothing is listed, nothing waits for a GPU.
         epsilon: of the mining.
-        pairs, reference, reference_labels, own_rows: see the head of this file; mining chooses among ``pairs``.
+        pairs: of any miner, in place of all pairs; or triplets, which mean their two pairs each, once;
+            mining chooses among them.
+        reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
+        reference_labels: the label of each reference row.
+        own_rows: which reference row is embedding i, int64 (N,), −1 for none; where not given, a reference that is the
+            same object as the embeddings holds each at its own row, and another holds none of them.
     """
     check_above_zero(alpha=alpha, beta=beta)
     batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
@@ -70,83 +55,9 @@ def multi_similarity_loss(
     positive, negative = batch.positive, batch.negative
     if mining:
         positive, negative = _informative(s.detach(), positive, negative, epsilon)
-    near = softplus(logsumexp_over(-alpha * (s - base), positive)) / alpha
-    far = softplus(logsumexp_over(beta * (s - base), negative)) / beta
-    return batch.cost((near + far).sum() / max(1, len(s)))
-
-
-@torch.no_grad()
-def multi_similarity_pairs(
-    embeddings: Embeddings,
-    labels: Labels,
-    *,
-    epsilon: float = 0.1,
-    reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
-    own_rows: Tensor | None = None,
-) -> Pairs:
-    """The pairs worth learning from (Wang et al. 2019, eqs. 10 and 11), for any loss that takes a miner's pairs.
-
-    A non-matching pair is kept if it is more alike than the anchor's least alike positive, less ε; a matching pair if
-    it is less alike than the anchor's most alike negative, plus ε. An anchor without positives keeps no negative, one
-    without negatives no positive. Likeness is the inner product of unit embeddings.
-
-    Args:
-        embeddings: shape (N, D), unit rows.
-        labels: N integers or strings.
-        epsilon: ε.
-        reference, reference_labels, own_rows: see the head of this file.
-
-    Raises:
-        ValueError: shapes or label counts disagree, or an embedding is not finite (the row is named).
-    """
-    batch = finite_pair_batch(embeddings, labels, reference, reference_labels, own_rows)
-    positive, negative = _informative(similarity(batch.x, batch.y), batch.positive, batch.negative, epsilon)
-    return Pairs(*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))
-
-
-def circle_loss(
-    embeddings: Embeddings,
-    labels: Labels,
-    *,
-    margin: float = 0.4,
-    gamma: float = 80.0,
-    pairs: Sequence[Tensor] | None = None,
-    reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
-    own_rows: Tensor | None = None,
-) -> Tensor:
-    """Mean over anchors of log(1 + Σₙ exp(γ αₙ(sₙ − m)) · Σₚ exp(−γ αₚ(sₚ − 1 + m))) (Sun et al. 2020, eq. 6).
-
-    αₚ = max(0, 1 + m − sₚ) and αₙ = max(0, sₙ + m) carry no gradient (so the gradient is not that of the value). s is
-    the inner product of unit embeddings. The mean is over the anchors that have both kinds of pairs.
-
-    Args:
-        embeddings: shape (N, D), unit rows.
-        labels: N integers or strings.
-        margin: m.
-        gamma: γ, above 0.
-        pairs, reference, reference_labels, own_rows: see the head of this file.
-    """
-    check_above_zero(gamma=gamma)
-    batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
-    s = similarity(batch.x, batch.y)
-    near = -gamma * (1 + margin - s.detach()).relu() * (s - 1 + margin)
-    far = gamma * (s.detach() + margin).relu() * (s - margin)
-    valid = batch.positive.any(1) & batch.negative.any(1)
-    together = logsumexp_over(near, batch.positive).where(valid, 0.0) + logsumexp_over(far, batch.negative).where(
-        valid, 0.0
-    )
-    return batch.cost(mean_over(softplus(together), valid))
-
-
-def _informative(s: Tensor, positive: Tensor, negative: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Which positives, and which negatives, multi-similarity mining keeps."""
-    if s.shape[1] == 0:
-        return positive, negative
-    least = s.where(positive, torch.inf).amin(1, keepdim=True)
-    most = s.where(negative, -torch.inf).amax(1, keepdim=True)
-    return positive & (s - epsilon < most), negative & (s + epsilon > least)
+    near = softplus(masked_logsumexp(-alpha * (s - base), positive)) / alpha
+    far = softplus(masked_logsumexp(beta * (s - base), negative)) / beta
+    return batch.guarded((near + far).sum() / max(1, len(s)))
 
 
 class MultiSimilarityLoss(PairLoss):
@@ -180,11 +91,83 @@ class MultiSimilarityLoss(PairLoss):
         self.mining = mining
         self.epsilon = epsilon
 
-    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
         return multi_similarity_loss(
             x, labels, alpha=self.alpha, beta=self.beta, base=self.base,
-            mining=self.mining and batch["pairs"] is None, epsilon=self.epsilon, **batch,
+            mining=self.mining and options["pairs"] is None, epsilon=self.epsilon, **options,
         )  # fmt: skip
+
+
+@torch.no_grad()
+def multi_similarity_pairs(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    epsilon: float = 0.1,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+) -> Pairs:
+    """The pairs worth learning from (Wang et al. 2019, eqs. 10 and 11), for any loss that takes a miner's pairs.
+
+    A non-matching pair is kept if it is more alike than the anchor's least alike positive, less ε; a matching pair if
+    it is less alike than the anchor's most alike negative, plus ε. An anchor without positives keeps no negative, one
+    without negatives no positive. Likeness is the inner product of unit embeddings.
+
+    Args:
+        embeddings: shape (N, D), unit rows.
+        labels: N integers or strings.
+        epsilon: ε.
+        reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
+        reference_labels: the label of each reference row.
+        own_rows: which reference row is embedding i, int64 (N,), −1 for none; where not given, a reference that is the
+            same object as the embeddings holds each at its own row, and another holds none of them.
+
+    Raises:
+        ValueError: shapes or label counts disagree, or an embedding is not finite (the row is named).
+    """
+    batch = pair_batch(embeddings, labels, None, reference, reference_labels, own_rows)
+    check_finite_rows(batch.x, batch.y)
+    positive, negative = _informative(similarity(batch.x, batch.y), batch.positive, batch.negative, epsilon)
+    return Pairs(*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))
+
+
+def circle_loss(
+    embeddings: Embeddings,
+    labels: Labels,
+    *,
+    margin: float = 0.4,
+    gamma: float = 80.0,
+    pairs: Sequence[Tensor] | None = None,
+    reference: Embeddings | None = None,
+    reference_labels: Labels | None = None,
+    own_rows: Tensor | None = None,
+) -> Tensor:
+    """Mean over anchors of log(1 + Σₙ exp(γ αₙ(sₙ − m)) · Σₚ exp(−γ αₚ(sₚ − 1 + m))) (Sun et al. 2020, eq. 6).
+
+    αₚ = max(0, 1 + m − sₚ) and αₙ = max(0, sₙ + m) carry no gradient (so the gradient is not that of the value). s is
+    the inner product of unit embeddings. The mean is over the anchors that have both kinds of pairs.
+
+    Args:
+        embeddings: shape (N, D), unit rows.
+        labels: N integers or strings.
+        margin: m.
+        gamma: γ, above 0.
+        pairs: of any miner, in place of all pairs; or triplets, which mean their two pairs each, once.
+        reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
+        reference_labels: the label of each reference row.
+        own_rows: which reference row is embedding i, int64 (N,), −1 for none; where not given, a reference that is the
+            same object as the embeddings holds each at its own row, and another holds none of them.
+    """
+    check_above_zero(gamma=gamma)
+    batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
+    s = similarity(batch.x, batch.y)
+    near = -gamma * (1 + margin - s.detach()).relu() * (s - 1 + margin)
+    far = gamma * (s.detach() + margin).relu() * (s - margin)
+    valid = batch.positive.any(1) & batch.negative.any(1)
+    near = masked_logsumexp(near, batch.positive).where(valid, 0.0)
+    far = masked_logsumexp(far, batch.negative).where(valid, 0.0)
+    return batch.guarded(masked_mean(softplus(near + far), valid))
 
 
 class CircleLoss(PairLoss):
@@ -204,5 +187,14 @@ class CircleLoss(PairLoss):
         self.margin = margin
         self.gamma = gamma
 
-    def _loss(self, x: Embeddings, labels: Labels, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
-        return circle_loss(x, labels, margin=self.margin, gamma=self.gamma, **batch)
+    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+        return circle_loss(x, labels, margin=self.margin, gamma=self.gamma, **options)
+
+
+def _informative(s: Tensor, positive: Tensor, negative: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Which positives, and which negatives, multi-similarity mining keeps."""
+    if s.shape[1] == 0:
+        return positive, negative
+    least = s.where(positive, torch.inf).amin(1, keepdim=True)
+    most = s.where(negative, -torch.inf).amax(1, keepdim=True)
+    return positive & (s - epsilon < most), negative & (s + epsilon > least)

@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import safetensors.torch
-import segmentation_models_pytorch as smp
-import timm
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, dropout, linear, pad
+from torch.nn.functional import dropout, linear
 
+from triune.distances.embeddings import unit
 from triune.errors import InputError
-
-Pooling = Literal["avg", "gem", "grid"]
+from triune.model.backbone import build_segmenter, fetch_weights, load_weights, padded
+from triune.model.heads import GRID, Pooling, average, foreground_average, generalised_mean, grid_averages
 
 
 class Prediction(NamedTuple):
@@ -94,7 +92,7 @@ class MultiTaskModel(nn.Module):
         self.embedding_stage, self.pooling, self.mask_pooling = embedding_stage, pooling, mask_pooling
         self.dropout = dropout
 
-        network: Any = _segmenter(decoder, backbone, in_channels, max(1, mask_channels), decoder_channels)
+        network: Any = build_segmenter(backbone, decoder, in_channels, max(1, mask_channels), decoder_channels)
         self.backbone: Any = network.encoder
         self.decoder: Any = network.decoder if mask_channels else None
         self.mask_head: Any = network.segmentation_head if mask_channels else None
@@ -107,9 +105,9 @@ class MultiTaskModel(nn.Module):
         self.embedding_head = nn.Linear(widths[embedding_stage] * cells, embedding_dim) if embedding_dim else None
         self.exponent = nn.Parameter(torch.tensor(3.0)) if embedding_dim and pooling == "gem" else None
         if weights is not None:
-            _load_backbone(self.backbone.model, Path(weights))
+            load_weights(self.backbone.model, Path(weights))
         elif pretrained:
-            _fetch_backbone(self.backbone.model, backbone, in_channels)
+            fetch_weights(self.backbone.model, backbone, in_channels)
 
     def forward(self, images: Tensor) -> Prediction:
         """All heads: ``images (B, C, H, W)``, normalised, of any size."""
@@ -124,7 +122,7 @@ class MultiTaskModel(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The backbone's feature maps, finest first."""
-        maps: list[Tensor] = self.backbone(_padded(images, self.stride))[1:]
+        maps: list[Tensor] = self.backbone(padded(images, self.stride))[1:]
         return [m for m in maps if m.shape[1]]
 
     def shared_parameters(self) -> list[nn.Parameter]:
@@ -133,11 +131,11 @@ class MultiTaskModel(nn.Module):
 
     def _heads(self, images: Tensor, *, classes: bool, masks: bool) -> Prediction:
         height, width = images.shape[-2:]
-        maps = self.backbone(_padded(images, self.stride))
+        maps = self.backbone(padded(images, self.stride))
         deepest = maps[-1]
         class_logits = mask_logits = embedding = None
         if classes and self.class_head is not None:
-            class_logits = self.class_head(dropout(deepest.mean(dim=(2, 3)), self.dropout, self.training))
+            class_logits = self.class_head(dropout(average(deepest), self.dropout, self.training))
         if masks and self.decoder is not None:
             mask_logits = self.mask_head(self.decoder(maps))
         if self.embedding_head is not None:
@@ -145,98 +143,16 @@ class MultiTaskModel(nn.Module):
             # In float32 whatever the precision: eight bits of mantissa would leave lengths off by half a percent.
             with torch.autocast(images.device.type, enabled=False):
                 head = self.embedding_head
-                embedding = unit_length(linear(pooled.float(), head.weight.float(), head.bias.float()))
+                embedding = unit(linear(pooled.float(), head.weight.float(), head.bias.float()))
         if mask_logits is not None:
             mask_logits = mask_logits[..., :height, :width]
         return Prediction(class_logits, mask_logits, embedding)
 
     def _pool(self, features: Tensor, mask_logits: Tensor | None) -> Tensor:
         if self.pooling == "grid":
-            return adaptive_avg_pool2d(features, GRID).flatten(1)
+            return grid_averages(features)
         if self.exponent is not None:
-            return features.float().clamp(min=1e-6).pow(self.exponent).mean(dim=(2, 3)).pow(1 / self.exponent)
+            return generalised_mean(features, self.exponent)
         if self.mask_pooling and mask_logits is not None:
-            weight = adaptive_avg_pool2d(_foreground(mask_logits), (features.shape[-2], features.shape[-1])) + 1e-3
-            return (features * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
-        return features.mean(dim=(2, 3))
-
-
-GRID = 4
-"""Cells a side of ``grid`` pooling."""
-
-
-def unit_length(x: Tensor, least: float = 1e-12) -> Tensor:
-    """Rows of ``x (B, D)`` at unit length; a row of zeros stays zero, with a finite gradient."""
-    return x * x.square().sum(dim=1, keepdim=True).clamp(min=least**2).rsqrt()
-
-
-def _foreground(mask_logits: Tensor) -> Tensor:
-    """Probability ``(B, 1, H, W)`` of not being background; no gradient, or the embedding would bend the masks."""
-    logits = mask_logits.detach().float()
-    return logits.sigmoid() if logits.shape[1] == 1 else 1 - logits.softmax(dim=1)[:, :1]
-
-
-def _padded(images: Tensor, stride: int) -> Tensor:
-    """Images extended on the right and below, by repeating the border, to a multiple of the backbone's stride."""
-    height, width = images.shape[-2:]
-    below, right = -height % stride, -width % stride
-    return pad(images, (0, right, 0, below), mode="replicate") if below or right else images
-
-
-def _segmenter(decoder: str, backbone: str, in_channels: int, classes: int, widths: Sequence[int]) -> nn.Module:
-    options: dict[str, Any] = {}
-    if decoder in ("unet", "unetplusplus", "manet"):
-        options["decoder_channels"] = tuple(widths)
-    try:
-        segmenter: nn.Module = smp.create_model(
-            decoder,
-            encoder_name=f"tu-{backbone}",
-            encoder_weights=None,
-            in_channels=in_channels,
-            classes=classes,
-            **options,
-        )
-        return segmenter
-    except (KeyError, ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
-        if backbone not in timm.list_models(backbone.split(".")[0]):
-            raise InputError(f"there is no timm backbone {backbone!r}; timm.list_models() lists them") from error
-        raise InputError(f"backbone {backbone!r} and decoder {decoder!r} do not go together: {error}") from error
-
-
-def _fetch_backbone(model: Any, backbone: str, in_channels: int) -> None:
-    try:
-        fetched = timm.create_model(
-            backbone,
-            pretrained=True,
-            features_only=True,
-            in_chans=in_channels,
-            out_indices=model.feature_info.out_indices,
-        )
-    except Exception as error:  # the hub raises many kinds; each means that the weights are not there
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"the pretrained weights of {backbone} cannot be fetched ({reason}): train from scratch with "
-            "--model.pretrained false, or name a local weights file with --model.weights FILE"
-        ) from error
-    model.load_state_dict(fetched.state_dict())
-
-
-def _load_backbone(model: Any, path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: --model.weights takes a local file of backbone weights")
-    try:
-        if path.suffix == ".safetensors":
-            state: dict[str, Any] = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as weights: {error}") from error
-    state = state.get("state_dict", state)
-    wanted = model.state_dict()
-    missing = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
-    if missing:
-        raise InputError(
-            f"{path} does not fit the backbone: {len(missing)} of {len(wanted)} tensors are missing or misshapen, "
-            f"{missing[0]} for one"
-        )
-    model.load_state_dict({name: state[name] for name in wanted})
+            return foreground_average(features, mask_logits)
+        return average(features)

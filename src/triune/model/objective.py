@@ -1,17 +1,17 @@
 """The loss: alpha * classification + beta * segmentation + gamma * triplet, whatever targets an item has."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from triune.data.decode import IGNORE
 from triune.losses.memory import CrossBatchMemory
+from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
-from triune.losses.triplet_sums import TripletOutcome
 from triune.model.network import Prediction
+from triune.model.terms import classification_loss, segmentation_loss
+from triune.model.weighting import TERMS, Weighting, check_weighting, gradient_norm, weighted_terms
 
 
 class Targets(NamedTuple):
@@ -33,7 +33,9 @@ class LossTerms(NamedTuple):
 
     Args:
         total: what is minimised.
-        classification, segmentation, triplet: the terms.
+        classification: mean over the items with a class.
+        segmentation: mean over the pixels that count.
+        triplet: the metric term, of the items with an identity.
         outcome: of the triplets, for the log; ``None`` without them.
     """
 
@@ -52,7 +54,9 @@ class MultiTaskObjective(nn.Module):
     items with an identity. A term whose weight is 0 is not computed.
 
     Args:
-        alpha, beta, gamma: the weights.
+        alpha: weight of ℓ_cls.
+        beta: weight of ℓ_seg.
+        gamma: weight of ℓ_triplet.
         triplet: a :class:`TripletLoss`, or any criterion called as ``criterion(embeddings, labels)``.
         weighting: ``fixed``; or ``uncertainty``: each term is further weighted by exp(-s) and s is added, with a
             learnt s a term (Kendall, Gal and Cipolla 2018).
@@ -66,48 +70,40 @@ class MultiTaskObjective(nn.Module):
         beta: float = 1.0,
         gamma: float = 1.0,
         triplet: nn.Module | None = None,
-        weighting: Literal["fixed", "uncertainty"] = "fixed",
+        weighting: Weighting = "fixed",
         *,
         dice: float = 0.0,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        for name, weight in {"alpha": alpha, "beta": beta, "gamma": gamma, "dice": dice}.items():
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"{name} is {weight}: a weight is a finite number, at least 0")
-        if weighting not in ("fixed", "uncertainty"):
-            raise ValueError(f"weighting is {weighting!r}: it is 'fixed' or 'uncertainty'")
-        self.weights = (alpha, beta, gamma)
+        check_weighting(weighting, alpha=alpha, beta=beta, gamma=gamma, dice=dice)
+        self.weights = dict(zip(TERMS, (alpha, beta, gamma), strict=True))
         self.triplet = triplet if triplet is not None else TripletLoss()
         self.dice = dice
         self.label_smoothing = label_smoothing
-        self.log_variances = nn.Parameter(torch.zeros(3)) if weighting == "uncertainty" else None
+        self.log_variances = nn.Parameter(torch.zeros(len(TERMS))) if weighting == "uncertainty" else None
 
     def forward(self, prediction: Prediction, targets: Targets) -> LossTerms:
         """The loss of one batch; every term is computed in float32."""
         zero = _zero(prediction)
         classification = segmentation = triplet = zero
         outcome = None
-        alpha, beta, gamma = self.weights
-        if alpha and prediction.class_logits is not None and targets.classes is not None:
+        weights = self.weights
+        if weights["classification"] and prediction.class_logits is not None and targets.classes is not None:
             classification = classification_loss(prediction.class_logits, targets.classes, self.label_smoothing)
-        if beta and prediction.mask_logits is not None and targets.masks is not None:
+        if weights["segmentation"] and prediction.mask_logits is not None and targets.masks is not None:
             segmentation = segmentation_loss(prediction.mask_logits, targets.masks, self.dice)
-        if gamma and prediction.embedding is not None and targets.identities is not None:
+        if weights["triplet"] and prediction.embedding is not None and targets.identities is not None:
             triplet, outcome = self._triplet(prediction.embedding.float(), targets.identities)
-        terms = (classification, segmentation, triplet)
-        total = zero + sum(self.weighted(terms))
-        return LossTerms(total, *terms, outcome)
+        terms = LossTerms(zero, classification, segmentation, triplet, outcome)
+        return terms._replace(total=zero + sum(self.weighted(terms).values()))
 
-    def weighted(self, terms: Sequence[Tensor]) -> list[Tensor]:
-        """The three terms times their weights; a weight of 0 leaves its term out."""
-        kept = [(i, w, t) for i, (w, t) in enumerate(zip(self.weights, terms, strict=True)) if w]
-        if self.log_variances is None:
-            return [weight * term for _, weight, term in kept]
-        s = self.log_variances
-        return [weight * (torch.exp(-s[i]) * term + s[i]) for i, weight, term in kept]
+    def weighted(self, terms: LossTerms) -> dict[str, Tensor]:
+        """What each term adds to the total, by name; a term whose weight is 0 is left out."""
+        return weighted_terms({name: getattr(terms, name) for name in TERMS}, self.weights, self.log_variances)
 
     def _triplet(self, embedding: Tensor, identities: Tensor) -> tuple[Tensor, TripletOutcome | None]:
+        """The metric term of the items with an identity, and the outcome of a triplet loss."""
         known = identities >= 0
         embedding, identities = embedding[known], identities[known]
         if isinstance(self.triplet, TripletLoss | CrossBatchMemory):
@@ -117,66 +113,24 @@ class MultiTaskObjective(nn.Module):
         return loss, None
 
 
-def classification_loss(logits: Tensor, classes: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of ``logits (B, C)`` over the items whose class is known (not -1); 0 where none is."""
-    known = classes >= 0
-    losses = cross_entropy(logits.float(), classes.where(known, -100), reduction="sum", label_smoothing=label_smoothing)
-    return losses / known.sum().clamp(min=1)
-
-
-def segmentation_loss(logits: Tensor, masks: Tensor, dice: float = 0.0) -> Tensor:
-    """Mean cross-entropy a pixel of ``logits (B, M, H, W)`` over pixels that are not 255, and ``dice`` times Dice.
-
-    With one channel it is binary cross-entropy: every id above 0 is foreground.
-    """
-    logits = logits.float()
-    known = masks != IGNORE
-    if logits.shape[1] == 1:
-        target = (masks > 0).float().where(known, 0.0)
-        losses = binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none")
-        loss = losses.where(known, 0.0).sum() / known.sum().clamp(min=1)
-        probabilities, targets = logits.sigmoid(), target[:, None]
-    else:
-        loss = cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum") / known.sum().clamp(min=1)
-        probabilities = logits.softmax(dim=1)
-        targets = one_hot(masks.where(known, 0), logits.shape[1]).movedim(-1, 1).float()
-    return loss + dice * dice_loss(probabilities, targets, known) if dice else loss
-
-
-def dice_loss(probabilities: Tensor, targets: Tensor, known: Tensor) -> Tensor:
-    """1 - soft Dice coefficient over the batch, mean over the channels that occur (Milletari et al. 2016).
-
-    Args:
-        probabilities, targets: ``(B, M, H, W)``.
-        known: ``(B, H, W)`` which pixels count.
-    """
-    weight = known[:, None].float()
-    overlap = (probabilities * targets * weight).sum(dim=(0, 2, 3))
-    size = ((probabilities + targets) * weight).sum(dim=(0, 2, 3))
-    present = (targets * weight).sum(dim=(0, 2, 3)) > 0
-    losses = 1 - (2 * overlap) / size.clamp(min=1e-6)
-    return (losses * present).sum() / present.sum().clamp(min=1)
-
-
 def gradient_norms(
     objective: MultiTaskObjective, terms: LossTerms, parameters: Sequence[nn.Parameter]
 ) -> dict[str, float]:
-    """How hard each weighted term pulls at shared parameters: the norm of its gradient.
+    """How much each weighted term moves shared parameters: the norm of its gradient, by name; 0 for a weight of 0.
 
     A term's share of the loss is not its share of the gradient; this tells the latter. Costs one backward pass a
     term; the graph is kept.
+
+    Args:
+        objective: whose weights are used.
+        terms: of a batch, with their graph.
+        parameters: those that all terms share, such as :meth:`MultiTaskModel.shared_parameters`.
     """
-    names = [name for name, weight in zip(("classification", "segmentation", "triplet"), objective.weights) if weight]
-    norms = dict.fromkeys(("classification", "segmentation", "triplet"), 0.0)
-    weighted = objective.weighted((terms.classification, terms.segmentation, terms.triplet))
-    for name, term in zip(names, weighted, strict=True):
-        gradients = torch.autograd.grad(term, list(parameters), retain_graph=True, allow_unused=True)
-        squares = [g.float().square().sum() for g in gradients if g is not None]
-        norms[name] = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
-    return norms
+    weighted = objective.weighted(terms)
+    return {name: gradient_norm(weighted[name], parameters) if name in weighted else 0.0 for name in TERMS}
 
 
-def _zero(prediction: Prediction) -> Any:
+def _zero(prediction: Prediction) -> Tensor:
     """A zero that hangs on the graph of every head, so that a batch without any target still has a backward pass."""
     parts = [part.flatten()[:0].sum() for part in prediction if part is not None]
     return torch.stack([part.float() for part in parts]).sum()

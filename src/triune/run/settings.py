@@ -174,10 +174,9 @@ class TrainConfig:
             split.
         target_fpr: the false-positive rate the threshold is set for.
         samples_per_class: images of each identity in a batch (K). There are batch_size / K identities (P) in it.
-        metric_loss: triplet, a loss by name, or pml:CLASS. The names are contrastive, lifted-structure, n-pairs,
-            multi-similarity, nt-xent, sup-con, circle, margin, smooth-ap, fast-ap; normalized-softmax, arcface,
-            cosface, subcenter-arcface, proxy-nca, proxy-anchor, soft-triple; pml:CLASS is any loss of
-            pytorch-metric-learning.
+        metric_loss: triplet, a loss by name, or pml:CLASS. The names are those of pair and proxy losses such as
+            multi-similarity or arcface (a name that is not known is answered with all of them); pml:CLASS is any loss
+            of pytorch-metric-learning.
         metric_loss_options: that loss's own settings by name.
         images: how images reach the network.
         model: the network.

@@ -13,8 +13,8 @@ from triune.data.dataset import Batch
 from triune.errors import InputError
 from triune.losses.margin_choice import diagnose, suggest_margin
 from triune.losses.memory import CrossBatchMemory
+from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
-from triune.losses.triplet_sums import TripletOutcome
 from triune.model.network import MultiTaskModel
 from triune.model.objective import LossTerms, MultiTaskObjective, Targets
 from triune.run.settings import Metric, OptimizerConfig
@@ -243,7 +243,7 @@ def as_good(tpr: float, best: float, images: int) -> bool:
 
 
 def collapse(embeddings: Tensor) -> Tensor:
-    """How far unit embeddings ``(B, D)`` huddle: the length of their mean, 0 (spread evenly) to 1 (all one point).
+    """The length of the mean of unit embeddings ``(B, D)``: 0 where they are spread evenly, 1 where all are one point.
 
     It is the mean resultant length of directional statistics (Mardia and Jupp, Directional Statistics, 2000).
     """

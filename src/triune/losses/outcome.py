@@ -1,0 +1,105 @@
+"""What triplets cost: sums that can be added up over parts of a batch, and the outcome they are reduced to."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from triune.losses.triplet_settings import Margin
+
+Reduction: TypeAlias = Literal["mean_active", "mean", "sum"]
+"""Over the triplets with a loss above 0, over all that were mined, or their sum."""
+
+
+class TripletOutcome(NamedTuple):
+    """A triplet loss and what it was made of: scalar tensors, of which only ``loss`` has a gradient."""
+
+    loss: Tensor
+    """The reduced loss."""
+    triplets: Tensor
+    """How many triplets were mined, int64."""
+    active: Tensor
+    """How many of them cost something, int64; with a soft margin that is every one."""
+    positive_distance: Tensor
+    """Mean d(a,p) over the mined triplets; NaN if there are none."""
+    negative_distance: Tensor
+    """Mean d(a,n) over the mined triplets; NaN if there are none."""
+
+
+class TripletSums(NamedTuple):
+    """Sums over triplets, float64 scalars, so that those of blocks, processes and devices can be added up."""
+
+    loss: Tensor
+    """Σ max(0, d(a,p) − d(a,n) + margin), or of the softplus; the only one with a gradient."""
+    triplets: Tensor
+    """How many triplets."""
+    active: Tensor
+    """How many of them cost something."""
+    positive_distance: Tensor
+    """Σ d(a,p)."""
+    negative_distance: Tensor
+    """Σ d(a,n)."""
+
+
+def sums_of(
+    positive_distance: Tensor, negative_distance: Tensor, margin: Margin, kept: Tensor | None = None
+) -> TripletSums:
+    """Sums over triplets given by their two distances, tensors of one shape.
+
+    Args:
+        positive_distance: d(a,p).
+        negative_distance: d(a,n).
+        margin: a number, or ``"soft"``.
+        kept: bool; triplets that are not kept are left out.
+    """
+    if kept is None:
+        kept = torch.ones_like(positive_distance, dtype=torch.bool)
+    cost = torch.where(kept, _cost(positive_distance, negative_distance, margin), 0.0)
+    triplets = kept.sum(dtype=torch.float64)
+    active = triplets if margin == "soft" else (cost.detach() > 0).sum(dtype=torch.float64)
+    return TripletSums(
+        cost.sum(dtype=torch.float64),
+        triplets,
+        active,
+        torch.where(kept, positive_distance.detach(), 0.0).sum(dtype=torch.float64),
+        torch.where(kept, negative_distance.detach(), 0.0).sum(dtype=torch.float64),
+    )
+
+
+def no_triplets(distances: Tensor) -> TripletSums:
+    """Zero of everything, with a graph that begins at the distances."""
+    zero = torch.zeros((), dtype=torch.float64, device=distances.device)
+    return TripletSums((distances * 0).sum(dtype=torch.float64), zero, zero, zero, zero)
+
+
+def reduce(sums: TripletSums, reduction: Reduction) -> TripletOutcome:
+    """Sums over triplets to an outcome, with the loss in float64. Does not wait for the device."""
+    triplets, active = sums.triplets.detach(), sums.active.detach()
+    if reduction == "sum":
+        loss = sums.loss
+    else:
+        loss = sums.loss / (active if reduction == "mean_active" else triplets).clamp_min(1)
+    return TripletOutcome(
+        loss,
+        triplets.long(),
+        active.long(),
+        (sums.positive_distance.detach() / triplets).float(),
+        (sums.negative_distance.detach() / triplets).float(),
+    )
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise ValueError, listing the known ones, if the reduction is none of them."""
+    if reduction not in get_args(Reduction):
+        known = ", ".join(map(repr, get_args(Reduction)))
+        raise ValueError(f"reduction is {reduction!r}; known are {known}")
+
+
+def _cost(positive_distance: Tensor, negative_distance: Tensor, margin: Margin) -> Tensor:
+    """Loss of each triplet; the soft margin neither overflows nor rounds large gaps away."""
+    if margin == "soft":
+        return -logsigmoid(negative_distance - positive_distance)
+    return (positive_distance + margin - negative_distance).relu()

@@ -1,0 +1,109 @@
+"""The backbone: made by name, with published weights, those of a file, or none; and images as large as it needs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from triune.errors import InputError
+
+
+def build_segmenter(
+    backbone: str, decoder: str, in_channels: int, mask_channels: int, decoder_channels: Sequence[int]
+) -> nn.Module:
+    """A timm backbone under a decoder of segmentation-models-pytorch, both with random weights.
+
+    Args:
+        backbone: any timm model that gives feature maps.
+        decoder: any architecture of segmentation-models-pytorch.
+        in_channels: 3 for RGB, 1 for grey.
+        mask_channels: outputs of the mask head.
+        decoder_channels: width of each decoder stage, deepest first; only decoders built of such stages use it.
+
+    Raises:
+        InputError: one of the two is not known, or they do not go together.
+    """
+    options: dict[str, Any] = {}
+    if decoder in ("unet", "unetplusplus", "manet"):
+        options["decoder_channels"] = tuple(decoder_channels)
+    try:
+        segmenter: nn.Module = smp.create_model(
+            decoder,
+            encoder_name=f"tu-{backbone}",
+            encoder_weights=None,
+            in_channels=in_channels,
+            classes=mask_channels,
+            **options,
+        )
+        return segmenter
+    except (KeyError, ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
+        if backbone not in timm.list_models(backbone.split(".")[0]):
+            raise InputError(f"there is no timm backbone {backbone!r}; timm.list_models() lists them") from error
+        raise InputError(f"backbone {backbone!r} and decoder {decoder!r} do not go together: {error}") from error
+
+
+def fetch_weights(model: Any, backbone: str, in_channels: int) -> None:
+    """Give the backbone timm's published weights.
+
+    Args:
+        model: the backbone.
+        backbone: its name.
+        in_channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        InputError: they cannot be fetched.
+    """
+    try:
+        fetched = timm.create_model(
+            backbone,
+            pretrained=True,
+            features_only=True,
+            in_chans=in_channels,
+            out_indices=model.feature_info.out_indices,
+        )
+    except Exception as error:  # the hub raises many kinds; each means that the weights are not there
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"the pretrained weights of {backbone} cannot be fetched ({reason}): train from scratch with "
+            "--model.pretrained false, or name a local weights file with --model.weights FILE"
+        ) from error
+    model.load_state_dict(fetched.state_dict())
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Give the backbone the weights of a local file.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or does not fit the backbone.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: --model.weights takes a local file of backbone weights")
+    try:
+        if path.suffix == ".safetensors":
+            state: dict[str, Any] = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path} cannot be read as weights: {error}") from error
+    state = state.get("state_dict", state)
+    wanted = model.state_dict()
+    missing = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
+    if missing:
+        raise InputError(
+            f"{path} does not fit the backbone: {len(missing)} of {len(wanted)} tensors are missing or misshapen, "
+            f"{missing[0]} for one"
+        )
+    model.load_state_dict({name: state[name] for name in wanted})
+
+
+def padded(images: Tensor, stride: int) -> Tensor:
+    """Images extended on the right and below, by repeating the border, to a multiple of the backbone's stride."""
+    height, width = images.shape[-2:]
+    below, right = -height % stride, -width % stride
+    return pad(images, (0, right, 0, below), mode="replicate") if below or right else images

@@ -1,0 +1,44 @@
+"""What the heads read: a feature map pooled to a vector, in three ways or over the predicted foreground."""
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+Pooling = Literal["avg", "gem", "grid"]
+"""The average, the generalised mean, or averages within the cells of a grid, one after another."""
+
+GRID = 4
+"""Cells a side of ``grid`` pooling."""
+
+
+def average(features: Tensor) -> Tensor:
+    """The mean over height and width: ``(B, C, H, W)`` to ``(B, C)``."""
+    return features.mean(dim=(2, 3))
+
+
+def generalised_mean(features: Tensor, exponent: Tensor) -> Tensor:
+    """(mean xᵖ)^(1/p) of values held above 0, ``(B, C)`` in float32: the mean for p = 1, the maximum for p → ∞."""
+    return features.float().clamp(min=1e-6).pow(exponent).mean(dim=(2, 3)).pow(1 / exponent)
+
+
+def grid_averages(features: Tensor) -> Tensor:
+    """The means within each of 4 x 4 cells, ``(B, C·16)``: what is where is kept."""
+    return adaptive_avg_pool2d(features, GRID).flatten(1)
+
+
+def foreground_average(features: Tensor, mask_logits: Tensor) -> Tensor:
+    """The mean ``(B, C)`` weighted by the probability of foreground, and by a little everywhere.
+
+    Args:
+        features: ``(B, C, H, W)``.
+        mask_logits: ``(B, M, ·, ·)`` of any size.
+    """
+    weight = adaptive_avg_pool2d(_foreground(mask_logits), (features.shape[-2], features.shape[-1])) + 1e-3
+    return (features * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
+
+
+def _foreground(mask_logits: Tensor) -> Tensor:
+    """Probability ``(B, 1, H, W)`` of not being background; no gradient, or the embedding would bend the masks."""
+    logits = mask_logits.detach().float()
+    return logits.sigmoid() if logits.shape[1] == 1 else 1 - logits.softmax(dim=1)[:, :1]

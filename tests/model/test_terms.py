@@ -1,0 +1,98 @@
+"""What each head costs, against loops in float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from oracles import brute_cross_entropy, brute_dice, brute_pixel_entropy
+from triune.model.terms import classification_loss, dice_loss, segmentation_loss
+
+
+def drawn(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("classes", [[0, 1, 2, 3, 0, 1], [0, -1, 2, -1, 3, 2], [-1, -1, -1, 1, -1, -1]])
+def test_classification_is_the_mean_cross_entropy_of_items_with_a_class(classes, smoothing):
+    logits = 3 * drawn(0, 6, 4)
+    ours = classification_loss(logits, torch.tensor(classes), smoothing)
+    assert ours.item() == pytest.approx(brute_cross_entropy(logits.numpy(), classes, smoothing), rel=1e-6)
+
+
+def test_one_missing_class_is_not_counted_in_the_mean():
+    """Two items of logits (0, 0) cost log 2 each; a third without a class leaves the mean at log 2."""
+    logits = torch.zeros(3, 2)
+    assert classification_loss(logits, torch.tensor([0, 1, -1])).item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("ignored", [0.0, 0.3, 0.95])
+@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("dice", [0.0, 0.7])
+def test_segmentation_is_the_mean_over_pixels_that_count_and_dice_times_its_weight(channels, ignored, dice):
+    rng = np.random.default_rng(channels)
+    logits = 2 * drawn(channels, 3, channels, 5, 4)
+    masks = rng.integers(0, 3 if channels == 1 else channels, (3, 5, 4))
+    masks[rng.random(masks.shape) < ignored] = 255
+    expected = brute_pixel_entropy(logits.numpy(), masks) + dice * brute_dice(logits.numpy(), masks)
+    ours = segmentation_loss(logits, torch.from_numpy(masks), dice)
+    assert ours.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_with_one_channel_every_id_above_zero_is_foreground():
+    logits = torch.full((1, 1, 1, 3), 2.0)
+    masks = torch.tensor([[[0, 1, 7]]])
+    background, foreground = math.log(1 + math.exp(2)), math.log(1 + math.exp(-2))
+    assert segmentation_loss(logits, masks).item() == pytest.approx((background + 2 * foreground) / 3)
+
+
+def test_dice_counts_a_channel_only_where_it_occurs():
+    """The second channel is in no mask: predicting it nowhere must not be rewarded, nor its absence punished."""
+    masks = torch.tensor([[[0, 0], [2, 2]]])
+    logits = drawn(5, 1, 3, 2, 2)
+    p = torch.softmax(logits, 1)[0]
+    costs = []
+    for channel in (0, 2):
+        here = (masks[0] == channel).double()
+        costs.append(1 - 2 * (p[channel] * here).sum() / (p[channel].sum() + here.sum()))
+    added = segmentation_loss(logits, masks, 1.0) - segmentation_loss(logits, masks)
+    assert added.item() == pytest.approx(sum(costs).item() / 2, rel=1e-5)
+
+
+def test_dice_is_of_the_whole_batch_not_a_mean_over_images():
+    """One image with all of the foreground, one with none: by image the second would have no coefficient at all."""
+    probabilities = torch.tensor([[[[0.9, 0.8]]], [[[0.4, 0.2]]]])
+    targets = torch.tensor([[[[1.0, 1.0]]], [[[0.0, 0.0]]]])
+    known = torch.ones(2, 1, 2, dtype=torch.bool)
+    assert dice_loss(probabilities, targets, known).item() == pytest.approx(1 - 2 * 1.7 / (2.3 + 2))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_nothing_that_counts_costs_zero_with_gradient_zero(channels):
+    logits = drawn(0, 2, channels, 3, 3).requires_grad_()
+    masks = torch.full((2, 3, 3), 255)
+    loss = segmentation_loss(logits, masks, 1.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert (logits.grad == 0).all()
+    scores = drawn(0, 3, 4).requires_grad_()
+    loss = classification_loss(scores, torch.full((3,), -1))
+    loss.backward()
+    assert loss.item() == 0
+    assert (scores.grad == 0).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_pixel_that_is_ignored_moves_nothing_and_has_no_gradient(channels):
+    logits = drawn(1, 1, channels, 2, 2)
+    masks = torch.tensor([[[0, 255], [1, 0]]])
+    whole = segmentation_loss(logits, masks).item()
+    moved = logits.clone()
+    moved[..., 0, 1] += 5
+    assert segmentation_loss(moved, masks).item() == pytest.approx(whole, rel=1e-12)
+    leaf = logits.clone().requires_grad_()
+    segmentation_loss(leaf, masks, 1.0).backward()
+    assert (leaf.grad[..., 0, 1] == 0).all()
+    assert (leaf.grad[..., 0, 0] != 0).all()
