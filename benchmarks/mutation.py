@@ -54,6 +54,11 @@ that any test notices: they would only make the share look better."""
 SECONDS = 20
 """Of processor time that a mutant may take beyond five times what its tests took unchanged."""
 ALL = "*"
+PREFACE = """\
+Written by `make mutation` (`benchmarks/mutation.py`). A mutant is the source with one number, comparison, arithmetic or
+logical operator changed, as cosmic-ray changes them; it is killed where a test fails or runs endlessly. All others are
+listed: some are equivalent, since no input tells them from the source, for the reason given. Strings are not changed
+(their number is in the table), nor are annotations."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +139,7 @@ def _annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
                 nodes.append(node.value)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
             nodes.append(node.args[1])
-    return [
-        ((n.lineno, n.col_offset), (n.end_lineno or 0, n.end_col_offset or 0)) for n in nodes if n is not None
-    ]
+    return [((n.lineno, n.col_offset), (n.end_lineno or 0, n.end_col_offset or 0)) for n in nodes if n is not None]
 
 
 def _changed_otherwise(source: str) -> set[tuple[int, int]]:
@@ -451,17 +454,15 @@ def written(settings: dict[str, Any]) -> str:
         [
             "# Mutation tests",
             "",
-            "Written by `make mutation` (`benchmarks/mutation.py`). A mutant is the source with one number, comparison,",
-            "arithmetic or logical operator changed, as cosmic-ray changes them; it is killed where a test fails or",
-            "runs endlessly. A survivor is either named below, or equivalent: no input tells it from the source, for",
-            "the reason given. Strings are not changed (counted in the table); annotations are not either.",
+            PREFACE,
             "",
             *dict.fromkeys(report["machine"] for report in reports),
             "",
             "| file | mutants | killed | survived | equivalent | share killed | strings, not changed | minutes |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
             *rows,
-            f"| all | {everything} | {dead} | {everything - dead - same} | {same} | {dead / max(everything, 1):.1%} | | |",
+            f"| all | {everything} | {dead} | {everything - dead - same} | {same} "
+            f"| {dead / max(everything, 1):.1%} | | |",
             *details,
             "",
         ]

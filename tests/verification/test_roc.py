@@ -1,6 +1,7 @@
 """The exact ROC against scikit-learn and against counting by hand."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ def test_the_equal_error_rate_is_where_the_curve_meets_the_diagonal_of_equal_err
         v = verify_scores(scores, match)
         thresholds = sorted(set(scores.tolist()), reverse=True)
         points = [(0.0, 1.0), *(((scores >= t)[~match].mean(), (scores < t)[match].mean()) for t in thresholds)]
-        for (f0, n0), (f1, n1) in zip(points, points[1:]):
+        for (f0, n0), (f1, n1) in pairwise(points):
             if f1 >= n1:
                 share, _ = np.linalg.solve([[f1 - f0, -1], [n1 - n0, -1]], [-f0, -n0])
                 assert v.eer == pytest.approx(f0 + share * (f1 - f0), abs=1e-12)
