@@ -187,6 +187,7 @@ def in_a_fork(work: Callable[[], int], seconds: float, log: Path) -> str:
         code = 70
         try:
             os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             limit = int(seconds) + 1
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -309,7 +310,7 @@ def kept(source: Path) -> Path:
 
 def test_target(target: Target, sources: list[Path], survivors_only: bool) -> None:
     """Run the mutants of some sources of a target and keep their outcomes."""
-    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"mutation-{os.getpid()}-") as folder:
         copy = Path(folder) / "triune"
         ignored = shutil.ignore_patterns(".git", ".venv", "build", "runs", "site", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=ignored, symlinks=True)
@@ -320,14 +321,18 @@ def test_target(target: Target, sources: list[Path], survivors_only: bool) -> No
         for library in seen["libraries"]:
             with contextlib.suppress(Exception):
                 importlib.import_module(library)
-        every = set(seen["seconds"])
-        log = Path(folder) / "log"
-        limit = 5 * sum(seen["seconds"].values()) + SECONDS
-        unchanged = in_a_fork(lambda: run_tests(copy, tests, Selected(every, seen["seconds"]), "-x"), limit, log)
-        if unchanged != "0":
-            sys.exit(f"{log.read_text()[:6000]}\nthe tests fail in a fork although nothing was changed")
+        require_unchanged_passes(copy, tests, seen)
         for source in sources:
             test_source(target, source, copy, tests, seen, survivors_only)
+
+
+def require_unchanged_passes(copy: Path, tests: list[str], seen: dict[str, Any]) -> None:
+    """Stop where the tests fail although nothing is changed: a full disk or a lost file is no mutant killed."""
+    outcome = outcome_of(copy, tests, Selected(set(seen["seconds"]), seen["seconds"]))
+    if outcome != "survived":
+        log = copy.parent / "log"
+        said = log.read_text()[:6000] if log.exists() else f"{copy} is gone"
+        sys.exit(f"{said}\nthe tests fail in a fork although nothing is changed: no outcome since the last is kept")
 
 
 def observed(copy: Path, tests: list[str], sources: list[Path], folder: Path) -> dict[str, Any]:
@@ -371,25 +376,25 @@ def test_source(
     }
     kept(source).parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    for number, mutant in enumerate(mutants):
-        if mutant.is_killed:
-            continue
-        contexts = {c for line in _statement(tree, mutant.line) for c in lines.get(str(line), [])}
+    todo = [number for number, mutant in enumerate(mutants) if not mutant.is_killed]
+    for step, number in enumerate(todo, start=1):
+        contexts = {c for line in _statement(tree, mutants[number].line) for c in lines.get(str(line), [])}
         wanted = tests_of(contexts, set(seen["seconds"]))
         outcome = "not run"
         if wanted:
-            place.write_text(mutated(text, mutant.operator, mutant.occurrence))
+            place.write_text(mutated(text, mutants[number].operator, mutants[number].occurrence))
             for stale in (place.parent / "__pycache__").glob(f"{place.stem}.*"):
                 stale.unlink()
             outcome = outcome_of(copy, tests, Selected(wanted, seen["seconds"]))
-        mutants[number] = replace(mutant, outcome=outcome)
+            place.write_text(text)
+        mutants[number] = replace(mutants[number], outcome=outcome)
         print(outcome[0].upper() if outcome != "killed" else ".", end="", file=sys.stderr, flush=True)
-        if number % 50 == 49 or number == len(mutants) - 1:
+        if step % 50 == 0 or step == len(todo):
+            require_unchanged_passes(copy, tests, seen)
             minutes = round(report["minutes"] + (time.monotonic() - started) / 60, 1)
             now = report | {"minutes": minutes, "mutants": [asdict(mutant) for mutant in mutants]}
             kept(source).write_text(json.dumps(now, indent=1, ensure_ascii=False))
             print(file=sys.stderr)
-    place.write_text(text)
     dead = sum(mutant.is_killed for mutant in mutants)
     print(f"{source.relative_to(ROOT)}: {dead} of {len(mutants)} killed", file=sys.stderr)
 
@@ -502,6 +507,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also what is up to date")
     given = parser.parse_args()
     settings = tomllib.loads(SETTINGS.read_text())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the copy is removed
     sys.path.remove(str(Path(__file__).resolve().parent))  # verification.py here is not the tests' folder
     os.nice(10)
     os.environ["OMP_NUM_THREADS"] = "1"
