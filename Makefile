@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint types unit slow bench format clean
+.PHONY: help setup demo test lint types unit slow mutation format clean
 
 help:
 	@echo "make demo    train on real digits and write a report"
 	@echo "make test    lint, types and every test"
 	@echo "make setup   the virtual environment alone; then .venv/bin/triune --help"
 	@echo "make slow    the tests that take minutes"
+	@echo "make mutation  change the source here and there: does a test notice? (hours)"
 	@echo "make format  let ruff tidy the code"
 
 setup: $(READY)
@@ -40,6 +41,10 @@ unit: $(READY)
 
 slow: $(READY)
 	$(BIN)/pytest -m slow
+
+mutation: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutation]'
+	$(BIN)/python benchmarks/mutation.py $(FILES)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

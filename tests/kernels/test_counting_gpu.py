@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
 
 @starts_the_interpreter
 def test_the_counting_kernels_under_the_interpreter():
-    assert_passes_interpreted(__file__)
+    assert_passes_interpreted(__file__, skipped=5)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")

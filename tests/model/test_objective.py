@@ -197,3 +197,63 @@ def test_gradient_norms_are_those_of_each_weighted_term_alone():
 def test_wrong_settings_are_refused(settings):
     with pytest.raises(ValueError, match=str(next(iter(settings)))):
         MultiTaskObjective(**settings)
+
+
+def test_what_is_not_there_or_weighs_nothing_is_not_computed():
+    class Refusing(torch.nn.Module):
+        def forward(self, embeddings, labels):
+            raise AssertionError("the metric term was computed")
+
+    prediction, targets = example()
+    for settings, given, known in [
+        ({"gamma": 0.0}, prediction, targets),
+        ({}, prediction._replace(embedding=None), targets),
+        ({}, prediction, targets._replace(identities=None)),
+    ]:
+        terms = MultiTaskObjective(triplet=Refusing(), **settings)(given, known)
+        assert float(terms.triplet) == 0.0
+        assert terms.outcome is None
+    for settings, given, known in [
+        ({"alpha": 0.0}, prediction, targets),
+        ({}, prediction._replace(class_logits=None), targets),
+        ({}, prediction, targets._replace(classes=None)),
+    ]:
+        assert float(MultiTaskObjective(**settings)(given, known).classification) == 0.0
+    for settings, given, known in [
+        ({"beta": 0.0}, prediction, targets),
+        ({}, prediction._replace(mask_logits=None), targets),
+        ({}, prediction, targets._replace(masks=None)),
+    ]:
+        assert float(MultiTaskObjective(**settings)(given, known).segmentation) == 0.0
+
+
+def test_nothing_is_smoothed_or_added_unless_asked():
+    assert (MultiTaskObjective().dice, MultiTaskObjective().label_smoothing) == (0.0, 0.0)
+
+
+def test_the_outcome_of_the_triplets_is_handed_on():
+    prediction, targets = example()
+    outcome = MultiTaskObjective()(prediction, targets).outcome
+    assert int(outcome.triplets) == 6 * 1 * 4  # six anchors, one positive and four negatives each
+
+
+def test_parameters_that_no_term_reaches_have_no_gradient_and_the_graph_is_kept():
+    prediction, targets = example()
+    objective = MultiTaskObjective()
+    terms = objective(prediction, targets)
+    aside = torch.nn.Parameter(torch.ones(3))
+    assert gradient_norms(objective, terms, [aside]) == dict.fromkeys(("classification", "segmentation", "triplet"), 0)
+    before = gradient_norms(objective, terms, [prediction.embedding, prediction.class_logits])
+    assert gradient_norms(objective, terms, [prediction.embedding, prediction.class_logits]) == before
+    assert before["segmentation"] == 0.0
+    assert before["triplet"] > 0
+    terms.total.backward()
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta", "gamma", "dice"])
+def test_weights_are_finite_and_not_negative(name):
+    for weight in (-0.5, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"{name} is"):
+            MultiTaskObjective(**{name: weight})
+    MultiTaskObjective(**{name: 0.0})
+    MultiTaskObjective(**{name: 1e30})

@@ -1,6 +1,7 @@
 """The exact ROC against scikit-learn and against counting by hand."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -171,3 +172,210 @@ def test_what_has_no_roc_says_why(scores, match, words):
 def test_a_rate_outside_0_to_1_is_refused(fpr):
     with pytest.raises(ValueError, match="fpr"):
         verify_scores([1, 0], [1, 0]).tpr_at_fpr(fpr)
+
+
+# --- figures of the curve, each by another way -----------------------------------------------------------------------
+
+
+def test_the_equal_error_rate_is_where_the_curve_meets_the_diagonal_of_equal_errors():
+    """The straight pieces of the curve, each cut with the line FPR = FNR by solving two equations."""
+    for scores, match in random_sets(400):
+        v = verify_scores(scores, match)
+        thresholds = sorted(set(scores.tolist()), reverse=True)
+        points = [(0.0, 1.0), *(((scores >= t)[~match].mean(), (scores < t)[match].mean()) for t in thresholds)]
+        for (f0, n0), (f1, n1) in pairwise(points):
+            if f1 >= n1:
+                share, _ = np.linalg.solve([[f1 - f0, -1], [n1 - n0, -1]], [-f0, -n0])
+                assert v.eer == pytest.approx(f0 + share * (f1 - f0), abs=1e-12)
+                break
+
+
+def test_partial_auc_equals_scikit_learn_and_is_the_mean_tpr_up_to_the_rate():
+    for seed, (scores, match) in enumerate(random_sets(120)):
+        finite = np.clip(np.asarray(scores, dtype=np.float64), -1e308, 1e308)
+        v = verify_scores(finite, match)
+        for rate in (0.05, 0.5, (seed % 96 + 1) / 97, 1.0):
+            expected = roc_auc_score(match, finite, max_fpr=rate)
+            assert v.partial_auc(rate, standardized=True) == pytest.approx(expected, abs=1e-9)
+            fpr, tpr, _ = v.roc()
+            # The last of points with equal FPR is where the curve goes on from; a rate's TPR lies between two points.
+            grid = (np.arange(4_000) + 0.5) / 4_000 * rate
+            after = np.searchsorted(fpr, grid, side="right")
+            share = (grid - fpr[after - 1]) / (fpr[after] - fpr[after - 1])
+            mean = (tpr[after - 1] + share * (tpr[after] - tpr[after - 1])).mean()
+            assert v.partial_auc(rate) == pytest.approx(mean, abs=1e-3)
+
+
+def test_partial_auc_is_not_standardized_unless_asked():
+    v = verify_scores([3, 2, 1, 0], [1, 0, 1, 0])
+    # TPR is 1/2 up to FPR 1/2; chance has area 1/8 there, perfect scores 1/2.
+    assert v.partial_auc(0.5) == 0.5
+    assert v.partial_auc(0.5, standardized=True) == 0.5 * (1 + (0.25 - 0.125) / (0.5 - 0.125))
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.5, 1.01, math.nan])
+def test_partial_auc_of_no_range_is_refused(rate):
+    with pytest.raises(ValueError, match="max_fpr is"):
+        verify_scores([1, 0], [1, 0]).partial_auc(rate)
+
+
+@pytest.mark.parametrize(("prior", "miss", "false_alarm"), [(0.5, 1, 1), (0.25, 2, 1), (0.125, 1, 4), (0.75, 0.5, 2)])
+def test_the_least_cost_is_that_of_plain_counting(prior, miss, false_alarm):
+    for scores, match in random_sets(200):
+        scores = np.clip(scores, -1e30, 1e30)
+        v = verify_scores(scores, match)
+        costs = {}
+        for t in [math.inf, *set(scores.tolist())]:
+            fnr, fpr = (scores < t)[match].mean(), (scores >= t)[~match].mean()
+            costs[t] = prior * miss * fnr + (1 - prior) * false_alarm * fpr
+        found = v.least_cost(prior, miss=miss, false_alarm=false_alarm)
+        assert found.cost == pytest.approx(min(costs.values()), abs=1e-12)
+        assert costs[found.threshold] == pytest.approx(found.cost, abs=1e-12)
+        assert found.normalized == pytest.approx(found.cost / min(prior * miss, (1 - prior) * false_alarm))
+        assert found.confusion == v.confusion_at(found.threshold)
+
+
+def test_of_equal_costs_the_highest_threshold_is_taken():
+    # Accepting at 3 misses two of four matches; at 1 none, for the false alarm of both impostors: 1/4 + 0 = 0 + 1/4.
+    v = verify_scores([3, 3, 2, 2, 1, 1], [1, 1, 0, 0, 1, 1])
+    assert v.least_cost(0.5, false_alarm=0.5) == (3.0, 0.25, 1.0, Confusion(2, 0, 2, 2))
+    # Accepting nothing costs as much as accepting all.
+    assert verify_scores([1.0, 1.0], [1, 0]).least_cost(0.5).threshold == math.inf
+
+
+def test_costs_are_one_each_unless_given():
+    v = verify_scores([3, 2, 1, 0], [1, 0, 1, 0])
+    assert v.least_cost(0.75).cost == v.least_cost(0.75, miss=1.0, false_alarm=1.0).cost == 0.125
+    assert v.least_cost(0.25).cost == 0.125
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0])
+def test_a_certain_prior_costs_nothing_and_has_nothing_to_compare_with(prior):
+    found = verify_scores([1.0, 1.0], [1, 0]).least_cost(prior)
+    assert found.cost == 0
+    assert math.isnan(found.normalized)
+
+
+def test_mistakes_that_cost_nothing_are_allowed():
+    assert verify_scores([1.0, 0.0], [0, 1]).least_cost(0.5, miss=0.0).threshold == math.inf
+    assert verify_scores([1.0, 0.0], [0, 1]).least_cost(0.5, false_alarm=0.0).threshold == 0.0
+
+
+@pytest.mark.parametrize(
+    ("prior", "costs", "words"),
+    [
+        (-0.1, {}, "prior is"),
+        (1.1, {}, "prior is"),
+        (0.5, {"miss": -1.0}, "costs are"),
+        (0.5, {"miss": math.inf}, "costs are"),
+        (0.5, {"false_alarm": -1.0}, "costs are"),
+        (0.5, {"false_alarm": math.inf}, "costs are"),
+    ],
+)
+def test_costs_that_are_none_are_refused(prior, costs, words):
+    with pytest.raises(ValueError, match=words):
+        verify_scores([1, 0], [1, 0]).least_cost(prior, **costs)
+
+
+def test_an_operating_point_holds_the_budget_the_rates_and_whether_they_can_be_trusted():
+    scores, match = np.arange(602.0), np.arange(602) % 301 == 300  # matches at 300 and 601, above all
+    point = verify_scores(scores, match).operating_point(0.25)
+    assert (point.target_fpr, point.threshold, point.tpr, point.fpr) == (0.25, 451.0, 0.5, 0.25)
+    assert (point.reliable, point.reason) == (True, None)
+    point = verify_scores(scores, match).operating_point(0.049)
+    assert not point.reliable
+    assert point.reason == "only 29.4 false positives are expected; 30 are needed"
+
+
+def test_pairs_are_counted_and_listed_in_ascending_order():
+    v = verify_scores([3, 1, 2, 5, 4], [1, 0, 1, 0, 0])
+    assert (v.matches, v.impostors) == (2, 3)
+    assert v.match_scores.tolist() == [2, 3]
+    assert v.impostor_scores.tolist() == [1, 4, 5]
+    assert v.detached().impostor_scores.tolist() == [1, 4, 5]
+
+
+def test_the_curve_has_a_point_for_every_observed_score_and_one_that_accepts_nothing():
+    fpr, tpr, thresholds = verify_scores([3, 1, 2, 1], [1, 0, 0, 1]).roc()
+    assert thresholds.tolist() == [math.inf, 3, 2, 1]
+    assert thresholds.dtype == np.float64
+    assert fpr.tolist() == [0, 0, 0.5, 1]
+    assert tpr.tolist() == [0, 0.5, 0.5, 1]
+
+
+def test_accepted_is_at_or_above_the_threshold():
+    v = verify_scores([1.0, 2.0, 2.0, 3.0], [0, 1, 0, 1])
+    assert v.confusion_at(2.0) == Confusion(tp=2, fp=1, tn=1, fn=0)
+    assert v.confusion_at(np.nextafter(2.0, 3.0)) == Confusion(tp=1, fp=0, tn=2, fn=1)
+    with pytest.raises(ValueError, match="threshold is NaN"):
+        v.confusion_at(math.nan)
+
+
+def test_histograms_share_edges_from_the_lowest_to_the_highest_score():
+    scores, match = np.array([0.0, 1.0, 2.0, 8.0]), np.array([True, False, True, False])
+    edges, matching, other = verify_scores(scores, match).histogram(8)
+    assert edges.tolist() == list(range(9))
+    assert matching.tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
+    assert other.tolist() == [0, 1, 0, 0, 0, 0, 0, 1]
+    for low, high in ((0.0, 8.0), (8.0, 0.0)):  # of a matching pair, and of another
+        edges, *_ = verify_scores([low, high], [1, 0]).histogram()
+        assert (edges[0], edges[-1], len(edges)) == (0.0, 8.0, 81)
+
+
+def test_the_histogram_of_one_value_has_it_in_the_middle():
+    edges, matching, other = verify_scores([2.0, 2.0, 2.0], [1, 0, 0]).histogram(3)
+    assert (edges[0], edges[-1]) == (1.5, 2.5)
+    assert (matching.tolist(), other.tolist()) == ([0, 1, 0], [0, 2, 0])
+
+
+def test_where_everything_may_be_accepted_the_threshold_is_the_lowest_score():
+    assert verify_scores([0.0, 1.0], [1, 0]).threshold_at_fpr(1.0) == 0.0
+    assert verify_scores([1.0, 0.0], [1, 0]).threshold_at_fpr(1.0) == 0.0
+
+
+@pytest.mark.parametrize(("fpr", "fine"), [(0.0, True), (1.0, True), (-1e-9, False), (1 + 1e-9, False)])
+def test_rates_from_0_to_1_are_budgets(fpr, fine):
+    v = verify_scores([1, 0], [1, 0])
+    for ask in (v.tpr_at_fpr, v.threshold_at_fpr):
+        if fine:
+            ask(fpr)
+        else:
+            with pytest.raises(ValueError, match="a rate from 0 to 1"):
+                ask(fpr)
+
+
+def test_what_was_found_cannot_be_changed():
+    v = verify_scores([1, 0], [1, 0])
+    with pytest.raises(AttributeError):
+        v.match_scores = v.impostor_scores
+
+
+@pytest.mark.parametrize("kind", ["int32", "uint8", "bool", "float32", "float64"])
+def test_numbers_of_every_kind_are_scores_and_stay_what_they_are(kind):
+    v = verify_scores(np.array([1, 0, 1, 0], dtype=kind), np.array([1, 0, 1, 0]))
+    assert v.auc == 1.0
+    assert v.match_scores.dtype == kind
+
+
+def test_half_precision_is_widened_and_double_precision_kept():
+    for given, taken in [
+        (torch.float16, "float32"),
+        (torch.bfloat16, "float32"),
+        (torch.float32, "float32"),
+        (torch.float64, "float64"),
+        (torch.int16, "int16"),
+    ]:
+        v = verify_scores(torch.tensor([1, 0], dtype=given), torch.tensor([1, 0]))
+        assert v.match_scores.dtype == taken
+
+
+def test_a_table_of_scores_is_refused():
+    with pytest.raises(ValueError, match="one score and one flag a pair"):
+        verify_scores(np.zeros((2, 2)), np.eye(2, dtype=bool))
+
+
+def test_the_only_pair_without_a_partner_is_named():
+    with pytest.raises(ValueError, match="no matching pair"):
+        verify_scores([0.5], [0])
+    with pytest.raises(ValueError, match="no non-matching pair"):
+        verify_scores([0.5], [1])
