@@ -51,6 +51,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         total_steps=len(data.train_dataloader()) * config.epochs,
         on_nonfinite=config.trainer.on_nonfinite,
         choose_margin=config.margin == "auto" and criterion is None,
+        seed=config.seed,
     )
     if module.choose_margin:
         check_margin_choice(config, data)
@@ -189,7 +190,6 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
     callbacks: list[Callback] = [
         History(run / "history.csv"),
         EpochLines(),
-        ModelCheckpoint(checkpoints, filename="last", save_top_k=1, enable_version_counter=False),
     ]
     if monitored is not None:
         callbacks.append(
@@ -208,6 +208,12 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
             callbacks.append(EarlyStopping(monitored, mode=mode, patience=config.trainer.patience))
     if config.optimizer.average > 0:
         callbacks.append(EMAWeightAveraging(decay=config.optimizer.average))
+    callbacks.append(
+        # After the best one, whose record it holds: what it resumes must compare with the best so far.
+        ModelCheckpoint(
+            checkpoints, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
+        )
+    )
     interactive = sys.stderr.isatty()
     if interactive:
         callbacks.append(TQDMProgressBar(refresh_rate=1))
@@ -237,7 +243,7 @@ def monitored(data: ItemData, config: TrainConfig) -> str | None:
         return None
     if config.model.embedding_dim > 0 and why_not_verifiable(items["identity"].drop_nulls().to_numpy()) is None:
         return "val_tpr"
-    return "val_classification" if config.alpha > 0 else "val_segmentation"
+    return "val_classification" if config.alpha > 0 and len(data.classes) > 1 else "val_segmentation"
 
 
 def best_checkpoint(run: Path) -> dict[str, Any]:
