@@ -82,6 +82,10 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(case, table, nameless, tm
     assert resumed == [each for each in unbroken if each[0] == 2]
     orders = [[rows for epoch, _, rows in unbroken if epoch == e] for e in range(EPOCHS)]
     assert orders[0] != orders[1] != orders[2]
+    assert_same_run(whole, parts)
+
+
+def assert_same_run(whole, parts):
     for name in ("last.ckpt", "best.ckpt"):
         one, two = (torch.load(r / "checkpoints" / name, weights_only=True)["state_dict"] for r in (whole, parts))
         assert one.keys() == two.keys()
@@ -89,3 +93,22 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(case, table, nameless, tm
             assert torch.equal(one[key], two[key]), (name, key)
     histories = [(r / "history.csv").read_text() for r in (whole, parts)]
     assert histories[0] == histories[1]
+
+
+def test_killed_in_the_first_epoch_or_with_a_damaged_checkpoint_it_still_ends_as_the_unbroken_run(
+    table, tmp_path, stopped_at, capsys
+):
+    base = ["--data", str(table), *TINY, *STEADY]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    stopped_at([*base, "--run", str(whole)])
+    stopped_at([*base, "--run", str(parts)], at=(0, 1))
+    stopped_at(["--resume", str(parts)], at=(2, 1))
+    assert "begins anew" in capsys.readouterr().err
+    last = parts / "checkpoints" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    seen = stopped_at(["--resume", str(parts)])
+    assert seen[0][:2] == (1, 0)  # one epoch earlier than the damaged checkpoint
+    assert "previous.ckpt, one epoch earlier" in capsys.readouterr().err
+    assert_same_run(whole, parts)

@@ -25,7 +25,8 @@ from triune.model.objective import MultiTaskObjective
 from triune.run.folder import ModelCard, new_run_folder, save_config, save_model
 from triune.run.loaders import ItemData
 from triune.run.settings import TrainConfig
-from triune.training.callbacks import EpochLines, History, WholeCheckpoints
+from triune.training.callbacks import EpochLines, History
+from triune.training.checkpoints import BEST, LAST, WholeCheckpoints, read_checkpoint, resumable
 from triune.training.metric_loss import metric_loss
 from triune.training.module import TrainingModule, triplet_loss_of
 from triune.verification.all_pairs import why_not_verifiable
@@ -55,19 +56,19 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     )
     if module.choose_margin:
         check_margin_choice(config, data)
-    last = run / "checkpoints" / "last.ckpt"
-    if config.resume is not None and not last.is_file():
-        raise InputError(f"{last} does not exist: there is nothing to resume; start again without --resume")
+    last = resumable(run / "checkpoints") if config.resume is not None else None
+    if config.resume is not None and last is None:
+        print(f"{run} has no finished epoch yet: its training begins anew", file=sys.stderr, flush=True)
     save_config(run, replace(config, run=run, resume=None))
     trainer = build_trainer(config, run, monitored=monitored(data, config))
     started = time.monotonic()
     try:
         with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
-            trainer.fit(module, data, ckpt_path=str(last) if config.resume else None, weights_only=True)
+            trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt(str(run)) from stopped
     seconds = time.monotonic() - started
-    best = best_checkpoint(run)
+    best = read_checkpoint(best_checkpoint(run))
     prefix = "model."
     kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
     model.load_state_dict(kept)
@@ -195,7 +196,7 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
         callbacks.append(
             ModelCheckpoint(
                 checkpoints,
-                filename="best",
+                filename=Path(BEST).stem,
                 # The latest validation whose TPR is as good as the best: its step is the largest that was chosen.
                 monitor="chosen_step" if monitored == "val_tpr" else monitored,
                 mode=mode,
@@ -211,7 +212,11 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
     callbacks.append(
         # After the best one, whose record it holds: what it resumes must compare with the best so far.
         ModelCheckpoint(
-            checkpoints, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
+            checkpoints,
+            filename=Path(LAST).stem,
+            save_top_k=1,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
         )
     )
     interactive = sys.stderr.isatty()
@@ -246,12 +251,10 @@ def monitored(data: ItemData, config: TrainConfig) -> str | None:
     return "val_classification" if config.alpha > 0 and len(data.classes) > 1 else "val_segmentation"
 
 
-def best_checkpoint(run: Path) -> dict[str, Any]:
+def best_checkpoint(run: Path) -> Path:
     """The best checkpoint of a run, or the last where none was chosen."""
     folder = run / "checkpoints"
-    path = folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / "last.ckpt"
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint
+    return folder / BEST if (folder / BEST).is_file() else folder / LAST
 
 
 def quiet_lightning() -> None:
