@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from triune.data import batches as batches_module
-from triune.data.batches import ClassBalancedBatchSampler
+from triune.data.batches import ClassBalancedBatchSampler, ShuffledBatchSampler
 from triune.errors import InputError
 
 
@@ -231,8 +231,8 @@ def test_what_cannot_be_met_is_refused_with_the_way_out(options, words):
     assert words in str(caught.value)
 
 
-def test_the_example_in_the_docstring_is_true():
-    assert doctest.testmod(batches_module) == doctest.TestResults(failed=0, attempted=2)
+def test_the_examples_in_the_docstrings_are_true():
+    assert doctest.testmod(batches_module) == doctest.TestResults(failed=0, attempted=3)
 
 
 def test_no_classes_at_all_is_said():
@@ -249,3 +249,34 @@ def test_it_is_a_loaders_batch_sampler(workers):
         batches = [batch for (batch,) in loader]
         assert len(batches) == len(loader) == 4
         assert all(len(batch.unique()) == 3 for batch in batches)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize(("count", "size"), [(33, 32), (80, 128), (6, 2), (100, 7), (64, 16)])
+def test_shuffled_batches_hold_every_item_once_and_none_is_of_one_item(count, size, processes):
+    parts = [ShuffledBatchSampler(count, size, seed=4, rank=r, world_size=processes) for r in range(processes)]
+    for epoch in range(3):
+        for part in parts:
+            part.set_epoch(epoch)
+        batches = [list(part) for part in parts]
+        assert [len(each) for each in batches] == [len(part) for part in parts] == [len(parts[0])] * processes
+        sizes = [len(batch) for each in batches for batch in each]
+        assert 2 <= min(sizes) <= max(sizes) <= min(sizes) + 1
+        assert max(sizes) <= max(size, 3)
+        assert sorted(item for each in batches for batch in each for item in batch) == list(range(count))
+
+
+def test_shuffled_orders_depend_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        sampler = ShuffledBatchSampler(20, 4, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 2) == order(1, 2)
+    assert order(1, 2) != order(1, 3)
+    assert order(1, 2) != order(2, 2)
+
+
+def test_too_few_items_for_the_processes_are_refused():
+    with pytest.raises(InputError, match="3 training items are too few for 2 processes"):
+        ShuffledBatchSampler(3, 8, rank=0, world_size=2)

@@ -133,22 +133,6 @@ def train_only(flags):
     return fit(config, ItemData(items, config, class_names(items)), run_folder(config))
 
 
-@pytest.mark.parametrize("extra", [[], ["--loss.memory", "20"]], ids=["batch", "memory"])
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(table, tmp_path, extra):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    base = ["--data", str(table), *TINY, "--seed", "3", "--optimizer.schedule", "constant", "--optimizer.warmup", "0"]
-    base += extra
-    train_only([*base, "--epochs", "2", "--output", str(whole)])
-    train_only([*base, "--epochs", "1", "--output", str(parts)])
-    train_only(["--resume", str(parts), "--epochs", "2"])
-    one, two = (torch.load(r / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for r in (whole, parts))
-    assert one.keys() == two.keys()
-    for name in one:
-        assert torch.equal(one[name], two[name]), name
-    histories = [[{**row} for row in csv.DictReader((r / "history.csv").open())] for r in (whole, parts)]
-    assert [row["train_total"] for row in histories[0]] == [row["train_total"] for row in histories[1]]
-
-
 @pytest.mark.parametrize("left_out", ["alpha", "beta", "gamma"])
 def test_each_task_can_be_left_out(left_out, table, tmp_path):
     flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--output", str(tmp_path / "run")]

@@ -233,6 +233,55 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
         }
 
 
+class ShuffledBatchSampler:
+    """Every item once an epoch, in an order drawn from (seed, epoch), in batches that differ by one item at the most.
+
+    No batch is much smaller than the others, so none of a single item comes up at the end, which batch normalisation
+    could not bear. Of several processes each takes its turn of the batches, and all get as many: where their number
+    is no multiple of the processes', batches are a little smaller than asked for.
+
+    >>> [len(batch) for batch in ShuffledBatchSampler(33, batch_size=16)]
+    [11, 11, 11]
+
+    Args:
+        count: how many items there are.
+        batch_size: the largest batch.
+        seed: of the order.
+        rank: which of the processes this is.
+        world_size: how many processes there are.
+
+    Raises:
+        InputError: there are fewer than two items for each process.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int = 0, *, rank: int = 0, world_size: int = 1) -> None:
+        _require(batch_size >= 2, f"batch_size is {batch_size}: at least 2 are needed")
+        _require(seed >= 0, f"seed is {seed}: it cannot be negative")
+        _require(0 <= rank < world_size, f"rank is {rank}: it lies from 0 to below world_size={world_size}")
+        if count < 2 * world_size:
+            raise InputError(f"{count} training items are too few for {world_size} processes: each needs 2 or more")
+        self.count = count
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.batches = min(-(-count // (batch_size * world_size)), count // (2 * world_size))
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        """Batches an epoch, of this process; the same for every rank."""
+        return self.batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The batches of the epoch."""
+        order = np.random.default_rng((self.seed, 5, self._epoch)).permutation(self.count)
+        for batch in np.array_split(order, self.batches * self.world_size)[self.rank :: self.world_size]:
+            yield batch.tolist()
+
+
 class _Stream:
     """An endless stream of items in groups of K, without one twice in a group, all before any comes again.
 

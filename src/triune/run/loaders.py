@@ -9,7 +9,7 @@ import torch
 from torch.distributed import ProcessGroup
 from torch.utils.data import DataLoader
 
-from triune.data.batches import ClassBalancedBatchSampler
+from triune.data.batches import ClassBalancedBatchSampler, ShuffledBatchSampler
 from triune.data.collage import add_collages
 from triune.data.dataset import Batch, ItemDataset, collate
 from triune.data.items import ItemTable
@@ -101,11 +101,15 @@ class ItemData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Class-balanced batches; plain shuffled ones where items have no identities."""
-        sampler = self.sampler()
         dataset = self.dataset("train")
-        if sampler is not None:
-            return self._loader(dataset, batch_sampler=sampler)
-        return self._loader(dataset, batch_size=self.config.batch_size, shuffle=True, drop_last=len(dataset) > 64)
+        sampler = self.sampler() or ShuffledBatchSampler(
+            len(dataset),
+            self.config.batch_size,
+            self.config.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self._world_size,
+        )
+        return self._loader(dataset, batch_sampler=sampler)
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """The validation items; nothing where there are none."""
@@ -129,8 +133,19 @@ class ItemData(pl.LightningDataModule):
 
     def _loader(self, dataset: ItemDataset, **options: Any) -> Loader:
         workers = self.config.images.workers
-        return DataLoader(dataset, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0, **options)
+        return _LateLoader(dataset, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0, **options)
 
 
 def _without_masks(table: ItemTable) -> ItemTable:
     return replace(table, frame=table.frame.with_columns(polars.lit(None, polars.String).alias("mask")))
+
+
+class _LateLoader(DataLoader[Any]):
+    """A loader that begins to fetch when the first batch is asked for, not when its iterator is made.
+
+    Lightning makes the iterator of a resumed run before it has counted the epochs; workers would fetch the batches of
+    an earlier epoch, whatever the sampler is told afterwards.
+    """
+
+    def __iter__(self) -> Any:
+        yield from super().__iter__()

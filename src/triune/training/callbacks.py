@@ -1,4 +1,4 @@
-"""What is written down while training goes on: history.csv, one line an epoch, and whole checkpoints."""
+"""What is written down while training goes on: history.csv, and one line an epoch."""
 
 import sys
 import time
@@ -7,10 +7,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from triune.files import written_whole
 from triune.run.history import write_history
 
 
@@ -95,17 +93,3 @@ class EpochLines(pl.Callback):
         ]
         shown.append(f"{time.monotonic() - self._started:.1f} s")
         print("  ".join(shown), file=sys.stderr, flush=True)
-
-
-class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints written whole or not at all, and read without running code in them."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write beside, then move into place."""
-        with written_whole(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
-        """Tensors and plain values only."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        return checkpoint

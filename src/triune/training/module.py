@@ -5,10 +5,11 @@ import sys
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch import Tensor
 
-from triune.data.batches import ClassBalancedBatchSampler
+from triune.data.batches import ClassBalancedBatchSampler, ShuffledBatchSampler
 from triune.data.dataset import Batch
 from triune.errors import InputError
 from triune.losses.margin_choice import diagnose, suggest_margin
@@ -42,6 +43,7 @@ class TrainingModule(pl.LightningModule):
         target_fpr: the false-positive rate that validation reports the TPR at.
         total_steps: how many optimiser steps the run has; the schedule is laid over them.
         on_nonfinite: 'stop' or 'skip' a step whose loss is NaN or infinite.
+        seed: of all that is drawn while training.
         choose_margin: at the first validation, set the triplet margin by :func:`suggest_margin` on its embeddings.
     """
 
@@ -55,6 +57,7 @@ class TrainingModule(pl.LightningModule):
         total_steps: int,
         on_nonfinite: Literal["stop", "skip"] = "stop",
         choose_margin: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -65,6 +68,7 @@ class TrainingModule(pl.LightningModule):
         self.total_steps = total_steps
         self.on_nonfinite = on_nonfinite
         self.choose_margin = choose_margin
+        self.seed = seed
         self.chosen_margin: float | None = None
         self.best_tpr = 0.0
         self.advice: str | None = None
@@ -72,11 +76,16 @@ class TrainingModule(pl.LightningModule):
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     def on_train_epoch_start(self) -> None:
-        """Tell the class-balanced sampler the epoch, which its order depends on; a resumed run starts later."""
-        loader = self.trainer.train_dataloader
-        sampler = getattr(loader, "batch_sampler", None)
-        if isinstance(sampler, ClassBalancedBatchSampler):
+        """Tell the sampler the epoch, which its order depends on, and begin the epoch's random numbers.
+
+        All that is drawn while training (dropout, random triplets) depends on the seed, the process and the epoch
+        alone: a resumed run goes on as the unbroken one would have.
+        """
+        sampler = getattr(self.trainer.train_dataloader, "batch_sampler", None)
+        if isinstance(sampler, ClassBalancedBatchSampler | ShuffledBatchSampler):
             sampler.set_epoch(self.current_epoch)
+        place = (self.seed, self.trainer.global_rank, self.current_epoch)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
         """One step's loss; ``None`` skips the optimiser step."""

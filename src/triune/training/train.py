@@ -7,7 +7,6 @@ import warnings
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -29,7 +28,8 @@ from triune.run.loaders import ItemData
 from triune.run.parser import one_line
 from triune.run.settings import TrainConfig
 from triune.run.split import with_split_of, write_split
-from triune.training.callbacks import EpochLines, History, WholeCheckpoints
+from triune.training.callbacks import EpochLines, History
+from triune.training.checkpoints import BEST, LAST, WholeCheckpoints, read_checkpoint, resumable
 from triune.training.metric_loss import metric_loss
 from triune.training.module import TrainingModule, triplet_loss_of
 from triune.verification.all_pairs import why_not_verifiable
@@ -57,12 +57,13 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         total_steps=len(data.train_dataloader()) * config.epochs,
         on_nonfinite=config.trainer.on_nonfinite,
         choose_margin=config.margin == "auto" and criterion is None,
+        seed=config.seed,
     )
     if module.choose_margin:
         check_margin_choice(config, data)
-    last = run / "checkpoints" / "last.ckpt"
-    if config.resume is not None and not last.is_file():
-        raise InputError(f"{last} does not exist: there is nothing to resume; start again without --resume")
+    last = resumable(run / "checkpoints") if config.resume is not None else None
+    if config.resume is not None and last is None:
+        print(f"{run} has no finished epoch yet: its training begins anew", file=sys.stderr, flush=True)
     try:
         trainer = build_trainer(config, run, monitored=monitored(data, config))
     except (MisconfigurationException, RuntimeError) as error:  # no such device here, or not so many
@@ -74,11 +75,11 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     started = time.monotonic()
     try:
         with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
-            trainer.fit(module, data, ckpt_path=str(last) if config.resume else None, weights_only=True)
+            trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt(str(run)) from stopped
     seconds = time.monotonic() - started
-    best = best_checkpoint(run)
+    best = read_checkpoint(best_checkpoint(run))
     prefix = "model."
     kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
     model.load_state_dict(kept)
@@ -214,13 +215,12 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
     callbacks: list[Callback] = [
         History(run / "history.csv"),
         EpochLines(),
-        ModelCheckpoint(checkpoints, filename="last", save_top_k=1, enable_version_counter=False),
     ]
     if monitored is not None:
         callbacks.append(
             ModelCheckpoint(
                 checkpoints,
-                filename="best",
+                filename=Path(BEST).stem,
                 # The latest validation whose TPR is as good as the best: its step is the largest that was chosen.
                 monitor="chosen_step" if monitored == "val_tpr" else monitored,
                 mode=mode,
@@ -233,6 +233,16 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
             callbacks.append(EarlyStopping(monitored, mode=mode, patience=config.trainer.patience))
     if config.optimizer.average > 0:
         callbacks.append(EMAWeightAveraging(decay=config.optimizer.average))
+    callbacks.append(
+        # After the best one, whose record it holds: what it resumes must compare with the best so far.
+        ModelCheckpoint(
+            checkpoints,
+            filename=Path(LAST).stem,
+            save_top_k=1,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )
+    )
     interactive = sys.stderr.isatty()
     if interactive:
         callbacks.append(TQDMProgressBar(refresh_rate=1))
@@ -262,15 +272,13 @@ def monitored(data: ItemData, config: TrainConfig) -> str | None:
         return None
     if config.model.embedding_dim > 0 and why_not_verifiable(items["identity"].drop_nulls().to_numpy()) is None:
         return "val_tpr"
-    return "val_classification" if config.alpha > 0 else "val_segmentation"
+    return "val_classification" if config.alpha > 0 and len(data.classes) > 1 else "val_segmentation"
 
 
-def best_checkpoint(run: Path) -> dict[str, Any]:
+def best_checkpoint(run: Path) -> Path:
     """The best checkpoint of a run, or the last where none was chosen."""
     folder = run / "checkpoints"
-    path = folder / "best.ckpt" if (folder / "best.ckpt").is_file() else folder / "last.ckpt"
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint
+    return folder / BEST if (folder / BEST).is_file() else folder / LAST
 
 
 def quiet_lightning() -> None:
