@@ -11,6 +11,7 @@ from triune._version import __version__
 from triune.errors import InputError
 
 if TYPE_CHECKING:
+    from triune.evaluation.judge import Judgement
     from triune.run.settings import EvaluateConfig, TrainConfig
 
 

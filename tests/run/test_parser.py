@@ -94,7 +94,9 @@ def test_a_value_out_of_range_in_a_file_is_named_as_its_flag(tmp_path):
 
 
 def test_settings_of_older_runs_are_read_and_what_they_called_run_is_output(tmp_path):
-    (tmp_path / "config.yaml").write_text("data: items.csv\nrun: runs/items-1\nresume: null\nepochs: 3\n")
+    (tmp_path / "config.yaml").write_text(
+        "data: items.csv\nrun: runs/items-1\nresume: null\nepochs: 3\noptimizer: {lr: 1e-3}\n"
+    )
     config = read_config(tmp_path / "config.yaml")
     assert (config.data, config.output, config.epochs) == ("items.csv", Path("runs/items-1"), 3)
     assert parse_train(["--resume", str(tmp_path), "--epochs", "4"]).epochs == 4
@@ -103,9 +105,10 @@ def test_settings_of_older_runs_are_read_and_what_they_called_run_is_output(tmp_
 def test_the_shown_settings_are_those_that_are_read(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(printed(capsys, Command("triune train", "", TrainConfig), "--print_config"))
     assert parse_train(["--config", str(tmp_path / "c.yaml")]) == TrainConfig()
-    shown = printed(capsys, EVALUATE, "--level", "0.9", "--json", "--print_config")
+    shown = printed(capsys, EVALUATE, "runs/a", "--level", "0.9", "--json", "--print_config")
     (tmp_path / "e.yaml").write_text(shown)
-    assert EVALUATE.parse(["--config", str(tmp_path / "e.yaml")]) == EvaluateConfig(level=0.9, json=True)
+    expected = EvaluateConfig(run=Path("runs/a"), level=0.9, json=True)
+    assert EVALUATE.parse(["--config", str(tmp_path / "e.yaml")]) == expected
 
 
 def test_a_file_of_defaults_is_overridden_by_config_and_flags(tmp_path):

@@ -44,6 +44,7 @@ def test_what_version_0_1_0_wrote_is_read():
     for threshold, before in zip(stored.thresholds, old["all"].values(), strict=True):
         assert (threshold.threshold, threshold.fpr) == (before["threshold"], before["fpr"])
         assert threshold.distance == before["distance"]
+        assert threshold.lowest_accepted == before["threshold"]
     assert stored.own("f").fitted_on == "validation pairs"
 
 

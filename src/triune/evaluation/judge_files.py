@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch.distributed import ProcessGroup
 
+from triune.data.columns import Columns
 from triune.data.pair_lists import read_pairs
 from triune.data.problems import DataError
 from triune.data.tables import read_cells
@@ -148,7 +149,7 @@ def evaluate_scores(path: Path) -> Judgement:
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    table = read_cells(path, known=("score", "distance", "match", "fold"), needed=("match",))
+    table = read_cells(path, Columns(known=("score", "distance", "match", "fold"), needed=("match",)))
     kinds: tuple[ScoreKind, ...] = ("score", "distance")
     column = next((name for name in kinds if name in table.frame.columns), None)
     if column is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import SUPPRESS, ArgumentParser
 from pydantic import TypeAdapter, ValidationError
 
 from triune.errors import InputError
@@ -20,7 +20,7 @@ from triune.run.settings import TrainConfig
 T = TypeVar("T")
 
 RENAMED = {"run": "output"}
-"""Settings of runs that were made before 0.1.0, and what they are called now."""
+"""What settings of training were called before version 0.1.0, and are called now; stored settings are read as these."""
 
 _YES_OR_NO = ("true", "false", "yes", "no")
 _WIDTH = 100
@@ -138,7 +138,7 @@ class _Parser(ArgumentParser):
         hints = get_type_hints(command.settings, include_extras=True)
         for name in command.words:
             if _is_optional(hints[name]):
-                parser.add_argument(name, type=hints[name], nargs="?", default=None)
+                parser.add_argument(name, type=hints[name], nargs="?", default=SUPPRESS)
             else:
                 parser.add_argument(name, type=hints[name])
         parser.add_class_arguments(command.settings, skip=set(command.words))
@@ -146,8 +146,10 @@ class _Parser(ArgumentParser):
         return parser
 
     def parse_string(self, content: str, *arguments: Any, **options: Any) -> Any:
-        """Read YAML of any version."""
-        return super().parse_string(_renamed(content), *arguments, **options)
+        """Read YAML; settings of training in that of an earlier version are called what they are called now."""
+        for before, now in RENAMED.items() if self.command.settings is TrainConfig else ():
+            content = re.sub(f"^{before}:", f"{now}:", content, flags=re.MULTILINE)
+        return super().parse_string(content, *arguments, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise instead of printing the usage and a long explanation."""
@@ -257,17 +259,6 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
         if argument.startswith(flag + "="):
             return argument.removeprefix(flag + "=")
     return None
-
-
-def _renamed(content: str) -> str:
-    """YAML of settings with those at its top called what they are called now."""
-    try:
-        stored = yaml.safe_load(content)
-    except yaml.YAMLError:
-        return content  # told of by the parser itself
-    if not isinstance(stored, dict) or not RENAMED.keys() & stored.keys():
-        return content
-    return yaml.safe_dump({RENAMED.get(name, name): value for name, value in stored.items()}, sort_keys=False)
 
 
 def _told(message: str, known: Mapping[str, Setting]) -> str:

@@ -115,8 +115,8 @@ def load_items(config: TrainConfig) -> ItemTable:
     """Read the table and check all of it that the run uses; every problem is reported at once.
 
     Masks are looked at only where the segmentation term learns from them, identities with a single image only where
-    the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding. A resumed
-    run keeps the split that it was started with.
+    the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding.
+    A resumed run keeps the split that it was started with.
 
     Raises:
         DataError: the table has problems.
