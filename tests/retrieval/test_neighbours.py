@@ -8,7 +8,7 @@ from examples import count_preparations
 from oracles import brute_rankings, brute_scores
 from triune.pairs.prepared import prepare
 from triune.parallel import divide
-from triune.retrieval.neighbours import top_k
+from triune.retrieval.neighbours import as_rows, top_k
 
 METRICS = ["cosine", "euclidean", "squared_euclidean"]
 
@@ -82,6 +82,17 @@ def test_prepared_embeddings_keep_the_numbers_they_were_given_with(metric, monke
         assert torch.equal(scores, expected_scores)
     top_k(x, prepared[1], 6, metric)
     assert steps == ["_prepare", "check_finite", "sorted_rows"]
+
+
+def test_rows_are_float32_without_a_gradient_and_of_unit_length_for_the_cosine():
+    x = torch.tensor([[3.0, 4.0]], dtype=torch.float64, requires_grad=True)
+    for metric, expected, squares in ((None, [[0.6, 0.8]], []), ("euclidean", [[3.0, 4.0]], [25.0])):
+        found = as_rows(x, metric, "queries")
+        assert found.x.dtype == torch.float32
+        assert not found.x.requires_grad
+        torch.testing.assert_close(found.x, torch.tensor(expected))
+        torch.testing.assert_close(found.squares, torch.tensor(squares))
+        assert found.metric == (metric or "cosine")
 
 
 def test_half_precision_is_ranked_in_float32():

@@ -9,12 +9,9 @@ from torch import Tensor
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
 from triune.labels import encode_labels
 from triune.pairs.scores import paired_scores
+from triune.parallel.divide import own_row_blocks
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-
-CELLS = 1 << 22
-"""Numbers in a block: 16 MiB of float32, and a few times that while distances are computed."""
 
 
 def score_pairs(
@@ -43,9 +40,7 @@ def score_pairs(
     if len(a) != len(b):
         raise ValueError(f"first lists {len(a)} rows and second {len(b)}: one of each a pair")
     scores = torch.empty(len(a), dtype=torch.float32, device=x.device)
-    step = max(1, CELLS // max(1, x.shape[1]))
-    for start in range(0, len(a), step):
-        part = slice(start, start + step)
+    for part in own_row_blocks(len(a), 4 * x.shape[1], None):
         scores[part] = paired_scores(x[a[part]], x[b[part]], metric)
     return scores
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric, unit
-from triune.distances.pairwise import paired_distance
 from triune.kernels import ranking_cpu
 from triune.pairs.prepared import PreparedEmbeddings
+from triune.pairs.scores import paired_scores
 from triune.parallel.divide import gather_rows, own_row_blocks
 from triune.retrieval.neighbours import Rows, as_rows, as_rows_of_two, nearest
 
@@ -218,7 +218,8 @@ def _distances_of_pairs(items: Rows, first: Array, second: Array) -> Array:
     a, b = (torch.as_tensor(rows, dtype=torch.int64, device=x.device) for rows in (first, second))
     distances = np.empty(len(a))
     for part in own_row_blocks(len(a), 4 * x.shape[1], None):
-        distances[part] = paired_distance(x[a[part]], x[b[part]], items.metric).cpu().numpy()
+        scores = paired_scores(x[a[part]], x[b[part]], items.metric)
+        distances[part] = _distances(scores, items.metric).cpu().numpy()
     return distances
 
 
