@@ -129,6 +129,36 @@ def test_targets_that_are_none_and_heads_that_are_none_are_left_out():
     assert float(terms.triplet) > 0
 
 
+def test_a_batch_without_any_target_still_has_a_backward_pass():
+    prediction, _ = example()
+    terms = MultiTaskObjective()(prediction, Targets(None, None, None))
+    terms.total.backward()
+    assert [float(term.detach()) for term in terms[:4]] == [0.0] * 4
+    assert all((part.grad == 0).all() for part in prediction)
+
+
+def test_weights_that_are_all_zero_still_give_a_total_with_a_graph():
+    prediction, targets = example()
+    total = MultiTaskObjective(0.0, 0.0, 0.0)(prediction, targets).total
+    total.backward()
+    assert total.item() == 0
+
+
+@pytest.mark.parametrize("name", ["classification", "segmentation", "triplet"])
+def test_a_term_whose_weight_is_zero_is_not_computed(name):
+    class Refuses(torch.nn.Module):
+        def forward(self, embeddings, labels):
+            raise AssertionError("the metric term was asked for")
+
+    prediction, targets = example()
+    weights = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0}
+    weights[{"classification": "alpha", "segmentation": "beta", "triplet": "gamma"}[name]] = 0.0
+    triplet = Refuses() if name == "triplet" else None
+    terms = MultiTaskObjective(**weights, triplet=triplet)(prediction, targets)
+    for term in ("classification", "segmentation", "triplet"):
+        assert (float(getattr(terms, term).detach()) == 0) == (term == name)
+
+
 def test_a_weight_of_zero_keeps_even_nan_out():
     prediction, targets = example()
     broken = prediction._replace(class_logits=prediction.class_logits * float("nan"))
