@@ -269,7 +269,7 @@ def test_infinite_scores_have_a_roc_but_no_histogram(tmp_path):
 def test_what_does_not_fit_is_named(files, given, says):
     folder, x, *_ = files
     (folder / "short.csv").write_text("camera\nleft\n")
-    (folder / "hole.csv").write_text("camera,session\n" + ",1\n" * N)
+    (folder / "hole.csv").write_text("camera,session\n,1\n" + "left,1\n" * (N - 1))
     (folder / "one.txt").write_text("a\n" * N)
     np.save(folder / "short.npy", x[:5])
     np.save(folder / "nan.npy", np.where(np.arange(N)[:, None] == 7, np.nan, x))

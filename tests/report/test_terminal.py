@@ -44,7 +44,8 @@ def columns(line, head):
     ends = [(match.group(), match.end()) for match in re.finditer(r"\S+", head)]
     cells, start = {}, 0
     for name, end in ends:
-        cells[name] = line[start : end + 1].split()[-1]  # a doubt stands one place farther right
+        words = line[start : end + 1].split()  # a doubt stands one place farther right
+        cells[name] = words[-1] if words else ""
         start = end + 1
     return cells
 

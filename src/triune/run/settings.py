@@ -240,10 +240,10 @@ class EvaluateConfig:
         data: of a RUN: judge it on this table's test split instead.
         embeddings: N embeddings from any model, one a row (.npy).
         labels: their N labels (.npy, or one a line).
-        groups: a table of N rows, whose columns are conditions; of a RUN, columns of its table, with commas between.
-            Figures are given for each value of each column.
-        exclude: column of --groups, or of a RUN's table: leave pairs within a group out.
-        against: another model's N embeddings, or another run, to compare with.
+        groups: a table of N rows, whose columns are conditions. Figures are given for each value of each column. Of a
+            RUN: the names of columns of its table, with commas between.
+        exclude: column of --groups: leave pairs within a group out. Of a RUN: a column of its table.
+        against: another model's N embeddings, to compare with. Of a RUN: another run's folder.
         threshold: a run's thresholds.json, applied to these pairs.
         templates: a table of N rows, which says what is averaged. It has a column template, and maybe media: the
             embeddings of one template are averaged, first within its media.

@@ -83,7 +83,7 @@ def migrated(stored: Any) -> Any:
 
 
 def _threshold(stored: dict[str, Any]) -> dict[str, Any]:
-    """A threshold's own fields; its distance follows from them, and format 1 stored the lowest accepted score."""
+    """A threshold's own fields: its distance follows from them. Format 1 stored the lowest accepted score itself."""
     fields = {name: each for name, each in stored.items() if name != "distance"}
     fields.setdefault("lowest_accepted", fields["threshold"])
     return {**fields, "fitted_on": "validation pairs" if fields["fitted_on"] == "val" else fields["fitted_on"]}
