@@ -137,7 +137,7 @@ def test_what_one_cannot_read_ends_all_with_code_2_and_one_line(answers, case, s
 
 def test_lists_are_judged_by_the_first_process_alone(answers):
     first, second = answers["scores"]
-    assert json.loads(first[1])["verification"]["trained"]["test"]["auc"] == 1
+    assert json.loads(first[1])["models"][0]["verification"]["test"]["auc"] == 1
     assert second == [0, "", "", 0, 0]
 
 

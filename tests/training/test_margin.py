@@ -1,12 +1,11 @@
 """``--margin auto``, and the warning when triplets stop teaching."""
 
-import json
-
 import pytest
 import torch
 
 from training.test_train import TINY, write_items
 from triune.cli import main
+from triune.evaluation.results import Results
 from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
 from triune.model.objective import MultiTaskObjective
@@ -22,13 +21,13 @@ def table(tmp_path_factory):
 def test_the_margin_is_chosen_on_validation_images_and_survives_a_resume(table, tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["train", "--data", str(table), "--output", str(run), "--epochs", "2", "--margin", "auto", *TINY]) == 0
-    margin = json.loads((run / "metrics.json").read_text())["training"]["margin"]
+    margin = Results.read(run / "metrics.json").training.margin
     assert 0 < margin < 2
     assert margin != 0.2
     assert capsys.readouterr().err.count(f"margin {margin:.3f}, chosen") == 1
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["chosen_margin"] == margin
     assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
-    assert json.loads((run / "metrics.json").read_text())["training"]["margin"] == margin
+    assert Results.read(run / "metrics.json").training.margin == margin
 
 
 def test_auto_needs_the_triplet_loss_and_validation_identities(table, tmp_path, capsys):

@@ -1,13 +1,12 @@
 """From the settings of a run to its metric term, and runs that learn with one."""
 
-import json
-
 import pytest
 import torch
 
 from training.test_train import TINY, write_items
 from triune.cli import main
 from triune.errors import InputError
+from triune.evaluation.results import Results
 from triune.losses.memory import CrossBatchMemory
 from triune.losses.proxies import ArcFaceLoss
 from triune.losses.softmax import SupConLoss
@@ -81,7 +80,7 @@ def test_a_run_learns_with_it(table, tmp_path, name):
     run = tmp_path / "run"
     flags = ["--data", str(table), "--output", str(run), "--epochs", "2", "--metric-loss", name]
     assert main(["train", *flags, *TINY]) == 0
-    assert json.loads((run / "metrics.json").read_text())["verification"]["trained"]["test"]["auc"] >= 0
+    assert Results.read(run / "metrics.json").models[0].verification["test"].auc >= 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     learnt = [key for key in checkpoint["state_dict"] if key.startswith("objective.triplet.")]
     assert bool(learnt) == (name != "sup-con")

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-import safetensors.numpy
 import torch
 from PIL import Image
 
 from conftest import torchrun
 from triune.cli import main
 from triune.errors import InputError
+from triune.evaluation.results import Results
 from triune.experiment import train_and_evaluate
-from triune.run.folder import load_model, new_run_folder
+from triune.run.folder import load_model
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
 from triune.training.train import class_names, fit, load_items, run_folder
@@ -66,43 +66,51 @@ def finished(table, tmp_path_factory):
 def test_the_run_folder_holds_what_is_promised(finished):
     names = {path.name for path in finished.iterdir()}
     promised = {"config.yaml", "model.safetensors", "checkpoints", "metrics.json", "thresholds.json", "history.csv"}
-    assert promised | {"embeddings.parquet", "report.html", "masks", "tensorboard"} <= names
+    assert promised | {"embeddings.parquet", "split.csv", "report.html", "masks", "tensorboard"} <= names
     assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert not [name for name in names if name.startswith(".")]
 
 
 def test_the_metrics_compare_the_model_with_both_baselines(finished):
-    metrics = json.loads((finished / "metrics.json").read_text())
-    assert list(metrics["verification"]) == ["trained", "pixels", "untrained"]
-    for splits in metrics["verification"].values():
-        assert set(splits) == {"val", "test"}
-        assert 0 <= splits["test"]["tpr_at_fpr"]["0.05"]["fpr"] <= 0.05
-    assert metrics["verification"]["trained"]["test"]["matches"] == 2 * 15
-    assert metrics["verification"]["trained"]["test"]["impostors"] == 36
-    assert metrics["classification"]["split"] == "test"
-    assert sum(map(sum, metrics["classification"]["confusion"])) == 12
-    assert 0 <= metrics["segmentation"]["iou"] <= metrics["segmentation"]["dice"] <= 1
+    found = Results.read(finished / "metrics.json")
+    assert [model.role for model in found.models] == ["model", "pixels", "untrained"]
+    for model in found.models:
+        assert list(model.verification) == ["val", "test"]
+        assert 0 <= model.verification["test"].at(0.05).fpr <= 0.05
+        assert model.verification["test"].uncertainty.identities == 2
+    assert found.models[0].verification["test"].matches == 2 * 15
+    assert found.models[0].verification["test"].impostors == 36
+    assert found.classification.split == "test"
+    assert sum(map(sum, found.classification.confusion)) == 12
+    assert 0 <= found.segmentation.iou <= found.segmentation.dice <= 1
+    assert (found.training.epochs, found.training.seed) == (2, 0)
 
 
 def test_the_threshold_is_chosen_on_validation_pairs_and_applied_to_test_pairs(finished):
-    point = json.loads((finished / "thresholds.json").read_text())
+    point = Results.read(finished / "metrics.json").threshold
     frame = polars.read_parquet(finished / "embeddings.parquet")
-    for split in ("val", "test"):
+    for split, counts in (("val", point.on_fitted), ("test", point.on_test)):
         part = frame.filter(polars.col("split") == split)
         x = np.array(part["embedding"].to_list(), dtype=np.float64)
         names = part["identity"].to_numpy()
         scores = x @ x.T
         upper = np.triu_indices(len(x), 1)
-        same, accepted = (names[:, None] == names)[upper], scores[upper] >= point["threshold"] - 1e-6
-        counts = [
+        same, accepted = (names[:, None] == names)[upper], scores[upper] >= point.threshold
+        expected = [
             (same & accepted).sum(),
             (~same & accepted).sum(),
             (~same & ~accepted).sum(),
             (same & ~accepted).sum(),
         ]
-        assert counts == [point[split][name] for name in ("tp", "fp", "tn", "fn")]
-    assert point["val"]["fpr"] <= point["target_fpr"]
-    assert point["distance"] == 1 - point["threshold"]
+        assert expected == [counts.tp, counts.fp, counts.tn, counts.fn]
+    assert point.on_fitted.fpr <= point.target_fpr
+    assert point.distance == 1 - point.threshold
+
+
+def test_the_split_that_was_trained_with_is_kept(finished, table):
+    stored, given = polars.read_csv(finished / "split.csv"), polars.read_csv(table)
+    assert stored["split"].to_list() == given["split"].to_list()
+    assert stored["image"].to_list() == [str(table.parent / image) for image in given["image"]]
 
 
 def test_every_step_is_in_the_history(finished):
@@ -136,10 +144,10 @@ def train_only(flags):
 @pytest.mark.parametrize("left_out", ["alpha", "beta", "gamma"])
 def test_each_task_can_be_left_out(left_out, table, tmp_path):
     flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--output", str(tmp_path / "run")]
-    _, metrics = train_and_evaluate(parse_train(flags))
-    assert (metrics["classification"] is None) == (left_out == "alpha")
-    assert (metrics["segmentation"] is None) == (left_out == "beta")
-    assert metrics["verification"]["trained"]["test"]["auc"] >= 0
+    _, found = train_and_evaluate(parse_train(flags))
+    assert (found.classification is None) == (left_out == "alpha")
+    assert (found.segmentation is None) == (left_out == "beta")
+    assert found.models[0].verification["test"].auc >= 0
 
 
 def test_masks_that_are_not_learnt_from_need_not_be_there(table, tmp_path):
@@ -150,7 +158,7 @@ def test_masks_that_are_not_learnt_from_need_not_be_there(table, tmp_path):
     flags = ["--data", str(tmp_path / "items.csv"), *TINY, "--epochs", "1"]
     run = tmp_path / "run"
     assert main(["train", *flags, "--beta", "0", "--output", str(run)]) == 0
-    assert json.loads((run / "metrics.json").read_text())["segmentation"] is None
+    assert Results.read(run / "metrics.json").segmentation is None
     assert main(["evaluate", str(run)]) == 0
     assert main(["train", *flags, "--output", str(tmp_path / "other")]) == 2
 
@@ -166,9 +174,9 @@ def test_without_an_embedding_identities_may_have_a_single_image(table, tmp_path
     assert "single image" in capsys.readouterr().err
     assert not run.exists()
     assert main(["train", *flags, "--gamma", "0", "--model.embedding_dim", "0", "--output", str(run)]) == 0
-    found = json.loads((run / "metrics.json").read_text())
-    assert found["classification"]["split"] == "test"
-    assert not found["verification"]
+    found = Results.read(run / "metrics.json")
+    assert found.classification.split == "test"
+    assert not found.models
     assert main(["evaluate", str(run)]) == 0
 
 
@@ -217,9 +225,9 @@ def test_labels_alone_are_enough(table, tmp_path):
     frame = polars.read_csv(table).select("image", polars.col("identity").alias("label"))
     frame.with_columns(polars.concat_str(polars.lit(str(table.parent) + "/"), "image").alias("image")).write_csv(bare)
     flags = ["--data", str(bare), *TINY, "--epochs", "1", "--output", str(tmp_path / "run"), "--margin", "soft"]
-    _, metrics = train_and_evaluate(parse_train([*flags, "--mining", "batch_hard", "--metric", "euclidean"]))
-    assert metrics["data"]["split"] == "open-set"
-    assert metrics["segmentation"] is None
+    _, found = train_and_evaluate(parse_train([*flags, "--mining", "batch_hard", "--metric", "euclidean"]))
+    assert found.data.split == "open-set"
+    assert found.segmentation is None
 
 
 def test_every_problem_of_a_table_is_listed_at_once_and_the_exit_code_is_2(table, tmp_path, capsys):
@@ -250,12 +258,12 @@ def test_every_problem_of_a_table_is_listed_at_once_and_the_exit_code_is_2(table
 def test_verify_tells_same_from_different_by_the_stored_threshold(finished, capsys):
     frame = polars.read_parquet(finished / "embeddings.parquet").filter(polars.col("split") == "test")
     x = np.array(frame["embedding"].to_list())
-    point = json.loads((finished / "thresholds.json").read_text())
+    point = Results.read(finished / "metrics.json").threshold
     for other in (1, len(x) - 1):
         assert main(["verify", str(finished), frame["image"][0], frame["image"][other], "--json"]) == 0
         verdict = json.loads(capsys.readouterr().out)
         assert verdict["distance"] == pytest.approx(1 - float(x[0] @ x[other]), abs=1e-4)
-        assert verdict["same"] == (verdict["distance"] <= point["distance"])
+        assert verdict["same"] == (verdict["distance"] <= point.distance)
         assert verdict["target_fpr"] == 0.05
     assert main(["verify", str(finished), frame["image"][0], frame["image"][0]]) == 0
     assert capsys.readouterr().out.startswith("same  cosine distance 0.0000")
@@ -275,8 +283,8 @@ def test_a_run_is_judged_again_to_the_same_figures(finished, capsys):
     before = json.loads((finished / "metrics.json").read_text())
     assert main(["evaluate", str(finished), "--json"]) == 0
     after = json.loads(capsys.readouterr().out)
-    assert after["verification"] == before["verification"]
-    assert after["operating_point"] == before["operating_point"]
+    assert {**after, "created": None} == {**before, "created": None}
+    assert {path.name for path in (finished / "figures").glob("*.png")} >= {"roc.png", "cmc.png", "map.png"}
 
 
 def test_embeddings_from_files_are_judged(finished, tmp_path, capsys):
@@ -284,10 +292,11 @@ def test_embeddings_from_files_are_judged(finished, tmp_path, capsys):
     np.save(tmp_path / "e.npy", np.array(frame["embedding"].to_list(), dtype=np.float32))
     np.save(tmp_path / "l.npy", frame["identity"].to_numpy().astype(str))
     flags = ["--embeddings", str(tmp_path / "e.npy"), "--labels", str(tmp_path / "l.npy")]
-    assert main(["evaluate", *flags, "--resamples", "0", "--json", "--output", str(tmp_path / "out")]) == 0
-    found = json.loads(capsys.readouterr().out)["verification"]["trained"]["test"]
-    expected = json.loads((finished / "metrics.json").read_text())["verification"]["trained"]["test"]
-    assert found == expected
+    assert main(["evaluate", *flags, "--json", "--output", str(tmp_path / "out")]) == 0
+    found = json.loads(capsys.readouterr().out)["models"][0]
+    expected = json.loads((finished / "metrics.json").read_text())["models"][0]
+    assert found["verification"]["test"] == expected["verification"]["test"]  # with the same intervals
+    assert found["retrieval"] == expected["retrieval"]
     assert (tmp_path / "out" / "report.html").is_file()
     (tmp_path / "l.txt").write_text("a\nb\n")
     assert main(["evaluate", *flags[:3], str(tmp_path / "l.txt")]) == 2
@@ -322,16 +331,6 @@ def test_a_folder_that_holds_a_run_is_not_written_over(finished, table):
         train_and_evaluate(parse_train(["--data", str(table), *TINY, "--output", str(finished)]))
 
 
-def test_a_damaged_model_file_says_so(finished, tmp_path):
-    cut = tmp_path / "model.safetensors"
-    cut.write_bytes((finished / "model.safetensors").read_bytes()[:1000])
-    with pytest.raises(InputError, match="cut short or damaged"):
-        load_model(tmp_path)
-    safetensors.numpy.save_file({"a": np.zeros(1)}, cut)
-    with pytest.raises(InputError, match="no Triune model card"):
-        load_model(tmp_path)
-
-
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(table, tmp_path, monkeypatch):
     from triune.losses.triplet import TripletLoss
 
@@ -345,11 +344,6 @@ def _broken(loss, embeddings, labels):
 
     outcome = triplet_loss(embeddings, labels)
     return outcome._replace(loss=outcome.loss * float("nan"))
-
-
-def test_new_run_folders_do_not_collide(tmp_path):
-    made = [new_run_folder("digits", tmp_path) for _ in range(3)]
-    assert [path.name for path in made] == ["digits-1", "digits-2", "digits-3"]
 
 
 @pytest.mark.usefixtures("one_thread")
