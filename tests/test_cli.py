@@ -64,7 +64,7 @@ def test_an_unknown_command_exits_2_and_lists_the_known_ones(capsys):
         (["demo", "--target_fpr", "5"], "--target_fpr"),
         (["evaluate", "run", "--scores", "s.csv"], "name one thing"),
         (["evaluate", "--level", "95", "--scores", "s.csv"], "--level"),
-        (["evaluate", "--scores", "s.csv", "--groups", "g.csv"], "--groups needs --embeddings and --labels"),
+        (["evaluate", "--scores", "s.csv", "--groups", "g.csv"], "--groups needs a RUN or --embeddings and --labels"),
         (["evaluate", "--scores", "s.csv", "--templates", "t.csv"], "--templates needs --embeddings and --labels or"),
         (["evaluate", "--scores", "s.csv", "--metric", "euclidean"], "--metric"),
         (["evaluate", "--embeddings", "e.npy", "--pairs", "p.csv", "--labels", "l.npy"], "--labels"),

@@ -323,7 +323,7 @@ def test_ctrl_c_says_how_to_go_on_and_exits_130(table, tmp_path, monkeypatch, ca
     assert f"--resume {run}" in capsys.readouterr().err
     monkeypatch.undo()
     facts = train_only(["--resume", str(run), "--epochs", "2"])
-    assert facts["epochs"] == 2
+    assert facts.epochs == 2
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(finished, table):
