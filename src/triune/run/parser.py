@@ -157,7 +157,7 @@ class _Parser(ArgumentParser):
         raise InputError(f"{told} ({self.command.name} --help lists the settings)") from ex
 
     def short_help(self) -> str:
-        """What fits a screen: the settings everyone reaches for, the first sentence of each."""
+        """What fits a screen: the settings everyone reaches for, of each what is said up to the first stop."""
         lines = [*self._usage(), ""]
         groups: dict[str, None] = {}
         for setting in self.settings:
@@ -166,7 +166,7 @@ class _Parser(ArgumentParser):
                 groups[group] = None
             else:
                 flag = setting.name.upper() if setting.name in self.command.words else _shown(setting)
-                lines.append(f"  {flag:<24} {re.split(r'[.] ', setting.text)[0].rstrip('.')}")
+                lines.append(f"  {flag:<24} {re.split(r'[.;] ', setting.text)[0].rstrip('.')}")
         if self.command.has_config:
             lines.append(f"  {'--config FILE':<24} YAML file of settings; flags override it")
             lines.append(f"  {'--print_config':<24} show every setting as YAML")
