@@ -94,7 +94,7 @@ def mutants_of(source: str) -> list[Mutant]:
     """Every mutant of a file, in the order of its lines; annotations are left alone."""
     from cosmic_ray.ast import ast_nodes, get_ast
 
-    left_out, opposite = _annotations(source), _changed_otherwise(source)
+    left_out, opposite = _annotations(source) + _stars(source), _changed_otherwise(source)
     lines = source.splitlines()
     found = []
     for name, operator in _operators().items():
@@ -140,6 +140,19 @@ def _annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
             nodes.append(node.args[1])
     return [((n.lineno, n.col_offset), (n.end_lineno or 0, n.end_col_offset or 0)) for n in nodes if n is not None]
+
+
+def _stars(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where a lone ``*`` begins the parameters that are given by name: cosmic-ray takes it for a product."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and node.args.kwonlyargs and not node.args.vararg:
+            first = node.args.kwonlyargs[0]
+            before = [*node.args.posonlyargs, *node.args.args, *node.args.defaults]
+            ends = [(n.end_lineno or 0, n.end_col_offset or 0) for n in before]
+            start = max(ends, default=(node.lineno, node.col_offset))
+            found.append((start, (first.lineno, first.col_offset)))
+    return found
 
 
 def _changed_otherwise(source: str) -> set[tuple[int, int]]:
@@ -365,7 +378,8 @@ def test_source(
     before = json.loads(kept(source).read_text()) if survivors_only else None
     if before and before["digest"]["source"] != target.digest(source)["source"]:
         sys.exit(f"{source.relative_to(ROOT)} has changed since: run it whole, without --survivors")
-    mutants = [Mutant(**m) for m in before["mutants"]] if before else mutants_of(text)
+    known = {(m["operator"], m["occurrence"]): m["outcome"] for m in before["mutants"]} if before else {}
+    mutants = [replace(m, outcome=known.get((m.operator, m.occurrence), "")) for m in mutants_of(text)]
     report = {
         "source": str(source.relative_to(ROOT)),
         "tests": [str(path.relative_to(ROOT)) for path in target.tests],

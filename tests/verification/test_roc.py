@@ -379,3 +379,19 @@ def test_the_only_pair_without_a_partner_is_named():
         verify_scores([0.5], [0])
     with pytest.raises(ValueError, match="no non-matching pair"):
         verify_scores([0.5], [1])
+
+
+def test_a_point_of_equal_errors_is_the_equal_error_rate_to_the_last_bit():
+    """Ties jump from FPR a / n to b / n, where FNR is b / n too: no interpolation may round it away."""
+    found = 0
+    for n in range(3, 16):
+        for b in range(2, n):
+            for a in range(1, b):
+                accepted, tied = [3.0] * a, [2.0] * (b - a)
+                impostors = accepted + tied + [1.0] * (n - b)
+                matches = [2.0] * (n - b) + [0.0] * b
+                v = verify_scores(impostors + matches, [False] * n + [True] * n)
+                if 1 - (n - b) / n == b / n:
+                    assert v.eer == b / n
+                    found += a / n + (b / n - a / n) != b / n
+    assert found > 10  # so many would be off by one bit
