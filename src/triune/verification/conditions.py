@@ -18,7 +18,7 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums
-from triune.verification.intervals import Interval, rate_interval
+from triune.verification.intervals import Interval, check_level, rate_interval
 from triune.verification.pair_noise import accepted_by_identity, identity_turns, without_pair_noise
 from triune.verification.weighing import draw_weights
 
@@ -161,8 +161,7 @@ def rates_by_condition(
         raise ValueError(f"cross is {cross!r}; known are 'within' and 'all'")
     if math.isnan(threshold):
         raise ValueError("threshold is NaN: a number is needed")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}: a share between 0 and 1, such as 0.95, is needed")
+    check_level(level)
     if resamples < 0:
         raise ValueError(f"resamples is {resamples}: at least 0 is needed, 1000 is common")
     items = as_prepared(embeddings, labels, metric, groups).cpu()
