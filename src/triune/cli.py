@@ -140,7 +140,7 @@ def _what_is_evaluated(asked: "EvaluateConfig") -> str:
     for name in given:
         if name in FITTING[kind] or name in ("run", "seed", "json") or (name == "resamples" and not asked.resamples):
             continue
-        fits = " or ".join(sorted(other for other, names in FITTING.items() if name in names))
+        fits = " or ".join(other for other, names in FITTING.items() if name in names)
         raise InputError(f"--{name} needs {fits}: leave it away for {kind}")
     return kind
 
