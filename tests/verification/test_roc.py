@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
-from triune.verification.roc import Confusion, verify_scores
+from triune.verification.roc import Confusion, Verification, verify_scores
 
 
 def random_sets(count):
@@ -320,6 +320,41 @@ def test_histograms_share_edges_from_the_lowest_to_the_highest_score():
     for low, high in ((0.0, 8.0), (8.0, 0.0)):  # of a matching pair, and of another
         edges, *_ = verify_scores([low, high], [1, 0]).histogram()
         assert (edges[0], edges[-1], len(edges)) == (0.0, 8.0, 81)
+
+
+def test_the_highest_score_ends_the_histogram_whichever_pair_has_it():
+    for match in ([1, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 1]):
+        edges, *_ = verify_scores([0.0, 8.0, 4.0], match).histogram(4)
+        assert edges.tolist() == [0, 2, 4, 6, 8]
+
+
+def test_impostors_that_are_counted_are_asked_for_a_range_that_has_a_width():
+    class Counted:
+        count, lowest = 3, 2.0
+
+        def at(self, place):
+            return 2.0
+
+        def histogram(self, low, high, bins):
+            return np.linspace(low, high, bins + 1), np.array([0, 3, 0])
+
+    edges, matching, _ = Verification(np.array([2.0, 2.0]), Counted()).histogram(3)
+    assert (edges[0], edges[-1]) == (1.5, 2.5)
+    assert matching.tolist() == [0, 2, 0]
+    with pytest.raises(ValueError, match="counted, not listed"):
+        _ = Verification(np.array([2.0, 2.0]), Counted()).impostor_scores
+
+
+def test_a_budget_one_bit_below_a_rate_does_not_keep_that_rate():
+    rounded_up = 0
+    for n in range(1, 60):
+        v = verify_scores([-1.0, *range(n)], [1] + [0] * n)
+        for k in range(1, n + 1):
+            below = np.nextafter(k / n, 0)
+            assert v.confusion_at(v.threshold_at_fpr(k / n)).fp == k
+            assert v.confusion_at(v.threshold_at_fpr(below)).fp == k - 1
+            rounded_up += math.floor(below * n) == k
+    assert rounded_up > 100  # in floats, so many products say that one more is allowed
 
 
 def test_the_histogram_of_one_value_has_it_in_the_middle():

@@ -160,8 +160,9 @@ class Verification:
         """Equal error rate: where FNR meets FPR, by linear interpolation between the two neighbouring points."""
         fpr, tpr, _ = self.roc()
         gap = (1 - tpr) - fpr
+        # Never the first point, which accepts nothing: its gap is 1.
         after = int(np.argmax(gap <= 0))
-        if gap[after] == 0 or after == 0:
+        if gap[after] == 0:
             return float(fpr[after])
         share = gap[after - 1] / (gap[after - 1] - gap[after])
         return float(fpr[after - 1] + share * (fpr[after] - fpr[after - 1]))
