@@ -166,4 +166,4 @@ def test_all_help_names_every_setting_with_the_values_it_takes(capsys):
     for name in names(as_plain(TrainConfig())):
         assert f"\n  --{name}" in text, name
     assert "It takes a number of at least 0 and less than 1." in text
-    assert "cosface" in text
+    assert "arcface" in text
