@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from triune.errors import InputError
-from triune.files import Record, read_record, write_record, write_text, written_whole
+from triune.files import Record, read_record, write_record, write_text, write_together, written_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path):
@@ -98,3 +98,48 @@ def test_what_an_earlier_version_wrote_is_migrated_and_damage_in_it_is_named(tmp
 def test_a_record_is_set_once():
     with pytest.raises(ValueError, match="frozen"):
         Leaf(share=1).share = 2
+
+
+def fill(folder):
+    (folder / "a.json").write_text("new")
+    (folder / "masks").mkdir()
+    (folder / "masks" / "1.png").write_text("new")
+    return 7
+
+
+def test_files_appear_together_in_a_folder_that_was_not_there(tmp_path):
+    assert write_together(tmp_path / "deep" / "out", fill) == (tmp_path / "deep" / "out", 7)
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"out"}
+
+
+def test_files_replace_those_of_the_same_names_and_leave_the_others(tmp_path):
+    for name in ("a.json", "kept.txt", "masks/0.png"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("old")
+    write_together(tmp_path / "out", fill)
+    found = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.*")}
+    assert found == {"a.json": "new", "kept.txt": "old", "masks/1.png": "new"}
+
+
+def test_numbered_folders_take_the_lowest_free_number(tmp_path):
+    (tmp_path / "out-2").mkdir()
+    names = [write_together(tmp_path / "out", fill, numbered=True)[0].name for _ in range(3)]
+    assert names == ["out-1", "out-3", "out-4"]
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_what_is_stopped_in_the_middle_leaves_nothing(tmp_path, numbered):
+    def stop(folder):
+        fill(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_together(tmp_path / "out", stop, numbered=numbered)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_not_written_over(tmp_path):
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(InputError, match="holds a run, and its files are kept"):
+        write_together(tmp_path, fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

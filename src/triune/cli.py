@@ -99,9 +99,7 @@ def evaluate(arguments: list[str]) -> int:
 
     if kind in LISTS and not is_first():
         return 0  # a list is little work: the first process does it alone
-    found, folder = _judge_run(asked) if asked.run is not None else _judge_files(asked, kind)
-    if is_first():
-        _write_report(folder, found, asked.seed)
+    found = _judged(asked, kind)
     print(found.results.model_dump_json(indent=1) if asked.json else summary(found.results))
     return 0
 
@@ -145,8 +143,39 @@ def _what_is_evaluated(asked: "EvaluateConfig") -> str:
     return kind
 
 
-def _judge_run(asked: "EvaluateConfig") -> tuple["Judgement", Path]:
-    """Judge a run; what was found, and the folder it was written to."""
+def _judged(asked: "EvaluateConfig", kind: str) -> "Judgement":
+    """What was found; the first process writes it with its page and figures, all together, into a folder of its own."""
+    from triune.files import write_together
+    from triune.parallel.command import is_first
+
+    def work(folder: Path) -> "Judgement":
+        found = _judge_run(asked, folder) if kind == RUN else _judge_files(asked, kind)
+        if is_first():
+            from triune.report.figure_files import write_figures
+            from triune.report.page import write_report
+
+            found.results.write(folder / "metrics.json")
+            write_report(folder)
+            write_figures(folder / "figures", found, asked.seed)
+        return found
+
+    if not is_first():
+        return work(Path())
+    if asked.output is not None:
+        folder, found = write_together(asked.output, work)
+    elif asked.run is not None:
+        name = "own-data" if asked.data is None else Path(asked.data).stem
+        folder, found = write_together(asked.run / "evaluations" / name, work, numbered=True)
+    else:
+        source = asked.embeddings or asked.scores
+        assert source is not None
+        folder, found = write_together(Path("runs") / f"evaluate-{source.stem}", work)
+    print(f"report  {folder / 'report.html'}\nfigures {folder / 'figures'}", file=sys.stderr)
+    return found
+
+
+def _judge_run(asked: "EvaluateConfig", folder: Path) -> "Judgement":
+    """Judge a run into a folder."""
     from triune.evaluation.judge import Resampling
     from triune.evaluation.judge_run import RunQuestions, evaluate_again
     from triune.parallel.command import sharing
@@ -160,57 +189,40 @@ def _judge_run(asked: "EvaluateConfig") -> tuple["Judgement", Path]:
         threshold=asked.threshold,
         resampling=Resampling(asked.resamples, asked.level, asked.seed),
         reranked=asked.rerank,
-        output=asked.output,
     )
-    return evaluate_again(asked.run, questions, sharing()), asked.output or asked.run
+    return evaluate_again(asked.run, folder, questions, sharing())
 
 
-def _judge_files(asked: "EvaluateConfig", kind: str) -> tuple["Judgement", Path]:
-    """Judge files; what was found, and the folder it was written to."""
+def _judge_files(asked: "EvaluateConfig", kind: str) -> "Judgement":
+    """Judge files of embeddings or of scores."""
     from triune.evaluation import judge_files
     from triune.evaluation.freed_memory import return_large_arrays
     from triune.evaluation.judge import Resampling
-    from triune.parallel.command import is_first, sharing
+    from triune.parallel.command import sharing
 
     if kind == SCORED_PAIRS:
         assert asked.scores is not None
-        found = judge_files.evaluate_scores(asked.scores)
-    elif kind == LISTED_PAIRS:
-        assert asked.embeddings is not None
+        return judge_files.evaluate_scores(asked.scores)
+    assert asked.embeddings is not None
+    if kind == LISTED_PAIRS:
         assert asked.pairs is not None
         pairs = judge_files.PairFiles(asked.embeddings, asked.pairs, asked.names, asked.templates)
-        found = judge_files.evaluate_pairs(pairs, asked.metric)
-    else:
-        assert asked.embeddings is not None
-        assert asked.labels is not None
-        return_large_arrays()
-        files = judge_files.EmbeddingFiles(
-            asked.embeddings,
-            asked.labels,
-            groups=None if asked.groups is None else Path(asked.groups),
-            exclude=asked.exclude,
-            against=asked.against,
-            threshold=asked.threshold,
-            templates=asked.templates,
-        )
-        resampling = Resampling(asked.resamples, asked.level, asked.seed)
-        found = judge_files.evaluate_embeddings(
-            files, asked.metric, resampling, reranked=asked.rerank, divide_over=sharing()
-        )
-    folder = asked.output or Path("runs") / f"evaluate-{found.results.name}"
-    if is_first():
-        found.results.write(folder / "metrics.json")
-    return found, folder
-
-
-def _write_report(folder: Path, found: "Judgement", seed: int) -> None:
-    """The page and the figures of a judgement whose numbers lie in the folder."""
-    from triune.report.figure_files import write_figures
-    from triune.report.page import write_report
-
-    print(f"report  {write_report(folder)}", file=sys.stderr)
-    write_figures(folder / "figures", found, seed)
-    print(f"figures {folder / 'figures'}", file=sys.stderr)
+        return judge_files.evaluate_pairs(pairs, asked.metric)
+    assert asked.labels is not None
+    return_large_arrays()
+    files = judge_files.EmbeddingFiles(
+        asked.embeddings,
+        asked.labels,
+        groups=None if asked.groups is None else Path(asked.groups),
+        exclude=asked.exclude,
+        against=asked.against,
+        threshold=asked.threshold,
+        templates=asked.templates,
+    )
+    resampling = Resampling(asked.resamples, asked.level, asked.seed)
+    return judge_files.evaluate_embeddings(
+        files, asked.metric, resampling, reranked=asked.rerank, divide_over=sharing()
+    )
 
 
 def verify(arguments: list[str]) -> int:

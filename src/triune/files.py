@@ -1,8 +1,10 @@
 """Files written whole or not at all, and typed records: written as JSON, and read back or refused in one line."""
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 @contextmanager
@@ -41,14 +44,68 @@ def written_whole(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         # mkstemp makes files private to the user; a result should have the rights of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        temporary.chmod(0o666 & ~_mask())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_together(folder: Path, write: Callable[[Path], T], *, numbered: bool = False) -> tuple[Path, T]:
+    """Let ``write`` fill a temporary folder, and move it into place when it is done: its files appear together.
+
+    Args:
+        folder: where they shall lie. Files of the same names that lie there already are replaced.
+        write: is given the folder to write to.
+        numbered: let them lie in ``folder-K`` with the lowest K that is free.
+
+    Returns:
+        The folder where they lie, and what ``write`` returned.
+
+    Raises:
+        InputError: ``folder`` holds a run, whose files only its training writes.
+    """
+    if not numbered and (folder / "config.yaml").exists():
+        raise InputError(f"{folder} holds a run, and its files are kept: choose another folder with --output")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        result = write(temporary)
+        temporary.chmod(0o777 & ~_mask())
+        if not numbered:
+            return _moved(temporary, folder), result
+        number = 1
+        while True:
+            target = folder.with_name(f"{folder.name}-{number}")
+            try:
+                if not target.exists():
+                    return temporary.rename(target), result
+            except OSError as error:  # another process took the place in between
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+            number += 1
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _moved(temporary: Path, folder: Path) -> Path:
+    """The content of one folder moved into another, or in its place where there is none."""
+    if not folder.exists():
+        return temporary.rename(folder)
+    for each in temporary.iterdir():
+        target = folder / each.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        each.replace(target)
+    return folder
+
+
+def _mask() -> int:
+    """The rights that new files of this process do not have."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from triune.errors import InputError
 from triune.evaluation.judge import Resampling
 from triune.evaluation.judge_run import RunQuestions, evaluate_again
 from triune.evaluation.results import ModelResult, Results, Unavailable
+from triune.files import write_record
 from triune.model.network import MultiTaskModel
 from triune.run.folder import load_model
 from triune.run.judged_items import read_judged_items
@@ -179,11 +180,11 @@ def test_what_was_found_is_written_whole(judged_run):
 def test_judging_again_finds_the_same_and_writes_where_it_is_told(judged_run, tmp_path):
     run, _, before = judged_run
     kept = (run / "metrics.json").read_bytes()
-    again = evaluate_again(run, RunQuestions(resampling=Resampling(30, 0.8, 1), output=tmp_path / "out"))
+    again = evaluate_again(run, tmp_path / "out", RunQuestions(resampling=Resampling(30, 0.8, 1)))
     assert (run / "metrics.json").read_bytes() == kept
     same = again.results.model_copy(update={"created": before.results.created})
     assert same.model_dump_json() == before.results.model_dump_json()
-    assert (tmp_path / "out" / "thresholds.json").read_bytes() == (run / "thresholds.json").read_bytes()
+    assert not (tmp_path / "out" / "thresholds.json").exists()
 
 
 def test_a_run_keeps_the_split_that_it_was_trained_with(judged_run, tmp_path):
@@ -196,17 +197,19 @@ def test_a_run_keeps_the_split_that_it_was_trained_with(judged_run, tmp_path):
     frame.with_columns(swapped).write_csv(folder / "items.csv")
     config = (folder / "run" / "config.yaml").read_text().replace(str(items.parent), str(folder))
     (folder / "run" / "config.yaml").write_text(config)
-    again = evaluate_again(folder / "run", RunQuestions(resampling=FAST))
+    again = evaluate_again(folder / "run", tmp_path / "a", RunQuestions(resampling=FAST))
     assert again.results.models[0].verification["test"].auc == before.results.models[0].verification["test"].auc
     assert again.results.data.splits == before.results.data.splits
-    other = evaluate_again(folder / "run", RunQuestions(data=str(folder / "items.csv"), resampling=FAST))
+    other = evaluate_again(
+        folder / "run", tmp_path / "b", RunQuestions(data=str(folder / "items.csv"), resampling=FAST)
+    )
     assert other.results.data.splits["test"].images == 12
 
 
 def test_conditions_are_columns_of_the_table_at_the_fitted_threshold(judged_run, tmp_path):
     run, _, _ = judged_run
-    asked = RunQuestions(conditions=("camera",), exclude="session", resampling=Resampling(20), output=tmp_path)
-    found = evaluate_again(run, asked).results
+    asked = RunQuestions(conditions=("camera",), exclude="session", resampling=Resampling(20))
+    found = evaluate_again(run, tmp_path / "out", asked).results
     [table] = found.conditions
     assert (table.column, table.fitted_here) == ("camera", False)
     assert (table.threshold, table.distance) == (found.threshold.threshold, found.threshold.distance)
@@ -229,14 +232,14 @@ def test_a_column_that_is_not_there_is_named(judged_run, tmp_path):
     run, _, _ = judged_run
     for asked, flag in ((RunQuestions(conditions=("lens",)), "--groups"), (RunQuestions(exclude="lens"), "--exclude")):
         with pytest.raises(InputError, match=rf"^{flag} names the column 'lens': .*camera, session"):
-            evaluate_again(run, replace(asked, resampling=FAST, output=tmp_path))
+            evaluate_again(run, tmp_path / "out", replace(asked, resampling=FAST))
 
 
 def test_two_runs_are_compared_on_the_same_items_and_rankings_stand_with_their_model(judged_run, tmp_path):
     run, items, _ = judged_run
     untrained_run(tmp_path / "rival", items)
-    asked = RunQuestions(against=tmp_path / "rival", reranked=True, resampling=Resampling(20), output=tmp_path / "out")
-    found = evaluate_again(run, asked).results
+    asked = RunQuestions(against=tmp_path / "rival", reranked=True, resampling=Resampling(20))
+    found = evaluate_again(run, tmp_path / "out", asked).results
     assert [model.name for model in found.models] == ["this model", "rival", "raw pixels", "untrained backbone"]
     assert found.comparison.against == "rival"
     assert found.comparison.auc.estimate == pytest.approx(0, abs=1e-6)  # the rival's weights are the same
@@ -248,8 +251,8 @@ def test_a_threshold_from_elsewhere_is_applied_in_place_of_the_fitted_one(judged
     run, _, _ = judged_run
     stored = (run / "thresholds.json").read_text()
     (tmp_path / "t.json").write_text(stored.replace('"target_fpr": 0.1', '"target_fpr": 0.01', 1))
-    asked = RunQuestions(threshold=tmp_path / "t.json", resampling=FAST, output=tmp_path / "out")
-    found = evaluate_again(run, asked).results
+    asked = RunQuestions(threshold=tmp_path / "t.json", resampling=FAST)
+    found = evaluate_again(run, tmp_path / "out", asked).results
     assert found.threshold.target_fpr == 0.01
     x, names, _ = split_of(run, "test")
     accepted = brute_verification(x @ x.T, names)["accepted"](found.threshold.threshold - NEAR)
@@ -265,12 +268,12 @@ def test_a_run_without_validation_split_says_why_it_has_no_threshold(judged_run,
     table.write_text(table.read_text().replace(",id1,train,", ",id1,val,").replace(",id0,train,", ",id1,train,"))
     lines = [line for line in table.read_text().splitlines() if ",val," not in line or "1-0.png" in line]
     table.write_text("\n".join(lines) + "\n")  # one validation image
-    asked = RunQuestions(data=str(table), resampling=FAST, output=tmp_path / "out")
-    found = evaluate_again(run, asked).results
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "thresholds.json").unlink()
+    asked = RunQuestions(data=str(table), resampling=FAST)
+    found = evaluate_again(tmp_path / "run", tmp_path / "out", asked).results
     reason = "validation split: 1 identities: at least two are needed for a non-matching pair"
     assert found.threshold == Unavailable(unavailable=reason)
-    with pytest.raises(InputError, match="validation split: 1 identities"):
-        read_thresholds(tmp_path / "out" / "thresholds.json").own("thresholds.json")
 
 
 def test_a_split_that_is_no_verification_task_says_why(judged_run, tmp_path):
@@ -280,10 +283,55 @@ def test_a_split_that_is_no_verification_task_says_why(judged_run, tmp_path):
     lines = (folder / "items.csv").read_text().splitlines()
     kept = [line for line in lines if ",test," not in line or ",id6," in line]  # one identity alone
     (folder / "items.csv").write_text("\n".join(kept) + "\n")
-    asked = RunQuestions(data=str(folder / "items.csv"), resampling=FAST, output=tmp_path / "out")
-    found = evaluate_again(run, asked).results
+    asked = RunQuestions(data=str(folder / "items.csv"), resampling=FAST)
+    found = evaluate_again(run, tmp_path / "out", asked).results
     model: ModelResult = found.models[0]
     assert isinstance(model.verification["test"], Unavailable)
     assert model.judged()[0] == "val"
     assert model.retrieval.queries == 24
-    assert found.threshold.on_test is None
+
+
+def content(run):
+    return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_other_data_are_judged_whole_at_the_stored_threshold_and_the_run_stays_as_it_is(judged_run, tmp_path):
+    run, items, before = judged_run
+    shutil.copytree(items.parent / "images", tmp_path / "images")
+    frame = polars.read_csv(items, infer_schema=False).filter(polars.col("split") == "test")
+    frame.select("image", "identity").write_csv(tmp_path / "new.csv")
+    kept = content(run)
+    found = evaluate_again(run, tmp_path / "out", RunQuestions(data=str(tmp_path / "new.csv"), resampling=FAST)).results
+    assert content(run) == kept
+    assert {split: c.images for split, c in found.data.splits.items()} == {"test": 24}
+    assert found.threshold.threshold == before.results.threshold.threshold
+    assert found.threshold.on_test == before.results.threshold.on_test  # they are the same pictures
+    assert found.threshold.on_fitted is None
+
+
+def test_own_data_are_judged_at_the_stored_threshold_even_where_another_would_be_fitted(judged_run, tmp_path):
+    run, _, before = judged_run
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "thresholds.json"
+    stored = read_thresholds(path)
+    own = stored.own("it")
+    moved = replace(own, threshold=own.threshold + 0.01)
+    others = [moved if each == own else each for each in stored.thresholds]
+    write_record(path, stored.model_copy(update={"thresholds": others}))
+    found = evaluate_again(tmp_path / "run", tmp_path / "out", RunQuestions(resampling=FAST)).results
+    assert found.threshold.threshold == own.threshold + 0.01
+    assert found.threshold.on_fitted.fpr <= before.results.threshold.on_fitted.fpr
+
+
+def test_a_table_with_nothing_to_judge_or_with_files_that_cannot_be_read_is_refused(judged_run, tmp_path):
+    run, items, _ = judged_run
+    frame = polars.read_csv(items, infer_schema=False)
+    for column in ("image", "mask"):
+        frame = frame.with_columns((str(items.parent) + "/" + polars.col(column)).alias(column))
+    frame.with_columns(polars.lit("train").alias("split")).write_csv(tmp_path / "train.csv")
+    gone = polars.when(polars.arange(polars.len()) == 3).then(polars.lit("gone.png")).otherwise(polars.col("image"))
+    frame.with_columns(gone.alias("image")).write_csv(tmp_path / "gone.csv")
+    for name, said in (("train.csv", "nothing is judged"), ("gone.csv", r"row 5, column image: .*gone\.png")):
+        with pytest.raises(InputError, match=said):
+            evaluate_again(run, tmp_path / "out", RunQuestions(data=str(tmp_path / name), resampling=FAST))
+    assert not (tmp_path / "out").exists()

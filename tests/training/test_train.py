@@ -67,7 +67,7 @@ def test_the_run_folder_holds_what_is_promised(finished):
     names = {path.name for path in finished.iterdir()}
     promised = {"config.yaml", "model.safetensors", "checkpoints", "metrics.json", "thresholds.json", "history.csv"}
     assert promised | {"embeddings.parquet", "split.csv", "report.html", "masks", "tensorboard"} <= names
-    assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     assert not [name for name in names if name.startswith(".")]
 
 
@@ -280,11 +280,16 @@ def test_verify_names_what_it_cannot_read(finished, tmp_path, capsys):
 
 
 def test_a_run_is_judged_again_to_the_same_figures(finished, capsys):
+    kept = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     before = json.loads((finished / "metrics.json").read_text())
-    assert main(["evaluate", str(finished), "--json"]) == 0
-    after = json.loads(capsys.readouterr().out)
-    assert {**after, "created": None} == {**before, "created": None}
-    assert {path.name for path in (finished / "figures").glob("*.png")} >= {"roc.png", "cmc.png", "map.png"}
+    for number in (1, 2):
+        assert main(["evaluate", str(finished), "--json"]) == 0
+        after = json.loads(capsys.readouterr().out)
+        assert {**after, "created": None} == {**before, "created": None}
+        folder = finished / "evaluations" / f"own-data-{number}"
+        assert {path.name for path in folder.iterdir()} >= {"metrics.json", "report.html", "embeddings.parquet"}
+        assert {path.name for path in (folder / "figures").glob("*.png")} >= {"roc.png", "cmc.png", "map.png"}
+    assert {path: path.read_bytes() for path in kept} == kept  # judging a run changes none of its files
 
 
 def test_embeddings_from_files_are_judged(finished, tmp_path, capsys):
@@ -350,19 +355,17 @@ def _broken(loss, embeddings, labels):
 def test_a_run_is_judged_over_processes_as_by_one(finished, tmp_path, capsys):
     copies = [tmp_path / name / finished.name for name in ("one", "two")]
     for copy in copies:
-        shutil.copytree(finished, copy)
+        shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("evaluations"))
     assert main(["evaluate", str(copies[0]), "--json"]) == 0
     one = json.loads(capsys.readouterr().out)
     two = json.loads(torchrun("evaluate", str(copies[1]), "--json").stdout)
-    assert two == json.loads((copies[1] / "metrics.json").read_text())
+    folders = [copy / "evaluations" / "own-data-1" for copy in copies]
+    assert two == json.loads((folders[1] / "metrics.json").read_text())
     for found in (one, two):
         del found["created"]
     assert two == one
-    for name in ("thresholds.json", "masks"):
-        first, second = (copy / name for copy in copies)
-        files = sorted(first.iterdir()) if first.is_dir() else [first]
-        assert [file.read_bytes() for file in files] == [
-            (second / file.name if second.is_dir() else second).read_bytes() for file in files
-        ]
-    frames = [polars.read_parquet(copy / "embeddings.parquet") for copy in copies]
+    files = sorted((folders[0] / "masks").iterdir())
+    assert files
+    assert [file.read_bytes() for file in files] == [(folders[1] / "masks" / f.name).read_bytes() for f in files]
+    frames = [polars.read_parquet(folder / "embeddings.parquet") for folder in folders]
     assert frames[0].equals(frames[1])

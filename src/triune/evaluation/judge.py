@@ -102,6 +102,7 @@ class Questions:
         resampling: how intervals are made.
         reranked: whether retrieval is also judged with expanded items and with k-reciprocal re-ranking.
         threshold: one that was fitted elsewhere, to be applied here.
+        fitted_here: whether the validation split holds the very pairs that ``threshold`` was fitted on.
         target_fpr: the budget for which a threshold is fitted on the validation split, where none is given; ``None``
             where none is to be fitted.
     """
@@ -109,6 +110,7 @@ class Questions:
     resampling: Resampling = field(default_factory=Resampling)
     reranked: bool = False
     threshold: Threshold | None = None
+    fitted_here: bool = False
     target_fpr: float | None = None
 
 
@@ -337,7 +339,8 @@ def _fitted(fit: _Fit, candidate: Candidate, split: Split, pairs: Verification, 
         for fpr in _budgets(candidate, split, questions)
     }
     if questions.threshold is not None:
-        return fit._replace(thresholds=tuple(thresholds.values()))
+        told = measures.applied_threshold(questions.threshold, pairs, None) if questions.fitted_here else None
+        return _Fit(tuple(thresholds.values()), told)
     return _Fit(tuple(thresholds.values()), measures.applied_threshold(thresholds[target], pairs, None))
 
 
@@ -345,7 +348,7 @@ def _applied(fit: _Fit, candidate: Candidate, split: Split, pairs: Verification,
     """The threshold with what it does to the judged pairs; those that it was fitted on are told already."""
     if candidate.role != "model":
         return fit
-    if questions.threshold is not None:
+    if questions.threshold is not None and not isinstance(fit.applied, AppliedThreshold):
         return fit._replace(applied=measures.applied_threshold(questions.threshold, None, pairs))
     if split == "val" or not isinstance(fit.applied, AppliedThreshold):
         return fit

@@ -13,7 +13,10 @@ from PIL import Image
 from torch.distributed import ProcessGroup
 from torch.nn.functional import interpolate
 
+from triune.data.checks import check_table
 from triune.data.dataset import ItemDataset
+from triune.data.items import ItemTable
+from triune.data.problems import DataError, Problem
 from triune.data.sources.named import load_source
 from triune.data.transform import normalise
 from triune.errors import InputError
@@ -44,7 +47,8 @@ from triune.run.loaders import ItemData
 from triune.run.parser import read_config
 from triune.run.settings import TrainConfig
 from triune.run.split import with_split_of
-from triune.run.thresholds import StoredThresholds
+from triune.run.thresholds import StoredThresholds, read_thresholds
+from triune.verification.thresholds import Threshold
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -62,10 +66,9 @@ class RunQuestions:
         exclude: the column that says where an item comes from (photo session, video, camera): pairs within one are no
             test, and are left out; of rankings, only a query's relevant items are.
         against: another run, judged on the same items and compared with.
-        threshold: a ``thresholds.json`` to be applied in place of a threshold fitted on the validation pairs.
+        threshold: a ``thresholds.json`` to be applied in place of the run's own.
         resampling: how intervals are made.
         reranked: judge retrieval with expanded items and with k-reciprocal re-ranking as well.
-        output: the folder that is written to; the run itself where not given.
     """
 
     data: str | None = None
@@ -75,7 +78,6 @@ class RunQuestions:
     threshold: Path | None = None
     resampling: Resampling = field(default_factory=Resampling)
     reranked: bool = False
-    output: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,16 @@ class _Predicted:
 
 
 def evaluate_again(
-    run: Path, questions: RunQuestions = RunQuestions(), divide_over: ProcessGroup | None = None
+    run: Path, output: Path, questions: RunQuestions = RunQuestions(), divide_over: ProcessGroup | None = None
 ) -> Judgement:
-    """Judge a finished run once more, on its own data or on another table.
+    """Judge a finished run once more, on its own data or on another table; nothing in the run changes.
+
+    The threshold is the one that the run stored when it was trained, wherever it has one.
 
     Args:
         run: a run folder.
-        questions: what is asked of it.
+        output: the folder that is written to.
+        questions: what is asked of it. A table without splits of its own is judged whole.
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Raises:
@@ -102,20 +107,22 @@ def evaluate_again(
 
     def read() -> tuple[TrainConfig, ItemData, TrainingFacts | None]:
         config = read_config(run / "config.yaml")
-        if questions.data is not None:
-            config = replace(config, data=questions.data, split="auto")
-        _, card = load_model(run)
+        model, card = load_model(run)
         path = run / "metrics.json"
         training = Results.read(path).training if path.is_file() else None
+        source = config.data if questions.data is None else questions.data
         items = load_source(
-            config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs
+            source,
+            root=config.root,
+            split=config.split if questions.data is None else "given",
+            seed=config.seed,
+            pairs=config.judges_pairs,
         )
-        if questions.data is None:
-            items = with_split_of(run, items)
-        return config, ItemData(items, config, card.classes), training
+        items = with_split_of(run, items) if questions.data is None else checked(items, model)
+        return replace(config, data=source), ItemData(items, config, card.classes), training
 
     config, data, training = read_by_all(read, divide_over)
-    return evaluate_run(run, config, data, questions, training, divide_over)
+    return evaluate_run(run, config, data, questions, training, output, divide_over)
 
 
 def evaluate_run(
@@ -124,11 +131,13 @@ def evaluate_run(
     data: ItemData,
     questions: RunQuestions = RunQuestions(),
     training: TrainingFacts | None = None,
+    output: Path | None = None,
     divide_over: ProcessGroup | None = None,
 ) -> Judgement:
     """Judge the network in ``run`` on the table's held-out splits and write what was found.
 
-    Writes ``metrics.json``, ``thresholds.json``, ``embeddings.parquet`` and a few predicted masks in ``masks/``.
+    Writes ``metrics.json``, ``embeddings.parquet`` and a few predicted masks in ``masks/``; and ``thresholds.json`` at
+    the end of a training, when there is none yet.
 
     Args:
         run: a run folder that holds ``model.safetensors``.
@@ -136,6 +145,7 @@ def evaluate_run(
         data: the run's table and loaders.
         questions: what is asked of it; ``data`` says which table was read already.
         training: facts of the training for the report.
+        output: the folder that is written to; at the end of a training, where it is not given, the run itself.
         divide_over: processes that share the images and the pairs; the first one writes.
 
     Raises:
@@ -143,10 +153,16 @@ def evaluate_run(
     """
     device = evaluation_device(config)
     model, card = load_model(run, device)
+    threshold = None
+    if questions.threshold is not None:
+        threshold = read_threshold(questions.threshold, config.metric)
+    elif output is not None:
+        threshold = _stored_threshold(run)
     asked = Questions(
         resampling=questions.resampling,
         reranked=questions.reranked,
-        threshold=None if questions.threshold is None else read_threshold(questions.threshold, config.metric),
+        threshold=threshold,
+        fitted_here=questions.threshold is None and questions.data is None,
         target_fpr=config.target_fpr,
     )
     if questions.reranked and questions.exclude is not None:
@@ -165,8 +181,11 @@ def evaluate_run(
     )
     share, _ = rank_and_size(divide_over)
     if share == 0:
-        folder = questions.output or run
-        _write(folder, found, config, predicted, card.classes)
+        folder = output or run
+        if output is None:
+            _write_thresholds(folder, found, config)
+        write_embeddings(folder / "embeddings.parquet", predicted, card.classes)
+        found.results.write(folder / "metrics.json")
         if "test" in predicted and predicted["test"].predictions.mask_confusion is not None:
             write_sample_masks(folder / "masks", model, predicted["test"].dataset, device)
     return found
@@ -319,10 +338,8 @@ def describe_data(data: ItemData) -> DataSummary:
 ALL_SPLITS: Final[tuple[Split, ...]] = ("train", *HELD_OUT)
 
 
-def _write(
-    folder: Path, found: Judgement, config: TrainConfig, predicted: Mapping[Split, _Predicted], classes: list[str]
-) -> None:
-    """What the judgement leaves in a folder, beside sample masks."""
+def _write_thresholds(run: Path, found: Judgement, config: TrainConfig) -> None:
+    """The thresholds that were fitted on the validation pairs, or why there are none."""
     threshold = found.results.threshold
     if found.fitted or isinstance(threshold, Unavailable):
         stored = StoredThresholds(
@@ -331,9 +348,32 @@ def _write(
             thresholds=list(found.fitted),
             unavailable=threshold.unavailable if isinstance(threshold, Unavailable) else None,
         )
-        write_record(folder / "thresholds.json", stored)
-    write_embeddings(folder / "embeddings.parquet", predicted, classes)
-    found.results.write(folder / "metrics.json")
+        write_record(run / "thresholds.json", stored)
+
+
+def _stored_threshold(run: Path) -> Threshold | None:
+    """The run's own threshold; ``None`` where its training could fit none."""
+    path = run / "thresholds.json"
+    if not path.is_file():
+        return None
+    stored = read_thresholds(path)
+    return None if stored.unavailable is not None else stored.own(str(path))
+
+
+def checked(items: ItemTable, model: MultiTaskModel) -> ItemTable:
+    """A table that a run is judged on, where every file of it can be read and something is there to be judged.
+
+    Raises:
+        DataError: every problem of the table.
+    """
+    channels = model.mask_channels
+    problems = check_table(items, masks=channels > 0, mask_ids=max(channels, 2), identities=False)
+    if not items.frame["split"].is_in(list(HELD_OUT)).any():
+        remedy = "mark the rows to be judged as test, or leave the column away"
+        problems = [*problems, Problem(items.source, None, "split", "every row is in train: nothing is judged", remedy)]
+    if problems:
+        raise DataError(problems)
+    return items
 
 
 def write_embeddings(path: Path, predicted: Mapping[Split, _Predicted], classes: list[str]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import polars as pl
+
 from triune.data.items import ItemTable, SplitKind, read_table
 from triune.data.problems import DataError
 from triune.data.sources.digits import digits
@@ -16,7 +18,7 @@ from triune.data.sources.oxford_pets import oxford_pets
 from triune.data.splits import assign_splits, complete_splits
 from triune.errors import InputError
 
-Split: TypeAlias = Literal["auto", "open-set", "closed-set"]
+Split: TypeAlias = Literal["auto", "open-set", "closed-set", "given"]
 
 
 SOURCES: dict[str, Callable[[Path, Path], ItemTable]] = {
@@ -43,7 +45,8 @@ def load_source(
         data: one of :data:`SOURCES`; a .csv or .parquet table; or a folder of images.
         root: where the archives or downloads of a named data set lie; a folder in the cache where not given.
         split: "auto" takes the splits that the table, the folders or the data set bring, and splits open-set
-            where they bring none; the other two always split anew.
+            where they bring none; "open-set" and "closed-set" always split anew; "given" takes the splits there are,
+            and puts every item into test where there are none.
         seed: of the splits.
         cache: where images and masks are written that a data set does not have as files; ``$TRIUNE_CACHE`` or
             ``~/.cache/triune`` where not given. They are written once, whole or not at all.
@@ -82,6 +85,9 @@ def default_cache() -> Path:
 
 
 def _with_splits(table: ItemTable, split: Split, seed: int, pairs: bool) -> ItemTable:
+    if split == "given":
+        judged = table.frame.with_columns(pl.lit("test").alias("split"))
+        return table if table.has_split else replace(table, frame=judged)
     if split == "auto" and table.has_split:
         return complete_splits(table, seed, pairs=pairs)
     kind: SplitKind = "closed-set" if split == "closed-set" else "open-set"
