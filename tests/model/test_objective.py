@@ -83,7 +83,7 @@ def test_the_total_under_uncertainty_is_what_loops_say(gaps):
         weight * (math.exp(-spread) * term + spread)
         for weight, spread, term in zip((0.5, 2.0, 5.0), s, oracle(prediction, targets, {}), strict=True)
     )
-    assert float(objective(prediction, targets).total) == pytest.approx(expected, rel=1e-5)
+    assert objective(prediction, targets).total.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_dice_of_perfect_masks_adds_nothing_and_of_wrong_ones_adds_its_weight():
