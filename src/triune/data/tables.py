@@ -156,8 +156,7 @@ def as_text(column: pl.Series, source: str) -> pl.Series:
         values = column.drop_nulls()
         if (values == values.floor()).all() and values.abs().lt(2**53).all():
             column = column.cast(pl.Int64)
-    text = column.cast(pl.String).str.strip_chars()
-    return text.set(text == "", None)
+    return _or_null(column.cast(pl.String).str.strip_chars())
 
 
 def read_lines(path: str | Path, *, missing: frozenset[str] = frozenset()) -> list[str]:
@@ -221,30 +220,31 @@ class _Raw(NamedTuple):
 def _from_csv(path: Path, columns: Columns, aligned: bool) -> _Raw:
     source, text = str(path), read_text(path)
     records = _records(source, text, _separator(text, columns))
-    header = next((cells for _, cells in records if any(cells)), None)
-    if header is None:
+    header = _header(records)
+    if not header:
         raise InputError(f"{path} is empty: a table needs a header and rows below it")
     require_few(len(header), source)
-    lines: list[int] = []
-    rows: list[list[str]] = []
-    problems: list[Problem] = []
+    width, lines, problems = len(header), list[int](), list[Problem]()
+    # All cells in one list: a list a row would be a million objects for the garbage collector to go through.
+    flat: list[str] = []
     for line, cells in records:
-        if any(cells) and len(cells) != len(header):
-            problem = f"it has {len(cells)} cells, but the header has {len(header)}"
+        filled = any(cells) and not "".join(cells).isspace()
+        if filled and len(cells) != width:
+            problem = f"it has {len(cells)} cells, but the header has {width}"
             remedy = "quote cells that hold the separator, and leave no separator away beside empty cells"
             problems.append(Problem(source, line, None, problem, remedy))
-        elif any(cells) or aligned:
+        elif filled or aligned:
             lines.append(line)
-            rows.append(cells if any(cells) else [""] * len(header))
-    while rows and not any(rows[-1]):
-        rows.pop()
+            flat += cells if filled else [""] * width
+    while lines and not any(flat[-width:]):
+        del flat[-width:]
         lines.pop()
-    cells_of = list(zip(*rows)) if rows else [()] * len(header)
+    # Trimmed a column at a time, which takes a fraction of the time that cells one by one do.
+    texts = [_or_null(pl.Series(flat[place::width], dtype=pl.String).str.strip_chars()) for place in range(width)]
     # A separator at the end of every line makes a column without a name and without a cell.
-    kept = [place for place, name in enumerate(header) if name or any(cells_of[place])]
+    kept = [place for place, name in enumerate(header) if name or texts[place].null_count() < len(lines)]
     names = [header[place] or f"column {place + 1}" for place in kept]
-    texts = [pl.Series([cell or None for cell in cells_of[place]], dtype=pl.String) for place in kept]
-    return _Raw(names, texts, lines, problems)
+    return _Raw(names, [texts[place] for place in kept], lines, problems)
 
 
 def _from_parquet(path: Path, aligned: bool) -> _Raw:
@@ -270,13 +270,23 @@ def _is_blank(frame: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col(name).is_null()
 
 
+def _or_null(text: pl.Series) -> pl.Series:
+    """Null in place of nothing."""
+    return text.set(text == "", None)
+
+
+def _header(records: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """The first record that is not blank, trimmed."""
+    return next(([cell.strip() for cell in cells] for _, cells in records if "".join(cells).strip()), [])
+
+
 def _records(source: str, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The records of a CSV, cells trimmed, each with the line where it begins: a quoted cell may go over several."""
+    """The records of a CSV, each with the line where it begins: a quoted cell may go over several."""
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
     begins = 1
     try:
         for cells in reader:
-            yield begins, [cell.strip() for cell in cells]
+            yield begins, cells
             begins = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{source}, row {begins}: it is no CSV from here on ({error}); check its quotes") from error
@@ -288,7 +298,7 @@ def _separator(text: str, columns: Columns) -> str:
 
     def parts(mark: str) -> tuple[int, int]:
         try:
-            header: list[str] = next((cells for _, cells in _records("", text, mark) if any(cells)), [])
+            header = _header(_records("", text, mark))
         except InputError:
             return 0, 0
         return sum(name_key(name) in known for name in header), len(header)
