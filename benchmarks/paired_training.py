@@ -13,9 +13,9 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from torch import Tensor, nn
-from triune.report.summary import summary
 
 from triune.experiment import train_and_evaluate
+from triune.report.terminal import summary
 from triune.run.parser import parse_train
 
 
@@ -36,8 +36,8 @@ def main() -> None:
     which, arguments = sys.argv[1], sys.argv[2:]
     config = parse_train(arguments)
     criterion = PeerTriplets(float(config.margin)) if which == "pml" else None
-    run, metrics = train_and_evaluate(config, criterion)
-    print(summary(metrics))
+    run, results = train_and_evaluate(config, criterion)
+    print(summary(results))
     print(run)
 
 
