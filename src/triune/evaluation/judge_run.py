@@ -153,15 +153,12 @@ def evaluate_run(
     """
     device = evaluation_device(config)
     model, card = load_model(run, device)
-    threshold = None
-    if questions.threshold is not None:
-        threshold = read_threshold(questions.threshold, config.metric)
-    elif output is not None:
-        threshold = _stored_threshold(run)
     asked = Questions(
         resampling=questions.resampling,
         reranked=questions.reranked,
-        threshold=threshold,
+        threshold=read_by_all(
+            lambda: _applied_threshold(run, questions, config, again=output is not None), divide_over
+        ),
         fitted_here=questions.threshold is None and questions.data is None,
         target_fpr=config.target_fpr,
     )
@@ -351,10 +348,12 @@ def _write_thresholds(run: Path, found: Judgement, config: TrainConfig) -> None:
         write_record(run / "thresholds.json", stored)
 
 
-def _stored_threshold(run: Path) -> Threshold | None:
-    """The run's own threshold; ``None`` where its training could fit none."""
+def _applied_threshold(run: Path, questions: RunQuestions, config: TrainConfig, *, again: bool) -> Threshold | None:
+    """The threshold that is asked for, or the run's own where it is judged again; ``None`` where one is to be fitted."""
+    if questions.threshold is not None:
+        return read_threshold(questions.threshold, config.metric)
     path = run / "thresholds.json"
-    if not path.is_file():
+    if not (again and path.is_file()):
         return None
     stored = read_thresholds(path)
     return None if stored.unavailable is not None else stored.own(str(path))
