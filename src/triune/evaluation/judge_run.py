@@ -348,8 +348,8 @@ def _write_thresholds(run: Path, found: Judgement, config: TrainConfig) -> None:
         write_record(run / "thresholds.json", stored)
 
 
-def _applied_threshold(run: Path, questions: RunQuestions, config: TrainConfig, *, again: bool) -> Threshold | None:
-    """The threshold that is asked for, or the run's own where it is judged again; ``None`` where one is to be fitted."""
+def _applied_threshold(run: Path, questions: RunQuestions, config: TrainConfig, again: bool) -> Threshold | None:
+    """The threshold that is asked for, or the run's own where it is judged again; ``None`` to fit one."""
     if questions.threshold is not None:
         return read_threshold(questions.threshold, config.metric)
     path = run / "thresholds.json"
