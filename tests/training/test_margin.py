@@ -10,7 +10,7 @@ from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
 from triune.model.objective import MultiTaskObjective
 from triune.run.settings import OptimizerConfig
-from triune.training.module import TrainingModule, pooled
+from triune.training.module import LoopSettings, TrainingModule, pooled
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def outcome(triplets, active, negative):
 
 def module(mining="hard"):
     objective = MultiTaskObjective(triplet=TripletLoss(mining=mining, metric="cosine"))
-    return TrainingModule(torch.nn.Linear(2, 2), objective, OptimizerConfig(), "cosine", 0.05, 10)
+    return TrainingModule(torch.nn.Linear(2, 2), objective, LoopSettings(OptimizerConfig(), "cosine", 0.05, 10))
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_listed_pairs_equal_weighing_by_hand_and_the_embeddings_they_came_from()
     scores, i, j = scored_pairs(x, labels)
     names = np.array([f"p{k:02d}" for k in range(30)])
     result = bootstrap_scores(
-        scores, labels[i] == labels[j], names[labels[i]], names[labels[j]],
+        scores, names[labels[i]], names[labels[j]],
         fprs=(0.1, 0.01), thresholds=(0.4,), resamples=40,
     )  # fmt: skip
     check_against_naive(result, scores, labels[i], labels[j], 30, 0, 1e-12)
@@ -175,9 +175,13 @@ def test_listed_pairs_equal_weighing_by_hand_and_the_embeddings_they_came_from()
     np.testing.assert_allclose(result.auc.values, direct.auc.values, atol=1e-9)
 
 
-def test_listed_pairs_whose_identities_disagree_are_named():
-    with pytest.raises(ValueError, match=r"is_match\[1\] says a match, but the identities .* differ"):
-        bootstrap_scores([0.9, 0.8, 0.1], [1, 1, 0], ["a", "b", "a"], ["a", "c", "b"])
+def test_listed_pairs_match_where_both_sides_have_one_identity():
+    result = bootstrap_scores([0.9, 0.8, 0.1], ["a", "b", "a"], ["a", "c", "b"], thresholds=(0.5,), resamples=3)
+    assert (result.tpr_at_threshold[0.5].estimate, result.fpr_at_threshold[0.5].estimate) == (1.0, 0.5)
+    with pytest.raises(ValueError, match="no matching pair"):
+        bootstrap_scores([0.9, 0.8], ["a", "b"], ["b", "c"])
+    with pytest.raises(ValueError, match="second_identity"):
+        bootstrap_scores([0.9, 0.8], ["a", "b"], ["a"])
 
 
 def test_identity_intervals_cover_the_truth_where_intervals_over_pairs_do_not():

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -28,6 +29,29 @@ TINY_MARGIN = 0.002
 """Of unit vectors: a margin that ``auto`` does not choose, a hundredth of the usual 0.2."""
 
 
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the training loop needs to know of a run beyond the network and its loss.
+
+    Args:
+        optimizer: settings of the optimiser and its schedule.
+        metric: distance between embeddings.
+        target_fpr: the false-positive rate that validation reports the TPR at.
+        total_steps: how many optimiser steps the run has; the schedule is laid over them.
+        on_nonfinite: 'stop' or 'skip' a step whose loss is NaN or infinite.
+        choose_margin: at the first validation, set the triplet margin by :func:`suggest_margin` on its embeddings.
+        seed: of all that is drawn while training.
+    """
+
+    optimizer: OptimizerConfig
+    metric: Metric
+    target_fpr: float
+    total_steps: int
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    choose_margin: bool = False
+    seed: int = 0
+
+
 class TrainingModule(pl.LightningModule):
     """A network, its objective and its optimiser.
 
@@ -38,37 +62,14 @@ class TrainingModule(pl.LightningModule):
     Args:
         model: the network.
         objective: the loss.
-        optimizer: settings of the optimiser and its schedule.
-        metric: distance between embeddings.
-        target_fpr: the false-positive rate that validation reports the TPR at.
-        total_steps: how many optimiser steps the run has; the schedule is laid over them.
-        on_nonfinite: 'stop' or 'skip' a step whose loss is NaN or infinite.
-        seed: of all that is drawn while training.
-        choose_margin: at the first validation, set the triplet margin by :func:`suggest_margin` on its embeddings.
+        settings: everything else.
     """
 
-    def __init__(
-        self,
-        model: MultiTaskModel,
-        objective: MultiTaskObjective,
-        optimizer: OptimizerConfig,
-        metric: Metric,
-        target_fpr: float,
-        total_steps: int,
-        on_nonfinite: Literal["stop", "skip"] = "stop",
-        choose_margin: bool = False,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, model: MultiTaskModel, objective: MultiTaskObjective, settings: LoopSettings) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
-        self.settings = optimizer
-        self.metric = metric
-        self.target_fpr = target_fpr
-        self.total_steps = total_steps
-        self.on_nonfinite = on_nonfinite
-        self.choose_margin = choose_margin
-        self.seed = seed
+        self.settings = settings
         self.chosen_margin: float | None = None
         self.best_tpr = 0.0
         self.advice: str | None = None
@@ -84,14 +85,14 @@ class TrainingModule(pl.LightningModule):
         sampler = getattr(self.trainer.train_dataloader, "batch_sampler", None)
         if isinstance(sampler, ClassBalancedBatchSampler | ShuffledBatchSampler):
             sampler.set_epoch(self.current_epoch)
-        place = (self.seed, self.trainer.global_rank, self.current_epoch)
+        place = (self.settings.seed, self.trainer.global_rank, self.current_epoch)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
         """One step's loss; ``None`` skips the optimiser step."""
         output = self.model(batch.images)
         terms = self.objective(output, Targets(batch.classes, batch.masks, batch.identities))
-        # Together: a process that skipped a step by itself would leave the others waiting for its gradients.
+        # All processes decide alike: one that skipped a step alone would leave the others waiting for its gradients.
         if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(terms.total)), all=True):
             self._report_nonfinite(terms, batch)
             return None
@@ -133,9 +134,9 @@ class TrainingModule(pl.LightningModule):
         kept, self._validation = self._validation, []
         embeddings = torch.cat([e for e, _ in kept]) if kept else torch.empty(0, 1)
         identities = torch.cat([i for _, i in kept]) if kept else torch.empty(0, dtype=torch.long)
-        if self.choose_margin and self.chosen_margin is None and not self.trainer.sanity_checking:
+        if self.settings.choose_margin and self.chosen_margin is None and not self.trainer.sanity_checking:
             self.fit_margin(embeddings, identities)
-        tpr, auc = validation_figures(embeddings, identities, self.metric, self.target_fpr)
+        tpr, auc = validation_figures(embeddings, identities, self.settings.metric, self.settings.target_fpr)
         chosen = as_good(tpr, self.best_tpr, len(identities))
         self.best_tpr = max(self.best_tpr, tpr)
         self.log_dict({"val_tpr": tpr, "val_auc": auc, "chosen_step": float(self.global_step if chosen else -1)})
@@ -143,7 +144,7 @@ class TrainingModule(pl.LightningModule):
     def fit_margin(self, embeddings: Tensor, identities: Tensor) -> None:
         """Set the margin by held-out embeddings, unless they give none or have collapsed."""
         try:
-            margin = suggest_margin(embeddings, identities, metric=self.metric).margin
+            margin = suggest_margin(embeddings, identities, metric=self.settings.metric).margin
             if margin < TINY_MARGIN:  # a margin that fits a collapse would keep it, and hide it from the advice
                 raise ValueError(f"the embedding has all but collapsed, distances differ by {margin:.2g}")
             self.set_margin(margin)
@@ -171,34 +172,36 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW; no weight decay on biases, normalisation layers and proxies; a schedule stepped every batch."""
+        settings = self.settings.optimizer
         learnt_by_loss = [p for p in self.objective.triplet.parameters() if p.requires_grad]
         apart = set(map(id, learnt_by_loss))
         parameters = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
         groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.settings.weight_decay},
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
         if learnt_by_loss:
-            groups.append({"params": learnt_by_loss, "weight_decay": 0.0, "lr": self.settings.proxy_lr})
-        optimizer = torch.optim.AdamW(groups, lr=self.settings.lr)
+            groups.append({"params": learnt_by_loss, "weight_decay": 0.0, "lr": settings.proxy_lr})
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate(self, step: int) -> float:
         """The learning rate at a step, as a share of its highest value."""
-        warmup = max(1, round(self.settings.warmup * self.total_steps))
+        total = self.settings.total_steps
+        warmup = max(1, round(self.settings.optimizer.warmup * total))
         if step < warmup:
             return (step + 1) / warmup
-        if self.settings.schedule == "constant":
+        if self.settings.optimizer.schedule == "constant":
             return 1.0
-        progress = min(1.0, (step - warmup) / max(1, self.total_steps - warmup))
+        progress = min(1.0, (step - warmup) / max(1, total - warmup))
         return 0.5 * (1.0 + float(torch.cos(torch.tensor(progress * torch.pi))))
 
     def _report_nonfinite(self, terms: LossTerms, batch: Batch) -> None:
         rows = ", ".join(str(row) for row in batch.rows.tolist()[:8])
         values = ", ".join(f"{name} {float(getattr(terms, name).detach()):g}" for name in LossTerms._fields[1:4])
         problem = f"step {self.global_step}: the loss is not finite ({values}); the batch began with items {rows}"
-        if self.on_nonfinite == "stop":
+        if self.settings.on_nonfinite == "stop":
             raise InputError(
                 f"{problem}. Lower --optimizer.lr, or skip such steps with --trainer.on_nonfinite skip; "
                 "the last checkpoint is kept"
@@ -244,6 +247,11 @@ def as_good(tpr: float, best: float, images: int) -> bool:
     Validation TPR is soon near 1 and then differs by luck; among validations that are equally good the latest one,
     with the smallest learning rate, is kept (the one-standard-error rule of Breiman et al. 1984). The error is that of
     a share of as many images, not pairs: pairs of the same images are not independent.
+
+    Args:
+        tpr: of this validation; NaN is never as good.
+        best: the highest TPR of the validations before, 0 where there were none.
+        images: how many validation images have an identity.
     """
     if images == 0 or tpr != tpr:
         return False
@@ -261,7 +269,14 @@ def collapse(embeddings: Tensor) -> Tensor:
 
 
 def validation_figures(embeddings: Tensor, identities: Tensor, metric: Metric, fpr: float) -> tuple[float, float]:
-    """TPR@FPR and AUC over all pairs; NaN where the items make no matching or no non-matching pair."""
+    """TPR@FPR and AUC over all pairs; NaN where the items make no matching or no non-matching pair.
+
+    Args:
+        embeddings: ``(N, D)``.
+        identities: ``(N,)`` int64 codes.
+        metric: the distance.
+        fpr: the false-positive budget.
+    """
     counts = torch.unique(identities, return_counts=True)[1]
     if len(counts) < 2 or int(counts.max()) < 2:
         return float("nan"), float("nan")

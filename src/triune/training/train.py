@@ -31,12 +31,18 @@ from triune.run.split import with_split_of, write_split
 from triune.training.callbacks import EpochLines, History
 from triune.training.checkpoints import BEST, LAST, WholeCheckpoints, read_checkpoint, resumable
 from triune.training.metric_loss import metric_loss
-from triune.training.module import TrainingModule, triplet_loss_of
+from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
 from triune.verification.all_pairs import why_not_verifiable
 
 
 def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | None = None) -> TrainingFacts:
-    """Train a network into ``run``; the best one ends in ``model.safetensors``. For ``criterion`` see above.
+    """Train a network; the best one ends in the run folder's ``model.safetensors``.
+
+    Args:
+        config: the settings.
+        data: the items, as loaders.
+        run: the run folder.
+        criterion: a metric loss called as ``criterion(embeddings, labels)``, in place of the one in the settings.
 
     Returns:
         Facts of the training for ``metrics.json``.
@@ -48,18 +54,21 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     model = MultiTaskModel(
         **card.model.model_dump(), pretrained=config.model.pretrained and weights is None, weights=weights
     )
-    module = TrainingModule(
-        model.to(memory_format=torch.channels_last),
-        objective(config, criterion or metric_loss(config, len(data.training_identities))),
-        config.optimizer,
-        config.metric,
-        config.target_fpr,
+    settings = LoopSettings(
+        optimizer=config.optimizer,
+        metric=config.metric,
+        target_fpr=config.target_fpr,
         total_steps=len(data.train_dataloader()) * config.epochs,
         on_nonfinite=config.trainer.on_nonfinite,
         choose_margin=config.margin == "auto" and criterion is None,
         seed=config.seed,
     )
-    if module.choose_margin:
+    module = TrainingModule(
+        model.to(memory_format=torch.channels_last),
+        objective(config, criterion or metric_loss(config, len(data.training_identities))),
+        settings,
+    )
+    if settings.choose_margin:
         check_margin_choice(config, data)
     last = resumable(run / "checkpoints") if config.resume is not None else None
     if config.resume is not None and last is None:

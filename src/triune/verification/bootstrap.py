@@ -127,7 +127,6 @@ def bootstrap_verification(
 
 def bootstrap_scores(
     scores: Tensor | Array | Sequence[float],
-    is_match: Tensor | Array | Sequence[bool],
     first_identity: Labels,
     second_identity: Labels,
     *,
@@ -137,11 +136,10 @@ def bootstrap_scores(
     level: float = 0.95,
     seed: int = 0,
 ) -> Intervals:
-    """The same for a list of scored pairs, such as a protocol's, with the identities of both sides.
+    """The same for a list of scored pairs, such as a protocol's; a pair matches where both sides have one identity.
 
     Args:
         scores: ``(L,)``, higher means more alike.
-        is_match: ``(L,)`` booleans: whether the pair shows the same identity.
         first_identity: ``(L,)`` who is on one side.
         second_identity: ``(L,)`` who is on the other.
         fprs: false-positive budgets.
@@ -151,24 +149,18 @@ def bootstrap_scores(
         seed: of the drawing.
 
     Raises:
-        ValueError: as :func:`~triune.verification.roc.verify_scores`; or ``is_match`` disagrees with the identities.
+        ValueError: as :func:`~triune.verification.roc.verify_scores`; or there are not as many identities as scores.
     """
     _check_settings(resamples, level, fprs, thresholds)
-    exact = verify_scores(scores, is_match)  # type: ignore[arg-type]
-    values, flags = as_array(scores), as_array(is_match).astype(bool)
+    values = as_array(scores)
     values = values if values.dtype.kind == "f" else values.astype(np.float64)
     counts, names = (len(values), len(values)), ("first_identity", "second_identity")
     pair = encode_labels_together(
         first_identity, second_identity, counts=counts, names=names, against=("scores", "scores"), device="cpu"
     )
     first, second = (part.numpy() for part in pair)
-    wrong = np.flatnonzero((first == second) != flags)
-    if len(wrong):
-        said = "a match" if flags[wrong[0]] else "no match"
-        raise ValueError(
-            f"is_match[{wrong[0]}] says {said}, but the identities of the two sides "
-            f"{'differ' if flags[wrong[0]] else 'are the same'} ({len(wrong)} such pairs): mend the list"
-        )
+    flags = first == second
+    exact = verify_scores(values, flags)
     known, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = codes[: len(values)], codes[len(values) :]
     weights = draw_weights(len(known), resamples, seed)
