@@ -152,7 +152,8 @@ def plot_score_histograms(
 
     Args:
         edges: ``(B + 1,)`` scores, ascending; the bins need not be equal.
-        matches, impostors: ``(B,)`` counts.
+        matches: ``(B,)`` counts of the matching pairs.
+        impostors: ``(B,)`` those of the non-matching ones.
         threshold: to be marked.
         ax: where to draw; a new figure where not given.
 

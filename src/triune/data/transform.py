@@ -85,7 +85,16 @@ def eval_transform(size: Size) -> ItemTransform:
 
 
 def normalise(images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Tensor:
-    """``images (..., C, H, W)`` uint8 as float32: scaled to [0, 1], less ``mean``, over ``std``."""
+    """Images as a network takes them: scaled to [0, 1], less the mean, over the standard deviation.
+
+    Args:
+        images: ``(..., C, H, W)`` uint8.
+        mean: C means of the channels, in [0, 1]; those of ImageNet's photographs (:data:`MEAN`) where not given.
+        std: C standard deviations likewise (:data:`STD`).
+
+    Returns:
+        ``(..., C, H, W)`` float32.
+    """
     channels = images.shape[-3]
     centre = torch.tensor(mean or MEAN[channels], device=images.device)[:, None, None] * 255
     spread = torch.tensor(std or STD[channels], device=images.device)[:, None, None] * 255

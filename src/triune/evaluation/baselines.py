@@ -34,7 +34,14 @@ def backbone_embeddings(
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """The average of the deepest feature map, at unit length, of a network that was not trained here.
 
-    Processes of ``divide_over`` have each some of the batches, in turns; all get the rows of all.
+    Args:
+        model: the network; of it only the backbone is used.
+        batches: the N items.
+        device: where the network is and the batches are moved to.
+        divide_over: processes that each have some of the batches, in turns; all get the rows of all.
+
+    Returns:
+        ``(N, C)``, C the channels of that feature map.
     """
     model.eval()
     rows = []

@@ -25,7 +25,16 @@ def read_embeddings(path: Path) -> Array:
 
 
 def read_against(path: Path, count: int, embeddings: Path) -> Array:
-    """Another model's embeddings of the same items."""
+    """Another model's embeddings of the same items, ``(N, D)``; D may be another.
+
+    Args:
+        path: a ``.npy`` file.
+        count: N, how many rows the embeddings have.
+        embeddings: the file of the embeddings, for messages.
+
+    Raises:
+        InputError: it cannot be read, or has another number of rows.
+    """
     rows = read_embeddings(path)
     if len(rows) != count:
         raise InputError(f"{path} has {len(rows)} rows but {embeddings} has {count}: the same items in the same order")
@@ -33,7 +42,16 @@ def read_against(path: Path, count: int, embeddings: Path) -> Array:
 
 
 def read_labels(path: Path, count: int, embeddings: Path) -> Array:
-    """N labels from a ``.npy`` file or from the lines of a text file."""
+    """N labels from a file: whole numbers or strings, ``(N,)``.
+
+    Args:
+        path: a ``.npy`` file, or a text file with a label a line.
+        count: N, how many rows the embeddings have.
+        embeddings: the file of the embeddings, for messages.
+
+    Raises:
+        InputError: it cannot be read, a label is missing, or there are not N.
+    """
     names = _read_array(path) if path.suffix == ".npy" else np.array(read_lines(path, missing=MISSING))
     if names.shape != (count,):
         found = f"{len(names)} labels" if names.ndim == 1 else f"labels of shape {names.shape}"
@@ -44,7 +62,16 @@ def read_labels(path: Path, count: int, embeddings: Path) -> Array:
 
 
 def read_names(path: Path, count: int, embeddings: Path) -> list[str]:
-    """N names from the lines of a text file."""
+    """N names from the lines of a text file.
+
+    Args:
+        path: the text file.
+        count: N, how many rows the embeddings have.
+        embeddings: the file of the embeddings, for messages.
+
+    Raises:
+        InputError: it cannot be read, or there are not N.
+    """
     names = read_lines(path)
     if len(names) != count:
         raise InputError(f"{path} has {len(names)} names but {embeddings} has {count} rows")
@@ -53,6 +80,11 @@ def read_names(path: Path, count: int, embeddings: Path) -> list[str]:
 
 def read_groups(path: Path, count: int, embeddings: Path) -> dict[str, Array]:
     """The columns of a table of N rows, as strings.
+
+    Args:
+        path: the table, CSV or Parquet.
+        count: N, how many rows the embeddings have.
+        embeddings: the file of the embeddings, for messages.
 
     Raises:
         InputError: the table cannot be read, has another number of rows, or an empty cell.
@@ -63,7 +95,13 @@ def read_groups(path: Path, count: int, embeddings: Path) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Templates:
-    """Which of N images belong together (IJB): a set of one subject, and within it the frames of one video."""
+    """Which template (a set of images of one subject, as in IJB) each of N images is part of, and which video.
+
+    Args:
+        path: the table that says so, for messages.
+        template: ``(N,)`` ids of templates, as strings.
+        media: ``(N,)`` ids of the video or photo within the template; ``None`` where that is not known.
+    """
 
     path: Path
     template: Array
@@ -89,7 +127,16 @@ class Templates:
 
 
 def read_templates(path: Path, count: int, embeddings: Path) -> Templates:
-    """The columns ``template`` and maybe ``media`` of a CSV of N rows."""
+    """The columns ``template`` and maybe ``media`` of a table of N rows.
+
+    Args:
+        path: the table, CSV or Parquet.
+        count: N, how many rows the embeddings have.
+        embeddings: the file of the embeddings, for messages.
+
+    Raises:
+        InputError: the table cannot be read, has no column ``template``, another number of rows, or an empty cell.
+    """
     columns = Columns(("template", "media"), ("template",), advice="template is needed, and media may follow")
     table = _aligned(read_cells(path, columns, aligned=True), count, embeddings)
     media = np.array(table.words("media")) if "media" in table.frame.columns else None
@@ -108,7 +155,7 @@ def _aligned(table: Table, count: int, embeddings: Path) -> Table:
 
 
 def other_name(path: Path, embeddings: Path) -> str:
-    """What the other model is called beside this one: its file, with its folder where both files are called alike."""
+    """The name of the other model in results: its file's, with that of its folder where both files are called alike."""
     name = path.stem if path.stem != embeddings.stem else f"{path.parent.name}/{path.stem}"
     return f"{name} (other)" if name in NAMES.values() else name
 

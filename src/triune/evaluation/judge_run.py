@@ -376,7 +376,13 @@ def checked(items: ItemTable, model: MultiTaskModel) -> ItemTable:
 
 
 def write_embeddings(path: Path, predicted: Mapping[Split, _Predicted], classes: list[str]) -> None:
-    """All held-out items with their embedding and predicted class; nothing without an embedding head."""
+    """Write all held-out items with their embedding and predicted class; no file where there is no embedding head.
+
+    Args:
+        path: the Parquet file.
+        predicted: by split, its items and what the network said of them.
+        classes: the names of the classification head's outputs, in their order.
+    """
     parts = []
     for split, each in predicted.items():
         dataset, said = each.dataset, each.predictions
@@ -395,7 +401,14 @@ def write_embeddings(path: Path, predicted: Mapping[Split, _Predicted], classes:
 
 @torch.inference_mode()
 def write_sample_masks(folder: Path, model: MultiTaskModel, dataset: ItemDataset, device: torch.device) -> None:
-    """Predicted masks of test items spread over the split, as ``ROW.png`` of mask ids in the image's own size."""
+    """Write predicted masks of some test items as ``ROW.png``: mask ids, in the image's own size.
+
+    Args:
+        folder: where to.
+        model: the network, which has a mask head.
+        dataset: the test items; those with a mask are drawn from, evenly over the split.
+        device: where the network is.
+    """
     masked = np.flatnonzero(dataset.frame["mask"].is_not_null().to_numpy())
     for index in masked[np.linspace(0, len(masked) - 1, min(SAMPLE_MASKS, len(masked))).astype(int)]:
         row = dataset.frame.row(int(index), named=True)

@@ -41,9 +41,14 @@ def predict(
     progress: Callable[[int], None] | None = None,
     divide_over: ProcessGroup | None = None,
 ) -> Predictions:
-    """Run ``model`` in evaluation mode over ``batches``; ``progress`` is told how many items are done.
+    """Run a network in evaluation mode over some items.
 
-    Processes of ``divide_over`` have each some of the batches, in turns; all get the predictions of all.
+    Args:
+        model: the network.
+        batches: the items.
+        device: where the network is and the batches are moved to.
+        progress: called after each batch with the number of items that are done.
+        divide_over: processes that each have some of the batches, in turns; all get the predictions of all.
     """
     # Where one process cannot read an image the others must not wait for what it predicts.
     embeddings, classes, counted, masked = read_by_all(lambda: _own(model, batches, device, progress), divide_over)

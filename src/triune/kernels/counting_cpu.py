@@ -118,15 +118,16 @@ class State(NamedTuple):
 
 
 def tables(knots: Any, low: float, high: float, keep: list[tuple[float, float]], sample: Any) -> Tables:
-    """Look-up tables for sorted distinct ``knots (U,)`` and cells from ``low`` to ``high``.
+    """Look-up tables of the knots, the U distinct match scores.
 
     The share of the scores that meet a knot in their cell is made small: of a piece of width L and n cells it is about
     S·L/n, with S the sum over its parts of (share of the scores)·(knots)/(width). The sum over the pieces is least for
     n in proportion to √(S·L), and then (Σ √(S·L))² / Σ n, which a shortest path through the joints makes least.
 
     Args:
-        knots: float32, ascending.
-        low, high: the range that most scores lie in; others fall into the outermost cells.
+        knots: ``(U,)`` float32, ascending and distinct.
+        low: where the range begins that most scores lie in; lower ones fall into the first cell.
+        high: where it ends; higher ones fall into the last cell.
         keep: intervals whose scores are to be kept.
         sample: some of the scores that will be counted.
     """
@@ -249,7 +250,13 @@ def _float_of(places: Any) -> Any:
 
 
 def fresh_state(table: Tables, columns: int, capacity: int) -> State:
-    """Nothing counted yet, for rows of up to ``columns`` < 2,048 scores, with room to keep ``capacity`` of them."""
+    """Counters of one thread, at 0.
+
+    Args:
+        table: where a score stands among the knots.
+        columns: the most scores that a row of a tile has, below 2,048.
+        capacity: room for so many kept scores.
+    """
     ranks = len(table.knots)
     return State(
         cells=np.where(table.marked(), MARK, np.int16(0)),
@@ -282,10 +289,12 @@ def count_rows(scores: Any, row: int, column: int, spans: Any, groups: Any, tabl
 
     Args:
         scores: the tile (R, C).
-        row, column: which row and column of all pairs the tile begins with.
+        row: the row of all pairs that the tile begins with.
+        column: the column of all pairs that it begins with.
         spans: for each row its first column and its run of matching columns, int64 (N, 3).
         groups: group codes of all rows and of all columns, int64; both empty where no pair is excluded.
-        table, state: see above.
+        table: where a score stands among the knots.
+        state: what the thread has counted so far, changed.
     """
     columns = scores.shape[1]
     for i in range(scores.shape[0]):

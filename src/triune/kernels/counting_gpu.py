@@ -99,10 +99,12 @@ def count_tile(
 
     Args:
         scores: the tile (R, C), contiguous.
-        row, column: which row and column of all pairs the tile begins with.
+        row: the row of all pairs that the tile begins with.
+        column: the column of all pairs that it begins with.
         spans: for each row its first column and its run of matching columns, int64 (N, 3).
         groups: group codes of all rows and of all columns, int64; both empty where no pair is excluded.
-        place, state: see above.
+        place: the tables, on the device.
+        state: what was counted so far, changed.
     """
     with torch.cuda.device_of(scores):  # Triton runs on the current device
         _count_kernel[_grid(scores)](
@@ -126,9 +128,19 @@ def count_halves(
     upper: int | None,
     counts: Tensor,
 ) -> None:
-    """Count the upper halves of the keys of a tile's impostor scores, or the lower halves where the upper is ``upper``.
+    """Count the upper or the lower 16 bits of the keys of a tile's impostor scores; the host does not wait.
 
     A key is the bits of the float as a whole number in the order of the floats; −0 and 0 are one.
+
+    Args:
+        scores: the tile (R, C), contiguous.
+        row: the row of all pairs that the tile begins with.
+        column: the column of all pairs that it begins with.
+        spans: for each row its first column and its run of matching columns, int64 (N, 3).
+        groups: group codes of all rows and of all columns, int64; both empty where no pair is excluded.
+        upper: ``None`` to count the upper halves of all keys; a number of 16 bits to count the lower halves of the
+            keys whose upper half it is.
+        counts: how often each half was seen, int64 (copies, 2¹⁶), added to.
     """
     with torch.cuda.device_of(scores):
         _halves_kernel[_grid(scores)](

@@ -29,7 +29,13 @@ class Scratch(NamedTuple):
 
 
 def scratch(cells: int, bins: int, resamples: int) -> Scratch:
-    """Room for blocks of so many cells."""
+    """What one thread works in.
+
+    Args:
+        cells: the most pairs that a block has.
+        bins: B, the bins of the histograms.
+        resamples: R.
+    """
     return Scratch(
         np.empty(cells, np.uint16),
         np.empty(cells, np.int32),
@@ -53,7 +59,7 @@ def weigh_block(
         weights: ``(G, R)`` uint8.
         skip: the bin that is left out.
         histogram: ``(2K + 1, R)``: bin 2k + 1 holds the scores equal to knot k, bin 2k those between k − 1 and k.
-        room: see above.
+        room: what the thread works in.
     """
     rows, last = scores.shape[0], codes.shape[0]
     first = 0
@@ -80,7 +86,8 @@ def weigh_list(bins: Any, first: Any, second: Any, weights: Any, histogram: Any)
 
     Args:
         bins: ``(L,)`` each pair's bin.
-        first, second: ``(L,)`` its identities, 0 … G−1.
+        first: ``(L,)`` the identity of one side, 0 … G−1.
+        second: ``(L,)`` that of the other.
         weights: ``(G, R)`` uint8.
         histogram: ``(B, R)`` int64.
     """
@@ -118,7 +125,7 @@ def _count_bins(
 
 @_jit
 def _sort_by_bin(first: int, stop: int, column: int, codes: Any, room: Any) -> None:
-    """Put the cells' other identities in the order of the bins; within a bin equal identities stay together."""
+    """Put the cells' other identities in the order of the bins; within a bin equal identities stay side by side."""
     cell = 0
     for j in range(column, codes.shape[0]):
         for _ in range(first, stop):

@@ -15,8 +15,10 @@ def scores_of_pairs(x: Any, y: Any, rows: Any, columns: Any, dot: bool) -> Any:
     """x[rows]·y[columns], or minus their squared distances, to rounding; no copy of the rows is made.
 
     Args:
-        x, y: embeddings (N, D) and (M, D).
-        rows, columns: which of them, int64 (P,).
+        x: embeddings (N, D), float32.
+        y: others (M, D).
+        rows: which row of x each pair has, int64 (P,).
+        columns: which row of y.
         dot: whether products are wanted.
 
     Returns:
@@ -43,8 +45,11 @@ def distances_in_place(gram: Any, x: Any, y: Any, x_squares: Any, y_squares: Any
 
     Args:
         gram: the tile (R, C), overwritten.
-        x, y: its rows (R, D) and columns (C, D).
-        x_squares, y_squares: ‖x‖² (R,) and ‖y‖² (C,).
+        x: its rows (R, D).
+        y: its columns (C, D).
+        x_squares: ‖x‖² (R,).
+        y_squares: ‖y‖² (C,).
+        square: whether the distance is squared.
     """
     for i in range(gram.shape[0]):
         norm = x_squares[i]
@@ -70,7 +75,16 @@ def distances_in_place(gram: Any, x: Any, y: Any, x_squares: Any, y_squares: Any
 
 @_jit
 def match_rows(scores: Any, row: int, column: int, spans: Any, groups: Any, found: Any) -> int:
-    """Write the scores of a tile's matching pairs to ``found``; returns how many there are."""
+    """Write the scores of a tile's matching pairs to ``found``; returns how many there are.
+
+    Args:
+        scores: the tile (R, C).
+        row: the row of all pairs that the tile begins with.
+        column: the column of all pairs that it begins with.
+        spans: for each row its first column and its run of matching columns, int64 (N, 3).
+        groups: group codes of all rows and of all columns, int64; both empty where no pair is excluded.
+        found: float32, with room for all of them.
+    """
     columns = scores.shape[1]
     count = 0
     for i in range(scores.shape[0]):

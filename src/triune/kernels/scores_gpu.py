@@ -23,7 +23,8 @@ def multiply(x: Tensor, y: Tensor, out: Tensor) -> None:
     """x·yᵀ with float32 products and sums, never TF32; for where torch is told that its own may be TF32.
 
     Args:
-        x, y: rows (R, D) and columns (C, D), float32, contiguous.
+        x: rows (R, D), float32, contiguous.
+        y: columns (C, D) likewise.
         out: (R, C), overwritten.
     """
     grid = (triton.cdiv(len(y), PRODUCT["BC"]), triton.cdiv(len(x), PRODUCT["BR"]))
@@ -36,7 +37,8 @@ def distances_in_place(gram: Tensor, x: Tensor, y: Tensor, squares: tuple[Tensor
 
     Args:
         gram: the tile (R, C), contiguous, overwritten.
-        x, y: its rows (R, D) and columns (C, D), contiguous.
+        x: its rows (R, D), contiguous.
+        y: its columns (C, D), contiguous.
         squares: ‖x‖² (R,) and ‖y‖² (C,).
         square: whether the distance is squared.
     """

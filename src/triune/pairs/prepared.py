@@ -180,7 +180,13 @@ def joint_groups(first: PreparedEmbeddings, second: PreparedEmbeddings) -> tuple
 
 
 def sorted_rows(x: Tensor, order: Array, metric: Metric) -> Tensor:
-    """The rows ``(N, D)`` of x in another order, float32, of unit length for the cosine; no copy beside the result."""
+    """Embeddings in another order, float32, of unit length for the cosine. Memory: the result, and no other copy.
+
+    Args:
+        x: ``(N, D)`` of any floating-point type.
+        order: ``(N,)`` int64: the row of x that each row of the result is.
+        metric: the distance.
+    """
     rows = torch.from_numpy(order).to(x.device)
     result = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     for start in range(0, len(x), COPIED):

@@ -42,7 +42,16 @@ def thumbnail(path: str | Path, side: int = SIDE) -> str | None:
 
 
 def overlay(path: str | Path, mask: str | Path, side: int = SIDE) -> str | None:
-    """An image with its mask laid over: each id in its own tint, with a full-coloured edge; 255 is left alone."""
+    """An image with its mask laid over it, as a data URI: each id in its own tint, with an edge of full colour.
+
+    Args:
+        path: the image.
+        mask: the file of mask ids; pixels of 0 (background) and 255 (ignored) stay as they are.
+        side: the longer side in pixels.
+
+    Returns:
+        ``None`` where one of the files cannot be read.
+    """
     image, ids = _image(path), _ids(mask)
     if image is None or ids is None:
         return None

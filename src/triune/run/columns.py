@@ -14,7 +14,13 @@ Schema: TypeAlias = Mapping[str, Any]
 
 
 def write_csv(path: Path, frame: polars.DataFrame, schema: Schema) -> None:
-    """Write the columns of the schema, whole or not at all; what is null becomes an empty cell."""
+    """Write a table as CSV, whole or not at all; what is null becomes an empty cell.
+
+    Args:
+        path: the file.
+        frame: the table; columns that the schema does not name are left out.
+        schema: the columns of the file and their types.
+    """
     with written_whole(path) as temporary:
         frame.select(*schema).cast(polars.Schema(schema)).write_csv(temporary)
 
@@ -50,7 +56,13 @@ def read_csv(path: Path, schema: Schema, required: int) -> polars.DataFrame:
 
 
 def write_parquet(path: Path, frame: polars.DataFrame, schema: Schema) -> None:
-    """Write the columns of the schema, whole or not at all."""
+    """Write a table as Parquet, whole or not at all.
+
+    Args:
+        path: the file.
+        frame: the table; columns that the schema does not name are left out.
+        schema: the columns of the file and their types.
+    """
     with written_whole(path) as temporary:
         frame.select(*schema).cast(polars.Schema(schema)).write_parquet(temporary)
 

@@ -72,7 +72,13 @@ def save_config(run: Path, config: TrainConfig) -> None:
 
 
 def save_model(path: Path, model: MultiTaskModel, card: ModelCard) -> None:
-    """Write the weights as safetensors, with the model card in the file's metadata."""
+    """Write a network, whole or not at all: its weights as safetensors, the model card in the file's metadata.
+
+    Args:
+        path: the file.
+        model: the network.
+        card: what is needed to build it again.
+    """
     metadata = {"triune": __version__, "card": card.model_dump_json()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with written_whole(path) as temporary:

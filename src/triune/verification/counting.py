@@ -172,7 +172,13 @@ def count_by_numba(pairs: PairTiles, table: counting_cpu.Tables, capacity: int) 
 
 
 def count_by_triton(pairs: PairTiles, table: counting_cpu.Tables, capacity: int) -> Totals:
-    """The same by the Triton kernels; the host waits for the device at the end."""
+    """One visit by the Triton kernels; the host waits for the device at the end.
+
+    Args:
+        pairs: the pairs, on a GPU.
+        table: where a score stands among the knots.
+        capacity: room for so many kept scores.
+    """
     from triune.kernels import counting_gpu
 
     spans, groups = pairs.spans_on_device()
@@ -203,7 +209,13 @@ def count_by_triton(pairs: PairTiles, table: counting_cpu.Tables, capacity: int)
 
 
 def count_by_torch(pairs: PairTiles, table: counting_cpu.Tables, capacity: int) -> Totals:
-    """The same by torch, for other devices; what the kernels are tested against."""
+    """One visit by torch, for other devices; what the kernels are tested against.
+
+    Args:
+        pairs: the pairs.
+        table: where a score stands among the knots.
+        capacity: kept scores beyond twice as many, and 65,536 more, are lost.
+    """
     device = pairs.x.device
     pieces, knots, marked, kept = (
         torch.from_numpy(part).to(device) for part in (table.pieces, table.knots[:-1], table.marked(), table.kept)

@@ -55,9 +55,12 @@ class Impostors(Protocol):
         """Scores, ascending, that hold a corner of the ROC whose true-positive rate changes at ``knots``."""
 
     def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
-        """About ``bins`` equal bins from ``low`` to ``high``: edges ``(B + 1,)`` and counts ``(B,)`` int64.
+        """Edges ``(B + 1,)`` of about equal bins, and how many impostors score in each, ``(B,)`` int64.
 
-        No score lies outside.
+        Args:
+            low: the first edge; no score is below.
+            high: the last edge; no score is above.
+            bins: about how many bins.
         """
 
     def detached(self) -> "Impostors":
@@ -106,7 +109,13 @@ class Listed:
         return np.union1d(knots, self.scores)
 
     def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
-        """Edges of ``bins`` equal bins from ``low`` to ``high``, and how many score in each."""
+        """Edges of equal bins, and how many score in each.
+
+        Args:
+            low: the first edge.
+            high: the last edge.
+            bins: how many bins.
+        """
         counts, edges = np.histogram(self.scores, bins, (low, high))
         return edges, counts
 
@@ -206,7 +215,14 @@ class Counted:
         return np.unique(np.concatenate([[np.float32(self.lowest)], knots, np.nextafter(knots, np.float32(np.inf))]))
 
     def histogram(self, low: float, high: float, bins: int) -> tuple[Array, Array]:
-        """About ``bins`` bins of about one width: each edge is the nearest score below which the count is known."""
+        """Edges of bins of about one width, and how many score in each.
+
+        Args:
+            low: the first edge.
+            high: the last edge; each one between is the score nearest to an equal division below which the number of
+                impostors is known.
+            bins: how many bins, or fewer where that number is known at fewer scores.
+        """
         wanted = np.linspace(low, high, bins + 1)[1:-1].astype(np.float32)
         known = [(self.bin_edges[1:-1], np.cumsum(self.bin_counts)[:-1]), (self.knots, self.knots_below)]
         for kept in self.kept:

@@ -73,7 +73,13 @@ def clopper_pearson_interval(successes: Any, trials: Any, level: float = 0.95) -
 
 
 def percentile_interval(estimate: float, values: Array, level: float) -> Interval:
-    """The interval between two percentiles of the resampled values; those that are not defined are left out."""
+    """The interval between two percentiles of the resampled values.
+
+    Args:
+        estimate: the figure of the sample itself.
+        values: ``(R,)`` that of each resample; NaN where it is not defined, and left out.
+        level: the share of such intervals that should cover the truth.
+    """
     defined = values[~np.isnan(values)]
     if not len(defined):
         return Interval(estimate, math.nan, math.nan, values)
@@ -82,7 +88,14 @@ def percentile_interval(estimate: float, values: Array, level: float) -> Interva
 
 
 def rate_interval(estimate: float, values: Array, level: float, trials: float) -> Interval:
-    """The percentile interval of a rate; where all resamples are 0, or all 1, Wilson's for ``trials`` identities."""
+    """The percentile interval of a rate; Wilson's where all resamples are 0, or all 1.
+
+    Args:
+        estimate: the rate of the sample itself.
+        values: ``(R,)`` that of each resample, NaN where it is not defined.
+        level: the share of such intervals that should cover the truth.
+        trials: how many independent trials Wilson's interval counts, as a rule identities.
+    """
     interval = percentile_interval(estimate, values, level)
     if interval.low == interval.high and estimate in (0.0, 1.0):
         low, high = wilson_interval(estimate * trials, trials, level)

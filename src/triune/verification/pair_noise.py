@@ -49,7 +49,14 @@ def without_pair_noise(rates: Array, noise: Array | float) -> Array:
 
 
 def identity_turns(identities: int, turn: int, divide_over: ProcessGroup | None) -> list[slice]:
-    """Runs of identities 0 … G−1 that are this process's. Which process has the first run goes round with ``turn``."""
+    """The runs of identities that this process looks at.
+
+    Args:
+        identities: G; they are numbered 0 … G−1.
+        turn: the process that has the first run is that of this number (modulo their count): with many small tasks of
+            this kind, give each another one, so that not always the same process has the most work.
+        divide_over: the processes; ``None`` for one.
+    """
     width = max(1, min(BLOCK_CELLS // max(identities, 1), math.ceil(identities / TURNS)))
     share, processes = rank_and_size(divide_over)
     starts = range(0, identities, width)[(share - turn) % processes :: processes]

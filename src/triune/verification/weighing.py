@@ -29,7 +29,13 @@ WIDE = 64
 
 
 def draw_weights(identities: int, resamples: int, seed: int) -> Array:
-    """How often each identity is drawn, uint8 ``(identities, resamples + 1)``; column 0 is the sample: all ones."""
+    """How often each identity is drawn in each resample, uint8 ``(G, R + 1)``; column 0 is the sample: all ones.
+
+    Args:
+        identities: G.
+        resamples: R; each draws G identities with replacement.
+        seed: of the drawing.
+    """
     rng = np.random.default_rng(seed)
     weights = np.ones((identities, resamples + 1), np.uint8)
     for r in range(1, resamples + 1):
