@@ -1,27 +1,13 @@
 import pytest
-import safetensors.torch
-import timm
 import torch
 
+from model.small import images, small
 from triune.errors import InputError
-from triune.model.heads import foreground_average
-from triune.model.network import MultiTaskModel
-
-SMALL = {"backbone": "resnet10t", "pretrained": False, "decoder_channels": (16, 16, 8, 8, 8)}
-
-
-def small(**changes):
-    torch.manual_seed(0)
-    return MultiTaskModel(**{**SMALL, "num_classes": 5, "mask_channels": 1, "embedding_dim": 16, **changes})
 
 
 @pytest.fixture(scope="module")
 def model():
     return small().eval()
-
-
-def images(count=2, size=(64, 64), channels=3):
-    return torch.randn(count, channels, *size, generator=torch.Generator().manual_seed(1))
 
 
 def test_three_heads_have_the_shapes_they_promise(model):
@@ -53,18 +39,6 @@ def test_each_head_can_be_left_out(left_out):
         assert model.decoder is None
 
 
-@pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "convnext_atto", "regnetx_002"])
-def test_other_backbones_work_the_same(backbone):
-    out = small(backbone=backbone).eval()(images())
-    assert out.mask_logits.shape == (2, 1, 64, 64)
-    assert out.embedding.shape == (2, 16)
-
-
-@pytest.mark.parametrize("decoder", ["fpn", "linknet", "unetplusplus", "deeplabv3plus"])
-def test_other_decoders_work_the_same(decoder):
-    assert small(decoder=decoder).eval()(images()).mask_logits.shape == (2, 1, 64, 64)
-
-
 @pytest.mark.parametrize("pooling", ["avg", "gem", "grid"])
 @pytest.mark.parametrize("stage", [-1, -3])
 def test_the_embedding_is_read_from_the_stage_and_pooled_as_told(pooling, stage):
@@ -82,14 +56,6 @@ def test_gem_with_exponent_one_is_the_average():
     with torch.no_grad():
         gem.exponent.fill_(1.0)
     torch.testing.assert_close(gem.embed(images()), average.embed(images()), atol=1e-5, rtol=1e-4)
-
-
-def test_mask_pooling_leaves_the_background_out_of_the_embedding():
-    features = torch.rand(1, 512, 2, 2)
-    logits = torch.full((1, 1, 64, 64), -40.0)
-    logits[..., :32, :32] = 40.0
-    pooled = foreground_average(features, logits)
-    torch.testing.assert_close(pooled, features[..., 0, 0], atol=0.02, rtol=0)
 
 
 def test_embed_gives_the_embedding_of_the_full_pass(model):
@@ -111,16 +77,6 @@ def test_under_autocast_the_embedding_is_float32_of_unit_length(model):
     torch.testing.assert_close(out.embedding.norm(dim=1), torch.ones(2), atol=1e-6, rtol=0)
 
 
-def test_weights_from_a_local_file_reach_the_backbone(tmp_path):
-    source = small()
-    path = tmp_path / "backbone.safetensors"
-    safetensors.torch.save_file({k: v.contiguous() for k, v in source.backbone.model.state_dict().items()}, path)
-    torch.manual_seed(99)
-    loaded = MultiTaskModel(**SMALL, num_classes=3, weights=path)
-    for name, tensor in loaded.backbone.model.state_dict().items():
-        torch.testing.assert_close(tensor, source.backbone.model.state_dict()[name])
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -136,23 +92,3 @@ def test_weights_from_a_local_file_reach_the_backbone(tmp_path):
 def test_what_cannot_be_built_says_why(changes, words):
     with pytest.raises(InputError, match=words):
         small(**changes)
-
-
-def test_weights_that_do_not_fit_name_a_tensor(tmp_path):
-    path = tmp_path / "w.pt"
-    torch.save({"conv1.weight": torch.zeros(1)}, path)
-    with pytest.raises(InputError, match="does not fit"):
-        small(weights=path)
-
-
-def test_pretrained_weights_that_cannot_be_fetched_name_the_two_ways_out(monkeypatch):
-    create = timm.create_model
-
-    def refuse(*arguments, pretrained=False, **options):
-        if pretrained:
-            raise OSError("no network")
-        return create(*arguments, **options)
-
-    monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(InputError, match=r"resnet10t.*no network.*--model.pretrained false.*--model.weights FILE"):
-        small(pretrained=True)

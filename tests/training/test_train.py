@@ -141,15 +141,6 @@ def train_only(flags):
     return fit(config, ItemData(items, config, class_names(items)), run_folder(config))
 
 
-@pytest.mark.parametrize("left_out", ["alpha", "beta", "gamma"])
-def test_each_task_can_be_left_out(left_out, table, tmp_path):
-    flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--output", str(tmp_path / "run")]
-    _, found = train_and_evaluate(parse_train(flags))
-    assert (found.classification is None) == (left_out == "alpha")
-    assert (found.segmentation is None) == (left_out == "beta")
-    assert found.models[0].verification["test"].auc >= 0
-
-
 def test_masks_that_are_not_learnt_from_need_not_be_there(table, tmp_path):
     """`--beta 0` asked for every mask, read them all while training, and failed on one that was missing."""
     rows = [line.split(",") for line in table.read_text().splitlines()]
@@ -218,16 +209,6 @@ def test_what_a_user_should_know_of_the_table_is_said(table, tmp_path, capsys):
     (tmp_path / "items.csv").write_text("\n".join(map(",".join, rows)) + "\n")
     load_items(parse_train(["--data", str(tmp_path / "items.csv")]))
     assert "48 cells of the column label say NA: taken as not known" in capsys.readouterr().err
-
-
-def test_labels_alone_are_enough(table, tmp_path):
-    bare = tmp_path / "bare.csv"
-    frame = polars.read_csv(table).select("image", polars.col("identity").alias("label"))
-    frame.with_columns(polars.concat_str(polars.lit(str(table.parent) + "/"), "image").alias("image")).write_csv(bare)
-    flags = ["--data", str(bare), *TINY, "--epochs", "1", "--output", str(tmp_path / "run"), "--margin", "soft"]
-    _, found = train_and_evaluate(parse_train([*flags, "--mining", "batch_hard", "--metric", "euclidean"]))
-    assert found.data.split == "open-set"
-    assert found.segmentation is None
 
 
 def test_every_problem_of_a_table_is_listed_at_once_and_the_exit_code_is_2(table, tmp_path, capsys):
