@@ -218,6 +218,52 @@ def brute_verification(scores: np.ndarray, names: np.ndarray) -> dict:
     }
 
 
+# --- pairs weighed by how often their identities are drawn ----------------------------------------------------------
+
+
+def brute_scored_pairs(x, labels, metric="cosine", groups=None):
+    """Scores (float32) and both rows of every pair."""
+    i, j = np.triu_indices(len(x), 1)
+    if groups is not None:
+        kept = groups[i] != groups[j]
+        i, j = i[kept], j[kept]
+    x = x.astype(np.float64)
+    if metric == "cosine":
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        return (x[i] * x[j]).sum(1), i, j
+    d = np.square(x[i] - x[j]).sum(1)
+    return -(np.sqrt(d) if metric == "euclidean" else d), i, j
+
+
+def brute_weighed_figures(scores, first, second, w, fprs, thresholds):
+    """AUC, EER, TPR@FPR and fixed-threshold rates of weighted pairs, in float64, from all of them sorted."""
+    same = first == second
+    weight = np.where(same, w[first], w[first] * w[second]).astype(np.float64)
+    levels, place = np.unique(scores, return_inverse=True)
+    p = np.bincount(place[same], weight[same], len(levels))
+    q = np.bincount(place[~same], weight[~same], len(levels))
+    below = np.cumsum(q) - q
+    auc = (p * (below + q / 2)).sum() / (p.sum() * q.sum())
+    tpr, fpr = p[::-1].cumsum() / p.sum(), q[::-1].cumsum() / q.sum()  # from the highest threshold down
+    tpr_at = [max([t for t, f in zip(tpr, fpr) if f <= budget], default=0.0) for budget in fprs]
+    x, y = np.concatenate([[0], fpr]), np.concatenate([[1], 1 - tpr])
+    k = int(np.argmax(y <= x))
+    share = (y[k - 1] - x[k - 1]) / ((y[k - 1] - x[k - 1]) - (y[k] - x[k]))
+    eer = x[k - 1] + share * (x[k] - x[k - 1])
+    fixed = [(p[levels >= t].sum() / p.sum(), q[levels >= t].sum() / q.sum()) for t in thresholds]
+    return auc, eer, tpr_at, fixed
+
+
+def brute_pair_noise(accepted, first, second, identities):
+    """Σ over pairs of identities of (accepted − FPR · pairs)², over the square of all pairs."""
+    a, n = np.zeros((2, identities, identities))
+    for yes, g, h in zip(accepted, first, second):
+        if g != h:
+            a[min(g, h), max(g, h)] += yes
+            n[min(g, h), max(g, h)] += 1
+    return np.square(a - a.sum() / n.sum() * n).sum() / n.sum() ** 2
+
+
 # --- the terms of the objective -----------------------------------------------------------------------------------
 
 

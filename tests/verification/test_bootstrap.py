@@ -4,53 +4,11 @@ import numpy as np
 import pytest
 
 from examples import sample
+from oracles import brute_pair_noise, brute_scored_pairs, brute_weighed_figures
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.bootstrap import bootstrap_scores, bootstrap_verification
 from triune.verification.intervals import wilson_interval
 from triune.verification.weighing import draw_weights
-
-
-def scored_pairs(x, labels, metric="cosine", groups=None):
-    """Scores (float32) and both rows of every pair."""
-    i, j = np.triu_indices(len(x), 1)
-    if groups is not None:
-        kept = groups[i] != groups[j]
-        i, j = i[kept], j[kept]
-    x = x.astype(np.float64)
-    if metric == "cosine":
-        x = x / np.linalg.norm(x, axis=1, keepdims=True)
-        return (x[i] * x[j]).sum(1), i, j
-    d = np.square(x[i] - x[j]).sum(1)
-    return -(np.sqrt(d) if metric == "euclidean" else d), i, j
-
-
-def naive_figures(scores, first, second, w, fprs, thresholds):
-    """AUC, EER, TPR@FPR and fixed-threshold rates of weighted pairs, in float64, from all of them sorted."""
-    same = first == second
-    weight = np.where(same, w[first], w[first] * w[second]).astype(np.float64)
-    levels, place = np.unique(scores, return_inverse=True)
-    p = np.bincount(place[same], weight[same], len(levels))
-    q = np.bincount(place[~same], weight[~same], len(levels))
-    below = np.cumsum(q) - q
-    auc = (p * (below + q / 2)).sum() / (p.sum() * q.sum())
-    tpr, fpr = p[::-1].cumsum() / p.sum(), q[::-1].cumsum() / q.sum()  # from the highest threshold down
-    tpr_at = [max([t for t, f in zip(tpr, fpr) if f <= budget], default=0.0) for budget in fprs]
-    x, y = np.concatenate([[0], fpr]), np.concatenate([[1], 1 - tpr])
-    k = int(np.argmax(y <= x))
-    share = (y[k - 1] - x[k - 1]) / ((y[k - 1] - x[k - 1]) - (y[k] - x[k]))
-    eer = x[k - 1] + share * (x[k] - x[k - 1])
-    fixed = [(p[levels >= t].sum() / p.sum(), q[levels >= t].sum() / q.sum()) for t in thresholds]
-    return auc, eer, tpr_at, fixed
-
-
-def naive_pair_noise(accepted, first, second, identities):
-    """Σ over pairs of identities of (accepted − FPR · pairs)², over the square of all pairs."""
-    a, n = np.zeros((2, identities, identities))
-    for yes, g, h in zip(accepted, first, second):
-        if g != h:
-            a[min(g, h), max(g, h)] += yes
-            n[min(g, h), max(g, h)] += 1
-    return np.square(a - a.sum() / n.sum() * n).sum() / n.sum() ** 2
 
 
 def check_against_naive(result, scores, first, second, identities, seed, tolerance):
@@ -60,7 +18,7 @@ def check_against_naive(result, scores, first, second, identities, seed, toleran
     expected = []
     for r in range(result.resamples):
         w = weights[:, r + 1].astype(np.int64)
-        auc, eer, tprs, fixed = naive_figures(scores, first, second, w, fprs, thresholds)
+        auc, eer, tprs, fixed = brute_weighed_figures(scores, first, second, w, fprs, thresholds)
         assert result.auc.values[r] == pytest.approx(auc, abs=tolerance)
         assert result.eer.values[r] == pytest.approx(eer, abs=tolerance)
         for fpr, tpr in zip(fprs, tprs):
@@ -73,9 +31,9 @@ def check_against_naive(result, scores, first, second, identities, seed, toleran
     for k, t in enumerate(thresholds):
         rates, rate = (
             np.array([row[k] for row in expected]),
-            naive_figures(scores, first, second, once, (), [t])[3][0][1],
+            brute_weighed_figures(scores, first, second, once, (), [t])[3][0][1],
         )
-        spread, noise = rates.var(), naive_pair_noise(scores >= t, first, second, identities)
+        spread, noise = rates.var(), brute_pair_noise(scores >= t, first, second, identities)
         factor = np.sqrt(min(1, max(spread - 2 * noise, noise) / spread)) if spread > 0 else 1
         by_hand = np.clip(rate + factor * (rates - rate), 0, 1)
         np.testing.assert_allclose(result.fpr_at_threshold[t].values, by_hand, atol=1e-9)
@@ -89,7 +47,7 @@ def test_with_few_matches_every_resample_equals_weighing_every_pair(metric):
     result = bootstrap_verification(
         x[shuffled], labels[shuffled], metric=metric, fprs=(0.2, 0.05, 0.001, 0.0), thresholds=thresholds, resamples=40
     )
-    scores, i, j = scored_pairs(x, labels, metric)
+    scores, i, j = brute_scored_pairs(x, labels, metric)
     check_against_naive(result, scores, labels[i], labels[j], 30, 0, 1e-9)
 
 
@@ -100,14 +58,14 @@ def test_tied_scores_count_half_and_go_together_in_every_resample():
     result = bootstrap_verification(
         x, labels, metric="squared_euclidean", fprs=(0.3, 0.1), thresholds=(-2.0,), resamples=30
     )
-    scores, i, j = scored_pairs(x, labels, "squared_euclidean")
+    scores, i, j = brute_scored_pairs(x, labels, "squared_euclidean")
     check_against_naive(result, scores, labels[i], labels[j], labels.max() + 1, 0, 1e-12)
 
 
 def test_with_many_matches_every_resample_is_within_a_thousandth():
     x, labels = sample(100, 10, noise=1.3, seed=2)  # 4,500 matching pairs: more than there are knots
     result = bootstrap_verification(x, labels, fprs=(0.05, 0.01, 0.001), thresholds=(0.5,), resamples=25)
-    scores, i, j = scored_pairs(x, labels)
+    scores, i, j = brute_scored_pairs(x, labels)
     check_against_naive(result, scores, labels[i], labels[j], 100, 0, 1e-3)
 
 
@@ -115,7 +73,7 @@ def test_pairs_within_a_group_are_left_out_of_every_resample():
     x, labels = sample(25, 4, seed=4)
     groups = np.random.default_rng(5).integers(0, 6, len(x))
     result = bootstrap_verification(x, labels, groups=groups, fprs=(0.1,), thresholds=(0.3,), resamples=30)
-    scores, i, j = scored_pairs(x, labels, groups=groups)
+    scores, i, j = brute_scored_pairs(x, labels, groups=groups)
     check_against_naive(result, scores, labels[i], labels[j], 25, 0, 1e-9)
 
 
@@ -123,14 +81,14 @@ def test_identities_of_many_items_and_strings_as_labels():
     x, labels = sample(3, 90, noise=2.0, seed=6)  # more items than a block has rows
     names = np.array(["ant", "bee", "cat"])[labels]
     result = bootstrap_verification(x, names, fprs=(0.2,), thresholds=(0.0,), resamples=30)
-    scores, i, j = scored_pairs(x, labels)
+    scores, i, j = brute_scored_pairs(x, labels)
     weights = draw_weights(3, 30, 0)
     for r in range(30):
         w = weights[:, r + 1].astype(np.int64)
         if (w > 0).sum() < 2:
             assert np.isnan(result.auc.values[r])  # one identity alone has no impostor
         else:
-            auc = naive_figures(scores, labels[i], labels[j], w, (0.2,), ())[0]
+            auc = brute_weighed_figures(scores, labels[i], labels[j], w, (0.2,), ())[0]
             assert result.auc.values[r] == pytest.approx(auc, abs=1e-4)
     assert result.auc.low <= result.auc.estimate <= result.auc.high
 
@@ -164,7 +122,7 @@ def test_the_seed_decides():
 
 def test_listed_pairs_equal_weighing_by_hand_and_the_embeddings_they_came_from():
     x, labels = sample(30, 4, seed=9)
-    scores, i, j = scored_pairs(x, labels)
+    scores, i, j = brute_scored_pairs(x, labels)
     names = np.array([f"p{k:02d}" for k in range(30)])
     result = bootstrap_scores(
         scores, names[labels[i]], names[labels[j]],

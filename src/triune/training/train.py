@@ -54,7 +54,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     model = MultiTaskModel(
         **card.model.model_dump(), pretrained=config.model.pretrained and weights is None, weights=weights
     )
-    settings = LoopSettings(
+    loop = LoopSettings(
         optimizer=config.optimizer,
         metric=config.metric,
         target_fpr=config.target_fpr,
@@ -66,9 +66,9 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     module = TrainingModule(
         model.to(memory_format=torch.channels_last),
         objective(config, criterion or metric_loss(config, len(data.training_identities))),
-        settings,
+        loop,
     )
-    if settings.choose_margin:
+    if loop.choose_margin:
         check_margin_choice(config, data)
     last = resumable(run / "checkpoints") if config.resume is not None else None
     if config.resume is not None and last is None:
