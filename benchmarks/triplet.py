@@ -28,7 +28,7 @@ from statistics import median
 
 import torch
 
-from triune.kernels import choose_path
+from triune.kernels.paths import choose_path
 from triune.losses import mining as mining_module, triplet_sums
 from triune.losses.mining import mine_triplets
 from triune.losses.triplet import triplet_loss

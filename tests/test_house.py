@@ -115,6 +115,11 @@ def test_every_source_file_has_its_test_file_in_the_same_place():
     assert missing == set()
 
 
+def test_a_file_that_needs_no_test_file_holds_no_function():
+    excused = [path for path in FILES if path.name in NEEDS_NO_TEST_FILE]
+    assert {name_of(path) for path in excused if list(functions_of(path))} == set()
+
+
 def entries(docstring: str) -> list[str]:
     """What stands before the colon of each entry of ``Args:``."""
     found = re.search(r"^( *)Args:\n((?:\1 +\S.*\n?|\s*\n)*)", docstring + "\n", flags=re.MULTILINE)

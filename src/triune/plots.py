@@ -53,7 +53,7 @@ def plot_roc(
         verifications: one, or several by name.
         ax: where to draw; a new figure, that pyplot does not know of, where not given (``ax.figure`` is it).
         log: FPR on a logarithmic axis, from one false positive on.
-        operating_points: false-positive budgets to mark; the first one's TPR is written beside the name.
+        operating_points: false-positive budgets to mark; the first one's TPR is written after the name.
 
     Raises:
         ValueError: there is no verification, or a budget is not above 0 (log) and at most 1.

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from triune.kernels import choose_path
+from triune.kernels.paths import choose_path
 from triune.losses.triplet import triplet_loss
 
 

@@ -6,7 +6,8 @@ import torch
 
 from examples import tiles_of
 from interpreted import DEVICE, INTERPRETED, assert_passes_interpreted, needs_kernels, starts_the_interpreter
-from triune.kernels import choose_counting, counting_cpu
+from triune.kernels import counting_cpu
+from triune.kernels.paths import choose_counting
 from triune.pairs import on_device, scores, tiles
 from triune.verification import all_pairs, counting, sampling
 from triune.verification.all_pairs import verify_embeddings

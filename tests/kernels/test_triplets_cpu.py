@@ -9,7 +9,7 @@ import torch
 
 from kernels.float64 import assert_equals_float64, batch
 from triune.distances.embeddings import unit
-from triune.kernels import choose_path, triplets_cpu, triplets_one_set_cpu
+from triune.kernels import triplets_cpu, triplets_one_set_cpu
 from triune.losses.mining import mine_triplets
 from triune.losses.triplet import triplet_loss
 
@@ -155,15 +155,6 @@ def test_kernels_run_in_a_forked_child_and_in_several_threads_at_once():
 def _forked(queue):
     torch.set_num_threads(1)  # torch's own OpenMP does not survive a fork with more, as in its DataLoader workers
     _loss_in_child(queue)
-
-
-def test_everything_else_takes_the_torch_path():
-    x = torch.randn(3, 2)
-    assert choose_path(x, x) == "numba"
-    assert choose_path(x.double(), x.double()) == "torch"
-    assert choose_path(x * torch.nan, x) == "torch"
-    assert choose_path(x * 1e30, x) == "torch"
-    assert choose_path(x.to("meta"), x.to("meta")) == "torch"
 
 
 def distances_of(kind, g, size, count):

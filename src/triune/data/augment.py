@@ -18,7 +18,7 @@ class AugmentConfig:
         flip: probability of mirroring left and right; 0 for characters and anything that has a reading direction.
         degrees: largest rotation, either way.
         shift: largest shift, as a share of the side, either way.
-        zoom: largest zoom in or out beside the crop, as a share.
+        zoom: largest zoom in or out, in addition to the crop, as a share.
         brightness: largest change of brightness, as a share.
         contrast: largest change of contrast, as a share.
         saturation: largest change of saturation, as a share.

@@ -164,7 +164,7 @@ def read_lines(path: str | Path, *, missing: frozenset[str] = frozenset()) -> li
 
     Args:
         path: the file.
-        missing: words that mean that an entry is missing, beside nothing at all.
+        missing: words that mean that an entry is missing, as an empty cell does.
 
     Raises:
         InputError: there is no such file, or it is no text.

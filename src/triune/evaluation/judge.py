@@ -14,7 +14,7 @@ from triune.errors import InputError
 from triune.evaluation import measures
 from triune.evaluation.freed_memory import return_freed_memory
 from triune.evaluation.results import (
-    JUDGED,
+    JUDGED_SPLITS,
     AppliedThreshold,
     Comparison,
     ConditionsResult,
@@ -62,7 +62,7 @@ class Resampling:
 
 @dataclass(frozen=True)
 class KnownItems:
-    """What is known of the N items of a split, beside any model's embeddings of them.
+    """What is known of the N items of a split, whichever model embeds them.
 
     Args:
         labels: ``(N,)`` identities.
@@ -116,7 +116,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found, and what figures are drawn from beside it.
+    """What was found, and what the figures are drawn from.
 
     Args:
         results: all numbers.
@@ -206,7 +206,7 @@ FITTED_FIRST: Final[tuple[Split, ...]] = ("val", "test")
 
 def judged_split(items: Mapping[Split, KnownItems]) -> Split | None:
     """The split whose figures count: test, or val where test makes no verification task; test where neither does."""
-    there = [split for split in JUDGED if split in items]
+    there = [split for split in JUDGED_SPLITS if split in items]
     for split in there:
         if why_not_verifiable(items[split].labels) is None:
             return split
@@ -264,8 +264,8 @@ def _judge_split(
 ) -> _Found:
     """All figures of the judged split.
 
-    At N = 100,000 what is held beside the embeddings decides over the memory: retrieval comes first, since what
-    verification counts stays, and what was freed is given back after each step.
+    At N = 100,000 the embeddings are the smaller part of the memory. So retrieval comes first, since what
+    verification counts stays until the end, and what was freed is given back after each step.
     """
     resampling = questions.resampling
     prepared = prepare(candidate.embeddings[split], known.labels, metric=candidate.metric, groups=known.groups)

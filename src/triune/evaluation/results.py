@@ -22,7 +22,7 @@ Split = Literal["train", "val", "test", "holdout"]
 ScoreKind = Literal["cosine", "euclidean", "squared_euclidean", "score", "distance"]
 """What the scores of pairs are: the cosine similarity, minus one of the distances, or a list's own column."""
 Role = Literal["model", "pixels", "untrained", "pretrained", "against"]
-"""The model that is judged, a baseline beside it, or another model that it is compared with."""
+"""The model that is judged, a baseline, or another model that it is compared with."""
 
 
 NAMES: Final[dict[Role, str]] = {
@@ -41,14 +41,14 @@ class Unavailable(Record):
 
 
 class Interval(Record):
-    """Ends of a confidence interval; its level stands in the :class:`Uncertainty` beside it."""
+    """Ends of a confidence interval; its level stands in the :class:`Uncertainty` of the same result."""
 
     low: float
     high: float
 
 
 class Uncertainty(Record):
-    """How the intervals beside it were made: identities drawn with replacement, ``resamples`` times.
+    """How the intervals of a result were made: identities drawn with replacement, ``resamples`` times.
 
     ``resamples`` is 0 where none were asked for.
     """
@@ -147,14 +147,15 @@ class ModelResult(Record):
 
     def judged(self) -> tuple[Split, VerificationResult] | None:
         """The split whose figures count and those figures: test, or val where test has none."""
-        for split in JUDGED:
+        for split in JUDGED_SPLITS:
             found = self.verification.get(split)
             if isinstance(found, VerificationResult):
                 return split, found
         return None
 
 
-JUDGED: Final[tuple[Split, ...]] = ("test", "val")
+JUDGED_SPLITS: Final[tuple[Split, ...]] = ("test", "val")
+"""The splits whose figures may count, the preferred one first."""
 
 
 class Difference(Record):

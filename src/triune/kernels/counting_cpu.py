@@ -66,8 +66,8 @@ _jit = compile_kernel({"nsz", "nnan"})
 class Tables(NamedTuple):
     """Where a score stands among the knots (the U distinct match scores): in one of C cells.
 
-    Which one says a line of a few straight pieces, steep where both scores and knots crowd: the sum over the pieces of
-    (score − start)·slope in whole cells, at least 0 and at most the piece's cells.
+    The cell is read off a line of a few straight pieces, which is steep where there are many scores and many knots: it
+    is the sum over the pieces of (score − start)·slope in whole cells, at least 0 and at most the piece's cells.
     """
 
     pieces: Any
@@ -133,7 +133,8 @@ def tables(knots: Any, low: float, high: float, keep: list[tuple[float, float]],
     """
     low = float(np.clip(low, -FARTHEST, FARTHEST))
     span = min(max(float(high) - low, SHORTEST, abs(low) * 2**-20), 2 * FARTHEST)
-    # What is kept of a cell beyond the end of an interval is as idle as what meets a knot.
+    # A cell may reach beyond the end of an interval: scores kept from there cost as much, for nothing, as scores that
+    # share a cell with a knot. So the ends count as knots here.
     ends = np.array(keep, dtype=np.float64).reshape(-1, 2)
     among = np.concatenate([knots, ends.ravel()])
     sample, among = (np.clip(np.append(part, low), low, low + span) for part in (np.sort(sample), among))

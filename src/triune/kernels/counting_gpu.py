@@ -214,10 +214,10 @@ def _count_kernel(
         tl.atomic_add(tied + place, 1, mask=ties, sem="relaxed")
         inside = (marked & (tl.load(kept_cells + cell, mask=marked, other=0) != 0)).to(tl.int32)
         a_row = tl.sum(inside, axis=1)
-        together = tl.sum(a_row, axis=0)
-        if together > 0:
+        in_all = tl.sum(a_row, axis=0)
+        if in_all > 0:
             # One addition reserves room for the whole program; running sums say who writes where in it.
-            room = tl.atomic_add(kept_count, together.to(tl.int64), sem="relaxed")
+            room = tl.atomic_add(kept_count, in_all.to(tl.int64), sem="relaxed")
             ahead = (tl.cumsum(a_row, axis=0) - a_row)[:, None] + tl.cumsum(inside, axis=1) - inside
             at = room + ahead
             tl.store(kept + at, s, mask=(inside != 0) & (at < capacity))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.distances.pairwise import paired_distance, pairwise_distance
-from triune.kernels import Path, choose_path
+from triune.kernels.paths import Path, choose_path
 from triune.labels import Labels
 from triune.losses.batch import (
     Groups,

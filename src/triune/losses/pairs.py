@@ -45,7 +45,7 @@ class PairBatch(NamedTuple):
 
 
 class PairOptions(TypedDict):
-    """What every function of pairs takes beside embeddings, labels and its own settings."""
+    """What every function of pairs takes in addition to embeddings, labels and its own settings."""
 
     pairs: Sequence[Tensor] | None
     reference: Embeddings | None

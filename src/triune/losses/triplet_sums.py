@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from triune.distances.pairwise import paired_distance
-from triune.kernels import choose_path
+from triune.kernels.paths import choose_path
 from triune.losses.batch import Groups, LabelledBatch, group_by_label, zero_or_nan
 from triune.losses.derivatives import first_derivative_only
 from triune.losses.draws import draw_seed

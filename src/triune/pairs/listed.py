@@ -19,7 +19,7 @@ def score_pairs(
 ) -> Tensor:
     """The score of each listed pair, by :func:`~triune.pairs.scores.paired_scores`, in blocks of pairs.
 
-    O(P·D), little beside making the list: not divided over processes.
+    O(P·D), little compared with making the list: not divided over processes.
 
     Args:
         embeddings: ``(N, D)``.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Metric
-from triune.kernels import choose_counting
+from triune.kernels.paths import choose_counting
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_metric, unit, widest
-from triune.kernels import choose_counting, scores_cpu
+from triune.kernels import scores_cpu
+from triune.kernels.paths import choose_counting
 from triune.pairs import on_device
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Metric
-from triune.kernels import Path, choose_counting
+from triune.kernels.paths import Path, choose_counting
 from triune.kernels.threads import one_torch_thread_each
 from triune.pairs import on_device
 from triune.pairs.prepared import PreparedEmbeddings, joint_codes, joint_groups
@@ -31,9 +31,11 @@ ROWS, COLUMNS = 512, 1024
 
 
 DEVICE_TILE = (8192, 8192)
-"""Rows and columns on other devices: 256 MiB of scores. The product, at 512 dimensions a good millisecond of a large
-GPU, fills it many times over and is long beside what the host takes to ask for it; and of a million rows, what the
-tiles on the diagonal compute below it is not one in a hundred of the pairs."""
+"""Rows and columns on other devices: 256 MiB of scores.
+
+At 512 dimensions their product takes a large GPU about a millisecond, much longer than the host takes to ask for it. Of
+a million rows, the half of each tile on the diagonal that is computed for nothing adds less than 1 % to the pairs.
+"""
 
 
 class Tile(NamedTuple):
@@ -93,7 +95,7 @@ class PairTiles:
 
     @property
     def path(self) -> Path:
-        """Which kernels work on the tiles: see :func:`~triune.kernels.choose_counting`."""
+        """Which kernels work on the tiles: see :func:`~triune.kernels.paths.choose_counting`."""
         return choose_counting(self.x.device)
 
     @property

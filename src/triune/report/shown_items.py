@@ -10,7 +10,7 @@ import polars
 
 from triune.distances.embeddings import Metric
 from triune.distances.pairwise import paired_distance
-from triune.evaluation.results import JUDGED, Split
+from triune.evaluation.results import JUDGED_SPLITS, Split
 from triune.report.thumbnails import thumbnail
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -83,7 +83,7 @@ def choose_items(table: polars.DataFrame, metric: Metric) -> ShownItems | None:
         metric: the distance.
     """
     named = table.filter(polars.col("identity").is_not_null())
-    for split in JUDGED:
+    for split in JUDGED_SPLITS:
         part = named.filter(polars.col("split") == split)
         if len(part):
             part = part[spread(len(part), MOST_ITEMS)]

@@ -117,8 +117,8 @@ def ranks_by_sorting(pairs: PairTiles, runs: Array) -> Iterator[Ranks]:
             out[torch.arange(stop - start), torch.arange(start, stop)] = True
         if len(pairs.groups[0]):
             own, theirs = (torch.from_numpy(part).to(device) for part in pairs.groups)
-            together = own[start:stop, None] == theirs
-            out |= together & relevant if pairs.exclude == "matches" else together
+            same_group = own[start:stop, None] == theirs
+            out |= same_group & relevant if pairs.exclude == "matches" else same_group
         relevant &= ~out
         counts = relevant.sum(1)
         ranks = torch.zeros(int(counts.sum()), dtype=torch.int64, device=device)

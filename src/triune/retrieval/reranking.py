@@ -141,11 +141,11 @@ def rerank(
         raise ValueError(f"mix is {mix}: a share from 0 to 1 is needed")
     one_set = gallery is None
     if gallery is None:
-        q = g = everyone = as_rows(queries, metric, "queries")
+        q = g = both = as_rows(queries, metric, "queries")
     else:
         q, g = as_rows_of_two(queries, gallery, metric)
-        everyone = Rows(torch.cat([q.x, g.x]), torch.cat([q.squares, g.squares]), q.metric)
-    weights = _neighbourhood_weights(everyone, k1, k2, divide_over)
+        both = Rows(torch.cat([q.x, g.x]), torch.cat([q.squares, g.squares]), q.metric)
+    weights = _neighbourhood_weights(both, k1, k2, divide_over)
     # Query i is row i of the weights, and gallery row j is row offset + j.
     offset = 0 if one_set else len(q.x)
     by_column = weights[offset:].tocsc()

@@ -1,1 +1,1 @@
-"""What a trained run is used for: verify, index, search, export."""
+"""A finished run in use: what its network and its thresholds say of new images."""

@@ -1,1 +1,1 @@
-"""Config, training loop and run folder."""
+"""The training loop: from settings and items to a trained network in a run folder."""

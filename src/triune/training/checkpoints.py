@@ -20,7 +20,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints written whole or not at all, and read without running code in them."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write beside, then move into place; the last one becomes the previous one."""
+        """Write to a temporary file, then move it into place; the last one becomes the previous one."""
         path = Path(path)
         # Through a file of Python's: where the disk is full torch's own writer ends in an error that does not say so.
         with written_whole(path) as temporary:

@@ -44,8 +44,8 @@ class Intervals:
     """The verification figures with their intervals.
 
     Args:
-        auc: as in :class:`~triune.verification.roc.Verification`.
-        eer: as there.
+        auc: area under the ROC curve.
+        eer: equal error rate.
         tpr_at_fpr: by false-positive budget; the threshold is found anew in every resample.
         tpr_at_threshold: by threshold, which stays as it is.
         fpr_at_threshold: likewise.

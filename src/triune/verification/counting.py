@@ -246,7 +246,7 @@ def count_by_torch(pairs: PairTiles, table: counting_cpu.Tables, capacity: int) 
 
 
 COUNT = {"numba": count_by_numba, "triton": count_by_triton, "torch": count_by_torch}
-"""What counts on each path of :func:`~triune.kernels.choose_counting`."""
+"""What counts on each path of :func:`~triune.kernels.paths.choose_counting`."""
 
 
 def _joined(

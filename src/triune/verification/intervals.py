@@ -61,9 +61,9 @@ def clopper_pearson_interval(successes: Any, trials: Any, level: float = 0.95) -
     (0.0, 0.308)
 
     Args:
-        successes: as in :func:`wilson_interval`.
-        trials: as there.
-        level: as there.
+        successes: how many of the trials had the property; a number or an array.
+        trials: how many there were.
+        level: the share of such intervals that should cover the truth.
     """
     k, n = _checked_counts(successes, trials, level)
     tail = (1 - level) / 2

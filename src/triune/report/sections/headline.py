@@ -1,4 +1,4 @@
-"""The first screen: what the numbers mean in words, beside the baselines."""
+"""The first screen: what the numbers mean in words, compared with the baselines."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The ROC on two axes, with the operating points, beside the other models and chance."""
+"""The ROC on two axes, with the operating points, the other models and chance."""
 
 import math
 from collections.abc import Sequence
