@@ -19,7 +19,7 @@ U = 2.0**-24
 
 @starts_the_interpreter
 def test_the_kernels_of_scores_under_the_interpreter():
-    assert_passes_interpreted(__file__)
+    assert_passes_interpreted(__file__, skipped=1)
 
 
 @pytest.fixture
