@@ -393,29 +393,3 @@ def test_what_cannot_be_measured_says_why():
         retrieval_metrics(x, [0, 0, 1, 1], gallery=x)
     with pytest.raises(ValueError, match="ks is"):
         retrieval_metrics(x, [0, 0, 1, 1], ks=(0,))
-
-
-def test_figures_are_at_1_5_and_10_unless_others_are_asked_for():
-    x, y = example()
-    _, rows = top_k(x, x, 10, exclude_self=True)
-    for found in (retrieval_metrics(x, y), retrieval_per_query(x, y), metrics_of_rankings(rows, y)):
-        for name in ("recall_at", "precision_at", "ndcg_at"):
-            assert list(getattr(found, name)) == [1, 5, 10]
-
-
-def test_what_was_found_cannot_be_changed():
-    x, y = example()
-    for found in (retrieval_metrics(x, y), retrieval_per_query(x, y)):
-        with pytest.raises(AttributeError):
-            found.r_precision = 1.0
-
-
-def test_ranks_start_at_1():
-    x, y = example()
-    assert retrieval_metrics(x, y, ks=(1,)).recall_at.keys() == {1}
-    for ks in ((0,), (-1,), (5, 0)):
-        for ask in (retrieval_metrics, retrieval_per_query):
-            with pytest.raises(ValueError, match="ranks start at 1"):
-                ask(x, y, ks=ks)
-        with pytest.raises(ValueError, match="ranks start at 1"):
-            metrics_of_rankings([[1], [0]], [0, 0], ks=ks)
