@@ -458,10 +458,9 @@ def written(settings: dict[str, Any]) -> str:
         dead = len(mutants) - len(alive)
         total = [a + b for a, b in zip(total, (len(mutants), dead, len(same)))]
         name = report["source"].removeprefix("src/triune/")
-        rows.append(
-            f"| {name} | {len(mutants)} | {dead} | {len(alive) - len(same)} | {len(same)} | {_share(mutants)} "
-            f"| {report['strings']} | {report['minutes']} |"
-        )
+        shares = f"{_share(dead, len(mutants))} | {_share(dead, len(mutants) - len(same))}"
+        counts = f"{len(mutants)} | {dead} | {len(alive) - len(same)} | {len(same)}"
+        rows.append(f"| {name} | {counts} | {shares} | {report['strings']} | {report['minutes']} |")
         if alive:
             details += ["", f"## {name}", "", "| line | it says | changed to | |", "| --- | --- | --- | --- |"]
         for m in alive:
@@ -477,19 +476,20 @@ def written(settings: dict[str, Any]) -> str:
             "",
             *dict.fromkeys(report["machine"] for report in reports),
             "",
-            "| file | mutants | killed | survived | equivalent | share killed | strings, not changed | minutes |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+            "| file | mutants | killed | survived | equivalent | killed of all | killed of those that can be "
+            "| strings, not changed | minutes |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
             *rows,
             f"| all | {everything} | {dead} | {everything - dead - same} | {same} "
-            f"| {dead / max(everything, 1):.1%} | | |",
+            f"| {_share(dead, everything)} | {_share(dead, everything - same)} | | |",
             *details,
             "",
         ]
     )
 
 
-def _share(mutants: list[Mutant]) -> str:
-    return f"{sum(mutant.is_killed for mutant in mutants) / len(mutants):.1%}"
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "–"
 
 
 def _code(text: str) -> str:

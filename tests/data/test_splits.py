@@ -366,3 +366,67 @@ def test_closed_set_of_one_identity_is_refused_since_nothing_is_unlike_it():
     with pytest.raises(DataError, match="too few images of an identity for the split val"):
         assign_splits(table, "closed-set")
     assert counts(assign_splits(table, "closed-set", pairs=False)) == {"train": 1, "val": 1, "test": 1}
+
+
+# --- shares that ask for more than there is --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fractions", "expected"),
+    [((0.1, 0.1, 0.8), {"train": 2, "val": 2, "test": 6}), ((0.1, 0.8, 0.1), {"train": 2, "val": 6, "test": 2})],
+)
+def test_two_identities_are_left_to_each_split_however_much_the_others_ask_for(fractions, expected):
+    table = frame_of([f"p{i}" for i in range(10) for _ in range(2)])
+    assert counts(assign_splits(table, fractions=fractions)) == expected
+
+
+def test_images_that_a_class_of_one_cannot_give_are_taken_from_the_next():
+    """Ten classes of one image keep it in train; the eleventh gives the 20 of 100 images that are owed, no more."""
+    labels = [f"a{i}" for i in range(10)] + ["b"] * 90
+    split = assign_splits(frame_of([None] * 100, labels))
+    assert {name: len(split.part(name)) for name in ("train", "val", "test")} == {"train": 60, "val": 20, "test": 20}
+
+
+def test_a_single_image_to_spare_is_taken_though_it_gives_no_pair():
+    split = assign_splits(frame_of([None] * 120, [f"c{i:02d}" for i in range(40) for _ in range(3)]))
+    assert len(split.part("train")) == 80, "two of three images of each class"
+    assert len(split.part("test")) == 24, "a fifth of all"
+    assert len(split.part("val")) == 16, "what is left to spare"
+
+
+def test_the_seed_is_0_unless_another_is_given():
+    table = frame_of([f"p{i}" for i in range(30) for _ in range(2)])
+    assert assign_splits(table).frame.equals(assign_splits(table, seed=0).frame)
+    given = frame_of([f"p{i}" for i in range(30) for _ in range(2)], split=["train"] * 60)
+    assert complete_splits(given).frame.equals(complete_splits(given, seed=0).frame)
+
+
+def test_an_identity_of_one_image_holds_nothing_out():
+    names = [f"p{i}" for i in range(30) for _ in range(1 if i % 2 else 6)]
+    for seed in range(4):
+        split = assign_splits(frame_of(names, names), seed=seed)
+        held = set(split.part("holdout")["identity"])
+        assert held == {name for name in split.part("train")["identity"] if names.count(name) == 6}
+
+
+def test_a_split_whose_identities_have_one_image_each_holds_no_pair_though_the_others_do():
+    for seed in range(20):
+        names = [f"p{i:02d}" for i in range(10) for _ in range(1 if i < 7 else 5)]
+        table = frame_of(names)
+        free = by_identity(assign_splits(table, seed=seed, pairs=False))
+        lacking = [s for s in ("val", "test") if not any(each.get(s, 0) > 1 for each in free.values())]
+        if lacking:
+            with pytest.raises(DataError, match=f"fell to {lacking[0]} has two images"):
+                assign_splits(table, seed=seed)
+        else:
+            assign_splits(table, seed=seed)
+
+
+def test_closed_set_needs_two_images_of_one_identity_and_one_of_another_and_no_more():
+    """Of 3 images one is to spare: b gives it to test, c to val. Single images give none."""
+    split = assign_splits(frame_of(["a"] * 40 + ["b"] * 3 + ["c"] * 3), "closed-set", (0.5, 0.25, 0.25))
+    found = by_identity(split)
+    assert found["a"] == {"train": 20, "val": 10, "test": 10}
+    assert (found["b"], found["c"]) == ({"train": 2, "test": 1}, {"train": 2, "val": 1})
+    with pytest.raises(DataError, match="too few images of an identity for the split val"):
+        assign_splits(frame_of(["a"] * 40 + ["b", "c"]), "closed-set")

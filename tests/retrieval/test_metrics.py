@@ -22,10 +22,12 @@ from triune.retrieval.metrics import (
     QueryMetrics,
     RetrievalMetrics,
     metrics_of_rankings,
+    query_metrics,
     retrieval_metrics,
     retrieval_per_query,
 )
 from triune.retrieval.neighbours import top_k
+from triune.retrieval.ranks import Ranks
 
 OF_A_QUERY = ("first_rank", "r_precision", "average_precision_at_r", "average_precision")
 AT_K = ("recall_at", "precision_at", "average_precision_at", "average_precision_at_over_hits", "ndcg_at")
@@ -419,3 +421,25 @@ def test_ranks_start_at_1():
                 ask(x, y, ks=ks)
         with pytest.raises(ValueError, match="ranks start at 1"):
             metrics_of_rankings([[1], [0]], [0, 0], ks=ks)
+
+
+def test_a_rank_that_a_ranking_does_not_hold_is_endlessly_far_down():
+    found = query_metrics(Ranks(np.arange(2), np.array([3, 1]), np.array([1, 0]), np.array([4])), (5,))
+    assert found.first_rank.tolist() == [4, 2**62]
+    assert found.first_rank.dtype == np.int64
+    assert found.recall_at[5].tolist() == [1, 0]
+
+
+def test_a_query_with_more_ranks_than_are_taken_at_a_time_is_a_part_of_its_own(monkeypatch):
+    x, y = example()
+    expected = retrieval_per_query(x, y)
+    monkeypatch.setattr(metrics, "RANKS_AT_A_TIME", 1)
+    found = retrieval_per_query(x, y)
+    for name in OF_A_QUERY:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_a_ranking_that_is_none_is_named_by_its_row_in_whichever_part_it_is(monkeypatch):
+    monkeypatch.setattr(metrics, "RANKS_AT_A_TIME", 4)  # two rankings of two rows
+    with pytest.raises(ValueError, match=r"rows\[3\] holds a gallery row twice"):
+        metrics_of_rankings([[0, 1], [1, 0], [0, 1], [1, 1]], [0] * 4, [0, 1])
