@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from triune.errors import InputError
-from triune.files import Record, read_record, write_record, write_text, write_together, written_whole
+from triune.files import Record, filled_together, read_record, write_record, write_text, written_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path):
@@ -100,6 +100,12 @@ def test_a_record_is_set_once():
         Leaf(share=1).share = 2
 
 
+def write_together(folder, write, *, numbered=False):
+    with filled_together(folder, numbered=numbered) as (temporary, move):
+        result = write(temporary)
+        return move(), result
+
+
 def fill(folder):
     (folder / "a.json").write_text("new")
     (folder / "masks").mkdir()
@@ -143,3 +149,11 @@ def test_a_run_is_not_written_over(tmp_path):
     with pytest.raises(InputError, match="holds a run, and its files are kept"):
         write_together(tmp_path, fill)
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_file_where_the_folder_should_lie_is_named_before_any_work(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(NotADirectoryError) as refused:
+        write_together(tmp_path / "out", fill)
+    assert refused.value.filename == str(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"

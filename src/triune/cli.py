@@ -145,33 +145,43 @@ def _what_is_evaluated(asked: "EvaluateConfig") -> str:
 
 def _judged(asked: "EvaluateConfig", kind: str) -> "Judgement":
     """What was found; the first process writes it with its page and figures, all together, into a folder of its own."""
-    from triune.files import write_together
-    from triune.parallel.command import is_first
+    from contextlib import ExitStack
 
-    def work(folder: Path) -> "Judgement":
-        found = _judge_run(asked, folder) if kind == RUN else _judge_files(asked, kind)
-        if is_first():
-            from triune.report.figure_files import write_figures
-            from triune.report.page import write_report
+    from triune.files import filled_together
+    from triune.parallel.command import done_by_first, is_first
 
-            found.results.write(folder / "metrics.json")
-            write_report(folder)
-            write_figures(folder / "figures", found, asked.seed)
-        return found
+    folder, numbered = _where(asked)
+    with ExitStack() as opened:
 
-    if not is_first():
-        return work(Path())
-    if asked.output is not None:
-        folder, found = write_together(asked.output, work)
-    elif asked.run is not None:
-        name = "own-data" if asked.data is None else Path(asked.data).stem
-        folder, found = write_together(asked.run / "evaluations" / name, work, numbered=True)
-    else:
-        source = asked.embeddings or asked.scores
-        assert source is not None
-        folder, found = write_together(Path("runs") / f"evaluate-{source.stem}", work)
+        def prepare() -> tuple[Path, Callable[[], Path]]:
+            return opened.enter_context(filled_together(folder, numbered=numbered))
+
+        # A list is judged by the first process alone: the others have left.
+        place = prepare() if kind in LISTS else done_by_first(prepare)
+        temporary = Path() if place is None else place[0]
+        found = _judge_run(asked, temporary) if kind == RUN else _judge_files(asked, kind)
+        if not is_first() or place is None:
+            return found
+        from triune.report.figure_files import write_figures
+        from triune.report.page import write_report
+
+        found.results.write(temporary / "metrics.json")
+        write_report(temporary)
+        write_figures(temporary / "figures", found, asked.seed)
+        folder = place[1]()
     print(f"report  {folder / 'report.html'}\nfigures {folder / 'figures'}", file=sys.stderr)
     return found
+
+
+def _where(asked: "EvaluateConfig") -> tuple[Path, bool]:
+    """The folder of what is found, and whether its name gets a number."""
+    if asked.output is not None:
+        return asked.output, False
+    if asked.run is not None:
+        return asked.run / "evaluations" / ("own-data" if asked.data is None else Path(asked.data).stem), True
+    source = asked.embeddings or asked.scores
+    assert source is not None
+    return Path("runs") / f"evaluate-{source.stem}", False
 
 
 def _judge_run(asked: "EvaluateConfig", folder: Path) -> "Judgement":

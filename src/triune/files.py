@@ -26,7 +26,6 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
-T = TypeVar("T")
 
 
 @contextmanager
@@ -52,16 +51,18 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_together(folder: Path, write: Callable[[Path], T], *, numbered: bool = False) -> tuple[Path, T]:
-    """Let ``write`` fill a temporary folder, and move it into place when it is done: its files appear together.
+@contextmanager
+def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[Path, Callable[[], Path]]]:
+    """Give a temporary folder to fill, and what moves it into place when it is full: its files appear together.
+
+    What is not moved into place is removed.
 
     Args:
-        folder: where they shall lie. Files of the same names that lie there already are replaced.
-        write: is given the folder to write to.
+        folder: where the files shall lie. Files of the same names that lie there already are replaced.
         numbered: let them lie in ``folder-K`` with the lowest K that is free.
 
     Returns:
-        The folder where they lie, and what ``write`` returned.
+        The temporary folder, and a function that moves it and returns where the files lie.
 
     Raises:
         InputError: ``folder`` holds a run, whose files only its training writes.
@@ -69,24 +70,32 @@ def write_together(folder: Path, write: Callable[[Path], T], *, numbered: bool =
     if not numbered and (folder / "config.yaml").exists():
         raise InputError(f"{folder} holds a run, and its files are kept: choose another folder with --output")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        result = write(temporary)
+
+    def move() -> Path:
         temporary.chmod(0o777 & ~_mask())
-        if not numbered:
-            return _moved(temporary, folder), result
-        number = 1
-        while True:
-            target = folder.with_name(f"{folder.name}-{number}")
-            try:
-                if not target.exists():
-                    return temporary.rename(target), result
-            except OSError as error:  # another process took the place in between
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-            number += 1
+        return _numbered(temporary, folder) if numbered else _moved(temporary, folder)
+
+    try:
+        yield temporary, move
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _numbered(temporary: Path, folder: Path) -> Path:
+    """A folder moved to ``folder-K`` with the lowest K that is free."""
+    number = 1
+    while True:
+        target = folder.with_name(f"{folder.name}-{number}")
+        try:
+            if not target.exists():
+                return temporary.rename(target)
+        except OSError as error:  # another process took the place in between
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        number += 1
 
 
 def _moved(temporary: Path, folder: Path) -> Path:

@@ -57,6 +57,29 @@ def is_first() -> bool:
     return sharing() is None or dist.get_rank() == 0
 
 
+def done_by_first(step: Callable[[], T]) -> T | None:
+    """What the first process does for all; where it cannot, all raise what it raised.
+
+    Returns:
+        What ``step`` returned, in the first process; ``None`` in the others.
+
+    Raises:
+        InputError: ``step`` did so.
+        OSError: likewise.
+    """
+    done: T | None = None
+    error: InputError | OSError | None = None
+    if is_first():
+        try:
+            done = step()
+        except (InputError, OSError) as failed:
+            error = failed
+    error = all_gather([error], sharing())[0]
+    if error is not None:
+        raise error
+    return done
+
+
 def read_by_all(read: Callable[[], T], divide_over: ProcessGroup | None) -> T:
     """What every process reads for itself. Where one of them cannot, all of them raise what it has to say.
 
