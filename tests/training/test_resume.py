@@ -68,8 +68,13 @@ CASES = {
     "no identities": None,
 }
 
+QUICK = ("memory", "one loader process", "no identities")
+"""The others take minutes together, and run with the slow tests."""
 
-@pytest.mark.parametrize("case", CASES)
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES]
+)
 def test_a_resumed_run_ends_where_an_unbroken_one_does(case, table, nameless, tmp_path, stopped_at):
     extra = CASES[case]
     base = ["--data", str(nameless if extra is None else table), *TINY, *STEADY, *(extra or [])]
