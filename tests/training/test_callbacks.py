@@ -4,7 +4,6 @@ import math
 
 import lightning.pytorch as pl
 import polars
-import pytest
 import torch
 from torch.utils.data import DataLoader
 
@@ -45,9 +44,8 @@ def run(*callbacks, epochs=2, checks=0, validate=True, **options):
     return trainer
 
 
-@pytest.mark.parametrize("checks", [0, 1])  # Lightning's trial of the validation before training is none
-def test_history_has_a_row_a_step_and_validations_in_the_row_of_the_step_before(tmp_path, checks):
-    run(History(tmp_path / "history.csv"), checks=checks)
+def test_history_has_a_row_a_step_and_validations_in_the_row_of_the_step_before(tmp_path):
+    run(History(tmp_path / "history.csv"))
     read = read_history(tmp_path / "history.csv")
     assert read["epoch"].to_list() == [0] * STEPS + [1] * STEPS
     assert read["step"].to_list() == read["train_total"].to_list() == list(range(1, 2 * STEPS + 1))
@@ -82,6 +80,13 @@ def test_a_resumed_history_goes_on_after_the_rows_of_the_checkpoint(tmp_path):
     assert read_history(tmp_path / "second.csv")["step"].to_list() == [1, 2, 3] * 2
     assert len(first.state_dict()["rows"]) == STEPS  # the rows of one are not those of the other
     assert polars.read_csv(tmp_path / "first.csv").height == STEPS
+
+
+def test_lightnings_trial_of_the_validation_leaves_the_last_figures_of_a_resumed_run(tmp_path):
+    history = History(tmp_path / "history.csv")
+    history.load_state_dict({"rows": [{"epoch": 0, "step": 1, "lr": 0.5, "val_tpr": 0.875}]})
+    run(history, epochs=1, checks=1)
+    assert read_history(tmp_path / "history.csv")["val_tpr"].to_list() == [0.875, None, None, 0.25]
 
 
 def test_each_epoch_is_told_in_one_line_of_the_figures_that_there_are(capsys):
