@@ -1,6 +1,7 @@
 """Counts to records: classes against scikit-learn, masks against loops, curves and histograms against their pairs."""
 
 import math
+from bisect import bisect_right
 
 import numpy as np
 import pytest
@@ -95,6 +96,7 @@ def test_verification_figures_are_those_of_counting(ties):
     wins = (same[:, None] > different).sum() + 0.5 * (same[:, None] == different).sum()
     assert found.auc == pytest.approx(wins / (len(same) * len(different)))
     assert (found.matches, found.impostors) == (len(same), len(different))
+    assert [point.target_fpr for point in found.points] == [0.05, 0.01, 0.001]
     for point in found.points:
         within = [t for t in np.unique(scores) if (different >= t).mean() <= point.target_fpr]
         assert point.tpr == pytest.approx(max(((same >= t).mean() for t in within), default=0))
@@ -130,6 +132,7 @@ def test_intervals_stand_beside_their_figures():
         assert (point.interval.low, point.interval.high) == (theirs.low, theirs.high)
     made = found.uncertainty
     assert (made.level, made.resamples, made.identities, made.seed) == (0.7, 30, 12, 4)
+    assert measures.verification_result(verify_embeddings(x, y), intervals).uncertainty.seed == 0
 
 
 def test_a_thinned_curve_has_points_of_the_curve_only_and_both_its_ends():
@@ -147,13 +150,36 @@ def test_a_thinned_curve_has_points_of_the_curve_only_and_both_its_ends():
         assert shown >= verification.tpr_at_fpr(budget * 0.9) - 0.01
 
 
+@pytest.mark.parametrize("count", [20_000, 40])
+def test_a_thinned_curve_has_the_last_point_at_or_below_500_even_and_500_geometric_rates(count):
+    scores, match = pairs(count=count)
+    verification = verify_scores(scores, match)
+    fpr, tpr, threshold = (part.tolist() for part in verification.roc())
+    lowest = 1 / (~match).sum()
+    rates = [k / 499 for k in range(500)] + [lowest ** (1 - k / 499) for k in range(500)]
+    kept = sorted({0, len(fpr) - 1, *(bisect_right(fpr, rate) - 1 for rate in rates)})
+    thin = measures.thinned_curve(verification)
+    # A rate that a point has exactly may be rounded to either side of it.
+    differing = set(zip(thin.fpr, thin.tpr)) ^ {(fpr[k], tpr[k]) for k in kept}
+    assert all(any(math.isclose(rate, at, rel_tol=1e-12) for rate in rates) for at, _ in differing)
+    assert len(differing) <= 4
+    assert set(thin.threshold) <= set(threshold)
+
+
 def test_a_histogram_counts_every_pair():
     scores, match = pairs()
     found = measures.histogram(verify_scores(scores, match))
     assert (sum(found.matches), sum(found.impostors)) == (match.sum(), (~match).sum())
     assert found.matches == np.histogram(scores[match], found.edges)[0].tolist()
-    assert len(found.edges) == measures.HISTOGRAM_BINS + 1
-    assert measures.histogram(verify_scores([math.inf, 0.5, 0.1], [1, 1, 0])) is None
+    assert len(found.edges) == 80 + 1
+
+
+@pytest.mark.parametrize("matching", [True, False])
+@pytest.mark.parametrize("score", [math.inf, -math.inf])
+def test_one_score_that_is_infinite_leaves_no_histogram(matching, score):
+    scores, match = pairs(count=40)
+    assert measures.histogram(verify_scores(scores, match)) is not None
+    assert measures.histogram(verify_scores([*scores, score], [*match, matching])) is None
 
 
 def test_an_applied_threshold_tells_what_it_does_to_both_sets():
