@@ -8,8 +8,10 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix
 
 from oracles import brute_verification
-from triune.evaluation import measures
+from triune.evaluation import measures, results
+from triune.verification import conditions
 from triune.verification.bootstrap import bootstrap_verification
+from triune.verification.intervals import Interval
 from triune.verification.roc import verify_scores
 from triune.verification.thresholds import fit_threshold
 
@@ -206,3 +208,33 @@ def test_a_score_s_distance_is_that_of_its_metric():
     assert measures.distance_of(0.75, "cosine") == 0.25
     assert measures.distance_of(-0.75, "euclidean") == 0.75
     assert measures.distance_of(-0.75, "distance") == 0.75
+
+
+@pytest.mark.parametrize(("truth", "accuracy"), [([-1, -1], 0.0), ([1, -1], 1.0), ([0, -1], 0.0)])
+def test_accuracy_of_one_known_class_is_all_or_nothing_and_of_none_is_nothing(truth, accuracy):
+    found = measures.class_result(np.array(truth), np.array([1, 1]), ["a", "b"], "test")
+    assert (found.accuracy, found.items) == (accuracy, sum(t >= 0 for t in truth))
+
+
+def rates_within(name, rate):
+    return conditions.ConditionRates(
+        name, name, items=4, identities=2, matches=3, impostors=5,
+        tpr=Interval(0.9, 0.8, 0.95, np.array([0.9])), fpr=Interval(rate, 0.01, 0.3, np.array([rate])),
+    )  # fmt: skip
+
+
+def test_a_table_of_conditions_has_each_rate_in_its_place_and_names_the_worst():
+    found = conditions.RatesByCondition(("a", 2), (rates_within("a", 0.1), rates_within(2, 0.2)), 0.75, 0.8)
+    made = results.Uncertainty(level=0.8, resamples=10, identities=2, seed=0)
+    table = measures.condition_table("camera", found, "cosine", made, fitted_here=True)
+    assert (table.column, table.threshold, table.distance, table.fitted_here) == ("camera", 0.75, 0.25, True)
+    assert [row.condition for row in table.rows] == ["a", "2"]
+    row = table.rows[1]
+    assert (row.items, row.identities, row.matches, row.impostors) == (4, 2, 3, 5)
+    assert (row.tpr.estimate, row.tpr.low, row.tpr.high) == (0.9, 0.8, 0.95)
+    assert (row.fpr.estimate, row.fpr.low, row.fpr.high) == (0.2, 0.01, 0.3)
+    worst = table.inequity["fpr"]
+    assert (worst.worst, worst.max_over_min) == ("2", pytest.approx(2))
+    assert worst.max_over_mean == pytest.approx(found.inequity("fpr").max_over_mean)
+    unknown = conditions.RatesByCondition(("a",), (rates_within("a", math.nan),), 0.75, 0.8)
+    assert measures.condition_table("camera", unknown, "cosine", made, fitted_here=False).inequity["fpr"].worst is None
