@@ -434,3 +434,9 @@ def test_a_point_of_equal_errors_is_the_equal_error_rate_to_the_last_bit():
 
 def test_the_budgets_that_nobody_asked_for_are_five_one_and_a_tenth_of_a_percent():
     assert FPRS == (5 / 100, 1 / 100, 1 / 1000)
+
+
+def test_a_budget_of_everything_rejects_nothing():
+    v = verify_scores([3, 1, 2, 0], [1, 1, 0, 0])
+    assert v.bracket_at_fpr(1.0) == (-math.inf, 0, 2)
+    assert verify_scores([3, -1, 2, 0], [1, 1, 0, 0]).bracket_at_fpr(1.0) == (-math.inf, -1, 2)
