@@ -138,7 +138,9 @@ def test_without_a_validation_split_there_is_a_reason_in_place_of_a_threshold():
 
 
 def test_nothing_to_judge_leaves_the_summary_as_it_is():
-    assert judge([], {}, Questions(), SUMMARY).results == SUMMARY
+    x, y = items(2)
+    for candidates, known in (([], {}), ([], {"test": KnownItems(y)}), ([model(test=x)], {})):
+        assert judge(candidates, known, Questions(), SUMMARY) == Judgement(SUMMARY, {})
 
 
 def model(**embeddings):
