@@ -59,4 +59,5 @@ def test_a_small_p_value_says_no_more_than_that() -> None:
 def test_times_are_said_in_the_unit_that_fits() -> None:
     assert formatting.duration(89.4) == "89 seconds"
     assert formatting.duration(90) == "1.5 minutes"
+    assert formatting.duration(3600) == "60.0 minutes"
     assert formatting.minute("2026-01-02T03:04:05+00:00") == "2026-01-02 03:04 UTC"
