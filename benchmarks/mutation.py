@@ -53,6 +53,8 @@ OPERATORS = re.compile(
 that any test notices: they would only make the share look better."""
 SECONDS = 20
 """Of processor time that a mutant may take beyond five times what its tests took unchanged."""
+LOOK = 0.01
+"""Seconds between two looks at whether a mutant's tests have ended."""
 ALL = "*"
 PREFACE = """\
 Written by `make mutation` (`benchmarks/mutation.py`). A mutant is the source with one number, comparison, arithmetic or
@@ -211,17 +213,19 @@ def in_a_fork(work: Callable[[], int], seconds: float, log: Path) -> str:
             code = int(work())
         finally:
             os._exit(code)
-    # A process that waits for a lock uses no processor time.
-    until = time.monotonic() + 10 * seconds
+    # A process that waits for a lock uses no processor time. Looks are counted, not seconds: where both processes are
+    # stopped for a while, so that something else can be timed, that while must not pass for an endless mutant.
+    looks = int(10 * seconds / LOOK)
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             break
-        if time.monotonic() > until:
+        looks -= 1
+        if looks < 0:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return "timeout"
-        time.sleep(0.01)
+        time.sleep(LOOK)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # what it started and left behind
     if os.WIFSIGNALED(status):

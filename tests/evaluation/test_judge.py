@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 
+from triune.errors import InputError
 from triune.evaluation.judge import (
     Candidate,
+    Judgement,
     KnownItems,
     Questions,
     Resampling,
@@ -16,9 +19,10 @@ from triune.evaluation.judge import (
     judged_split,
 )
 from triune.evaluation.judge_files import EmbeddingFiles, evaluate_embeddings
-from triune.evaluation.results import DataSummary, Unavailable
+from triune.evaluation.results import AppliedThreshold, DataSummary, Unavailable
 from triune.pairs import prepared
 from triune.pairs.tiles import PairTiles
+from triune.retrieval.metrics import retrieval_metrics
 from triune.verification import all_pairs
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.thresholds import fit_threshold
@@ -134,4 +138,164 @@ def test_without_a_validation_split_there_is_a_reason_in_place_of_a_threshold():
 
 
 def test_nothing_to_judge_leaves_the_summary_as_it_is():
-    assert judge([], {}, Questions(), SUMMARY).results == SUMMARY
+    x, y = items(2)
+    for candidates, known in (([], {}), ([], {"test": KnownItems(y)}), ([model(test=x)], {})):
+        assert judge(candidates, known, Questions(), SUMMARY) == Judgement(SUMMARY, {})
+
+
+def model(**embeddings):
+    return Candidate("this model", "model", "cosine", embeddings, "x.npy")
+
+
+def asked(val=None, test=None, conditions=None, **questions):
+    """The judged model alone, on splits given as embeddings and labels, without intervals."""
+    splits = {split: given for split, given in (("val", val), ("test", test)) if given is not None}
+    known = {split: KnownItems(y, conditions or {}) for split, (_, y) in splits.items()}
+    one = model(**{split: x for split, (x, _) in splits.items()})
+    return judge([one], known, Questions(Resampling(0), **questions), SUMMARY)
+
+
+def alone(seed):
+    """One image of each identity: nothing matches."""
+    return items(seed, identities=10, each=1)
+
+
+def test_unless_asked_otherwise_there_are_1000_resamples_for_95_percent_and_nothing_more():
+    assert Questions() == Questions(Resampling(1000, 0.95, 0), False, None, False, None)
+
+
+@pytest.mark.parametrize(
+    "record", [Resampling(), KnownItems(np.array(["a"])), model(), Questions(), Judgement(SUMMARY, {})]
+)
+def test_records_cannot_be_changed(record):
+    name = next(iter(vars(record)))
+    with pytest.raises(FrozenInstanceError):
+        setattr(record, name, None)
+
+
+def test_the_judged_model_is_the_first_and_differences_are_its_figures_less_the_other_s():
+    x, y = items(2)
+    rival, worse = items(3)[0], np.random.default_rng(5).normal(size=x.shape).astype(np.float32)
+    candidates = [
+        model(test=x),
+        Candidate("pixels", "pixels", "cosine", {"test": worse}, "y"),
+        Candidate("rival", "against", "cosine", {"test": rival}, "z"),
+    ]
+    known = {"test": KnownItems(y, {"half": np.arange(50) // 25})}
+    found = judge(candidates, known, Questions(Resampling(15, seed=3)), SUMMARY)
+    aucs = [verify_embeddings(each, y, metric="cosine").auc for each in (x, worse, rival)]
+    assert [each.judged()[1].auc for each in found.results.models] == aucs
+    assert found.results.comparison.against == "rival"
+    assert found.results.comparison.auc.estimate == pytest.approx(aucs[0] - aucs[2])
+    assert found.results.comparison.uncertainty.seed == 3
+    assert [each.judged()[1].uncertainty.resamples for each in found.results.models] == [15] * 3
+    assert found.items[0].tolist() == x.tolist()
+    assert {name: pairs.auc for name, pairs in found.curves.items()} == dict(
+        zip(("this model", "pixels", "rival"), aucs, strict=True)
+    )
+    without = judge(candidates, known, Questions(Resampling(0)), SUMMARY).results
+    assert without.comparison is None
+    assert without.models[0].judged()[1].uncertainty is None
+    assert judge(candidates[:2], known, Questions(Resampling(15)), SUMMARY).results.comparison is None
+
+
+def test_what_is_no_judged_model_has_neither_threshold_nor_conditions_nor_other_rankings():
+    x, y = items(2)
+    known = {split: KnownItems(y, {"half": np.arange(50) // 25}) for split in ("val", "test")}
+    for questions in (
+        Questions(Resampling(0), reranked=True, target_fpr=0.05),
+        Questions(Resampling(0), threshold=fit_threshold(verify_embeddings(x, y), 0.1, metric="cosine")),
+    ):
+        other = Candidate("rival", "against", "cosine", {"val": x, "test": x}, "y")
+        found = judge([other], known, questions, SUMMARY)
+        assert (found.results.threshold, found.results.conditions, found.fitted) == (None, [], ())
+        assert found.results.models[0].rankings == {}
+
+
+def test_conditions_are_judged_at_the_threshold_that_is_applied():
+    val, test, halves = items(1), items(2), {"half": np.arange(50) // 25}
+    fitted = fit_threshold(verify_embeddings(*val), 0.2, metric="cosine")
+    [table] = asked(val, test, halves, target_fpr=0.2).results.conditions
+    assert (table.threshold, table.fitted_here) == (fitted.threshold, False)
+    [table] = asked(val, test, halves, threshold=fitted).results.conditions
+    assert (table.threshold, table.fitted_here) == (fitted.threshold, False)
+    [table] = asked(val, None, halves, threshold=fitted).results.conditions
+    assert (table.threshold, table.fitted_here) == (fitted.threshold, False)
+    [table] = asked(val, None, halves, target_fpr=0.2).results.conditions
+    assert (table.threshold, table.fitted_here) == (fitted.threshold, True)
+
+
+def test_conditions_without_a_threshold_are_judged_at_that_of_five_percent_of_these_very_pairs():
+    test = items(2)
+    [table] = asked(None, test, {"half": np.arange(50) // 25}).results.conditions
+    assert table.threshold == verify_embeddings(*test, metric="cosine").threshold_at_fpr(0.05)
+    assert table.fitted_here
+    assert [row.items for row in table.rows] == [25, 25]
+
+
+def test_validation_pairs_that_cannot_be_verified_are_the_reason_in_place_of_a_threshold():
+    found = asked(alone(1), items(2), target_fpr=0.05).results
+    assert found.threshold.unavailable.startswith("validation split: ")
+    assert found.models[0].verification["val"].unavailable in found.threshold.unavailable
+    assert list(found.models[0].verification) == ["val", "test"]
+
+
+def counted(pairs, threshold):
+    return pairs.confusion_at(threshold)._asdict()
+
+
+def as_counts(confusion):
+    return confusion.model_dump(include={"tp", "fp", "tn", "fn"})
+
+
+def test_a_threshold_from_elsewhere_is_applied_and_told_of_its_own_pairs_only_where_they_are_these():
+    val, test = items(1), items(2)
+    on_val, on_test = (verify_embeddings(*each, metric="cosine") for each in (val, test))
+    given = fit_threshold(on_val, 0.3, metric="cosine", fitted_on="pairs from elsewhere")
+    for here in (True, False):
+        found = asked(val, test, threshold=given, target_fpr=0.05, fitted_here=here)
+        applied = found.results.threshold
+        assert (applied.threshold, applied.fitted_on) == (given.threshold, "pairs from elsewhere")
+        assert as_counts(applied.on_test) == counted(on_test, given.threshold)
+        assert (applied.on_fitted is not None) == here
+        assert [each.target_fpr for each in found.fitted] == [0.05, 0.01, 0.001]
+    assert as_counts(
+        asked(val, test, threshold=given, target_fpr=0.05, fitted_here=True).results.threshold.on_fitted
+    ) == (counted(on_val, given.threshold))
+    for splits in ({"test": test}, {"val": val, "test": test}):
+        found = asked(**splits, threshold=given)
+        assert isinstance(found.results.threshold, AppliedThreshold)
+        assert as_counts(found.results.threshold.on_test) == counted(on_test, given.threshold)
+        assert found.fitted == ()
+
+
+def test_retrieval_needs_two_images_of_somebody_and_is_told_for_so_many_ranks_as_there_are():
+    nobody = asked(None, alone(2)).results.models[0]
+    assert nobody.retrieval == Unavailable(unavailable="no identity has two images")
+    assert asked(None, alone(2), reranked=True).results.models[0].rankings == {}
+    for identities, ranks in ((7, 13), (25, 49), (26, 50)):
+        x, y = items(2, identities=identities, each=2)
+        found = asked(None, (x, y), reranked=True).results.models[0]
+        assert found.retrieval.recall_at == retrieval_metrics(x, y, metric="cosine").recall_at
+        assert len(found.retrieval.cmc) == ranks
+        assert found.retrieval.cmc[0] == found.retrieval.recall_at[1]
+        assert list(found.rankings) == ["expanded", "re-ranked"]
+    assert asked(None, (x, y)).results.models[0].rankings == {}
+
+
+def test_a_map_shows_all_of_2000_items_in_their_order_and_2000_of_more():
+    x = np.random.default_rng(0).normal(size=(2001, 2)).astype(np.float32)
+    y = np.arange(2001) // 3
+    shown = asked(None, (x[:2000], y[:2000])).items
+    assert shown[0].tolist() == x[:2000].tolist()
+    rows, labels = asked(None, (x, y)).items
+    assert len({tuple(row) for row in rows.tolist()}) == len(labels) == 2000
+    of = dict(zip(map(tuple, x.tolist()), y.tolist(), strict=True))
+    assert [of[tuple(row)] for row in rows.tolist()] == labels.tolist()
+
+
+def test_embeddings_that_cannot_be_judged_are_named_by_their_source():
+    x, y = items(2)
+    x[3, 2] = np.nan
+    with pytest.raises(InputError, match=r"x\.npy: "):
+        asked(None, (x, y))

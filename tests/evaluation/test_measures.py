@@ -1,14 +1,17 @@
 """Counts to records: classes against scikit-learn, masks against loops, curves and histograms against their pairs."""
 
 import math
+from bisect import bisect_right
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix
 
 from oracles import brute_verification
-from triune.evaluation import measures
+from triune.evaluation import measures, results
+from triune.verification import conditions
 from triune.verification.bootstrap import bootstrap_verification
+from triune.verification.intervals import Interval
 from triune.verification.roc import verify_scores
 from triune.verification.thresholds import fit_threshold
 
@@ -95,6 +98,7 @@ def test_verification_figures_are_those_of_counting(ties):
     wins = (same[:, None] > different).sum() + 0.5 * (same[:, None] == different).sum()
     assert found.auc == pytest.approx(wins / (len(same) * len(different)))
     assert (found.matches, found.impostors) == (len(same), len(different))
+    assert [point.target_fpr for point in found.points] == [0.05, 0.01, 0.001]
     for point in found.points:
         within = [t for t in np.unique(scores) if (different >= t).mean() <= point.target_fpr]
         assert point.tpr == pytest.approx(max(((same >= t).mean() for t in within), default=0))
@@ -130,6 +134,7 @@ def test_intervals_stand_beside_their_figures():
         assert (point.interval.low, point.interval.high) == (theirs.low, theirs.high)
     made = found.uncertainty
     assert (made.level, made.resamples, made.identities, made.seed) == (0.7, 30, 12, 4)
+    assert measures.verification_result(verify_embeddings(x, y), intervals).uncertainty.seed == 0
 
 
 def test_a_thinned_curve_has_points_of_the_curve_only_and_both_its_ends():
@@ -147,13 +152,36 @@ def test_a_thinned_curve_has_points_of_the_curve_only_and_both_its_ends():
         assert shown >= verification.tpr_at_fpr(budget * 0.9) - 0.01
 
 
+@pytest.mark.parametrize("count", [20_000, 40])
+def test_a_thinned_curve_has_the_last_point_at_or_below_500_even_and_500_geometric_rates(count):
+    scores, match = pairs(count=count)
+    verification = verify_scores(scores, match)
+    fpr, tpr, threshold = (part.tolist() for part in verification.roc())
+    lowest = 1 / (~match).sum()
+    rates = [k / 499 for k in range(500)] + [lowest ** (1 - k / 499) for k in range(500)]
+    kept = sorted({0, len(fpr) - 1, *(bisect_right(fpr, rate) - 1 for rate in rates)})
+    thin = measures.thinned_curve(verification)
+    # A rate that a point has exactly may be rounded to either side of it.
+    differing = set(zip(thin.fpr, thin.tpr)) ^ {(fpr[k], tpr[k]) for k in kept}
+    assert all(any(math.isclose(rate, at, rel_tol=1e-12) for rate in rates) for at, _ in differing)
+    assert len(differing) <= 4
+    assert set(thin.threshold) <= set(threshold)
+
+
 def test_a_histogram_counts_every_pair():
     scores, match = pairs()
     found = measures.histogram(verify_scores(scores, match))
     assert (sum(found.matches), sum(found.impostors)) == (match.sum(), (~match).sum())
     assert found.matches == np.histogram(scores[match], found.edges)[0].tolist()
-    assert len(found.edges) == measures.HISTOGRAM_BINS + 1
-    assert measures.histogram(verify_scores([math.inf, 0.5, 0.1], [1, 1, 0])) is None
+    assert len(found.edges) == 80 + 1
+
+
+@pytest.mark.parametrize("matching", [True, False])
+@pytest.mark.parametrize("score", [math.inf, -math.inf])
+def test_one_score_that_is_infinite_leaves_no_histogram(matching, score):
+    scores, match = pairs(count=40)
+    assert measures.histogram(verify_scores(scores, match)) is not None
+    assert measures.histogram(verify_scores([*scores, score], [*match, matching])) is None
 
 
 def test_an_applied_threshold_tells_what_it_does_to_both_sets():
@@ -180,3 +208,33 @@ def test_a_score_s_distance_is_that_of_its_metric():
     assert measures.distance_of(0.75, "cosine") == 0.25
     assert measures.distance_of(-0.75, "euclidean") == 0.75
     assert measures.distance_of(-0.75, "distance") == 0.75
+
+
+@pytest.mark.parametrize(("truth", "accuracy"), [([-1, -1], 0.0), ([1, -1], 1.0), ([0, -1], 0.0)])
+def test_accuracy_of_one_known_class_is_all_or_nothing_and_of_none_is_nothing(truth, accuracy):
+    found = measures.class_result(np.array(truth), np.array([1, 1]), ["a", "b"], "test")
+    assert (found.accuracy, found.items) == (accuracy, sum(t >= 0 for t in truth))
+
+
+def rates_within(name, rate):
+    return conditions.ConditionRates(
+        name, name, items=4, identities=2, matches=3, impostors=5,
+        tpr=Interval(0.9, 0.8, 0.95, np.array([0.9])), fpr=Interval(rate, 0.01, 0.3, np.array([rate])),
+    )  # fmt: skip
+
+
+def test_a_table_of_conditions_has_each_rate_in_its_place_and_names_the_worst():
+    found = conditions.RatesByCondition(("a", 2), (rates_within("a", 0.1), rates_within(2, 0.2)), 0.75, 0.8)
+    made = results.Uncertainty(level=0.8, resamples=10, identities=2, seed=0)
+    table = measures.condition_table("camera", found, "cosine", made, fitted_here=True)
+    assert (table.column, table.threshold, table.distance, table.fitted_here) == ("camera", 0.75, 0.25, True)
+    assert [row.condition for row in table.rows] == ["a", "2"]
+    row = table.rows[1]
+    assert (row.items, row.identities, row.matches, row.impostors) == (4, 2, 3, 5)
+    assert (row.tpr.estimate, row.tpr.low, row.tpr.high) == (0.9, 0.8, 0.95)
+    assert (row.fpr.estimate, row.fpr.low, row.fpr.high) == (0.2, 0.01, 0.3)
+    worst = table.inequity["fpr"]
+    assert (worst.worst, worst.max_over_min) == ("2", pytest.approx(2))
+    assert worst.max_over_mean == pytest.approx(found.inequity("fpr").max_over_mean)
+    unknown = conditions.RatesByCondition(("a",), (rates_within("a", math.nan),), 0.75, 0.8)
+    assert measures.condition_table("camera", unknown, "cosine", made, fitted_here=False).inequity["fpr"].worst is None

@@ -257,6 +257,10 @@ def test_what_is_not_there_or_weighs_nothing_is_not_computed():
         assert float(MultiTaskObjective(**settings)(given, known).segmentation) == 0.0
 
 
+def test_unless_told_otherwise_the_three_terms_weigh_the_same():
+    assert MultiTaskObjective().weights == {"classification": 1.0, "segmentation": 1.0, "triplet": 1.0}
+
+
 def test_nothing_is_smoothed_or_added_unless_asked():
     assert (MultiTaskObjective().dice, MultiTaskObjective().label_smoothing) == (0.0, 0.0)
 

@@ -41,6 +41,25 @@ def test_segmentation_is_the_mean_over_pixels_that_count_and_dice_times_its_weig
     assert ours.item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_pixel_that_counts_is_the_whole_mean(channels):
+    logits = 2 * drawn(7, 2, channels, 3, 4)
+    masks = np.full((2, 3, 4), 255)
+    masks[1, 2, 0] = 1
+    one = logits[1, :, 2, 0].double().numpy()
+    p = 1 / (1 + np.exp(-one[0])) if channels == 1 else np.exp(one[1]) / np.exp(one).sum()
+    assert segmentation_loss(logits, torch.from_numpy(masks)).item() == pytest.approx(-np.log(p), rel=1e-5)
+    dice = segmentation_loss(logits, torch.from_numpy(masks), 0.7).item() + np.log(p)
+    assert dice == pytest.approx(0.7 * (1 - 2 * p / (1 + p)), rel=1e-5)
+
+
+def test_nothing_is_smoothed_or_added_unless_asked():
+    logits, classes = drawn(3, 4, 3), torch.tensor([0, 1, 2, 0])
+    assert classification_loss(logits, classes) == classification_loss(logits, classes, 0.0)
+    maps, masks = drawn(4, 2, 3, 2, 2), torch.tensor([[[0, 1], [2, 0]]] * 2)
+    assert segmentation_loss(maps, masks) == segmentation_loss(maps, masks, 0.0)
+
+
 def test_with_one_channel_every_id_above_zero_is_foreground():
     logits = torch.full((1, 1, 1, 3), 2.0)
     masks = torch.tensor([[[0, 1, 7]]])

@@ -15,6 +15,9 @@ from triune.report import formatting
         (0.9996, "99.96%", "more than 99 of 100"),
         (0.999999, "over 99.999%", "more than 99 of 100"),
         (0.0004, "0.04%", "fewer than 1 of 100"),
+        (0.00001234, "0.001%", "fewer than 1 of 100"),
+        (0.99998, "99.998%", "more than 99 of 100"),
+        (0.5, "50.0%", "50 of 100"),
         (0.000001, "under 0.001%", "fewer than 1 of 100"),
         (None, "–", "an unknown number of 100"),
         (float("nan"), "–", "an unknown number of 100"),
@@ -56,4 +59,5 @@ def test_a_small_p_value_says_no_more_than_that() -> None:
 def test_times_are_said_in_the_unit_that_fits() -> None:
     assert formatting.duration(89.4) == "89 seconds"
     assert formatting.duration(90) == "1.5 minutes"
+    assert formatting.duration(3600) == "60.0 minutes"
     assert formatting.minute("2026-01-02T03:04:05+00:00") == "2026-01-02 03:04 UTC"

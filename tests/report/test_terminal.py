@@ -7,14 +7,27 @@ import pytest
 
 from triune.evaluation.judge import Candidate, KnownItems, Questions, Resampling, empty_results, judge
 from triune.evaluation.results import (
+    AppliedThreshold,
     ClassResult,
+    Comparison,
+    ConditionResult,
+    ConditionsResult,
+    Confusion,
+    Curve,
     DataSummary,
+    Difference,
     Estimate,
     FoldRates,
     FoldsResult,
+    Interval,
     MaskResult,
     ModelResult,
+    OperatingPoint,
+    Rate,
+    RetrievalResult,
     Unavailable,
+    Uncertainty,
+    VerificationResult,
 )
 from triune.report.terminal import summary
 from triune.verification.all_pairs import verify_embeddings
@@ -141,3 +154,117 @@ def test_heads_and_folds_and_what_is_missing():
     assert "no threshold: no validation split" in text
     none = ModelResult(name="m", role="model", verification={"test": Unavailable(unavailable="one identity")})
     assert "m" not in summary(empty.model_copy(update={"models": [none]}))
+
+
+MADE = Uncertainty(level=0.975, resamples=40, identities=12, seed=0)
+
+
+def verified(tprs, auc, eer, reliable=True, ends=None):
+    """Figures of pairs as they are given; ``ends`` are those of every interval."""
+    points = [
+        OperatingPoint(target_fpr=fpr, threshold=0, tpr=tpr, fpr=0, reliable=reliable or fpr > 0.01, interval=ends)
+        for fpr, tpr in zip((0.05, 0.01), tprs)
+    ]
+    return VerificationResult(
+        matches=9, impostors=99, auc=auc, eer=eer, points=points, roc=Curve(fpr=[], tpr=[], threshold=[]),
+        auc_interval=ends, eer_interval=ends, uncertainty=None if ends is None else MADE,
+    )  # fmt: skip
+
+
+def retrieved(recall, map_at_r):
+    return RetrievalResult(
+        queries=9, left_out=0, recall_at={1: recall, 2: 0.999}, precision_at={}, r_precision=0, map_at_r=map_at_r,
+        mrr=0, map=0,
+    )  # fmt: skip
+
+
+def table(*models):
+    empty = empty_results("n", DataSummary(source="x"), "cosine")
+    return summary(empty.model_copy(update={"models": list(models)}))
+
+
+def test_a_table_without_intervals_has_narrow_columns():
+    ours = ModelResult(
+        name="this model", role="model", verification={"test": verified((0.9, 0.8), 0.95, 0.07)},
+        retrieval=retrieved(0.6, 0.5), rankings={"expanded": retrieved(0.7, 0.4)},
+    )  # fmt: skip
+    other = ModelResult(
+        name="a name of twenty-four ch", role="against", verification={"test": verified((0.3, 0.2), 0.85, 0.17, False)}
+    )
+    assert table(ours).splitlines() == [
+        "                     TPR@5%     @1%     AUC     EER     R@1   MAP@R",
+        "this model            0.900   0.800   0.950   0.070   0.600   0.500",
+        "  expanded                                            0.700   0.400",
+    ]
+    assert table(ours, other).splitlines() == [
+        "                          TPR@5%     @1%     AUC     EER     R@1   MAP@R",
+        "this model                 0.900   0.800   0.950   0.070   0.600   0.500",
+        "  expanded                                                 0.700   0.400",
+        "a name of twenty-four ch   0.300   0.200?  0.850   0.170       -       -",
+        "? too few non-matching pairs for a figure to lean on (fewer than 30 false positives expected)",
+    ]
+
+
+def test_a_table_with_intervals_has_room_for_them():
+    ends = Interval(low=0.1234, high=0.5678)
+    ours = ModelResult(
+        name="this model", role="model", verification={"test": verified((0.9, 0.8), 0.95, 0.07, ends=ends)},
+        retrieval=retrieved(0.6, 0.5),
+    )  # fmt: skip
+    assert table(ours).splitlines() == [
+        "                           TPR@5%           @1%           AUC           EER     R@1   MAP@R",
+        "this model                  0.900         0.800         0.950         0.070   0.600   0.500",
+        "  97.5% interval      0.123-0.568   0.123-0.568   0.123-0.568   0.123-0.568",
+        "intervals resample the 12 identities 40 times",
+    ]
+
+
+def test_what_follows_the_table_is_written_in_full():
+    def difference(estimate):
+        return Difference(estimate=estimate, low=-0.25, high=0.5, p_value=0.125)
+
+    def rates(name, matches, low):
+        return ConditionResult(
+            condition=name, items=4, identities=2, matches=matches, impostors=54321,
+            tpr=Rate(estimate=0.91234, low=low, high=0.97), fpr=Rate(estimate=0.04567, low=low, high=0.06),
+        )  # fmt: skip
+
+    counts = Confusion(tp=3, fp=1, tn=5, fn=2, tpr=0.6, fpr=0.167, precision=0.75, accuracy=0.727)
+    by = ConditionsResult(
+        column="camera", threshold=0.6, distance=0.4, fitted_here=False, uncertainty=MADE,
+        rows=[rates("front side", 1234, 0.85), rates("back", 7, float("nan"))], inequity={},
+    )  # fmt: skip
+    by_age = by.model_copy(
+        update={"column": "age", "fitted_here": True, "uncertainty": MADE.model_copy(update={"resamples": 0})}
+    )
+    found = empty_results("n", DataSummary(source="x"), "cosine").model_copy(
+        update={
+            "comparison": Comparison(
+                against="theirs", uncertainty=MADE, auc=difference(0.0625), eer=difference(-0.0625),
+                tpr_at_fpr={0.05: difference(0.1)},
+            ),
+            "threshold": AppliedThreshold(
+                metric="cosine", target_fpr=0.05, threshold=0.6, distance=0.4, fitted_on="validation pairs",
+                on_fitted=counts, on_test=None,
+            ),
+            "conditions": [by, by_age],
+        }
+    )  # fmt: skip
+    assert summary(found).splitlines() == [
+        "this model minus theirs, with 97.5% interval",
+        "  TPR@5%     +0.100  -0.250 to +0.500  p = 0.125",
+        "  AUC        +0.062  -0.250 to +0.500  p = 0.125",
+        "  EER        -0.062  -0.250 to +0.500  p = 0.125",
+        "",
+        "threshold: accept at cosine distance <= 0.4000, chosen on validation pairs for FPR 5.0%",
+        "  there: TPR 0.600  FPR 0.167  precision 0.750  TP 3  FP 1  TN 5  FN 2",
+        "by camera, all at distance <= 0.4000 fitted on other data, with 97.5% intervals",
+        "  camera            same    different  TPR                   FPR",
+        "  front side       1,234       54,321  0.912 (0.850-0.970)   0.0457 (0.8500-0.0600)",
+        "  back                 7       54,321  0.912                 0.0457",
+        "",
+        "by age, all at distance <= 0.4000 fitted on these pairs",
+        "  age               same    different  TPR                   FPR",
+        "  front side       1,234       54,321  0.912 (0.850-0.970)   0.0457 (0.8500-0.0600)",
+        "  back                 7       54,321  0.912                 0.0457",
+    ]

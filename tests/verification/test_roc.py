@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
-from triune.verification.roc import Confusion, Verification, verify_scores
+from triune.verification.roc import FPRS, Confusion, Verification, verify_scores
 
 
 def random_sets(count):
@@ -430,3 +430,13 @@ def test_a_point_of_equal_errors_is_the_equal_error_rate_to_the_last_bit():
                     assert v.eer == b / n
                     found += a / n + (b / n - a / n) != b / n
     assert found > 10  # so many would be off by one bit
+
+
+def test_the_budgets_that_nobody_asked_for_are_five_one_and_a_tenth_of_a_percent():
+    assert FPRS == (5 / 100, 1 / 100, 1 / 1000)
+
+
+def test_a_budget_of_everything_rejects_nothing():
+    v = verify_scores([3, 1, 2, 0], [1, 1, 0, 0])
+    assert v.bracket_at_fpr(1.0) == (-math.inf, 0, 2)
+    assert verify_scores([3, -1, 2, 0], [1, 1, 0, 0]).bracket_at_fpr(1.0) == (-math.inf, -1, 2)

@@ -59,6 +59,19 @@ def test_of_many_classes_the_most_frequent_confusions_are_listed() -> None:
     assert (section.matrix, len(section.confused)) == ([], LISTED)
 
 
+def test_up_to_24_classes_have_a_matrix_and_more_have_their_12_worst_confusions() -> None:
+    for count, rows, listed in ((24, 24, 0), (25, 0, 12)):
+        section = classes_section(with_classes(count, np.ones((count, count), dtype=int)))
+        assert section is not None
+        assert (len(section.matrix), len(section.confused)) == (rows, listed)
+
+
+def test_a_class_of_one_image_is_right_or_wrong() -> None:
+    section = classes_section(with_classes(2, np.array([[1, 0], [1, 0]])))
+    assert section is not None
+    assert [[cell.share for cell in cells] for _, cells in section.matrix] == [[1, 0], [1, 0]]
+
+
 def test_classes_that_were_not_judged_say_why_or_nothing() -> None:
     why = run_results().model_copy(update={"classification": Unavailable(unavailable="no class was trained")})
     assert "Not measured: no class was trained." in shown(why).said("classes")

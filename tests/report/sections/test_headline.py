@@ -49,3 +49,10 @@ def test_classes_alone_have_a_headline_and_nothing_has_none() -> None:
     assert found is not None
     assert (found.point, [card.name for card in found.cards]) == (None, ["Class accuracy"])
     assert headline(classes.model_copy(update={"classification": None})) is None
+
+
+def test_without_recall_at_one_there_is_no_card_of_it() -> None:
+    retrieval = run_results().models[0].retrieval.model_copy(update={"recall_at": {0: 0.1, 2: 0.5}})
+    found = headline(changed(run_results(), {"retrieval": retrieval}))
+    assert found is not None
+    assert "Recall@1" not in [card.name for card in found.cards]

@@ -31,6 +31,42 @@ def test_up_on_the_map_is_up_on_the_page(items: ShownItems) -> None:
     assert [dot.y for dot in section.dots] == pytest.approx((map.MARGIN + (1 - heights) * 596).tolist())
 
 
+def test_the_map_is_640_wide_with_a_margin_of_22(items: ShownItems) -> None:
+    section = map_section(items)
+    assert section is not None
+    across = np.clip(items.embeddings[:, 0], 0, 1)
+    assert [dot.x for dot in section.dots] == pytest.approx((22 + across * 596).tolist())
+    assert section.side == 640
+
+
+def test_of_many_items_a_thousand_are_shown(items: ShownItems) -> None:
+    many = replace(
+        items,
+        images=items.images * 14,
+        embeddings=items.embeddings.repeat(14, 0),
+        identities=items.identities.repeat(14),
+    )
+    section = map_section(many)
+    assert section is not None
+    assert len(section.dots) == 1000 < len(many)
+
+
+def test_up_to_24_identities_are_listed(items: ShownItems) -> None:
+    for count in (24, 25):
+        section = map_section(replace(items, identities=np.array([f"{i % count:02d}" for i in range(len(items))])))
+        assert section is not None
+        assert len(section.listed) == (24 if count == 24 else 0)
+        assert [name.style for name in section.listed[9:12]] == ["c9", "c0", "c1"][: len(section.listed)]
+
+
+def test_three_items_make_a_map_and_without_images_there_are_no_thumbnails(items: ShownItems) -> None:
+    three = replace(items, images=["/gone.png"] * 3, embeddings=items.embeddings[:3], identities=items.identities[:3])
+    section = map_section(three)
+    assert section is not None
+    assert len(section.dots) == 3
+    assert section.facts == {"names": section.names, "columns": 0, "thumb": 0}
+
+
 def test_identities_beyond_the_tenth_repeat_a_colour_in_another_shape() -> None:
     looks = [(map.colour(identity), map.shape(identity)) for identity in range(40)]
     assert len(set(looks)) == 40

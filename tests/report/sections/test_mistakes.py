@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from report.building import run_results, shown
 from triune.evaluation.results import Results, Unavailable
-from triune.report.sections.mistakes import mistakes_section
+from triune.report.sections.mistakes import Count, mistakes_section
 from triune.report.shown_items import ShownItems
 
 
@@ -36,6 +37,28 @@ def test_counts_are_those_of_the_split_that_is_shown(items: ShownItems) -> None:
         assert section is not None
         assert section.accepted_count == (counts.fp, counts.fp + counts.tn)
         assert section.rejected_count == (counts.fn, counts.fn + counts.tp)
+
+
+def test_six_of_each_kind_are_shown_at_most_and_shares_are_wrong_of_all(items: ShownItems) -> None:
+    section = mistakes_section(items, at(0.5))
+    assert section is not None
+    assert (len(section.accepted), len(section.rejected)) == (6, 6)
+    assert (Count(1, 4).share, Count(0, 0).share) == (0.25, None)
+    uncounted = at(0.5).threshold.model_copy(update={"on_test": None})
+    section = mistakes_section(items, run_results().model_copy(update={"threshold": uncounted}))
+    assert section is not None
+    assert (section.accepted_count, section.rejected_count) == (None, None)
+
+
+def test_a_pair_exactly_at_the_threshold_is_accepted(items: ShownItems) -> None:
+    """Unit vectors of integers: the similarities 0.5 and 1 are exact."""
+    four = np.array([[2, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 2], [1, 1, 1, 1]], np.float32)
+    few = replace(items, images=items.images[:4], embeddings=four, identities=np.array(["a", "a", "b", "b"]))
+    section = mistakes_section(few, at(0.5))
+    assert section is not None
+    assert [pair.distance for pair in section.accepted] == [0, 0.5, 0.5][: len(section.accepted)]
+    assert 0.5 in [pair.distance for pair in section.accepted]
+    assert section.rejected == []
 
 
 @pytest.mark.usefixtures("quick_map")

@@ -44,6 +44,23 @@ def test_queries_have_a_second_item_and_few_identities_two_queries() -> None:
     many = np.repeat([str(i) for i in range(20)], 2)
     chosen = sample_queries(many)
     assert len(chosen) == len(set(many[chosen])) == 6
+    for identities, expected in ((1, [0, 2]), (2, [0, 2, 3, 5]), (3, [0, 2, 3, 5, 6, 8]), (4, [0, 3, 6, 9])):
+        assert sample_queries(np.repeat(np.arange(identities), 3)) == expected
+
+
+def test_each_of_six_queries_has_its_six_neighbours_and_is_none_of_them(items: ShownItems) -> None:
+    section = neighbours_section(items)
+    assert section is not None
+    assert [len(query.found) for query in section.queries] == [6] * 6
+    assert all(query.picture not in [each.picture for each in query.found] for query in section.queries)
+    three = replace(
+        items, images=items.images[:3], embeddings=items.embeddings[:3], identities=np.array(["a", "a", "b"])
+    )
+    section = neighbours_section(three)
+    assert section is not None
+    assert [len(query.found) for query in section.queries] == [2, 2]
+    two = replace(items, images=items.images[:2], embeddings=items.embeddings[:2], identities=np.array(["a", "a"]))
+    assert neighbours_section(two) is None
 
 
 def test_there_is_no_section_without_images_or_second_items(items: ShownItems) -> None:

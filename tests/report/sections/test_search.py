@@ -47,3 +47,19 @@ def test_retrieval_that_was_not_measured_says_why() -> None:
     only = results.model_copy(update={"models": results.models[:1]})
     assert "Not measured: no identity has two images." in shown(only).said("search")
     assert search_section(only.model_copy(update={"models": []})) is None
+
+
+def test_only_of_the_judged_model_is_it_said_why_there_is_nothing() -> None:
+    nothing = Unavailable(unavailable="no identity has two images")
+    first, other = run_results().models
+    results = run_results().model_copy(update={"models": [first, other.model_copy(update={"retrieval": nothing})]})
+    section = search_section(results)
+    assert section is not None
+    assert (section.unavailable, [row.name for row in section.rows]) == (None, ["this model"])
+    assert (section.first, section.reranked) == (first.retrieval, False)
+    only = run_results().model_copy(update={"models": [other.model_copy(update={"retrieval": nothing})]})
+    assert search_section(only) is None
+    section = search_section(files_results())
+    assert section is not None
+    assert section.reranked
+    assert section.first == files_results().models[0].retrieval

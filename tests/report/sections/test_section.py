@@ -1,11 +1,13 @@
 """What all sections have: a key, a title, and a template of that name."""
 
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
 from triune import report
 from triune.report import page  # with which every section is imported
+from triune.report.sections.headline import Headline
 from triune.report.sections.section import Section
 
 TEMPLATES = Path(report.__file__).parent / "templates"
@@ -24,6 +26,12 @@ def test_the_template_of_a_section_is_named_by_its_key(section: type[Section]) -
     made = object.__new__(section)
     assert made.template == f"{section.key}.html"
     assert (TEMPLATES / made.template).is_file()
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, Headline], ids=lambda section: section.__name__)
+def test_what_a_section_shows_cannot_be_changed(section: type) -> None:
+    with pytest.raises(FrozenInstanceError):
+        object.__new__(section).title = "another"
 
 
 def test_no_two_sections_share_a_link_or_a_heading() -> None:

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from report.building import changed, files_results, run_results, shown
-from triune.evaluation.results import Results, Unavailable
+from report.parsed_chart import axis, drawn, places, points, tick_labels
+from triune.evaluation.results import Histogram, Results, Unavailable
 from triune.report.sections.threshold import threshold_section
 
 
@@ -72,6 +73,54 @@ def test_distances_run_from_the_closest_to_the_farthest_with_the_slider_at_the_t
     assert section.distances.low == pytest.approx(1 - edges[-1])
     assert section.distances.high == pytest.approx(1 - edges[0])
     assert section.distances.start == results.threshold.distance
+
+
+SPREAD = Histogram(edges=[0.0, 0.25, 0.5, 1.0], matches=[0, 1, 3], impostors=[5, 4, 1])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "score"])
+def test_the_bins_stand_where_their_distances_lie_and_the_threshold_between_them(metric: str) -> None:
+    """Distances turn the histogram round: its last bin, of the highest scores, comes first."""
+    results = applied(changed(run_results(), figures={"histogram": SPREAD}), threshold=0.3, distance=0.7)
+    section = threshold_section(results.model_copy(update={"metric": metric}))
+    assert section is not None
+    assert section.distances is not None
+    picture = section.distances.picture
+    edges, same, different = [0, 0.25, 0.5, 1], [0, 0.25, 0.75], [0.5, 0.4, 0.1]
+    if metric == "cosine":
+        edges, same, different = [0, 0.5, 0.75, 1], same[::-1], different[::-1]
+    across = [52 + 490 * edge for edge in edges]
+    for css, shares in (("s0", same), ("s1", different)):
+        # The highest bin holds 0.75 of its pairs, and the axis ends a tenth above it.
+        outline = [(at, 310 - 274 * share / 0.825) for i, share in enumerate(shares) for at in across[i : i + 2]]
+        [found] = points(picture, css)
+        expected = [point for i, point in enumerate(outline) if i == 0 or point != outline[i - 1]]
+        assert found == [pytest.approx(point, abs=0.06) for point in expected]
+    assert len(drawn(picture, "area")) == 2
+    assert places(picture, "threshold", "x1") == [pytest.approx((52 + 490 * (0.7 if metric == "cosine" else 0.3),))]
+    assert (axis(picture)["low"], axis(picture)["high"]) == (0, 1)
+    assert tick_labels(picture)[1] == ["0%", "20%", "40%", "60%", "80%"]
+    assert (section.distances.low, section.distances.high) == (0, 1)
+    assert section.distances.start == section.limit == (0.7 if metric == "cosine" else 0.3)
+
+
+@pytest.mark.parametrize(("distance", "start"), [(-0.5, 0.0), (0.6, 0.6), (0.9, 0.9), (1.5, 1.0)])
+def test_the_slider_begins_within_the_chart(distance: float, start: float) -> None:
+    results = applied(changed(run_results(), figures={"histogram": SPREAD}), distance=distance)
+    section = threshold_section(results)
+    assert section is not None
+    assert section.distances is not None
+    assert section.distances.start == start
+
+
+def test_only_a_threshold_of_minus_infinity_accepts_all_pairs() -> None:
+    for score, accepts_all in ((0.5, False), (math.inf, False), (-math.inf, True)):
+        section = threshold_section(applied(run_results(), threshold=score))
+        assert section is not None
+        assert section.accepts_all is accepts_all
+    section = threshold_section(run_results().model_copy(update={"threshold": None}))
+    assert section is not None
+    assert (section.accepts_all, section.limit, section.decisions) == (False, None, [])
 
 
 def test_without_a_threshold_the_slider_begins_at_that_of_the_first_budget() -> None:

@@ -4,6 +4,7 @@ import polars
 import pytest
 
 from report.building import history, run_results, shown
+from report.parsed_chart import axis, drawn, places, points, tick_labels
 from triune.report import charts
 from triune.report.sections.training import running_mean, training_section
 from triune.run.history import COLUMNS
@@ -24,7 +25,7 @@ def test_what_was_measured_is_drawn_and_nothing_else() -> None:
 
 
 def test_long_lines_are_drawn_faintly_behind_their_running_mean() -> None:
-    long, short = (training_section(run_results(), history(steps)) for steps in (60, 30))
+    long, short = (training_section(run_results(), history(steps)) for steps in (41, 40))
     assert long is not None
     assert short is not None
     assert "faint" in long.drawn[0].picture
@@ -32,9 +33,10 @@ def test_long_lines_are_drawn_faintly_behind_their_running_mean() -> None:
 
 
 def test_the_running_mean_is_that_of_a_window() -> None:
-    values = [float(v * v % 17) for v in range(100)]
-    expected = [sum(w) / len(w) for w in (values[max(0, i - 2) : i + 3] for i in range(100))]
-    assert running_mean(values) == pytest.approx(expected)
+    for count, half in ((20, 1), (79, 1), (100, 2), (117, 2), (120, 3)):
+        values = [float(v * v % 17) for v in range(count)]
+        expected = [sum(w) / len(w) for w in (values[max(0, i - half) : i + half + 1] for i in range(count))]
+        assert running_mean(values) == pytest.approx(expected)
 
 
 def test_validation_is_named_after_its_budget_and_the_kept_epoch_is_marked() -> None:
@@ -51,6 +53,50 @@ def test_validation_is_named_after_its_budget_and_the_kept_epoch_is_marked() -> 
     assert section is not None
     middle = (charts.LEFT + right) / 2
     assert f'<line class="threshold" x1="{middle:.1f}"' in section.drawn[3].picture
+
+
+def test_losses_are_drawn_from_nothing_to_a_little_above_the_largest() -> None:
+    section = training_section(run_results(), history(60))
+    assert section is not None
+    losses = section.drawn[0].picture
+    assert (axis(losses)["low"], axis(losses)["high"]) == (0, 60)
+    assert tick_labels(losses)[1] == ["0", "0.5", "1"]
+    # The loss on classes begins at 1 at the first of 60 steps; that on triplets is 0.2 throughout.
+    classes, triplets = points(losses, "faint")
+    assert classes[0] == pytest.approx((52 + 490 / 60, 310 - 274 / 1.05), abs=0.06)
+    assert triplets[-1] == pytest.approx((542, 310 - 274 * 0.2 / 1.05), abs=0.06)
+    smoothed = points(losses, "s0")[1]
+    assert smoothed[0][1] == pytest.approx(310 - 274 * 0.75 / 1.05, abs=0.06)  # of 1 and 1/2
+    assert [name in section.drawn[0].legend for name in ("classes", "triplets", "TPR")] == [True, True, False]
+
+
+def test_losses_that_are_nothing_have_an_axis_all_the_same() -> None:
+    section = training_section(run_results(), history(4).with_columns(train_classification=0.0, train_triplet=0.0))
+    assert section is not None
+    assert tick_labels(section.drawn[0].picture)[1] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+
+
+def test_shares_are_drawn_from_none_to_all() -> None:
+    section = training_section(run_results(), history(2))
+    assert section is not None
+    for chart in section.drawn[2:]:
+        assert tick_labels(chart.picture)[1] == ["0%", "20%", "40%", "60%", "80%", "100%"]
+    active, collapse = points(section.drawn[2].picture, "line")
+    assert [y for _, y in active] == [310 - 274 * 0.5] * 2
+    assert [y for _, y in collapse] == pytest.approx([310 - 274 * 0.4] * 2, abs=0.06)
+    assert "AUC" in section.drawn[3].legend
+
+
+def test_without_a_kept_epoch_nothing_is_marked_and_its_text_stands_at_the_foot() -> None:
+    section = training_section(run_results(), history())
+    assert section is not None
+    assert places(section.drawn[3].picture, "note", "y") == [(298,)]
+    assert not drawn(section.drawn[0].picture, "threshold")
+    facts = run_results().training.model_copy(update={"best_epoch": None})
+    for training in (facts, None):
+        section = training_section(run_results().model_copy(update={"training": training}), history())
+        assert section is not None
+        assert not drawn(section.drawn[3].picture, "threshold")
 
 
 def test_the_facts_are_said() -> None:

@@ -1,8 +1,12 @@
 """The ROC and its table."""
 
 import json
+import math
+
+import pytest
 
 from report.building import changed, files_results, run_results, shown
+from report.parsed_chart import axis, drawn, places, points, tick_labels
 from triune.report.formatting import percent
 from triune.report.scale import Scale
 from triune.report.sections.verification import verification_section
@@ -55,6 +59,57 @@ def test_all_operating_points_are_marked_on_the_logarithmic_axis_and_the_first_o
     assert section is not None
     assert section.logarithmic.count('class="point"') == 3
     assert section.linear.count('class="point"') == 1
+
+
+@pytest.mark.parametrize(
+    ("impostors", "lowest"), [(5, 0.1), (10, 0.1), (11, 0.01), (99_999, 1e-5), (1_000_000, 1e-6), (10**9, 1e-6)]
+)
+def test_the_logarithmic_axis_is_six_powers_of_ten_long_at_most(impostors: int, lowest: float) -> None:
+    section = verification_section(changed(run_results(), figures={"impostors": impostors}))
+    assert section is not None
+    found = axis(section.logarithmic)
+    assert (found["low"], found["high"], found["log"]) == (pytest.approx(lowest), 1, True)
+    chance = points(section.logarithmic, "chance")[0]
+    assert (chance[0][0], chance[-1]) == (52, (542, 36))
+
+
+def test_both_curves_have_the_same_lines_on_axes_in_percent() -> None:
+    section = verification_section(run_results())
+    assert section is not None
+    shares = ["0%", "20%", "40%", "60%", "80%", "100%"]
+    assert tick_labels(section.linear) == (shares, shares)
+    assert tick_labels(section.logarithmic)[1] == shares
+    assert (axis(section.linear)["low"], axis(section.linear)["high"], axis(section.linear)["log"]) == (0, 1, False)
+    assert "with a linear" in drawn(section.linear, "roc")[0].attrib["aria-label"]
+    assert "with a logarithmic" in drawn(section.logarithmic, "roc")[0].attrib["aria-label"]
+    assert points(section.linear, "chance") == [[(52, 310), (542, 36)]]
+    assert len(points(section.logarithmic, "chance")[0]) == 60
+    for picture in (section.linear, section.logarithmic):
+        assert [line.attrib["class"] for line in drawn(picture, "line")] == ["line chance", "line s1", "line s0"]
+    names = ["this model", "raw pixels", "chance"]
+    assert sorted(names, key=section.legend.index) == names
+
+
+def test_operating_points_are_marked_where_the_curve_runs_through_them() -> None:
+    section = verification_section(run_results())
+    assert section is not None
+    figures = run_results().models[0].verification["test"]
+    first = figures.points[0]
+    at = (52 + 490 * first.fpr, 310 - 274 * first.tpr)
+    assert places(section.linear, "point", "cx", "cy") == [pytest.approx(at, abs=0.06)]
+    assert section.main == figures
+
+
+def test_the_script_s_curve_is_rounded_to_a_millionth_of_fpr_and_distance() -> None:
+    results = run_results().model_copy(update={"threshold": None})
+    curve = json.loads(shown(results).scripts["curve"])
+    roc = results.models[0].verification["test"].roc
+    finite = [point for point in zip(roc.fpr, roc.tpr, roc.threshold, strict=True) if math.isfinite(point[2])]
+    finite.sort(key=lambda point: point[:2])
+    assert curve["fpr"] == [float(f"{fpr:.6f}") for fpr, _, _ in finite]
+    assert curve["tpr"] == [float(f"{tpr:.5f}") for _, tpr, _ in finite]
+    assert curve["at"] == pytest.approx([1 - score for _, _, score in finite], abs=5.01e-7)
+    assert max(len(str(at).partition(".")[2]) for at in curve["at"] if at > 1e-4) == 6
 
 
 def test_there_is_no_section_without_judged_pairs() -> None:
