@@ -253,6 +253,8 @@ def verify(arguments: list[str]) -> int:
         f"threshold {verdict.threshold:.4f} set at FPR {verdict.target_fpr:.3%} "
         f"({verdict.validation_fpr:.3%} on the validation pairs)"
     )
+    if verdict.caution is not None:
+        print(f"that rate is not to be leaned on: {verdict.caution}", file=sys.stderr)
     return 0
 
 

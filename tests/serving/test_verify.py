@@ -39,6 +39,7 @@ def test_the_run_s_own_threshold_decides_where_none_is_asked_for(run):
     assert (verdict.same, verdict.threshold, verdict.target_fpr) == (True, pytest.approx(2.0), 0.1)
     assert verdict.validation_fpr == 0.05
     assert verdict.metric == "cosine"
+    assert "false positives are expected" in verdict.caution  # four pairs tell little of a rate
     assert verdict.distance > 1e-6
 
 

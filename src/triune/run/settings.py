@@ -240,8 +240,8 @@ class EvaluateConfig:
         data: of a RUN: judge it on this table's test split instead.
         embeddings: N embeddings from any model, one a row (.npy).
         labels: their N labels (.npy, or one a line).
-        groups: a table of N rows, whose columns are conditions. Figures are given for each value of each column. Of a
-            RUN: the names of columns of its table, with commas between.
+        groups: a table of N conditions; of a RUN, names of columns. Figures are given for each value of each column
+            of the table; the columns of a RUN are those of its own table, with commas between their names.
         exclude: column of --groups: leave pairs within a group out. Of a RUN: a column of its table.
         against: another model's N embeddings, to compare with. Of a RUN: another run's folder.
         threshold: a run's thresholds.json, applied to these pairs.

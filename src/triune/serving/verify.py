@@ -25,6 +25,7 @@ class Verdict(NamedTuple):
         target_fpr: the false-positive rate the threshold was set for.
         validation_fpr: the false-positive rate it had on the validation pairs.
         metric: the distance.
+        caution: why that rate is not to be leaned on, where the validation pairs were too few to measure it by.
     """
 
     same: bool
@@ -33,6 +34,7 @@ class Verdict(NamedTuple):
     target_fpr: float
     validation_fpr: float
     metric: Metric
+    caution: str | None
 
 
 def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None) -> Verdict:
@@ -60,6 +62,7 @@ def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None
         target_fpr=threshold.target_fpr,
         validation_fpr=threshold.fpr,
         metric=card.metric,
+        caution=threshold.reason,
     )
 
 
