@@ -454,6 +454,7 @@ def written(settings: dict[str, Any]) -> str:
     equivalent = {(e["source"], e["before"], e["after"]): e["reason"] for e in settings.get("equivalent", [])}
     reports = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
     reports = [report for report in reports if (ROOT / report["source"]).exists()]
+    reports = [report for report in reports if all(mutant["outcome"] for mutant in report["mutants"])]
     rows, details, total = [], [], [0, 0, 0]
     for report in reports:
         mutants = [Mutant(**m) for m in report["mutants"]]
@@ -486,10 +487,28 @@ def written(settings: dict[str, Any]) -> str:
             *rows,
             f"| all | {everything} | {dead} | {everything - dead - same} | {same} "
             f"| {_share(dead, everything)} | {_share(dead, everything - same)} | | |",
+            *_not_told(settings, reports),
             *details,
             "",
         ]
     )
+
+
+def _not_told(settings: dict[str, Any], reports: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines on files whose mutants were not all run, and on those that have changed, or whose tests have, since."""
+    told = {report["source"] for report in reports}
+    missing, changed = [], []
+    for target, sources in _targets(settings, []):
+        for source in sources:
+            name = str(source.relative_to(ROOT / "src" / "triune"))
+            if str(source.relative_to(ROOT)) not in told:
+                missing.append(name)
+            elif not is_current(target, source):
+                changed.append(name)
+    if changed:
+        yield from ("", f"The file or its tests have changed since: {', '.join(changed)}.")
+    if missing:
+        yield from ("", f"Not measured, or not to the end: {', '.join(missing)}.")
 
 
 def _share(part: int, whole: int) -> str:
