@@ -81,3 +81,10 @@ def test_bad_input_exits_2_with_one_line_and_no_traceback(arguments, named, caps
     assert captured.out == ""
     assert named in captured.err
     assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_folder_that_is_no_run_is_refused_and_stays_as_it_is(tmp_path, capsys):
+    for folder in (tmp_path, tmp_path / "nosuch"):
+        assert main(["evaluate", str(folder)]) == 2
+        assert "name a run folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -124,7 +124,7 @@ def test_files_replace_those_of_the_same_names_and_leave_the_others(tmp_path):
         (tmp_path / "out" / name).write_text("old")
     write_together(tmp_path / "out", fill)
     found = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.*")}
-    assert found == {"a.json": "new", "kept.txt": "old", "masks/1.png": "new"}
+    assert found == {"a.json": "new", "kept.txt": "old", "masks/0.png": "old", "masks/1.png": "new"}
 
 
 def test_numbered_folders_take_the_lowest_free_number(tmp_path):
@@ -146,8 +146,9 @@ def test_what_is_stopped_in_the_middle_leaves_nothing(tmp_path, numbered):
 
 def test_a_run_is_not_written_over(tmp_path):
     (tmp_path / "config.yaml").write_text("")
-    with pytest.raises(InputError, match="holds a run, and its files are kept"):
-        write_together(tmp_path, fill)
+    for folder in (tmp_path, tmp_path / "masks"):
+        with pytest.raises(InputError, match="lies in a run, whose files are kept"):
+            write_together(folder, fill)
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 

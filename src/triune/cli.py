@@ -178,6 +178,9 @@ def _where(asked: "EvaluateConfig") -> tuple[Path, bool]:
     if asked.output is not None:
         return asked.output, False
     if asked.run is not None:
+        if not (asked.run / "config.yaml").is_file():
+            stored = asked.run / "config.yaml"
+            raise InputError(f"{stored} does not exist: name a run folder that `triune train` wrote")
         return asked.run / "evaluations" / ("own-data" if asked.data is None else Path(asked.data).stem), True
     source = asked.embeddings or asked.scores
     assert source is not None

@@ -58,17 +58,18 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
     What is not moved into place is removed.
 
     Args:
-        folder: where the files shall lie. Files of the same names that lie there already are replaced.
+        folder: where the files shall lie. Files of the same names that lie there already are replaced, all others kept.
         numbered: let them lie in ``folder-K`` with the lowest K that is free.
 
     Returns:
         The temporary folder, and a function that moves it and returns where the files lie.
 
     Raises:
-        InputError: ``folder`` holds a run, whose files only its training writes.
+        InputError: ``folder`` is a run or lies in one, whose files only its training writes.
     """
-    if not numbered and (folder / "config.yaml").exists():
-        raise InputError(f"{folder} holds a run, and its files are kept: choose another folder with --output")
+    place = folder.absolute()
+    if not numbered and any((each / "config.yaml").exists() for each in (place, place.parent)):
+        raise InputError(f"{folder} lies in a run, whose files are kept: choose another folder with --output")
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
@@ -102,11 +103,12 @@ def _moved(temporary: Path, folder: Path) -> Path:
     """The content of one folder moved into another, or in its place where there is none."""
     if not folder.exists():
         return temporary.rename(folder)
-    for each in temporary.iterdir():
-        target = folder / each.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        each.replace(target)
+    for each in sorted(temporary.rglob("*")):
+        target = folder / each.relative_to(temporary)
+        if each.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            each.replace(target)
     return folder
 
 

@@ -133,3 +133,22 @@ def test_another_model_is_called_after_its_file_and_folder_where_both_are_called
     assert other_name(tmp_path / "b" / "y.npy", ours) == "y"
     assert other_name(tmp_path / "b" / "x.npy", ours) == "b/x"
     assert other_name(tmp_path / "this model.npy", ours) == "this model (other)"
+
+
+def test_an_archive_and_a_damaged_header_are_no_embeddings(tmp_path):
+    np.savez(tmp_path / "several", a=np.ones((2, 2)))
+    archive = (tmp_path / "several.npz").read_bytes()
+    np.save(tmp_path / "x.npy", np.ones((12, 4)))
+    whole = (tmp_path / "x.npy").read_bytes()
+    damaged = {
+        "archive": archive,
+        "cut archive": archive[:100],
+        "header": whole.replace(b"(12, 4)", b"(-1,-4 "),
+        "huge": whole.replace(b"(12, 4), }      ", b"(10000000000000, 4), }"[:16]),
+    }
+    for name, content in damaged.items():
+        path = tmp_path / f"{name}.npy"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}\\.npy") as refused:
+            read_embeddings(path)
+        assert "\n" not in str(refused.value)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from training.test_train import TINY, train_only, write_items
+from triune.errors import InputError
 from triune.training.module import TrainingModule
 
 EPOCHS = 3
@@ -117,3 +118,14 @@ def test_killed_in_the_first_epoch_or_with_a_damaged_checkpoint_it_still_ends_as
     assert seen[0][:2] == (1, 0)  # one epoch earlier than the damaged checkpoint
     assert "previous.ckpt, one epoch earlier" in capsys.readouterr().err
     assert_same_run(whole, parts)
+
+
+def test_a_finished_run_without_checkpoints_is_not_trained_anew(table, tmp_path, stopped_at):
+    run = tmp_path / "run"
+    stopped_at(["--data", str(table), *TINY, *STEADY, "--epochs", "1", "--output", str(run)])
+    weights = (run / "model.safetensors").read_bytes()
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="nothing to resume"):
+        train_only(["--resume", str(run)])
+    assert (run / "model.safetensors").read_bytes() == weights

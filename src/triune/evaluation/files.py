@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -162,12 +164,16 @@ def other_name(path: Path, embeddings: Path) -> str:
 
 def _read_array(path: Path) -> Array:
     try:
-        array: Array = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, EOFError) as error:
+    except MemoryError as error:
+        raise InputError(f"{path} claims more numbers than there is memory for: {error}") from error
+    except (ValueError, EOFError, BadZipFile, TokenError) as error:
         reason = str(error).split(". ")[0]  # NumPy goes on to advise unpickling, which runs code of the file
         raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {reason}") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is an archive of several arrays: save the one that is meant with np.save")
     return array

@@ -71,6 +71,8 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     if loop.choose_margin:
         check_margin_choice(config, data)
     last = resumable(run / "checkpoints") if config.resume is not None else None
+    if last is None and config.resume is not None and (run / "model.safetensors").exists():
+        raise InputError(f"{run} was trained to its end, and its checkpoints are gone: there is nothing to resume")
     if config.resume is not None and last is None:
         print(f"{run} has no finished epoch yet: its training begins anew", file=sys.stderr, flush=True)
     try:
