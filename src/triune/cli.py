@@ -165,7 +165,8 @@ def _judged(asked: "EvaluateConfig", kind: str) -> "Judgement":
         from triune.report.figure_files import write_figures
         from triune.report.page import write_report
 
-        found.results.write(temporary / "metrics.json")
+        if kind != RUN:  # what is found of a run lies there already, beside its embeddings and masks
+            found.results.write(temporary / "metrics.json")
         write_report(temporary)
         write_figures(temporary / "figures", found, asked.seed)
         folder = place[1]()

@@ -10,6 +10,7 @@ from torch.distributed import ProcessGroup
 from torchmetrics.classification import BinaryConfusionMatrix, MulticlassConfusionMatrix
 
 from triune.data.dataset import Batch
+from triune.data.decode import IGNORE
 from triune.model.network import MultiTaskModel
 from triune.parallel.command import read_by_all
 from triune.parallel.divide import all_gather, gather_in_order
@@ -83,7 +84,7 @@ def _own(
             classes.append(output.class_logits.argmax(dim=1).cpu().numpy())
         if output.mask_logits is not None:
             counts = counts or _mask_counter(output.mask_logits.shape[1])
-            known = (batch.masks != 255).flatten(1).any(dim=1)
+            known = (batch.masks != IGNORE).flatten(1).any(dim=1)
             masked += int(known.sum())
             if known.any():
                 counts.update(predicted_masks(output.mask_logits).cpu()[known], batch.masks[known].cpu())
@@ -103,5 +104,5 @@ def predicted_masks(logits: Tensor) -> Tensor:
 def _mask_counter(channels: int) -> BinaryConfusionMatrix | MulticlassConfusionMatrix:
     # Several processes add up their counts here in any case: torchmetrics would wait for those that have no mask.
     if channels == 1:
-        return BinaryConfusionMatrix(ignore_index=255, sync_on_compute=False)
-    return MulticlassConfusionMatrix(num_classes=channels, ignore_index=255, sync_on_compute=False)
+        return BinaryConfusionMatrix(ignore_index=IGNORE, sync_on_compute=False)
+    return MulticlassConfusionMatrix(num_classes=channels, ignore_index=IGNORE, sync_on_compute=False)

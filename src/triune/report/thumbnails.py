@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from triune.data.decode import read_image, read_mask
+from triune.data.decode import IGNORE, read_image, read_mask
 
 Array = np.ndarray[Any, Any]
 
@@ -59,7 +59,7 @@ def overlay(path: str | Path, mask: str | Path, side: int = SIDE) -> str | None:
     pixels = np.asarray(image.resize(size, _filter(image.size, side)), dtype=np.float32)
     places = np.asarray(ids.resize(size, Image.Resampling.NEAREST))
     painted = pixels.copy()
-    for mask_id in np.unique(places[(places > 0) & (places < 255)]).tolist():
+    for mask_id in np.unique(places[(places > 0) & (places < IGNORE)]).tolist():
         tint = np.asarray(TINTS[(mask_id - 1) % len(TINTS)], dtype=np.float32)
         inside = places == mask_id
         edge = inside & ~_shrunk(inside)
@@ -74,7 +74,7 @@ def mask_overlap(true: str | Path, predicted: str | Path) -> float | None:
     if left is None or right is None:
         return None
     known = np.asarray(left.resize(right.size, Image.Resampling.NEAREST))
-    a, b, valid = known > 0, np.asarray(right) > 0, known != 255
+    a, b, valid = known > 0, np.asarray(right) > 0, known != IGNORE
     either = int(((a | b) & valid).sum())
     return int((a & b & valid).sum()) / either if either else None
 
