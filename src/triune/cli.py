@@ -246,17 +246,22 @@ def verify(arguments: list[str]) -> int:
 
     words = ("run", "first", "second")
     asked = Command("triune verify", str(verify.__doc__), VerifyConfig, words, has_config=False).parse(arguments)
+    from dataclasses import asdict
+
+    from triune.report.threshold_words import for_new_identities
     from triune.serving.verify import verify as compare
 
     verdict = compare(asked.run, asked.first, asked.second, asked.fpr)
     if asked.json:
-        print(json.dumps(verdict._asdict(), indent=1))
+        expected = None if verdict.expected is None else asdict(verdict.expected)
+        print(json.dumps(verdict._asdict() | {"expected": expected}, indent=1))
         return 0
     print(
         f"{'same' if verdict.same else 'different'}  {verdict.metric} distance {verdict.distance:.4f}, "
         f"threshold {verdict.threshold:.4f} set at FPR {verdict.target_fpr:.3%} "
-        f"({verdict.validation_fpr:.3%} on the validation pairs)"
+        f"({verdict.validation_fpr:.3%} on the pairs it was fitted on)"
     )
+    print(for_new_identities(verdict.target_fpr, verdict.expected, verdict.confidence))
     if verdict.caution is not None:
         print(f"that rate is not to be leaned on: {verdict.caution}", file=sys.stderr)
     return 0

@@ -25,6 +25,8 @@ from triune.pairs.tiles import PairTiles
 from triune.retrieval.metrics import retrieval_metrics
 from triune.verification import all_pairs
 from triune.verification.all_pairs import verify_embeddings
+from triune.verification.new_identities import expected_fpr
+from triune.verification.promise import promised_score
 from triune.verification.thresholds import fit_threshold
 
 SUMMARY = empty_results("n", DataSummary(source="memory"), "cosine")
@@ -147,9 +149,10 @@ def model(**embeddings):
     return Candidate("this model", "model", "cosine", embeddings, "x.npy")
 
 
-def asked(val=None, test=None, conditions=None, **questions):
+def asked(val=None, test=None, conditions=None, calibration=None, **questions):
     """The judged model alone, on splits given as embeddings and labels, without intervals."""
-    splits = {split: given for split, given in (("val", val), ("test", test)) if given is not None}
+    given = (("val", val), ("calibration", calibration), ("test", test))
+    splits = {split: items for split, items in given if items is not None}
     known = {split: KnownItems(y, conditions or {}) for split, (_, y) in splits.items()}
     one = model(**{split: x for split, (x, _) in splits.items()})
     return judge([one], known, Questions(Resampling(0), **questions), SUMMARY)
@@ -258,7 +261,7 @@ def test_a_threshold_from_elsewhere_is_applied_and_told_of_its_own_pairs_only_wh
         assert (applied.threshold, applied.fitted_on) == (given.threshold, "pairs from elsewhere")
         assert as_counts(applied.on_test) == counted(on_test, given.threshold)
         assert (applied.on_fitted is not None) == here
-        assert [each.target_fpr for each in found.fitted] == [0.05, 0.01, 0.001]
+        assert found.fitted == ()  # none is needed beside it
     assert as_counts(
         asked(val, test, threshold=given, target_fpr=0.05, fitted_here=True).results.threshold.on_fitted
     ) == (counted(on_val, given.threshold))
@@ -299,3 +302,47 @@ def test_embeddings_that_cannot_be_judged_are_named_by_their_source():
     x[3, 2] = np.nan
     with pytest.raises(InputError, match=r"x\.npy: "):
         asked(None, (x, y))
+
+
+def test_thresholds_are_fitted_on_calibration_identities_where_there_are_any():
+    val, test, calibration = items(1), items(2), items(3, identities=12)
+    found = asked(val, test, calibration=calibration, target_fpr=0.1)
+    pairs = verify_embeddings(*calibration, metric="cosine")
+    assert [each.fitted_on for each in found.fitted] == ["calibration pairs"] * 4
+    assert [each.lowest_accepted for each in found.fitted] == [
+        pairs.threshold_at_fpr(fpr) for fpr in (0.1, 0.05, 0.01, 0.001)
+    ]
+    applied = found.results.threshold
+    assert as_counts(applied.on_fitted) == counted(pairs, applied.threshold)
+    assert as_counts(applied.on_test) == counted(verify_embeddings(*test, metric="cosine"), applied.threshold)
+    assert list(found.results.models[0].verification) == ["calibration", "val", "test"]
+    # Where test can say nothing, validation is judged at the threshold of the calibration pairs.
+    on_val = asked(val, calibration=calibration, target_fpr=0.1).results.threshold
+    assert as_counts(on_val.on_test) == counted(verify_embeddings(*val, metric="cosine"), applied.threshold)
+
+
+def test_every_fitted_threshold_says_what_new_identities_can_expect():
+    val, test = items(1), items(2)
+    found = asked(val, test, target_fpr=0.1)
+    for each in found.fitted:
+        assert each.expected == expected_fpr(*val, each.threshold)
+        assert (each.expected.identities, each.confidence) == (10, None)
+    assert found.results.threshold.expected == found.fitted[0].expected
+
+
+def test_a_budget_is_promised_where_it_was_asked_for_and_stricter_ones_where_identities_are_enough():
+    calibration, test = items(3, identities=60, each=3), items(2)
+    found = asked(test=test, calibration=calibration, target_fpr=0.1, fpr_confidence=0.9)
+    plain = asked(test=test, calibration=calibration, target_fpr=0.1)
+    # 44 identities are needed for 10% at 90%, 90 for 5%.
+    assert [(each.target_fpr, each.confidence) for each in found.fitted] == [
+        (0.1, 0.9), (0.05, None), (0.01, None), (0.001, None)
+    ]  # fmt: skip
+    score = promised_score(*calibration, 0.1, 0.9)
+    applied = found.results.threshold
+    assert applied.confidence == 0.9
+    assert found.fitted[0].lowest_accepted == pytest.approx(score, abs=1e-6)
+    assert found.fitted[0].fpr < plain.fitted[0].fpr <= 0.1
+    assert found.fitted[1:] == plain.fitted[1:]
+    with pytest.raises(InputError, match=r"60 identities cannot promise a false-positive rate of 0\.01"):
+        asked(test=test, calibration=calibration, target_fpr=0.01, fpr_confidence=0.9)

@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+import triune
 from triune.pairs import tiles
 from triune.pairs.tiles import PairTiles
 from triune.verification import all_pairs, sampling
@@ -124,3 +126,46 @@ def test_fitting_and_applying_it_to_the_same_pairs_takes_no_further_visit(metric
                 fitted = fit_threshold(verification, fpr, metric=metric)
                 counts = fitted.apply(verification)
                 assert (counts.tpr, counts.fpr) == (fitted.tpr, fitted.fpr)
+
+
+def test_with_the_embeddings_it_carries_what_new_identities_can_expect_and_reads_back():
+    x, labels = torch.randn(60, 5, generator=torch.Generator().manual_seed(2)), np.repeat(np.arange(20), 3)
+    prepared = triune.prepare(x, labels)
+    pairs = triune.verify_embeddings(prepared)
+    plain = triune.fit_threshold(pairs, 0.3, metric="cosine")
+    assert plain.expected is None
+    assert plain.confidence is None
+    fitted = triune.fit_threshold(pairs, 0.3, prepared=prepared, level=0.8)
+    assert fitted.expected == triune.expected_fpr(x, labels, fitted.threshold, level=0.8)
+    assert (fitted.threshold, fitted.fpr, fitted.metric) == (plain.threshold, plain.fpr, "cosine")
+    promised = triune.fit_threshold(pairs, 0.3, prepared=prepared, confidence=0.9)
+    assert promised.threshold > fitted.threshold
+    assert promised.fpr < fitted.fpr
+    assert promised.apply(pairs).fpr == promised.fpr == promised.expected.estimate
+    assert promised.apply(pairs).tpr == promised.tpr
+    for each in (plain, fitted, promised, triune.fit_threshold(pairs, 1.0, prepared=prepared)):
+        assert Threshold.from_dict(json.loads(json.dumps(each.as_dict()))) == each
+
+
+def test_a_promise_needs_the_embeddings_that_the_pairs_were_made_of():
+    x, labels = torch.randn(40, 5, generator=torch.Generator().manual_seed(2)), np.repeat(np.arange(20), 2)
+    pairs = triune.verify_embeddings(x, labels)
+    with pytest.raises(ValueError, match="confidence needs prepared"):
+        triune.fit_threshold(pairs, 0.3, confidence=0.9)
+    with pytest.raises(ValueError, match="prepared makes 612 non-matching pairs but verification has 760"):
+        triune.fit_threshold(pairs, 0.3, prepared=triune.prepare(x[:36], labels[:36]))
+    with pytest.raises(ValueError, match=r"20 identities cannot promise a false-positive rate of 0\.05"):
+        triune.fit_threshold(pairs, 0.05, prepared=triune.prepare(x, labels), confidence=0.9)
+
+
+def test_a_promise_never_lets_more_through_than_the_budget_on_the_pairs_at_hand():
+    """One identity of many images resembles all others: by pairs of images it weighs far more than by identities."""
+    x = torch.eye(61)[torch.arange(60).repeat_interleave(2)]
+    wolf = (torch.ones(1, 61) / 61**0.5).repeat(60, 1)
+    embeddings, labels = torch.cat([x, wolf]), np.concatenate([np.repeat(np.arange(60), 2), np.full(60, 60)])
+    prepared = triune.prepare(embeddings, labels)
+    pairs = triune.verify_embeddings(prepared)
+    promised = triune.fit_threshold(pairs, 0.3, prepared=prepared, confidence=0.9)
+    assert triune.promised_score(prepared, None, 0.3, 0.9) < 61**-0.5  # it counts as one of 61
+    assert promised.fpr <= 0.3
+    assert promised.threshold > 61**-0.5

@@ -19,7 +19,10 @@ SplitKind: TypeAlias = Literal["open-set", "closed-set"]
 Progress: TypeAlias = Callable[[int, int], None]
 
 
-SPLITS = ("train", "val", "test", "holdout")
+SPLITS = ("train", "val", "calibration", "test", "holdout")
+
+
+SPLITS_IN_WORDS = f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}"
 
 
 COLUMNS = ("image", "label", "identity", "mask", "split", "is_query", "is_gallery")
@@ -30,6 +33,7 @@ SPLIT_WORDS = {name: name for name in SPLITS} | {
     "validation": "val",
     "valid": "val",
     "testing": "test",
+    "calib": "calibration",
 }
 """What tables and folders call the splits, in small letters."""
 
@@ -52,8 +56,9 @@ class ItemTable:
     Args:
         frame: columns ``row`` (the line in the file; the first item of a CSV is row 2), ``image`` (absolute
             path), ``label`` (class), ``identity`` (what the embedding tells apart), ``mask`` (absolute path),
-            ``split`` (train, val, test, holdout), all strings or null; ``is_query``, ``is_gallery`` (boolean
-            or null); and whatever else the file had (a column of the file that is called ``row`` is ``row_`` here).
+            ``split`` (train, val, calibration, test, holdout), all strings or null; ``is_query``, ``is_gallery``
+            (boolean or null); and whatever else the file had (a column of the file that is called ``row`` is ``row_``
+            here).
             ``holdout`` rows are images of training identities that are set aside, so that class accuracy can be
             measured where the test identities' classes were never trained on.
         source: the file or folder, for messages.
@@ -149,7 +154,7 @@ def from_frame(
             values.append(value)
         return pl.Series(name, values, kind)
 
-    columns["split"] = words("split", SPLIT_WORDS, pl.String, "write train, val, test or holdout")
+    columns["split"] = words("split", SPLIT_WORDS, pl.String, f"write {SPLITS_IN_WORDS}")
     for name in ("is_query", "is_gallery"):
         columns[name] = words(name, YES_NO, pl.Boolean, "write true or false")
 
@@ -160,7 +165,7 @@ def from_frame(
         wrong = {problem.row for problem in problems if problem.column == "split"}
         empty = [row for row, split in zip(numbers, columns["split"].to_list()) if split is None and row not in wrong]
         if len(empty) + len(wrong) < len(frame):
-            remedy = "write train, val, test or holdout, as in the other rows"
+            remedy = f"write {SPLITS_IN_WORDS}, as in the other rows"
             problems += [Problem(source, row, "split", "the split is empty", remedy) for row in empty]
     others = frame.select(name for name in names if name not in COLUMNS)
     return ItemTable(

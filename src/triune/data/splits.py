@@ -57,7 +57,7 @@ def assign_splits(
         [label or "" if identity is None else None for label, identity in zip(labels, frame["identity"].to_list())]
     )
     if kind == "open-set":
-        classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
+        classes = {name: commonest(labels[i] for i in places) for name, places in members.items()}
         shares = _share_identities(table, members, classes, fractions, generator) if members else {}
         if pairs and members:
             _require_pairs(table, members, shares)
@@ -113,8 +113,8 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2, pairs: 
             problem = f"the split {lacking} is missing, and {giver} has {len(members)} identities, too few to share"
             remedy = f"mark the rows of at least two identities as {lacking}"
             raise DataError([Problem(table.source, None, "split", problem, remedy)])
-        classes = {name: _commonest(labels[i] for i in places) for name, places in members.items()}
-        chosen = _stratified(list(members), classes, count, generator)
+        classes = {name: commonest(labels[i] for i in places) for name, places in members.items()}
+        chosen = stratified(list(members), classes, count, generator)
         if pairs:
             _require_pairs(table, members, dict.fromkeys(chosen, lacking), (lacking,))
         for name in chosen:
@@ -124,7 +124,8 @@ def complete_splits(table: ItemTable, seed: int = 0, share: float = 0.2, pairs: 
     return replace(table, frame=divided, notes=tuple(notes))
 
 
-def _commonest(labels: Iterable[str | None]) -> str:
+def commonest(labels: Iterable[str | None]) -> str:
+    """The most frequent label, of equals the first in the alphabet; a missing one is the empty string."""
     counts = Counter(label or "" for label in labels)
     return min(counts, key=lambda label: (-counts[label], label))
 
@@ -146,16 +147,23 @@ def _share_identities(
     tests = min(max(2, round(fractions[2] * total)), total - 4)
     vals = min(max(2, round(fractions[1] * total)), total - tests - 2)
     shares = dict.fromkeys(members, "train")
-    for name in _stratified(list(members), classes, tests, generator):
+    for name in stratified(list(members), classes, tests, generator):
         shares[name] = "test"
     rest = [name for name in members if shares[name] == "train"]
-    for name in _stratified(rest, classes, vals, generator):
+    for name in stratified(rest, classes, vals, generator):
         shares[name] = "val"
     return shares
 
 
-def _stratified(names: list[str], classes: dict[str, str], count: int, generator: np.random.Generator) -> list[str]:
-    """``count`` of the names at equal steps through the names, shuffled within classes: even over classes."""
+def stratified(names: list[str], classes: dict[str, str], count: int, generator: np.random.Generator) -> list[str]:
+    """``count`` of the names at equal steps through the names, shuffled within classes: even over classes.
+
+    Args:
+        names: to choose from.
+        classes: the class of each.
+        count: how many.
+        generator: of the shuffling.
+    """
     shuffled = [names[i] for i in generator.permutation(len(names))]
     order = generator.permutation(sorted({classes[name] for name in names})).tolist()
     rank = {label: place for place, label in enumerate(order)}

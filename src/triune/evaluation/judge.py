@@ -36,6 +36,7 @@ from triune.verification.all_pairs import verify_embeddings, why_not_verifiable
 from triune.verification.bootstrap import Intervals, bootstrap_verification
 from triune.verification.comparison import compare_intervals
 from triune.verification.conditions import rates_by_condition
+from triune.verification.promise import identities_needed
 from triune.verification.roc import FPRS, Verification
 from triune.verification.thresholds import Threshold, fit_threshold
 
@@ -102,9 +103,10 @@ class Questions:
         resampling: how intervals are made.
         reranked: whether retrieval is also judged with expanded items and with k-reciprocal re-ranking.
         threshold: one that was fitted elsewhere, to be applied here.
-        fitted_here: whether the validation split holds the very pairs that ``threshold`` was fitted on.
-        target_fpr: the budget for which a threshold is fitted on the validation split, where none is given; ``None``
-            where none is to be fitted.
+        fitted_here: whether the items hold the very pairs that ``threshold`` was fitted on.
+        target_fpr: the budget for which a threshold is fitted, where none is given; ``None`` where none is to be
+            fitted.
+        fpr_confidence: how sure it is to be that new identities see at most that rate; ``None`` promises nothing.
     """
 
     resampling: Resampling = field(default_factory=Resampling)
@@ -112,6 +114,7 @@ class Questions:
     threshold: Threshold | None = None
     fitted_here: bool = False
     target_fpr: float | None = None
+    fpr_confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Judgement:
         results: all numbers.
         curves: the pairs of the judged split, by the model's name, without the embeddings that they came from.
         items: embeddings ``(N, D)`` and labels ``(N,)`` of at most :data:`MAP_ITEMS` items for a map; or ``None``.
-        fitted: the thresholds that were fitted on validation pairs, the most generous first.
+        fitted: the thresholds that were fitted here, the most generous first.
     """
 
     results: Results
@@ -132,8 +135,9 @@ class Judgement:
 
 
 class _Fit(NamedTuple):
-    """Thresholds fitted on validation pairs, and the one that is applied (or why there is none)."""
+    """The split that thresholds are fitted on, these, and the one that is applied (or why there is none)."""
 
+    split: Split = "val"
     thresholds: tuple[Threshold, ...] = ()
     applied: AppliedThreshold | Unavailable | None = None
 
@@ -200,8 +204,8 @@ def empty_results(name: str, data: DataSummary, metric: ScoreKind) -> Results:
     return Results(triune=__version__, name=name, created=created, data=data, metric=metric, models=[])
 
 
-FITTED_FIRST: Final[tuple[Split, ...]] = ("val", "test")
-"""Validation pairs come first: the threshold that is fitted on them is applied to the test pairs."""
+FITTED_FIRST: Final[tuple[Split, ...]] = ("calibration", "val", "test")
+"""What a threshold is fitted on comes first: it is applied to the judged pairs."""
 
 
 def judged_split(items: Mapping[Split, KnownItems]) -> Split | None:
@@ -221,7 +225,9 @@ def _judge_model(
     divide_over: ProcessGroup | None,
 ) -> _Found:
     """All figures of one model. The other split comes first: the threshold may be fitted on it."""
-    fit = _Fit(applied=_why_no_threshold(items, questions) if candidate.role == "model" else None)
+    fit = _Fit("calibration" if "calibration" in items else "val")
+    if candidate.role == "model":
+        fit = fit._replace(applied=_why_no_threshold(items, fit.split, questions))
     others: dict[Split, VerificationResult | Unavailable] = {}
     try:
         for split in FITTED_FIRST:
@@ -250,8 +256,11 @@ def _judge_other(
     if reason is not None:
         return Unavailable(unavailable=reason), fit
     prepared = prepare(candidate.embeddings[split], known.labels, metric=candidate.metric, groups=known.groups)
-    pairs = verify_embeddings(prepared, fprs=_budgets(candidate, split, questions), divide_over=divide_over)
-    return measures.verification_result(pairs), _fitted(fit, candidate, split, pairs, questions)
+    fitting = candidate.role == "model" and split == fit.split
+    pairs = verify_embeddings(prepared, fprs=_budgets(questions) if fitting else FPRS, divide_over=divide_over)
+    if fitting:
+        fit = _fitted(fit, prepared, pairs, questions, divide_over)
+    return measures.verification_result(pairs), fit
 
 
 def _judge_split(
@@ -280,14 +289,16 @@ def _judge_split(
     if reason is not None:
         nothing = {split: Unavailable(unavailable=reason)}
         return _Found(result.model_copy(update={"verification": nothing}), fit, [], None, None)
+    fitting = candidate.role == "model" and split == fit.split
     pairs = verify_embeddings(
         prepared,
-        fprs=_budgets(candidate, split, questions),
+        fprs=_budgets(questions) if fitting else FPRS,
         thresholds=_thresholds(candidate, fit, questions),
         divide_over=divide_over,
     )
     return_freed_memory()
-    fit = _applied(_fitted(fit, candidate, split, pairs, questions), candidate, split, pairs, questions)
+    fit = _fitted(fit, prepared, pairs, questions, divide_over) if fitting else fit
+    fit = _applied(fit, candidate, split, pairs, questions)
     intervals = None
     if resampling.resamples:
         intervals = bootstrap_verification(prepared, verification=pairs, divide_over=divide_over, **vars(resampling))
@@ -295,19 +306,16 @@ def _judge_split(
     figures = {split: measures.verification_result(pairs, intervals, resampling.seed)}
     conditions = []
     if candidate.role == "model" and known.conditions:
-        fitted_here = questions.threshold is None and (split == "val" or not isinstance(fit.applied, AppliedThreshold))
+        fitted_here = questions.threshold is None and (fitting or not isinstance(fit.applied, AppliedThreshold))
         score = fit.applied.threshold if isinstance(fit.applied, AppliedThreshold) else pairs.threshold_at_fpr(FPRS[0])
         conditions = _conditions(prepared, known, score, resampling, fitted_here, divide_over)
     # What is drawn from needs no embeddings: the sorted copy of them would stay.
     return _Found(result.model_copy(update={"verification": figures}), fit, conditions, intervals, pairs.detached())
 
 
-def _budgets(candidate: Candidate, split: Split, questions: Questions) -> tuple[float, ...]:
-    """The budgets whose thresholds are found in the one visit of the pairs, the most generous first."""
-    target = questions.target_fpr
-    if target is None or candidate.role != "model" or split != "val":
-        return FPRS
-    return tuple(sorted({*FPRS, target}, reverse=True))
+def _budgets(questions: Questions) -> tuple[float, ...]:
+    """The budgets for which thresholds are fitted, the most generous first."""
+    return FPRS if questions.target_fpr is None else tuple(sorted({*FPRS, questions.target_fpr}, reverse=True))
 
 
 def _thresholds(candidate: Candidate, fit: _Fit, questions: Questions) -> tuple[float, ...]:
@@ -319,29 +327,52 @@ def _thresholds(candidate: Candidate, fit: _Fit, questions: Questions) -> tuple[
     return (fit.applied.threshold,) if isinstance(fit.applied, AppliedThreshold) else ()
 
 
-def _why_no_threshold(items: Mapping[Split, KnownItems], questions: Questions) -> Unavailable | None:
-    """Why no threshold can be fitted, where one should be."""
+def _why_no_threshold(items: Mapping[Split, KnownItems], split: Split, questions: Questions) -> Unavailable | None:
+    """Why no threshold can be fitted on that split, where one should be."""
     if questions.threshold is not None or questions.target_fpr is None:
         return None
-    if "val" not in items:
+    if split not in items:
         return Unavailable(unavailable="there is no validation split to choose a threshold on")
-    reason = why_not_verifiable(items["val"].labels)
-    return None if reason is None else Unavailable(unavailable=f"validation split: {reason}")
+    reason = why_not_verifiable(items[split].labels)
+    return None if reason is None else Unavailable(unavailable=f"{FITTED_ON[split]} split: {reason}")
 
 
-def _fitted(fit: _Fit, candidate: Candidate, split: Split, pairs: Verification, questions: Questions) -> _Fit:
-    """Thresholds fitted on these pairs, where they are the judged model's validation pairs."""
-    target = questions.target_fpr
-    if candidate.role != "model" or split != "val" or target is None:
-        return fit
-    thresholds = {
-        fpr: fit_threshold(pairs, fpr, metric=candidate.metric, fitted_on="validation pairs")
-        for fpr in _budgets(candidate, split, questions)
-    }
+FITTED_ON: Final[Mapping[Split, str]] = {"calibration": "calibration", "val": "validation"}
+"""How the splits that thresholds are fitted on are called."""
+
+
+def _fitted(
+    fit: _Fit,
+    prepared: PreparedEmbeddings,
+    pairs: Verification,
+    questions: Questions,
+    divide_over: ProcessGroup | None,
+) -> _Fit:
+    """Thresholds fitted on these pairs, or what the given one does to them, where they are those it was fitted on."""
     if questions.threshold is not None:
         told = measures.applied_threshold(questions.threshold, pairs, None) if questions.fitted_here else None
-        return _Fit(tuple(thresholds.values()), told)
-    return _Fit(tuple(thresholds.values()), measures.applied_threshold(thresholds[target], pairs, None))
+        return fit._replace(applied=told)
+    if questions.target_fpr is None:
+        return fit
+
+    def fitted(fpr: float) -> Threshold:
+        confidence = questions.fpr_confidence
+        # Only the run's own budget was asked for with confidence; a stricter one is promised where that can be done.
+        if confidence is not None and fpr != questions.target_fpr:
+            confidence = confidence if prepared.identities >= identities_needed(fpr, confidence) else None
+        return fit_threshold(
+            pairs,
+            fpr,
+            fitted_on=f"{FITTED_ON[fit.split]} pairs",
+            prepared=prepared,
+            confidence=confidence,
+            level=questions.resampling.level,
+            divide_over=divide_over,
+        )
+
+    thresholds = {fpr: fitted(fpr) for fpr in _budgets(questions)}
+    told = measures.applied_threshold(thresholds[questions.target_fpr], pairs, None)
+    return fit._replace(thresholds=tuple(thresholds.values()), applied=told)
 
 
 def _applied(fit: _Fit, candidate: Candidate, split: Split, pairs: Verification, questions: Questions) -> _Fit:
@@ -350,7 +381,7 @@ def _applied(fit: _Fit, candidate: Candidate, split: Split, pairs: Verification,
         return fit
     if questions.threshold is not None and not isinstance(fit.applied, AppliedThreshold):
         return fit._replace(applied=measures.applied_threshold(questions.threshold, None, pairs))
-    if split == "val" or not isinstance(fit.applied, AppliedThreshold):
+    if split == fit.split or not isinstance(fit.applied, AppliedThreshold):
         return fit
     counts = measures.confusion(pairs.confusion_at(fit.applied.threshold))
     return fit._replace(applied=fit.applied.model_copy(update={"on_test": counts}))

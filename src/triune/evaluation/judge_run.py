@@ -26,6 +26,7 @@ from triune.evaluation.judge import Candidate, Judgement, KnownItems, Questions,
 from triune.evaluation.judge_files import read_threshold
 from triune.evaluation.predict import Predictions, predict, predicted_masks
 from triune.evaluation.results import (
+    JUDGED_SPLITS,
     NAMES,
     ClassResult,
     DataSummary,
@@ -53,7 +54,7 @@ from triune.verification.thresholds import Threshold
 Array: TypeAlias = np.ndarray[Any, Any]
 
 SAMPLE_MASKS = 12
-HELD_OUT: Final[tuple[Split, ...]] = ("val", "test", "holdout")
+HELD_OUT: Final[tuple[Split, ...]] = ("val", "calibration", "test", "holdout")
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ def evaluate_run(
         ),
         fitted_here=questions.threshold is None and questions.data is None,
         target_fpr=config.target_fpr,
+        fpr_confidence=config.fpr_confidence,
     )
     if questions.reranked and questions.exclude is not None:
         raise InputError("--rerank judges whole rankings: leave --exclude away")
@@ -238,7 +240,8 @@ def _candidates(
     candidates = [Candidate(NAMES["model"], "model", config.metric, trained, "the run's embeddings")]
     if questions.against is not None:
         candidates.append(_other_run(questions.against, data, device, divide_over))
-    pixels = {s: pixel_embeddings(predicted[s].dataset, divide_over) for s in trained}
+    judged = [split for split in trained if split in JUDGED_SPLITS]
+    pixels = {s: pixel_embeddings(predicted[s].dataset, divide_over) for s in judged}
     candidates.append(_baseline("pixels", pixels, predicted))
     settings = config.model
     torch.manual_seed(config.seed)
@@ -251,7 +254,7 @@ def _candidates(
         weights=settings.weights,
         in_channels=config.images.channels,
     ).to(device)
-    rows = {s: backbone_embeddings(start, data.loader(s, divide_over), device, divide_over) for s in trained}
+    rows = {s: backbone_embeddings(start, data.loader(s, divide_over), device, divide_over) for s in judged}
     pretrained = settings.pretrained or settings.weights is not None
     candidates.append(_baseline("pretrained" if pretrained else "untrained", rows, predicted))
     return candidates
@@ -336,7 +339,7 @@ ALL_SPLITS: Final[tuple[Split, ...]] = ("train", *HELD_OUT)
 
 
 def _write_thresholds(run: Path, found: Judgement, config: TrainConfig) -> None:
-    """The thresholds that were fitted on the validation pairs, or why there are none."""
+    """The thresholds that were fitted, or why there are none."""
     threshold = found.results.threshold
     if found.fitted or isinstance(threshold, Unavailable):
         stored = StoredThresholds(

@@ -114,6 +114,8 @@ def applied_threshold(
         fitted_on=threshold.fitted_on,
         on_fitted=None if fitted is None else confusion(threshold.apply(fitted)),
         on_test=None if judged is None else confusion(threshold.apply(judged)),
+        expected=threshold.expected,
+        confidence=threshold.confidence,
     )
 
 

@@ -12,13 +12,14 @@ from pydantic import Field
 from triune.evaluation.earlier import migrated
 from triune.files import Record, read_record, write_record
 from triune.run.facts import TrainingFacts as TrainingFacts
+from triune.verification.new_identities import ExpectedFPR
 
 FORMAT: Final = 2
 """Of the file; 1 was the untyped dictionary of version 0.1.0's first runs."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
-Split = Literal["train", "val", "test", "holdout"]
+Split = Literal["train", "val", "calibration", "test", "holdout"]
 ScoreKind = Literal["cosine", "euclidean", "squared_euclidean", "score", "distance"]
 """What the scores of pairs are: the cosine similarity, minus one of the distances, or a list's own column."""
 Role = Literal["model", "pixels", "untrained", "pretrained", "against"]
@@ -201,6 +202,8 @@ class AppliedThreshold(Record):
         fitted_on: the pairs that it was fitted on, in words: ``validation pairs``.
         on_fitted: what it does to those, where they were at hand.
         on_test: what it does to the pairs judged here.
+        expected: the false-positive rate to be expected among new identities, where it is known.
+        confidence: how sure it is that those see at most ``target_fpr``; ``None`` where nothing is promised.
     """
 
     metric: ScoreKind
@@ -210,6 +213,8 @@ class AppliedThreshold(Record):
     fitted_on: str
     on_fitted: Confusion | None = None
     on_test: Confusion | None = None
+    expected: ExpectedFPR | None = None
+    confidence: Share | None = None
 
 
 class Rate(Record):

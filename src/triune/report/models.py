@@ -7,7 +7,13 @@ from triune.evaluation.results import DataSummary, ModelResult, Results, Role, S
 STYLES: Final[dict[Role, str]] = {"model": "s0", "pixels": "s1", "untrained": "s2", "pretrained": "s2", "against": "s3"}
 """Colour and dash of a model's line and bar: CSS classes."""
 
-SPLITS: Final[dict[Split, str]] = {"train": "training", "val": "validation", "test": "test", "holdout": "holdout"}
+SPLITS: Final[dict[Split, str]] = {
+    "train": "training",
+    "val": "validation",
+    "calibration": "calibration",
+    "test": "test",
+    "holdout": "holdout",
+}
 """How splits are called in a sentence."""
 
 

@@ -17,6 +17,7 @@ from triune.evaluation.results import (
     Unavailable,
     VerificationResult,
 )
+from triune.report.threshold_words import for_new_identities
 
 NAME_WIDTH = 20
 CELL_WIDTH = 8
@@ -116,7 +117,7 @@ def _threshold(found: AppliedThreshold | Unavailable | None) -> list[str]:
                 f"  {where}: TPR {counts.tpr:.3f}  FPR {counts.fpr:.3f}  precision {counts.precision:.3f}  "
                 f"TP {counts.tp}  FP {counts.fp}  TN {counts.tn}  FN {counts.fn}"
             )
-    return lines
+    return [*lines, f"  {for_new_identities(found.target_fpr, found.expected, found.confidence)}"]
 
 
 def _conditions(found: ConditionsResult) -> list[str]:

@@ -173,6 +173,10 @@ class TrainConfig:
         split: auto, open-set or closed-set. 'auto' takes the table's split column where there is one, else an open-set
             split.
         target_fpr: the false-positive rate the threshold is set for.
+        fpr_confidence: how surely new identities see no higher rate. null promises nothing. A promise gives a stricter
+            threshold, and needs a split calibration: for 0.05 at 0.95 of 118 identities or more.
+        calibration: share of training identities to fit the threshold on. They are not trained on. Where there are
+            none, and no split calibration in the table, the threshold is fitted on the validation identities.
         samples_per_class: images of each identity in a batch (K). There are batch_size / K identities (P) in it.
         metric_loss: triplet, a loss by name, or pml:CLASS. The names are those of pair and proxy losses such as
             multi-similarity or arcface (a name that is not known is answered with all of them); pml:CLASS is any loss
@@ -200,6 +204,8 @@ class TrainConfig:
     root: Path | None = None
     split: Literal["auto", "open-set", "closed-set"] = "auto"
     target_fpr: Rate = 0.05
+    fpr_confidence: Rate | None = None
+    calibration: ShareBelowOne = 0.0
     samples_per_class: AtLeastTwo = 4
     metric_loss: str = "triplet"
     metric_loss_options: dict[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from triune.errors import InputError
 from triune.pairs.scores import paired_scores, to_distance
 from triune.run.folder import load_model
 from triune.run.thresholds import read_thresholds
+from triune.verification.new_identities import ExpectedFPR
 from triune.verification.thresholds import Threshold
 
 
@@ -26,6 +27,8 @@ class Verdict(NamedTuple):
         validation_fpr: the false-positive rate it had on the validation pairs.
         metric: the distance.
         caution: why that rate is not to be leaned on, where the validation pairs were too few to measure it by.
+        expected: the false-positive rate to be expected among new identities, where it is known.
+        confidence: how sure it is that those see at most ``target_fpr``; ``None`` where nothing is promised.
     """
 
     same: bool
@@ -35,6 +38,8 @@ class Verdict(NamedTuple):
     validation_fpr: float
     metric: Metric
     caution: str | None
+    expected: ExpectedFPR | None
+    confidence: float | None
 
 
 def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None) -> Verdict:
@@ -63,6 +68,8 @@ def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None
         validation_fpr=threshold.fpr,
         metric=card.metric,
         caution=threshold.reason,
+        expected=threshold.expected,
+        confidence=threshold.confidence,
     )
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+from triune.data.calibration import check_promise, with_calibration
 from triune.data.checks import check_table
 from triune.data.items import ItemTable
 from triune.data.problems import DataError
@@ -133,6 +134,8 @@ def load_items(config: TrainConfig) -> ItemTable:
         DataError: the table has problems.
     """
     table = load_source(config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs)
+    if not table.problems:
+        table = with_calibration(table, config.calibration, config.seed)
     for note in table.notes:
         print(note, file=sys.stderr)
     channels = config.model.mask_channels
@@ -144,7 +147,10 @@ def load_items(config: TrainConfig) -> ItemTable:
     )
     if problems:
         raise DataError(problems)
-    return table if config.resume is None else with_split_of(config.resume, table)
+    table = table if config.resume is None else with_split_of(config.resume, table)
+    if config.fpr_confidence is not None:
+        check_promise(table, config.target_fpr, config.fpr_confidence)
+    return table
 
 
 def class_names(table: ItemTable) -> list[str]:

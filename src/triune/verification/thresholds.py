@@ -6,8 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Metric
+from triune.pairs.prepared import PreparedEmbeddings
+from triune.verification.new_identities import ExpectedFPR, expected_fpr
+from triune.verification.promise import promised_score
 from triune.verification.roc import Confusion, Verification, as_array
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -38,6 +42,10 @@ class Threshold:
         reliable: whether they were enough to measure the budget by.
         reason: why not.
         fitted_on: which set that was, in words.
+        expected: the false-positive rate to be expected among new identities; ``None`` where it is not known, since
+            only scores were at hand or an earlier version fitted it.
+        confidence: how sure it is that new identities see a false-positive rate of at most ``target_fpr``
+            (:mod:`~triune.verification.promise` says under which assumption); ``None`` where nothing is promised.
     """
 
     threshold: float
@@ -51,6 +59,8 @@ class Threshold:
     reliable: bool
     reason: str | None
     fitted_on: str
+    expected: ExpectedFPR | None = None
+    confidence: float | None = None
 
     @property
     def distance(self) -> float:
@@ -92,42 +102,88 @@ class Threshold:
         fields = {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
         if "threshold" in fields:  # at first, the lowest accepted score was what was stored
             fields.setdefault("lowest_accepted", fields["threshold"])
-        missing = sorted(set(cls.__dataclass_fields__) - set(fields))
+        missing = sorted(set(cls.__dataclass_fields__) - {"expected", "confidence"} - set(fields))
         if missing:
             raise ValueError(f"a stored threshold lacks {', '.join(missing)}")
+        if fields.get("expected") is not None:
+            fields["expected"] = ExpectedFPR(**fields["expected"])
         return cls(**fields | {name: float(fields[name]) for name in ("threshold", "lowest_accepted")})
 
 
 def fit_threshold(
-    verification: Verification, fpr: float, *, metric: Metric | None = None, fitted_on: str = "validation"
+    verification: Verification,
+    fpr: float,
+    *,
+    metric: Metric | None = None,
+    fitted_on: str = "validation",
+    prepared: PreparedEmbeddings | None = None,
+    confidence: float | None = None,
+    level: float = 0.95,
+    divide_over: ProcessGroup | None = None,
 ) -> Threshold:
     """The threshold that keeps a false-positive budget with the most matching pairs, to be applied to other pairs.
+
+    The budget is kept on the pairs given, which says little of new identities where there are few: with the embeddings,
+    the threshold carries an interval for the rate to be expected of them; and with a confidence it is the stricter
+    one by which new identities see at most that rate.
+
+    >>> prepared = triune.prepare(embeddings, labels)
+    >>> pairs = triune.verify_embeddings(prepared)
+    >>> fit_threshold(pairs, 0.05, prepared=prepared, confidence=0.95)
 
     Args:
         verification: the pairs to fit on; not those that are to be reported.
         fpr: the budget.
-        metric: what the scores are.
+        metric: what the scores are; that of ``prepared`` where not given.
         fitted_on: which set that is, in words.
+        prepared: the embeddings that ``verification`` was made of.
+        confidence: how sure it is to be that new identities see a false-positive rate of at most ``fpr``; ``None``
+            promises nothing. Nothing may have been chosen by these identities.
+        level: of the interval for the rate to be expected.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Raises:
-        ValueError: ``fpr`` is not from 0 to 1.
+        ValueError: ``fpr`` is not from 0 to 1; ``prepared`` makes other pairs; or there are too few identities for the
+            promise, with the number that is needed.
     """
-    bracket = verification.bracket_at_fpr(fpr)
+    if confidence is not None and prepared is None:
+        raise ValueError("confidence needs prepared, the embeddings of these pairs: identities are counted, not pairs")
+    budget, expected = fpr, None
+    if confidence is not None and prepared is not None:
+        budget = _promised_budget(verification, prepared, fpr, confidence)
+    bracket = verification.bracket_at_fpr(budget)
     everything = bracket.false_positives == verification.impostors
+    threshold = -math.inf if everything else _middle(bracket.rejected, bracket.accepted)
+    if prepared is not None:
+        expected = expected_fpr(prepared, None, threshold, level=level, divide_over=divide_over)
+        if expected.impostors != verification.impostors:
+            raise ValueError(
+                f"prepared makes {expected.impostors} non-matching pairs but verification has "
+                f"{verification.impostors}: give the embeddings that verification was made of"
+            )
     reason = verification.why_unreliable_at(fpr)
     return Threshold(
-        threshold=-math.inf if everything else _middle(bracket.rejected, bracket.accepted),
+        threshold=threshold,
         lowest_accepted=bracket.accepted,
-        metric=metric,
+        metric=metric or (None if prepared is None else prepared.metric),
         target_fpr=fpr,
-        tpr=verification.tpr_at_fpr(fpr),
+        tpr=verification.tpr_at_fpr(budget),
         fpr=bracket.false_positives / verification.impostors,
         matches=verification.matches,
         impostors=verification.impostors,
         reliable=reason is None,
         reason=reason,
         fitted_on=fitted_on,
+        expected=expected,
+        confidence=confidence,
     )
+
+
+def _promised_budget(verification: Verification, prepared: PreparedEmbeddings, fpr: float, confidence: float) -> float:
+    """The rate on these pairs of the lowest threshold that keeps the budget on new identities: at most the budget."""
+    kept = verification.bracket_at_fpr(fpr).accepted
+    score = promised_score(prepared, None, fpr, confidence, at_least=kept)
+    return fpr if score <= kept else verification.confusion_at(score).fpr
 
 
 def _middle(rejected: float, accepted: float) -> float:

@@ -11,6 +11,7 @@ from triune.report import charts
 from triune.report.models import judged_model, these_pairs
 from triune.report.scale import Scale
 from triune.report.sections.section import Section
+from triune.report.threshold_words import for_new_identities
 
 
 class DistanceChart(NamedTuple):
@@ -71,6 +72,14 @@ class ThresholdSection(Section):
     def limit(self) -> float | None:
         """The threshold as people see it: a distance; of a list of scores, a score. ±inf accepts all pairs or none."""
         return _limit(self.applied, self.scale)
+
+    @property
+    def worth(self) -> str | None:
+        """What the threshold is worth to new identities, as a sentence without its full stop."""
+        if not isinstance(self.applied, AppliedThreshold):
+            return None
+        words = for_new_identities(self.applied.target_fpr, self.applied.expected, self.applied.confidence)
+        return words[0].upper() + words[1:]
 
     @property
     def accepts_all(self) -> bool:

@@ -1,0 +1,129 @@
+"""The false-positive rate that a threshold will have on identities it was not fitted on: an interval for it.
+
+Pairs of few identities are not independent: one identity that resembles many others spoils many pairs at once. So
+identities are resampled, each with all its pairs on both sides, by leaving out one at a time (the jackknife). Efron and
+Stein (1981, "The jackknife estimate of variance", Annals of Statistics 9) prove that the variance found in this way is
+not too small on average. docs/guide/thresholds.md says how often the intervals cover.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import torch
+from scipy import special, stats
+from torch.distributed import ProcessGroup
+
+from triune.distances.embeddings import Embeddings, Metric
+from triune.labels import Labels
+from triune.pairs.prepared import PreparedEmbeddings, as_prepared
+from triune.parallel.divide import all_reduce
+from triune.verification.intervals import check_level
+from triune.verification.pair_noise import accepted_by_identity, identity_turns
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+METHOD: Final = "delete-one-identity jackknife"
+
+
+@dataclass(frozen=True)
+class ExpectedFPR:
+    """The false-positive rate to be expected of a threshold among new identities of the same kind.
+
+    It speaks of the rate over very many new identities; that of a few new ones scatters around it.
+
+    Args:
+        estimate: the rate among the identities at hand.
+        low: lower end of the interval.
+        high: upper end. 0 and 1 where the identities are too few to say anything.
+        level: the share of such intervals that should cover the rate.
+        identities: how many there were.
+        impostors: how many non-matching pairs they made.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+    identities: int
+    impostors: int
+
+
+def expected_fpr(
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels | None,
+    threshold: float,
+    *,
+    metric: Metric | None = None,
+    level: float = 0.95,
+    groups: Labels | None = None,
+    divide_over: ProcessGroup | None = None,
+) -> ExpectedFPR:
+    """The false-positive rate of a threshold among new identities, from those it was fitted on.
+
+    With θ₍₋ᵢ₎ the rate without identity i of G, the standard error is s = √((G−1)/G · Σ (θ₍₋ᵢ₎ − mean)²), and the
+    interval is logit θ ± t·s / (θ·(1−θ)) with Student's t of G − 1 degrees of freedom. Where no pair is accepted, or
+    all are, s says nothing; then m = ⌊G/2⌋ pairs of identities that have none in common give 1 − ((1−level)/2)^(1/m) as
+    the largest rate, by Hoeffding's bound for averages over pairs (1963, section 5).
+
+    Args:
+        embeddings: ``(N, D)`` of the items that the threshold was fitted on, or what
+            :func:`~triune.pairs.prepared.prepare` made of them.
+        labels: ``(N,)`` identities; ``None`` with prepared embeddings.
+        threshold: pairs with at least this score are accepted; ±∞ is allowed.
+        metric: the distance; the cosine where not given.
+        level: the share of such intervals that should cover the rate.
+        groups: ``(N,)`` where each item comes from: pairs within a group are left out.
+        divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
+
+    Raises:
+        ValueError: there is no non-matching pair, the level is no share, or the threshold is NaN.
+    """
+    check_level(level)
+    if math.isnan(threshold):
+        raise ValueError("threshold is NaN: a number is needed")
+    counts = _by_identity(as_prepared(embeddings, labels, metric, groups).cpu(), threshold, divide_over)
+    accepted, pairs = counts[:, counts[1] > 0]  # an identity without a pair, such as one without an item, says nothing
+    if not len(pairs):
+        raise ValueError("there is no non-matching pair: FPR is not defined; give items of different identities")
+    low, high = jackknife_interval(accepted, pairs, level)
+    return ExpectedFPR(float(accepted.sum() / pairs.sum()), low, high, level, len(pairs), int(pairs.sum()) // 2)
+
+
+def jackknife_interval(accepted: Array, pairs: Array, level: float) -> tuple[float, float]:
+    """The interval of :func:`expected_fpr` from counts of each identity.
+
+    Args:
+        accepted: ``(G,)`` how many non-matching pairs of each identity are accepted.
+        pairs: ``(G,)`` how many it has.
+        level: the share of such intervals that should cover the rate.
+    """
+    count, total, taken = len(pairs), pairs.sum() / 2, accepted.sum() / 2
+    left = total - pairs
+    rate = taken / total
+    if rate in (0.0, 1.0):
+        most = 1 - ((1 - level) / 2) ** (1 / max(count // 2, 1))
+        return (0.0, most) if rate == 0 else (1 - most, 1.0)
+    if count < 3 or not (left > 0).all():  # without one identity no pair would be left
+        return 0.0, 1.0
+    without = (taken - accepted) / left
+    error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
+    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error / (rate * (1 - rate))
+    middle = float(special.logit(rate))
+    return float(special.expit(middle - half)), float(special.expit(middle + half))
+
+
+def _by_identity(prepared: PreparedEmbeddings, threshold: float, divide_over: ProcessGroup | None) -> Array:
+    """Accepted and all non-matching pairs of each identity, float64 ``(2, G)``; each pair counts for both."""
+    counts = np.zeros((2, prepared.identities))
+    for turn, *both in accepted_by_identity(
+        prepared, prepared, threshold, identity_turns(prepared.identities, 0, divide_over)
+    ):
+        own = np.arange(turn.start, turn.stop)
+        for total, part in zip(counts, both, strict=True):
+            part[own - turn.start, own] = 0  # pairs of one identity match
+            total[turn] += part.sum(1)
+            total += part.sum(0)
+    reduced: Array = all_reduce(torch.from_numpy(counts), divide_over).numpy()
+    return reduced
