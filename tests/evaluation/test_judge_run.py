@@ -10,17 +10,19 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from evaluation.conftest import SIDE, untrained_run
+from evaluation.conftest import FLAGS, SIDE, untrained_run, write_items
 from oracles import brute_verification
 from triune.errors import InputError
 from triune.evaluation.judge import Resampling
-from triune.evaluation.judge_run import RunQuestions, evaluate_again
+from triune.evaluation.judge_run import RunQuestions, evaluate_again, evaluate_run
 from triune.evaluation.results import ModelResult, Results, Unavailable
 from triune.files import write_record
 from triune.model.network import MultiTaskModel
 from triune.run.folder import load_model
 from triune.run.judged_items import read_judged_items
+from triune.run.parser import parse_train
 from triune.run.thresholds import read_thresholds
+from triune.training.train import load_items
 from triune.verification.bootstrap import bootstrap_verification
 
 FAST = Resampling(0)
@@ -335,3 +337,36 @@ def test_a_table_with_nothing_to_judge_or_with_files_that_cannot_be_read_is_refu
         with pytest.raises(InputError, match=said):
             evaluate_again(run, tmp_path / "out", RunQuestions(data=str(tmp_path / name), resampling=FAST))
     assert not (tmp_path / "out").exists()
+
+
+def test_identities_set_aside_for_it_get_the_threshold_and_nothing_is_chosen_or_reported_by_them(tmp_path):
+    items = write_items(tmp_path)
+    for name in ("id8", "id9"):
+        items.write_text(items.read_text().replace(f"{name},test", f"{name},calibration"))
+    config, data = untrained_run(tmp_path / "run", items)
+    found = evaluate_run(tmp_path / "run", config, data, RunQuestions(resampling=FAST))
+    x, names, _ = split_of(tmp_path / "run", "calibration")
+    assert set(names) == {"id8", "id9"}
+    stored = read_thresholds(tmp_path / "run" / "thresholds.json")
+    expected = brute_verification(x @ x.T, names)
+    for each in stored.thresholds:
+        assert (each.fitted_on, each.matches, each.impostors) == ("calibration pairs", 30, 36)
+        assert each.tpr == pytest.approx(expected["tpr_at_fpr"](each.target_fpr))
+        assert (each.expected.identities, each.expected.low) == (2, 0)
+        assert each.expected.high >= 0.975  # two identities say next to nothing of others
+    assert found.results.data.splits["calibration"].images == 12
+    roles = {model.role: list(model.verification) for model in found.results.models}
+    assert roles == {"model": ["calibration", "val", "test"], "pixels": ["val", "test"], "untrained": ["val", "test"]}
+
+
+def test_a_promise_that_so_few_identities_cannot_give_is_refused_before_anything_is_trained(tmp_path):
+    items = write_items(tmp_path)
+    asked = ["--data", str(items), *FLAGS, "--fpr_confidence", "0.95"]
+    with pytest.raises(InputError, match=r"needs 58 identities by which nothing was chosen: mark rows of .*items\.csv"):
+        load_items(parse_train(asked))
+    items.write_text(items.read_text().replace("id9,test", "id9,calibration").replace("id8,test", "id8,calibration"))
+    with pytest.raises(
+        InputError, match=r"2 identities cannot .* 58 are needed; 2 can promise 0\.95 at the least"
+    ):
+        load_items(parse_train(asked))
+    assert len(load_items(parse_train([*asked, "--target_fpr", "0.96"])).part("calibration")) == 12
