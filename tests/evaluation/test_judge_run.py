@@ -365,8 +365,6 @@ def test_a_promise_that_so_few_identities_cannot_give_is_refused_before_anything
     with pytest.raises(InputError, match=r"needs 58 identities by which nothing was chosen: mark rows of .*items\.csv"):
         load_items(parse_train(asked))
     items.write_text(items.read_text().replace("id9,test", "id9,calibration").replace("id8,test", "id8,calibration"))
-    with pytest.raises(
-        InputError, match=r"2 identities cannot .* 58 are needed; 2 can promise 0\.95 at the least"
-    ):
+    with pytest.raises(InputError, match=r"2 identities cannot .* 58 are needed; 2 can promise 0\.95 at the least"):
         load_items(parse_train(asked))
     assert len(load_items(parse_train([*asked, "--target_fpr", "0.96"])).part("calibration")) == 12

@@ -5,6 +5,7 @@ import pytest
 from report.building import changed, files_results, run_results
 from triune.evaluation.results import Results, SplitCounts, Unavailable
 from triune.report.sections.cautions import cautions
+from triune.verification.new_identities import ExpectedFPR
 
 
 def with_tpr(results: Results, own: float, pixels: float) -> Results:
@@ -82,3 +83,31 @@ def test_a_split_that_cannot_be_verified_says_why() -> None:
     reason = "every identity has a single image: a matching pair needs two"
     results = changed(run_results(), {"verification": {"test": Unavailable(unavailable=reason)}})
     assert cautions(results)[0] == f"The test split cannot be verified: {reason}."
+
+
+def test_a_promised_threshold_is_stricter_on_purpose_but_must_not_let_more_through() -> None:
+    def promised(fpr: float) -> list[str]:
+        results = with_test_fpr(run_results(), fpr)
+        threshold = results.threshold.model_copy(update={"confidence": 0.95})
+        return [
+            text for text in cautions(results.model_copy(update={"threshold": threshold})) if "the threshold" in text
+        ]
+
+    assert promised(0.001) == []
+    assert len(promised(0.2)) == 1
+
+
+def test_a_threshold_of_which_others_may_see_twice_the_budget_is_told() -> None:
+    def told(high: float) -> list[str]:
+        results = run_results()
+        expected = ExpectedFPR(0.05, 0.02, high, 0.95, 8, 1000)
+        threshold = results.threshold.model_copy(update={"expected": expected})
+        return [
+            text for text in cautions(results.model_copy(update={"threshold": threshold})) if "new identities" in text
+        ]
+
+    assert told(0.1) == []
+    assert told(0.101) == [
+        "The threshold for FPR 5% is no promise for new identities: fitted on 8 identities, others may see 2.0% to "
+        "10.1% (95% interval, delete-one-identity jackknife)."
+    ]

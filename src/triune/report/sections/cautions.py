@@ -5,6 +5,7 @@ from typing import Final
 from triune.evaluation.results import AppliedThreshold, Results, Role, Unavailable
 from triune.report.formatting import percent, plural, round_percent
 from triune.report.models import SPLITS, JudgedModel, judged_model, judged_models, these_pairs
+from triune.report.threshold_words import for_new_identities
 
 FEW_IDENTITIES: Final = 10
 
@@ -17,7 +18,7 @@ def cautions(results: Results) -> list[str]:
     found = _splits_not_verified(results)
     if main is not None:
         found += _too_few_pairs(main) + _no_better_than_baselines(results, main)
-    found += _threshold_drifts(results)
+    found += _threshold_drifts(results) + _threshold_may_drift(results)
     test = results.data.splits.get("test")
     if test is not None and 0 < test.identities < FEW_IDENTITIES:
         identities = plural(test.identities, "identity", "identities")
@@ -62,13 +63,16 @@ def _no_better_than_baselines(results: Results, main: JudgedModel) -> list[str]:
 
 
 def _threshold_drifts(results: Results) -> list[str]:
-    """Where the FPR on the judged pairs is below half of the budget or above one and a half times it."""
+    """Where the FPR on the judged pairs is below half of the budget or above one and a half times it.
+
+    A promised threshold is stricter on purpose.
+    """
     point = results.threshold
     if not isinstance(point, AppliedThreshold) or point.on_test is None:
         return []
     fpr, target = point.on_test.fpr, point.target_fpr
     # Also false where there is no different pair, and the FPR is NaN.
-    if not (fpr < target / 2 or fpr > target * 1.5):
+    if not ((fpr < target / 2 and point.confidence is None) or fpr > target * 1.5):
         return []
     way = "lets more through" if fpr > target else "is stricter"
     return [
@@ -76,3 +80,12 @@ def _threshold_drifts(results: Results) -> list[str]:
         f"{percent(fpr)} of the different ones, not {round_percent(target)}. More identities to choose it on make it "
         "steadier."
     ]
+
+
+def _threshold_may_drift(results: Results) -> list[str]:
+    """Where new identities may well see twice the budget."""
+    point = results.threshold
+    if not isinstance(point, AppliedThreshold) or point.expected is None or point.expected.high <= 2 * point.target_fpr:
+        return []
+    words = for_new_identities(point.target_fpr, point.expected, point.confidence)
+    return [f"The threshold for FPR {round_percent(point.target_fpr)} is {words}."]
