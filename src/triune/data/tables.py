@@ -16,14 +16,15 @@ from triune.data.columns import ANY, Columns, name_key, named_columns, require_f
 from triune.data.decode import Array
 from triune.data.problems import DataError, Problem
 from triune.errors import InputError
+from triune.labels import MISSING_WORDS
 
 YES_NO = dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True) | dict.fromkeys(
     ("0", "0.0", "false", "f", "no", "n"), False
 )
 """The words for yes and no, in small letters: one list for every table."""
 
-MISSING = frozenset({"", "None", "NaN", "nan", "NA", "<NA>"})
-"""What libraries write where a label is not known."""
+MISSING = MISSING_WORDS
+"""What libraries write where a label is not known: in a cell, not known; in a list of labels, an error."""
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers", ".json", ".jsonl")
 _PARQUET = (".parquet", ".pq")
