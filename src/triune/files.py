@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,6 +118,39 @@ def _mask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+_ENVIRONMENT = {
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE),
+}
+"""What is wrong with the machine, not with what was asked for: the command line exits 1 for it, not 2."""
+
+
+def regular_file(path: str | Path) -> Path:
+    """A path where a file lies that can be read to its end; a pipe, which may wait for ever, is none.
+
+    Raises:
+        InputError: nothing lies there, or a folder, a pipe or a device; or no file can have such a path.
+        OSError: the machine forbids or fails to look there.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no path: {error}") from error
+    except OSError as error:
+        if error.errno in _ENVIRONMENT:
+            raise
+        reason = (
+            "does not exist" if error.errno in (errno.ENOENT, errno.ENOTDIR) else f"cannot be read: {error.strerror}"
+        )
+        raise InputError(f"{path} {reason}") from error
+    if not stat.S_ISREG(mode):
+        kind = (
+            "it is a folder" if stat.S_ISDIR(mode) else "it is a pipe or a device; save what comes out of it as a file"
+        )
+        raise InputError(f"{path} cannot be read: {kind}")
+    return Path(path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from triune.data.columns import Columns, named_columns
 from triune.data.problems import DataError, Problem
+from triune.data.reading import AS_IT_IS, Reading
 from triune.data.tables import MISSING, YES_NO, as_text, read_cells
 from triune.errors import InputError
 
@@ -66,6 +67,7 @@ class ItemTable:
         identity_column: which column the identities came from, for messages.
         problems: what was found wrong while reading; :func:`check_table` reports them with its own.
         notes: what a user should know but need not mend.
+        reading: how the pixels of images and masks are read.
     """
 
     frame: pl.DataFrame
@@ -74,6 +76,7 @@ class ItemTable:
     identity_column: str = "identity"
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    reading: Reading = AS_IT_IS
 
     @property
     def has_split(self) -> bool:

@@ -1,5 +1,6 @@
 """What was found of pairs, rankings, classes and masks, as the typed records of ``metrics.json``."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -206,7 +207,9 @@ def folds_result(found: FoldResult) -> results.FoldsResult:
     )
 
 
-def class_result(truth: Array, predicted: Array, classes: list[str], split: Split) -> results.ClassResult:
+def class_result(
+    truth: Array, predicted: Array, classes: list[str], split: Split, labels: Sequence[str | None] = ()
+) -> results.ClassResult:
     """Accuracy and confusion matrix of the items whose class the network knows.
 
     Args:
@@ -214,6 +217,8 @@ def class_result(truth: Array, predicted: Array, classes: list[str], split: Spli
         predicted: ``(N,)`` class indices.
         classes: names of the classes.
         split: which items these are.
+        labels: the N names of the items' classes, ``None`` where they are missing: those that are not among
+            ``classes`` are counted.
     """
     known = truth >= 0
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
@@ -224,6 +229,9 @@ def class_result(truth: Array, predicted: Array, classes: list[str], split: Spli
         accuracy=float(np.trace(counts) / max(1, known.sum())),
         classes=classes,
         confusion=counts.tolist(),
+        untrained=dict(
+            sorted(Counter(label for label in labels if label is not None and label not in classes).items())
+        ),
     )
 
 

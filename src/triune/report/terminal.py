@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from triune.evaluation.results import (
+    JUDGED_SPLITS,
     AppliedThreshold,
     ClassResult,
     Comparison,
@@ -33,6 +34,11 @@ def summary(results: Results) -> str:
     classes, masks = results.classification, results.segmentation
     if isinstance(classes, ClassResult):
         lines.append(f"class accuracy {classes.accuracy:.3f} on {classes.items} {classes.split} images")
+        left_out = classes.left_out()
+        lines += [] if left_out is None else [f"  {left_out}"]
+    for split, counts in results.data.splits.items():
+        if counts.nameless and split in JUDGED_SPLITS:
+            lines.append(f"{counts.nameless} of {counts.images} {split} images have no identity: no pair holds them")
     if isinstance(masks, MaskResult):
         lines.append(f"mask IoU {masks.iou:.3f}, Dice {masks.dice:.3f} on {masks.items} {masks.split} images")
     return "\n".join(lines)

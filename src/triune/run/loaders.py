@@ -50,11 +50,11 @@ class ItemData(pl.LightningDataModule):
             )
             self._datasets[split] = ItemDataset(
                 self.table.part(split),
-                size=images.size,
                 channels=images.channels,
                 classes=self.classes,
                 identities=self.identities,
                 transform=transform,
+                reading=self.table.reading,
                 cache_bytes=images.cache_mib << 20,
                 seed=self.config.seed,
             )

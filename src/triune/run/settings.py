@@ -23,6 +23,9 @@ from triune.ranges import (
     ShareBelowOne,
 )
 
+MOST_IDS = 255
+"""Of mask ids: 0 to 254, since 255 means to ignore a pixel."""
+
 Metric = Literal["euclidean", "squared_euclidean", "cosine"]
 
 
@@ -40,6 +43,8 @@ class ImageConfig:
         cache_mib: memory for decoded images, in MiB; what does not fit is decoded again each time.
         collages: invented identities added to every training batch, each with samples_per_class images whose quarters
             come from four real identities; for data with few identities.
+        mask_values: pixel values of mask files that stand for the ids 0, 1, 2, …, such as [0,255]. Where not given,
+            pixels are ids, and two values are background and foreground.
         workers: loader processes; 0 loads in the training process, the fastest way while the cache holds the set.
     """
 
@@ -48,7 +53,15 @@ class ImageConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_mib: Count = 1024
     collages: Count = 0
+    mask_values: tuple[Count, ...] | None = None
     workers: Count = 0
+
+    @model_validator(mode="after")
+    def _values_tell_ids_apart(self) -> "ImageConfig":
+        values = self.mask_values
+        if values is not None and not 2 <= len(set(values)) == len(values) <= MOST_IDS:
+            raise ValueError(f"mask_values is {list(values)}: 2 to {MOST_IDS} different pixel values are needed")
+        return self
 
 
 @dataclass(frozen=True)
