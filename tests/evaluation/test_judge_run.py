@@ -161,7 +161,7 @@ def test_thresholds_are_fitted_on_validation_pairs_and_applied_to_test_pairs(jud
 def test_intervals_are_those_of_resampled_identities_on_the_test_split(judged_run):
     run, _, found = judged_run
     x, names, _ = split_of(run, "test")
-    expected = bootstrap_verification(x.astype(np.float32), names, resamples=30, level=0.8, seed=1)
+    expected = bootstrap_verification(x.astype(np.float32), names, resamples=40, level=0.8, seed=1)
     measured = found.results.models[0].verification["test"]
     assert (measured.auc_interval.low, measured.auc_interval.high) == (expected.auc.low, expected.auc.high)
     assert (measured.uncertainty.level, measured.uncertainty.identities) == (0.8, 4)
@@ -182,7 +182,7 @@ def test_what_was_found_is_written_whole(judged_run):
 def test_judging_again_finds_the_same_and_writes_where_it_is_told(judged_run, tmp_path):
     run, _, before = judged_run
     kept = (run / "metrics.json").read_bytes()
-    again = evaluate_again(run, tmp_path / "out", RunQuestions(resampling=Resampling(30, 0.8, 1)))
+    again = evaluate_again(run, tmp_path / "out", RunQuestions(resampling=Resampling(40, 0.8, 1)))
     assert (run / "metrics.json").read_bytes() == kept
     same = again.results.model_copy(update={"created": before.results.created})
     assert same.model_dump_json() == before.results.model_dump_json()
@@ -210,7 +210,7 @@ def test_a_run_keeps_the_split_that_it_was_trained_with(judged_run, tmp_path):
 
 def test_conditions_are_columns_of_the_table_at_the_fitted_threshold(judged_run, tmp_path):
     run, _, _ = judged_run
-    asked = RunQuestions(conditions=("camera",), exclude="session", resampling=Resampling(20))
+    asked = RunQuestions(conditions=("camera",), exclude="session", resampling=Resampling(40))
     found = evaluate_again(run, tmp_path / "out", asked).results
     [table] = found.conditions
     assert (table.column, table.fitted_here) == ("camera", False)
@@ -240,7 +240,7 @@ def test_a_column_that_is_not_there_is_named(judged_run, tmp_path):
 def test_two_runs_are_compared_on_the_same_items_and_rankings_stand_with_their_model(judged_run, tmp_path):
     run, items, _ = judged_run
     untrained_run(tmp_path / "rival", items)
-    asked = RunQuestions(against=tmp_path / "rival", reranked=True, resampling=Resampling(20))
+    asked = RunQuestions(against=tmp_path / "rival", reranked=True, resampling=Resampling(40))
     found = evaluate_again(run, tmp_path / "out", asked).results
     assert [model.name for model in found.models] == ["this model", "rival", "raw pixels", "untrained backbone"]
     assert found.comparison.against == "rival"

@@ -123,7 +123,7 @@ def test_intervals_stand_beside_their_figures():
     g = np.random.default_rng(2)
     y = np.repeat(np.arange(12), 4)
     x = (g.normal(size=(12, 4)).repeat(4, 0) + 0.9 * g.normal(size=(48, 4))).astype(np.float32)
-    intervals = bootstrap_verification(x, y, resamples=30, level=0.7, seed=4)
+    intervals = bootstrap_verification(x, y, resamples=40, level=0.7, seed=4)
     from triune.verification.all_pairs import verify_embeddings
 
     found = measures.verification_result(verify_embeddings(x, y), intervals, seed=4)
@@ -133,7 +133,7 @@ def test_intervals_stand_beside_their_figures():
         theirs = intervals.tpr_at_fpr[point.target_fpr]
         assert (point.interval.low, point.interval.high) == (theirs.low, theirs.high)
     made = found.uncertainty
-    assert (made.level, made.resamples, made.identities, made.seed) == (0.7, 30, 12, 4)
+    assert (made.level, made.resamples, made.identities, made.seed) == (0.7, 40, 12, 4)
     assert measures.verification_result(verify_embeddings(x, y), intervals).uncertainty.seed == 0
 
 
@@ -225,7 +225,7 @@ def rates_within(name, rate):
 
 def test_a_table_of_conditions_has_each_rate_in_its_place_and_names_the_worst():
     found = conditions.RatesByCondition(("a", 2), (rates_within("a", 0.1), rates_within(2, 0.2)), 0.75, 0.8)
-    made = results.Uncertainty(level=0.8, resamples=10, identities=2, seed=0)
+    made = results.Uncertainty(level=0.8, resamples=40, identities=2, seed=0)
     table = measures.condition_table("camera", found, "cosine", made, fitted_here=True)
     assert (table.column, table.threshold, table.distance, table.fitted_here) == ("camera", 0.75, 0.25, True)
     assert [row.condition for row in table.rows] == ["a", "2"]

@@ -119,7 +119,7 @@ def test_one_threshold_has_one_form_the_distance():
 
 
 def test_conditions_have_their_rates():
-    found = judged(resamples=30)
+    found = judged(resamples=40)
     lines = summary(found).splitlines()
     [table] = found.conditions
     assert any(line.startswith("by camera, all at distance <= ") and "fitted on these pairs" in line for line in lines)

@@ -11,7 +11,7 @@ from triune.evaluation.results import ScoreKind, Split
 from triune.retrieval.metrics import RetrievalMetrics
 from triune.verification import bootstrap, comparison as compared, conditions, roc
 from triune.verification.folds import FoldResult
-from triune.verification.intervals import Interval
+from triune.verification.intervals import Interval, too_few_identities
 from triune.verification.roc import FPRS, Verification
 from triune.verification.thresholds import Threshold
 
@@ -56,7 +56,22 @@ def interval(found: Interval) -> results.Interval:
 
 def uncertainty(found: bootstrap.Intervals, seed: int) -> results.Uncertainty:
     """How intervals were made."""
-    return results.Uncertainty(level=found.level, resamples=found.resamples, identities=found.identities, seed=seed)
+    return made_uncertainty(found.level, found.resamples, found.identities, seed)
+
+
+def made_uncertainty(level: float, resamples: int, identities: int, seed: int) -> results.Uncertainty:
+    """How intervals were made, and whether they can be leaned on.
+
+    Args:
+        level: the share of such intervals that should cover the truth.
+        resamples: how often identities were drawn.
+        identities: how many there are.
+        seed: of the drawing.
+    """
+    reason = too_few_identities(identities) if resamples else None
+    return results.Uncertainty(
+        level=level, resamples=resamples, identities=identities, seed=seed, reliable=reason is None, reason=reason
+    )
 
 
 def thinned_curve(verification: Verification) -> results.Curve:
@@ -181,6 +196,7 @@ def condition_table(
                 impostors=row.impostors,
                 tpr=rate(row.tpr),
                 fpr=rate(row.fpr),
+                reliable=too_few_identities(row.identities) is None,
             )
             for row in found.within
         ],
@@ -221,6 +237,7 @@ def class_result(
             ``classes`` are counted.
     """
     known = truth >= 0
+    unknown = Counter(label for label in labels if label is not None and label not in classes)
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (truth[known], predicted[known]), 1)
     return results.ClassResult(
@@ -229,9 +246,7 @@ def class_result(
         accuracy=float(np.trace(counts) / max(1, known.sum())),
         classes=classes,
         confusion=counts.tolist(),
-        untrained=dict(
-            sorted(Counter(label for label in labels if label is not None and label not in classes).items())
-        ),
+        untrained=dict(sorted(unknown.items())),
     )
 
 

@@ -54,13 +54,16 @@ class Interval(Record):
 class Uncertainty(Record):
     """How the intervals of a result were made: identities drawn with replacement, ``resamples`` times.
 
-    ``resamples`` is 0 where none were asked for.
+    ``resamples`` is 0 where none were asked for. Where there are too few identities to lean on the intervals,
+    ``reliable`` is false and ``reason`` says why.
     """
 
     level: Share
     resamples: Count
     identities: Count
     seed: int
+    reliable: bool = True
+    reason: str | None = None
 
 
 class OperatingPoint(Record):
@@ -229,7 +232,7 @@ class Rate(Record):
 
 
 class ConditionResult(Record):
-    """The pairs within one value of a condition."""
+    """The pairs within one value of a condition; ``reliable`` is false where its intervals rest on few identities."""
 
     condition: str
     items: Count
@@ -238,6 +241,7 @@ class ConditionResult(Record):
     impostors: Count
     tpr: Rate
     fpr: Rate
+    reliable: bool = True
 
 
 class Inequity(Record):

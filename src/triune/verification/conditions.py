@@ -17,7 +17,7 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels, plain_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums
-from triune.verification.intervals import Interval, check_level, rate_interval
+from triune.verification.intervals import Interval, check_level, check_resamples, rate_interval
 from triune.verification.pair_noise import accepted_by_identity, identity_turns, without_pair_noise
 from triune.verification.weighing import draw_weights
 
@@ -161,8 +161,8 @@ def rates_by_condition(
     if math.isnan(threshold):
         raise ValueError("threshold is NaN: a number is needed")
     check_level(level)
-    if resamples < 0:
-        raise ValueError(f"resamples is {resamples}: at least 0 is needed, 1000 is common")
+    if resamples:
+        check_resamples(resamples, level)
     items = as_prepared(embeddings, labels, metric, groups).cpu()
     plain = plain_labels(conditions, "conditions")
     kinds = encode_labels(plain, count=len(items.codes), name="conditions", device="cpu").numpy()
