@@ -191,7 +191,7 @@ def test_the_judged_model_is_the_first_and_differences_are_its_figures_less_the_
     assert found.results.comparison.against == "rival"
     assert found.results.comparison.auc.estimate == pytest.approx(aucs[0] - aucs[2])
     assert found.results.comparison.uncertainty.seed == 3
-    assert [each.judged()[1].uncertainty.resamples for each in found.results.models] == [15] * 3
+    assert [each.judged()[1].uncertainty.resamples for each in found.results.models] == [40] * 3
     assert found.items[0].tolist() == x.tolist()
     assert {name: pairs.auc for name, pairs in found.curves.items()} == dict(
         zip(("this model", "pixels", "rival"), aucs, strict=True)

@@ -238,3 +238,23 @@ def test_a_table_of_conditions_has_each_rate_in_its_place_and_names_the_worst():
     assert worst.max_over_mean == pytest.approx(found.inequity("fpr").max_over_mean)
     unknown = conditions.RatesByCondition(("a",), (rates_within("a", math.nan),), 0.75, 0.8)
     assert measures.condition_table("camera", unknown, "cosine", made, fitted_here=False).inequity["fpr"].worst is None
+
+
+def test_items_of_classes_never_trained_are_counted_and_said():
+    labels = ["a", "c", "b", None, "c", "d"]
+    truth = np.array([0, -1, 1, -1, -1, -1])
+    found = measures.class_result(truth, np.array([0, 0, 1, 0, 1, 0]), ["a", "b"], "test", labels)
+    assert (found.items, found.accuracy, found.untrained) == (2, 1.0, {"c": 2, "d": 1})
+    assert found.left_out() == "3 more test images are left out: their classes were never trained (c, d)"
+    alone = measures.class_result(truth[:2], np.array([0, 0]), ["a", "b"], "val", ["a", "c"])
+    assert alone.left_out() == "1 more val images are left out: their class was never trained (c)"
+    assert measures.class_result(truth[:1], np.array([0]), ["a", "b"], "test", ["a"]).left_out() is None
+
+
+@pytest.mark.parametrize(("identities", "reliable"), [(2, False), (9, False), (10, True), (100, True)])
+def test_intervals_of_few_identities_are_marked(identities, reliable):
+    made = measures.made_uncertainty(0.95, 1000, identities, 0)
+    assert made.reliable == reliable
+    assert (made.reason is None) == reliable
+    assert made.reason is None or f"{identities} identities are resampled" in made.reason
+    assert measures.made_uncertainty(0.95, 0, identities, 0).reliable  # no intervals

@@ -144,8 +144,9 @@ def probe_image(path: str | Path) -> Probed:
         OSError, ValueError: the file is missing, cut short, too large or no image.
     """
     with _opened(path) as file:
-        size = _upright_size(file)
+        # Before anything is decoded, for then the file forgets how it lies there.
         sixteen = file.mode not in _DEEP and any(";16" in str(tile[3]) for tile in getattr(file, "tile", []))
+        size = _upright_size(file)
         if file.format == "JPEG":
             file.draft("L", (max(1, file.size[0] // 8), max(1, file.size[1] // 8)))
         file.load()
