@@ -258,3 +258,8 @@ def test_intervals_of_few_identities_are_marked(identities, reliable):
     assert (made.reason is None) == reliable
     assert made.reason is None or f"{identities} identities are resampled" in made.reason
     assert measures.made_uncertainty(0.95, 0, identities, 0).reliable  # no intervals
+
+
+def test_scores_too_nearly_the_same_have_no_histogram():
+    scores = np.float32(1) - np.float32(2.0**-24) * np.arange(4, dtype=np.float32)
+    assert measures.histogram(verify_scores(scores, [1, 0, 1, 0])) is None

@@ -207,7 +207,7 @@ def test_a_verification_of_other_pairs_is_refused():
     rows, labels = np.random.default_rng(0).normal(size=(24, 5)), np.repeat(np.arange(8), 3)
     own = verify_embeddings(rows, labels)
     assert bootstrap_verification(rows, labels, resamples=40, verification=own).auc.estimate == own.auc
-    with pytest.raises(ValueError, match="verification is of other data: it has 12 matching pairs, these .* have 24"):
+    with pytest.raises(ValueError, match=r"of other data: it has 12 matching pairs, these .* have 24"):
         bootstrap_verification(rows, labels, resamples=40, verification=verify_embeddings(rows[:12], labels[:12]))
     with pytest.raises(ValueError, match="verification is of other data: the scores of 24 matching pairs"):
         bootstrap_verification(rows, labels, resamples=40, verification=verify_embeddings(rows**3 + 1, labels))

@@ -86,11 +86,14 @@ def thinned_curve(verification: Verification) -> results.Curve:
 
 
 def histogram(verification: Verification) -> results.Histogram | None:
-    """How the scores are spread; ``None`` where one is infinite, which a list's may be."""
+    """How the scores are spread; ``None`` where one is infinite, or all are too nearly the same to be told apart."""
     matches, others = verification.match_scores, verification.impostor
     if not np.isfinite([matches[0], matches[-1], others.lowest, others.at(others.count - 1)]).all():
         return None
-    edges, same, different = verification.histogram(HISTOGRAM_BINS)
+    try:
+        edges, same, different = verification.histogram(HISTOGRAM_BINS)
+    except ValueError:  # so many bins do not fit between the lowest and the highest
+        return None
     return results.Histogram(edges=_list(edges), matches=_list(same), impostors=_list(different))
 
 

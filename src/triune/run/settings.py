@@ -300,6 +300,14 @@ class EvaluateConfig:
     output: Path | None = None
     json: bool = False
 
+    @model_validator(mode="after")
+    def _enough_resamples(self) -> "EvaluateConfig":
+        from triune.verification.intervals import check_resamples  # heavy, and not needed for --help
+
+        if self.resamples:
+            check_resamples(self.resamples, self.level)
+        return self
+
 
 @dataclass(frozen=True)
 class VerifyConfig:
