@@ -231,7 +231,8 @@ def _beyond(
     for row, top in largest.items():
         if limit is not None and top >= limit:
             problem = f"the mask holds the id {top}, but ids go from 0 to {limit - 1}{origin}"
-            remedy = f"correct the mask, or train with more mask channels (--model.mask_channels {top + 1})"
+            remedy = f"correct the mask, train with more mask channels (--model.mask_channels {top + 1}), or say "
+            remedy += "which values stand for the ids 0, 1, … (--images.mask_values)"
             problems.append(Problem(table.source, row, "mask", problem, remedy))
     return problems
 
