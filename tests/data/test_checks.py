@@ -60,7 +60,7 @@ def test_every_problem_is_listed_at_once_with_row_column_and_remedy(broken):
         assert words in line
     assert "12 x 10" in said[2]
     assert "no positive pair" in said[3]
-    assert "train, val, test" in said[4]
+    assert "train, val, calibration, test" in said[4]
     assert "true or false" in said[5]
     assert all(p.remedy for p in problems)
 
