@@ -343,6 +343,7 @@ def describe_data(data: ItemData) -> DataSummary:
         splits=splits,
         classes=list(data.classes),
         notes=list(data.table.notes),
+        mask_values=None if (values := data.table.reading.mask_values) is None else list(values),
     )
 
 

@@ -340,6 +340,8 @@ class DataSummary(Record):
     classes: list[str] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     """What was left out of the data or decided about them, in sentences."""
+    mask_values: list[int] | None = None
+    """The pixel values of mask files that stand for the ids 0, 1, …; ``None`` where pixels are ids."""
 
 
 class Results(Record):
