@@ -1,14 +1,16 @@
 """The command line: one function a command; heavy imports stay inside the functions, so that --help answers at once."""
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from triune._version import __version__
 from triune.errors import InputError
+from triune.signals import leave_at_once, signal_of, word_of
 
 if TYPE_CHECKING:
     from triune.evaluation.judge import Judgement
@@ -18,10 +20,23 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
+    Args:
+        arguments: those of a call from Python; where not given, those of the process, which signals then end in a line.
+
     Returns:
-        The exit code: 0 done, 1 stopped (interrupted, disk full), 2 bad input.
+        The exit code: 0 done, 1 stopped by the environment (disk full, no permission), 2 bad input, 128 and the
+        number of the signal where one ended it.
     """
+    if arguments is None:
+        leave_at_once()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    code = _ended(lambda: _command(given))
+    # What is still in the buffer may have nowhere to go, which the interpreter would complain of at its end.
+    return _ended(lambda: _flushed(code)) or code
+
+
+def _command(given: list[str]) -> int:
+    """The command that a line names."""
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -34,28 +49,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "evaluate" and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from triune.parallel.command import run_in_processes
 
-        return run_in_processes(lambda: _run(name, rest))
-    return _run(name, rest)
+        return run_in_processes(lambda: _ended(lambda: COMMANDS[name](rest)))
+    return COMMANDS[name](rest)
 
 
-def _run(name: str, arguments: list[str]) -> int:
-    """Run a command that exists, and say what went wrong in one line."""
+def _flushed(code: int) -> int:
     try:
-        return COMMANDS[name](arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _to_nowhere(sys.stdout)
+        raise OSError(error.errno, error.strerror, "standard output") from error
+    return code
+
+
+def _ended(command: Callable[[], int]) -> int:
+    """Run a command, and say what went wrong in one line."""
+    try:
+        return command()
     except InputError as error:
         return _fail(str(error), 2)
     except SystemExit as ended:  # --help and --print_config, which end where they are found
         return int(ended.code or 0)
     except BrokenPipeError:
-        # The reader of our output went away (`triune … | head`): nothing is wrong; keep Python from complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _to_nowhere(sys.stdout)
+        return _fail("whoever read the output went away (a closed pipe)", 1)
     except OSError as error:
+        if error.filename is None:  # of a stream: files are named where they are written
+            _to_nowhere(sys.stdout)
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}", 1)
     except KeyboardInterrupt as stopped:
         run = f"; go on after its last epoch with `triune train --resume {stopped}`" if str(stopped) else ""
-        return _fail(f"interrupted{run}", 130)
+        number = signal_of(stopped)
+        return _fail(f"{word_of(number)}{run}", 128 + number)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    """Let a stream that takes nothing more lead nowhere, so that the interpreter can end without a complaint."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def demo(arguments: list[str]) -> int:
@@ -298,5 +332,8 @@ def overview() -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"triune: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"triune: {message}", file=sys.stderr, flush=True)
+        return code
+    _to_nowhere(sys.stderr)
     return code

@@ -46,7 +46,7 @@ DAMAGES = [flip, cut, empty, foreign, other]
 def test_the_last_and_the_one_before_are_kept(folder):
     assert [read_checkpoint(folder / name)["epoch"] for name in ("last.ckpt", "previous.ckpt")] == [2, 1]
     assert {path.name for path in folder.iterdir()} == {"last.ckpt", "previous.ckpt"}
-    assert resumable(folder) == folder / "last.ckpt"
+    assert resumable(folder).path == folder / "last.ckpt"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -54,7 +54,7 @@ def test_a_damaged_last_checkpoint_is_named_and_the_one_before_taken(folder, dam
     damage(folder / "last.ckpt")
     with pytest.raises(InputError, match=r"last\.ckpt"):
         read_checkpoint(folder / "last.ckpt")
-    assert resumable(folder) == folder / "previous.ckpt"
+    assert resumable(folder).path == folder / "previous.ckpt"
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "last.ckpt" in said
@@ -72,7 +72,7 @@ def test_where_all_are_damaged_that_is_said(folder, damage):
 
 def test_between_the_move_and_the_new_file_the_previous_one_is_there(folder):
     (folder / "last.ckpt").unlink()
-    assert resumable(folder) == folder / "previous.ckpt"
+    assert resumable(folder).path == folder / "previous.ckpt"
 
 
 def test_without_a_finished_epoch_there_is_none(tmp_path):

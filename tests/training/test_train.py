@@ -18,9 +18,10 @@ from triune.errors import InputError
 from triune.evaluation.results import Results
 from triune.experiment import train_and_evaluate
 from triune.run.folder import load_model
-from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
-from triune.training.train import class_names, fit, load_items, run_folder
+from triune.training.opened import opened_run, run_folder
+from triune.training.resume import resumed_settings
+from triune.training.train import fit, load_items, training_data
 
 TINY = [
     *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
@@ -137,8 +138,9 @@ def test_the_saved_network_gives_the_saved_embeddings(finished):
 
 def train_only(flags):
     config = parse_train(flags)
-    items = load_items(config)
-    return fit(config, ItemData(items, config, class_names(items)), run_folder(config))
+    with opened_run(config) as run:
+        config = config if config.resume is None else resumed_settings(config, run)
+        return fit(config, training_data(config, run), run)
 
 
 def test_masks_that_are_not_learnt_from_need_not_be_there(table, tmp_path):
