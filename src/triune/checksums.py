@@ -54,5 +54,6 @@ def check_file(path: Path) -> None:
     if listed[path.name] != digest(path):
         raise InputError(
             f"{path} is damaged or of another run: its checksum is not that of {NAME}. Copy the whole run again, or "
-            f"write the file anew with `triune train --resume {path.parent}`"
+            f"write the file anew with `triune train --resume {path.parent}` (if it was changed on purpose, take its "
+            f"line out of {NAME})"
         )

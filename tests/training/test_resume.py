@@ -21,6 +21,10 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def nameless(table):
+    return without_names(table)
+
+
+def without_names(table):
     """The same pictures without class and identity: masks alone are learnt."""
     path = table.with_name("nameless.csv")
     rows = list(csv.DictReader(table.open()))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
-from triune.checksums import NAME as CHECKSUMS
+from triune.checksums import read_checksums
 from triune.data.items import ItemTable
 from triune.data.sources.named import SOURCES
 from triune.errors import InputError
@@ -84,7 +84,7 @@ def read_origin(run: Path) -> Origin | None:
         InputError: the file is damaged, or gone though the run was begun with one.
     """
     path = run / NAME
-    if path.is_file() or (run / CHECKSUMS).is_file():
+    if path.is_file() or NAME in read_checksums(run):
         return read_record(path, Origin)
     return None
 

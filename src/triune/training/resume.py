@@ -55,7 +55,16 @@ def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def resumed_table(config: TrainConfig, run: Path, table: ItemTable) -> ItemTable:
-    """The items of the data that a run goes on with, see :func:`~triune.run.changes.resumed_items`."""
+    """The items of the data that a run goes on with, see :func:`~triune.run.changes.resumed_items`.
+
+    Args:
+        config: the settings.
+        run: the run folder.
+        table: its data, read again.
+
+    Raises:
+        InputError: the data changed, and ``config`` does not allow it.
+    """
     looked_at = table if config.learns_masks else without_masks(table)
     return resumed_items(run, looked_at, read_origin(run), with_changes=config.resume_with_changes)
 
