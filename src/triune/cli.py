@@ -1,12 +1,15 @@
 """The command line: one function a command; heavy imports stay inside the functions, so that --help answers at once."""
 
 import contextlib
+import errno
 import json
+import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from triune._version import __version__
 from triune.errors import InputError
@@ -37,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(given: list[str]) -> int:
     """The command that a line names."""
+    # Where there is no home to write to it says so in three lines, and goes on.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -54,13 +59,8 @@ def _command(given: list[str]) -> int:
 
 
 def _flushed(code: int) -> int:
-    try:
+    if sys.stdout is not None:  # as it is where it was closed before the start
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _to_nowhere(sys.stdout)
-        raise OSError(error.errno, error.strerror, "standard output") from error
     return code
 
 
@@ -76,9 +76,11 @@ def _ended(command: Callable[[], int]) -> int:
         _to_nowhere(sys.stdout)
         return _fail("whoever read the output went away (a closed pipe)", 1)
     except OSError as error:
-        if error.filename is None:  # of a stream: files are named where they are written
+        where = error.filename
+        if where is None and error.errno in (errno.ENOSPC, errno.EIO):  # files are named where they are written
+            where = "standard output"
             _to_nowhere(sys.stdout)
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {where}" if where else ""
         return _fail(f"{error.strerror or error}{where}", 1)
     except KeyboardInterrupt as stopped:
         run = f"; go on after its last epoch with `triune train --resume {stopped}`" if str(stopped) else ""
@@ -86,10 +88,11 @@ def _ended(command: Callable[[], int]) -> int:
         return _fail(f"{word_of(number)}{run}", 128 + number)
 
 
-def _to_nowhere(stream: TextIO) -> None:
+def _to_nowhere(stream: TextIO | None) -> None:
     """Let a stream that takes nothing more lead nowhere, so that the interpreter can end without a complaint."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def demo(arguments: list[str]) -> int:
@@ -188,7 +191,11 @@ def _judged(asked: "EvaluateConfig", kind: str) -> "Judgement":
     with ExitStack() as opened:
 
         def prepare() -> tuple[Path, Callable[[], Path]]:
-            return opened.enter_context(filled_together(folder, numbered=numbered))
+            try:
+                return opened.enter_context(filled_together(folder, numbered=numbered))
+            except PermissionError as error:
+                way_out = f"{error.strerror} (name a folder that can be written to with --output)"
+                raise PermissionError(error.errno, way_out, error.filename) from error
 
         # A list is judged by the first process alone: the others have left.
         place = prepare() if kind in LISTS else done_by_first(prepare)
@@ -288,7 +295,7 @@ def verify(arguments: list[str]) -> int:
     verdict = compare(asked.run, asked.first, asked.second, asked.fpr)
     if asked.json:
         expected = None if verdict.expected is None else asdict(verdict.expected)
-        print(json.dumps(verdict._asdict() | {"expected": expected}, indent=1))
+        print(json.dumps(_in_words(verdict._asdict() | {"expected": expected}), indent=1))
         return 0
     print(
         f"{'same' if verdict.same else 'different'}  {verdict.metric} distance {verdict.distance:.4f}, "
@@ -299,6 +306,15 @@ def verify(arguments: list[str]) -> int:
     if verdict.caution is not None:
         print(f"that rate is not to be leaned on: {verdict.caution}", file=sys.stderr)
     return 0
+
+
+def _in_words(value: Any) -> Any:
+    """Plain values with infinity and NaN, which JSON has not, in words, as in the files of a run."""
+    if isinstance(value, dict):
+        return {name: _in_words(each) for name, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def report(arguments: list[str]) -> int:

@@ -10,7 +10,6 @@ import safetensors.torch
 import torch
 import yaml
 
-from triune._version import __version__
 from triune.checksums import NAME as CHECKSUMS, check_file, digest, read_checksums
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
@@ -104,7 +103,8 @@ def save_model(path: Path, model: MultiTaskModel, card: ModelCard) -> None:
         model: the network.
         card: what is needed to build it again.
     """
-    metadata = {"triune": __version__, "card": card.model_dump_json()}
+    # One entry: of several, safetensors leaves the order to chance, and the same network would have other bytes.
+    metadata = {"card": card.model_dump_json()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with written_whole(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata=metadata)

@@ -118,10 +118,8 @@ def located(run: Path, config: TrainConfig, needed: tuple[str, ...] = SETTINGS) 
         if os.path.exists(beside):
             config = _with(config, name, beside)
         elif name in needed:
-            raise InputError(
-                f"the {name} of {run} lies neither at {value} nor at {beside}: bring it back, or name another with "
-                f"--{name}"
-            )
+            places = value if value == beside else f"{value}, nor, told from the run, at {beside}"
+            raise InputError(f"--{name} of {run} does not lie at {places}: bring it back, or name another --{name}")
     return config
 
 

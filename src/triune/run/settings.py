@@ -221,6 +221,8 @@ class TrainConfig:
     def _something_is_learnt(self) -> "TrainConfig":
         if not self.alpha and not self.beta and not self.gamma:
             raise ValueError("alpha, beta and gamma are all 0, so there is nothing to learn: give one of them a weight")
+        if self.resume_with_changes and self.resume is None:
+            raise ValueError("resume_with_changes is for a run that goes on: name it with --resume")
         return self
 
     @property
