@@ -15,6 +15,9 @@ from triune.errors import InputError
 NAME: Final = "training.lock"
 """The file that is locked. It stays, since a lock on a file that was removed is none."""
 
+PATIENCE: Final = 1.0
+"""Seconds to wait: a killed process is gone at once, but one that it was just starting may hold the lock a moment."""
+
 
 @contextmanager
 def training_lock(run: Path) -> Iterator[None]:
@@ -30,7 +33,7 @@ def training_lock(run: Path) -> Iterator[None]:
     path = run / NAME
     lock = filelock.FileLock(path, thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE)
     except filelock.Timeout as error:
         raise InputError(
             f"{run} is being trained into by {_holder(path)}: wait for it, or choose another folder"
