@@ -6,6 +6,7 @@ process id of a child that runs it as ``triune`` does in a process of its own.
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -37,17 +38,17 @@ class Commands:
         self.parent.stdin.flush()
         return json.loads(self.parent.stdout.readline())
 
-    def start(self, arguments, log):
-        """Start a command; its process id."""
-        return self._ask(arguments=[str(each) for each in arguments], log=str(log))
+    def start(self, arguments, log, largest=None):
+        """Start a command; its process id. No file of it can be larger than ``largest`` bytes, as on a full disk."""
+        return self._ask(arguments=[str(each) for each in arguments], log=str(log), largest=largest)
 
     def wait(self, process):
         """The exit code of a process: minus the signal where that ended it."""
         return self._ask(wait=process)
 
-    def run(self, arguments, log):
+    def run(self, arguments, log, largest=None):
         """Exit code and output of a command."""
-        code = self.wait(self.start(arguments, log))
+        code = self.wait(self.start(arguments, log, largest))
         return code, Path(log).read_text()
 
     def stop(self, arguments, log, after, number=signal.SIGKILL):
@@ -84,6 +85,8 @@ def child(command):
         os.dup2(log, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["triune", *command["arguments"]]
+    if command["largest"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (command["largest"], command["largest"]))
     code = 1
     try:
         code = main()

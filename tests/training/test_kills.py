@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+from time import monotonic
 
 import polars
 import pytest
@@ -68,7 +69,8 @@ def content(run):
 def end(commands, run, command, log):
     """Let a killed run go on to its end."""
     begun = (run / "config.yaml").exists()
-    code, said = commands.run(["train", "--resume", run] if begun else [*command, "--output", run], log)
+    epochs = command[-2:] if command[-2] == "--epochs" else []
+    code, said = commands.run(["train", "--resume", run, *epochs] if begun else [*command, "--output", run], log)
     assert code == 0, said
 
 
@@ -107,18 +109,18 @@ def killed(commands, command, kills, unbroken, folder):
     assert [path.name for path in run.rglob(".*")] == []
 
 
-def whole_run(commands, command, folder):
-    """The unbroken run, trained twice: what it comes to, and how long it takes when all is warm."""
-    import time
-
-    for name in ("first", "second"):
-        (folder / name).mkdir()
-        began = time.monotonic()
-        code, said = commands.run([*command, "--output", folder / name / "run"], folder / "log")
-        seconds = time.monotonic() - began
+def whole_run(commands, command, folder, times=2):
+    """The unbroken run: what it comes to, every time, and how long it takes the last time, when all is warm."""
+    found = []
+    for time in range(times):
+        (folder / f"whole-{time}").mkdir()
+        began = monotonic()
+        code, said = commands.run([*command, "--output", folder / f"whole-{time}" / "run"], folder / "log")
+        seconds = monotonic() - began
         assert code == 0, said
-    assert content(folder / "first" / "run") == content(folder / "second" / "run")
-    return content(folder / "second" / "run"), seconds
+        found.append(content(folder / f"whole-{time}" / "run"))
+    assert all(each == found[0] for each in found)
+    return found[0], seconds
 
 
 @pytest.mark.slow
@@ -136,14 +138,33 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_the_unbroken_one(case, comma
         killed(commands, command, kills, unbroken, tmp_path / f"{turn}")
 
 
-def test_a_few_kills(commands, table, tmp_path):
-    """The test above in short: once in the middle, once more while it goes on, and once by each other signal."""
+@pytest.fixture(scope="module")
+def short(commands, table, tmp_path_factory):
+    """A training of two epochs: its command, what it comes to, and how long it takes."""
     command = [*flags_of("all of it, without averaged weights", table), "--epochs", "2"]
-    unbroken, seconds = whole_run(commands, command, tmp_path)
+    return command, *whole_run(commands, command, tmp_path_factory.mktemp("short"), times=1)
+
+
+def test_a_few_kills(commands, short, tmp_path):
+    """The test above in short: killed, killed once more while it goes on, and stopped by each other signal."""
+    command, unbroken, seconds = short
     draw = random.Random(SEED)
-    kills = [
-        (number, draw.uniform(0.2, 0.5) * seconds)
-        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
-    ]
+    turns = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
+    kills = [(number, draw.uniform(0.05, 0.35) * seconds) for number in turns]
     print(kills)
     killed(commands, command, kills, unbroken, tmp_path / "parts")
+
+
+def test_a_disk_that_is_full_while_a_checkpoint_is_written_loses_nothing(commands, short, tmp_path):
+    command, unbroken, _ = short
+    run, log = tmp_path / "run", tmp_path / "log"
+    assert commands.run([*command, "--output", run, "--epochs", "1"], log)[0] == 0
+    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    code, said = commands.run(["train", "--resume", run, "--epochs", "2"], log, largest=1_000_000)
+    assert code == 1, said
+    full = [f"triune: File too large: {run}/checkpoints/{name}.ckpt" for name in ("best", "last")]
+    assert said.strip().splitlines()[-1] in full
+    assert "Traceback" not in said
+    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
+    end(commands, run, command, log)
+    assert {name for name, value in content(run).items() if unbroken[name] != value} == set()

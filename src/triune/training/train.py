@@ -172,7 +172,7 @@ def unverifiable(config: TrainConfig, data: ItemData) -> list[str]:
     for split, what in lost.items():
         reason = why_not_verifiable(data.table.part(split)["identity"].drop_nulls().to_numpy())
         if reason is not None:
-            said.append(f"the split {split} has {reason}; {what}")
+            said.append(f"split {split}: {reason}; {what}")
     return said
 
 
