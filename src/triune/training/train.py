@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -16,7 +15,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
-from triune.checksums import read_checksums
 from triune.data.calibration import check_promise, with_calibration
 from triune.data.checks import check_table
 from triune.data.items import ItemTable
@@ -25,14 +23,14 @@ from triune.data.sources.named import load_source
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
-from triune.run import origin as origin_file, split as split_file
 from triune.run.facts import TrainingFacts
-from triune.run.folder import JUDGED, MODEL, ModelCard, Network, save_config, save_model, seal
+from triune.run.folder import JUDGED, MODEL, ModelCard, Network, save_model, seal
 from triune.run.loaders import ItemData
-from triune.run.origin import Origin, origin_of, read_origin, with_whole_paths
-from triune.run.parser import one_line, read_config
+from triune.run.origin import read_origin
+from triune.run.parser import one_line
 from triune.run.settings import TrainConfig
 from triune.signals import Stopped, signal_of
+from triune.training.beginning import Beginning
 from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
 from triune.training.metric_loss import metric_loss
@@ -112,47 +110,6 @@ def _train(trainer: pl.Trainer, module: TrainingModule, data: ItemData, last: Re
     except SystemExit as ended:  # what Lightning makes of a signal
         stopped = ended.__context__
         raise Stopped(signal_of(stopped) if isinstance(stopped, KeyboardInterrupt) else signal.SIGINT) from ended
-
-
-class Beginning(pl.Callback):
-    """What a run stores of its settings and its data when it begins, or goes on.
-
-    Of a run that goes on nothing is written before its checkpoint was loaded.
-
-    Args:
-        run: the run folder.
-        config: the settings.
-        data: the items.
-        origin: what the run stored of its data before; ``None`` where it begins.
-    """
-
-    def __init__(self, run: Path, config: TrainConfig, data: ItemData, origin: Origin | None) -> None:
-        self.run = run
-        # A run lies where it lies, and may be moved: --config with this file starts another one.
-        self.config = with_whole_paths(replace(config, output=None, resume=None, resume_with_changes=False))
-        self.table = data.table
-        self.stored = origin is not None and not config.resume_with_changes
-        now = origin_of(run, config, data.table, data.classes, data.training_identities)
-        self.origin = now if origin is None else now.model_copy(update={"run": origin.run})
-        self.stored &= self.origin == origin
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """The checkpoint is loaded, if there is one."""
-        self.write()
-        if "history.csv" in read_checksums(self.run):
-            seal(self.run, [], unchecked=["history.csv"])
-
-    def write(self) -> None:
-        """Write ``data.json``, ``split.csv`` and, last, ``config.yaml``, as far as they are not as they should be."""
-        if not self.stored:
-            seal(self.run, [], unchecked=[origin_file.NAME, split_file.NAME])
-            origin_file.write_origin(self.run, self.origin)
-            split_file.write_split(self.run, self.table)
-            seal(self.run, [origin_file.NAME, split_file.NAME])
-            self.stored = True
-        path = self.run / "config.yaml"
-        if not path.is_file() or read_config(path) != self.config:
-            save_config(self.run, self.config)
 
 
 def build_model(config: TrainConfig, card: ModelCard) -> MultiTaskModel:
