@@ -27,17 +27,17 @@ def begun(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
 
-    def read(rows, folder="data", kind="given"):
-        table = read_table(csv(tmp_path / folder, "\n".join([HEADER, *rows]) + "\n"))
-        return replace(table, split_kind=kind)
+    def read(rows, folder="data"):
+        return read_table(csv(tmp_path / folder, "\n".join([HEADER, *rows]) + "\n"))
 
     table = read(ROWS)
-    origin = origin_of(run, parse_train(["--data", table.source]), table, ["cat", "dog"], ["p0", "p1"])
+    drawn = replace(table, split_kind="open-set")
+    origin = origin_of(run, parse_train(["--data", table.source]), drawn, ["cat", "dog"], ["p0", "p1"])
     write_split(run, table)
     write_origin(run, origin)
 
-    def resumed(rows, with_changes=False, **options):
-        return resumed_items(run, read(rows, **options), origin, with_changes=with_changes)
+    def resumed(rows, with_changes=False, own_split=True, **options):
+        return resumed_items(run, read(rows, **options), origin, with_changes=with_changes, own_split=own_split)
 
     return run, resumed
 
@@ -57,12 +57,14 @@ SPLITS = [(f"{k}.png", ROWS[k].split(",")[-1]) for k in range(12)]
 def test_unchanged_data_are_taken_as_they_were(begun):
     _, resumed = begun
     assert known(resumed(ROWS)) == SPLITS
+    assert resumed(ROWS).split_kind == "open-set"  # how the run's splits came about, not those of the table
 
 
 def test_the_order_of_the_rows_and_the_split_that_is_drawn_anew_do_not_matter(begun):
     _, resumed = begun
-    others = [row.rsplit(",", 1)[0] + ",train" for row in ROWS[::-1]]
-    assert known(resumed(others, kind="open-set")) == SPLITS
+    others = [row.rsplit(",", 1)[0] + f",{split}" for row, split in zip(ROWS[::-1], ["train", "val", "test"] * 4)]
+    assert known(resumed(others, own_split=False)) == SPLITS
+    assert known(resumed([row.rsplit(",", 1)[0] + "," for row in ROWS])) == SPLITS
 
 
 def test_data_that_were_moved_are_the_same_data(begun, tmp_path):
@@ -106,7 +108,7 @@ def test_a_file_of_another_size_is_named(begun, tmp_path):
 def test_what_is_removed_leaves_the_splits_of_the_others_as_they_are(begun, capsys):
     _, resumed = begun
     shorter = [row.rsplit(",", 1)[0] + "," for row in ROWS[:2] + ROWS[6:]]  # p1 and p2 are gone; splits drawn anew
-    assert known(resumed(shorter, with_changes=True, kind="open-set")) == SPLITS[:2] + SPLITS[6:]
+    assert known(resumed(shorter, with_changes=True)) == SPLITS[:2] + SPLITS[6:]
     assert "4 rows removed" in capsys.readouterr().err
 
 

@@ -282,3 +282,20 @@ def test_a_checkpoint_of_another_run_is_passed_over_and_one_of_another_network_r
 def test_a_network_whose_weights_come_from_a_checkpoint_needs_no_others():
     config = without_downloads(parse_train(["--model.weights", "w.safetensors"]))
     assert (config.model.pretrained, config.model.weights) == (False, None)
+
+
+def test_a_table_too_short_for_new_splits_goes_on_with_those_of_the_run(table, tmp_path):
+    """An open-set split was drawn anew before the stored one was put in its place, and refused the table."""
+    shutil.copytree(table.parent, tmp_path / "items")
+    items, run = tmp_path / "items" / "items.csv", tmp_path / "run"
+    lines = [line.rpartition(",")[0] for line in items.read_text().splitlines()]  # no split column
+    items.write_text("\n".join(lines))
+    train_only(["--data", str(items), *TINY, *STEADY, "--epochs", "1", "--output", str(run)])
+    before = {row["image"]: row["split"] for row in csv.DictReader((run / "split.csv").open())}
+    tested = sorted({row["identity"] for row in csv.DictReader((run / "split.csv").open()) if row["split"] == "test"})
+    kept = [line for line in lines[1:] if line.split(",")[3] not in [*tested[1:], "id0", "id1"]]
+    items.write_text("\n".join([lines[0], *kept]))
+    train_only(["--resume", str(run), "--resume_with_changes", "--epochs", "2"])
+    after = {row["image"]: row["split"] for row in csv.DictReader((run / "split.csv").open())}
+    assert len(after) == len(kept) < len(before)
+    assert after.items() <= before.items()

@@ -23,7 +23,9 @@ COMPARED: Final = {
 """What is compared of an item, and how it is called."""
 
 
-def resumed_items(run: Path, table: ItemTable, origin: Origin | None, *, with_changes: bool) -> ItemTable:
+def resumed_items(
+    run: Path, table: ItemTable, origin: Origin | None, *, with_changes: bool, own_split: bool = True
+) -> ItemTable:
     """The items that a training goes on with: those that it was begun with, in the stored order and splits.
 
     Where the data changed and that is allowed, rows that are new, or show somebody else now, go where the other images
@@ -35,6 +37,7 @@ def resumed_items(run: Path, table: ItemTable, origin: Origin | None, *, with_ch
         table: its data, read again, whatever split they were given.
         origin: what the run stored of its data.
         with_changes: whether to go on with data that changed.
+        own_split: whether the run took the splits that its table brought, so that they are compared, too.
 
     Raises:
         InputError: the data changed, and that is not allowed; the message says what changed. Or their classes did,
@@ -46,7 +49,7 @@ def resumed_items(run: Path, table: ItemTable, origin: Origin | None, *, with_ch
     sized = replace(table, frame=with_sizes(table.frame))
     before, now = told_alike(run, stored, sized)
     said = differences(before, now)
-    if not said and table.split_kind == "given":
+    if not said and own_split and {"train", "val", "test"} <= set(table.frame["split"]):
         said = _changed(before.join(now, on=KEY, suffix="_now", maintain_order="left"), "split", "the split")
     if said and not with_changes:
         raise InputError(
@@ -63,9 +66,10 @@ def resumed_items(run: Path, table: ItemTable, origin: Origin | None, *, with_ch
     fresh = _at(table.frame, sorted(set(range(len(now))) - set(found)))
     if moved.any() or len(fresh):
         frame = _fitted_in(frame.filter(~moved), polars.concat([frame.filter(moved), fresh]), stored, run)
-    if origin is not None:
-        _check_classes(run, table.source, frame, origin.classes)
-    return replace(table, frame=frame)
+    if origin is None:
+        return replace(table, frame=frame)
+    _check_classes(run, table.source, frame, origin.classes)
+    return replace(table, frame=frame, split_kind=origin.split_kind)
 
 
 def _at(frame: polars.DataFrame, places: list[int]) -> polars.DataFrame:

@@ -33,6 +33,7 @@ class Origin(Record):
         run: a name that no other run has: checkpoints of this run carry it.
         paths: by the name of the setting.
         folder: what the items' paths are told below where the data lie elsewhere; ``None`` where that is not known.
+        split_kind: how the splits came about.
         classes: the class with the code 0, 1, …: the outputs of the class head.
         identities: the identities trained on, likewise; a loss with proxies has one for each.
     """
@@ -41,6 +42,7 @@ class Origin(Record):
     run: str
     paths: dict[str, Place]
     folder: str | None
+    split_kind: Literal["open-set", "closed-set", "given"]
     classes: list[str]
     identities: list[str]
 
@@ -59,6 +61,7 @@ def origin_of(run: Path, config: TrainConfig, table: ItemTable, classes: list[st
         run=uuid.uuid4().hex,
         paths={name: _place(run, Path(value)) for name, value in _paths(config).items()},
         folder=folder_of(table),
+        split_kind=table.split_kind,
         classes=classes,
         identities=identities,
     )

@@ -66,7 +66,8 @@ def resumed_table(config: TrainConfig, run: Path, table: ItemTable) -> ItemTable
         InputError: the data changed, and ``config`` does not allow it.
     """
     looked_at = table if config.learns_masks else without_masks(table)
-    return resumed_items(run, looked_at, read_origin(run), with_changes=config.resume_with_changes)
+    own_split = config.split == "auto" and not config.calibration
+    return resumed_items(run, looked_at, read_origin(run), with_changes=config.resume_with_changes, own_split=own_split)
 
 
 def checkpoint_to_resume(config: TrainConfig, run: Path, origin: Origin | None) -> Resumable | None:

@@ -19,7 +19,7 @@ from triune.data.calibration import check_promise, with_calibration
 from triune.data.checks import check_table
 from triune.data.items import ItemTable
 from triune.data.problems import DataError
-from triune.data.sources.named import load_source
+from triune.data.sources.named import Split, load_source
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
@@ -138,14 +138,19 @@ def load_items(config: TrainConfig) -> ItemTable:
 
     Masks are looked at only where the segmentation term learns from them, identities with a single image only where
     the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding.
-    A resumed run keeps the split that it was started with.
+    A resumed run keeps the split that it was started with: none is drawn anew.
 
     Raises:
         DataError: the table has problems.
     """
-    table = load_source(config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs)
+    origin = None if config.resume is None else read_origin(config.resume)
+    split: Split = config.split if origin is None else "given"
+    table = load_source(config.data, root=config.root, split=split, seed=config.seed, pairs=config.judges_pairs)
     if not table.problems:
-        table = with_calibration(table, config.calibration, config.seed)
+        if origin is None:
+            table = with_calibration(table, config.calibration, config.seed)
+        if config.resume is not None:
+            table = resumed_table(config, config.resume, table)
     for note in table.notes:
         print(note, file=sys.stderr)
     channels = config.model.mask_channels
@@ -157,7 +162,6 @@ def load_items(config: TrainConfig) -> ItemTable:
     )
     if problems:
         raise DataError(problems)
-    table = table if config.resume is None else resumed_table(config, config.resume, table)
     if config.fpr_confidence is not None:
         check_promise(table, config.target_fpr, config.fpr_confidence)
     return table
