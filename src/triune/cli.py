@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 done, 1 stopped (interrupted, disk full), 2 bad input.
+        The exit code: 0 done, 1 stopped (disk full, no permission), 2 bad input, 130 interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
@@ -43,7 +43,8 @@ def _run(name: str, arguments: list[str]) -> int:
     try:
         return COMMANDS[name](arguments)
     except InputError as error:
-        return _fail(str(error), 2)
+        # Of a table all problems are told, a line each.
+        return _fail(str(error), 2, each_line=hasattr(error, "problems"))
     except SystemExit as ended:  # --help and --print_config, which end where they are found
         return int(ended.code or 0)
     except BrokenPipeError:
@@ -53,6 +54,8 @@ def _run(name: str, arguments: list[str]) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}", 1)
+    except MemoryError as error:
+        return _fail(f"there is not enough memory for this: {error or 'ask for less at once'}", 1)
     except KeyboardInterrupt as stopped:
         run = f"; go on after its last epoch with `triune train --resume {stopped}`" if str(stopped) else ""
         return _fail(f"interrupted{run}", 130)
@@ -135,11 +138,13 @@ def _what_is_evaluated(asked: "EvaluateConfig") -> str:
     if asked.pairs is not None and asked.embeddings is not None:
         kind = LISTED_PAIRS
     given = [field.name for field in fields(asked) if getattr(asked, field.name) != field.default]
+    told = []
     for name in given:
         if name in FITTING[kind] or name in ("run", "seed", "json") or (name == "resamples" and not asked.resamples):
             continue
-        fits = " or ".join(other for other, names in FITTING.items() if name in names)
-        raise InputError(f"--{name} needs {fits}: leave it away for {kind}")
+        told.append(f"--{name} needs {' or '.join(other for other, names in FITTING.items() if name in names)}")
+    if told:
+        raise InputError(f"{'; '.join(told)}: leave {'it' if len(told) == 1 else 'them'} away for {kind}")
     return kind
 
 
@@ -185,7 +190,7 @@ def _where(asked: "EvaluateConfig") -> tuple[Path, bool]:
         return asked.run / "evaluations" / ("own-data" if asked.data is None else Path(asked.data).stem), True
     source = asked.embeddings or asked.scores
     assert source is not None
-    return Path("runs") / f"evaluate-{source.stem}", False
+    return Path("runs") / f"evaluate-{source.stem}", True
 
 
 def _judge_run(asked: "EvaluateConfig", folder: Path) -> "Judgement":
@@ -297,6 +302,9 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def _fail(message: str, code: int) -> int:
-    print(f"triune: {message}", file=sys.stderr)
+def _fail(message: str, code: int, *, each_line: bool = False) -> int:
+    from triune.files import on_one_line
+
+    lines = message.split("\n") if each_line else [message]
+    print("\n".join(on_one_line(line) for line in [f"triune: {lines[0]}", *lines[1:]]), file=sys.stderr)
     return code

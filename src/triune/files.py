@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[Path, Callable[[], Path]]]:
     """Give a temporary folder to fill, and what moves it into place when it is full: its files appear together.
 
-    What is not moved into place is removed.
+    What is not moved into place is removed, with the folders above that were made for it.
 
     Args:
         folder: where the files shall lie. Files of the same names that lie there already are replaced, all others kept.
@@ -70,9 +71,10 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
     place = folder.absolute()
     if not numbered and any((each / "config.yaml").exists() for each in (place, place.parent)):
         raise InputError(f"{folder} lies in a run, whose files are kept: choose another folder with --output")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    above = [each for each in folder.parents if not each.exists()]
+    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
 
     def move() -> Path:
@@ -83,6 +85,9 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
         yield temporary, move
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):  # they hold something: what was moved there, or another's files
+            for each in above:
+                each.rmdir()
 
 
 def _numbered(temporary: Path, folder: Path) -> Path:
@@ -119,6 +124,50 @@ def _mask() -> int:
     return mask
 
 
+_ENVIRONMENT = {
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE),
+}
+"""What is wrong with the machine, not with what was asked for: the command line exits 1 for it, not 2."""
+
+
+def regular_file(path: str | Path) -> Path:
+    """A path where a file lies that can be read to its end; a pipe, which may wait for ever, is none.
+
+    Raises:
+        InputError: nothing lies there, or a folder, a pipe or a device; or no file can have such a path.
+        OSError: the machine forbids or fails to look there.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no path: {error}") from error
+    except OSError as error:
+        if error.errno in _ENVIRONMENT:
+            raise
+        reason = "does not exist" if error.errno in (errno.ENOENT, errno.ENOTDIR) else f"cannot be read: {error.strerror}"
+        raise InputError(f"{path} {reason}") from error
+    if not stat.S_ISREG(mode):
+        kind = "it is a folder" if stat.S_ISDIR(mode) else "it is a pipe or a device; save what comes out of it as a file"
+        raise InputError(f"{path} cannot be read: {kind}")
+    return Path(path)
+
+
+MOST_SHOWN = 2000
+"""Characters of a line of a message: a cell, a name or a path may have any number."""
+
+
+def on_one_line(text: str) -> str:
+    """A text of any characters as one line that a terminal shows as it is.
+
+    Characters that a terminal acts on (line breaks, escapes, zero bytes) are written as Python writes them, and the
+    middle of what is too long is left out.
+    """
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    half = MOST_SHOWN // 2
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[:half]} … {shown[-half:]}"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text to ``path``, whole or not at all."""
     with written_whole(path) as temporary:
@@ -142,10 +191,10 @@ def read_record(path: Path, kind: type[R], migrate: Callable[[Any], Any] = lambd
     Raises:
         InputError: it is missing, damaged or another file; one line that names the file and the field.
     """
+    if not path.parent.exists():
+        raise InputError(f"{path.parent} does not exist: name a folder that triune wrote")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): name what triune wrote") from error
+        text = regular_file(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is damaged or another file: it is no UTF-8 text") from error
     return parse_record(text, kind, str(path), migrate)
@@ -165,7 +214,7 @@ def parse_record(text: str, kind: type[R], source: str, migrate: Callable[[Any],
     """
     try:
         stored = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is damaged or another file: no JSON ({error})") from error
     try:
         return kind.model_validate(migrate(stored))

@@ -16,6 +16,7 @@ from triune.data.columns import ANY, Columns, name_key, named_columns, require_f
 from triune.data.decode import Array
 from triune.data.problems import DataError, Problem
 from triune.errors import InputError
+from triune.files import regular_file
 
 YES_NO = dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True) | dict.fromkeys(
     ("0", "0.0", "false", "f", "no", "n"), False
@@ -24,6 +25,9 @@ YES_NO = dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True) | dict.fromk
 
 MISSING = frozenset({"", "None", "NaN", "nan", "NA", "<NA>"})
 """What libraries write where a label is not known."""
+
+MOST_BYTES = 1 << 31
+"""No text table or list is larger: 2 GiB."""
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers", ".json", ".jsonl")
 _PARQUET = (".parquet", ".pq")
@@ -147,9 +151,9 @@ def as_text(column: pl.Series, source: str) -> pl.Series:
         source: what messages call the table.
 
     Raises:
-        InputError: it holds lists or bytes.
+        InputError: it holds lists, bytes or time spans.
     """
-    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary):
+    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary, pl.Duration):
         raise InputError(f"{source}, column {column.name}: it holds {column.dtype}; one value a cell is needed")
     if column.dtype.is_float():
         column = column.fill_nan(None)
@@ -187,14 +191,15 @@ def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file, without a byte-order mark; line ends are left as they are.
 
     Raises:
-        InputError: there is no such file, or it is no UTF-8 text.
+        InputError: there is no such file, it is larger than :data:`MOST_BYTES`, or it is no UTF-8 text.
+        OSError: the machine cannot read it.
     """
+    with open(regular_file(path), "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{path} is larger than {MOST_BYTES >> 30} GiB: save it as Parquet, or in parts")
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {_FORMS}") from error
     if "\0" in text:
@@ -248,16 +253,17 @@ def _from_csv(path: Path, columns: Columns, aligned: bool) -> _Raw:
 
 
 def _from_parquet(path: Path, aligned: bool) -> _Raw:
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
+    regular_file(path)
     try:
         frame = pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path} cannot be read as a table ({reason}): mend the file or save it again") from error
+    if not frame.width:
+        raise InputError(f"{path} is empty: a table needs columns and rows")
     require_few(frame.width, str(path))
     lines = pl.Series(range(1, len(frame) + 1))
-    if not aligned and frame.width:
+    if not aligned:
         filled = ~pl.all_horizontal(_is_blank(frame, name) for name in frame.columns)
         chosen = frame.select(filled.alias("filled"))["filled"]
         frame, lines = frame.filter(chosen), lines.filter(chosen)

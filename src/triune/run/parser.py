@@ -7,15 +7,17 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import SUPPRESS, ArgumentParser
 from pydantic import TypeAdapter, ValidationError
 
 from triune.errors import InputError
+from triune.files import on_one_line
 from triune.ranges import in_words
 from triune.run.settings import TrainConfig
+from triune.run.yaml_file import check_names, check_yaml, read_settings
 
 T = TypeVar("T")
 
@@ -75,6 +77,8 @@ class Command(Generic[T]):
         if "-h" in given or "--help" in given or "--help_all" in given:
             print(parser.full_help() if "--help_all" in given else parser.short_help())
             raise SystemExit(0)
+        if self.has_config:
+            given = parser.with_texts(given)
         values = parser.parse_args(given).as_dict()
         for name in ("config", "__default_config__"):
             values.pop(name, None)
@@ -112,7 +116,10 @@ def read_config(path: Path) -> TrainConfig:
     """Read the settings of a ``config.yaml``."""
     if not path.is_file():
         raise InputError(f"{path} does not exist: name a run folder that `triune train` wrote")
-    return parse_train(["--config", str(path)])
+    config = parse_train(["--config", str(path)])
+    if "data" not in yaml.safe_load(read_settings(path)):
+        raise InputError(f"{path} does not say what the run was trained on: it is damaged or another file")
+    return config
 
 
 def one_line(message: str) -> str:
@@ -145,11 +152,33 @@ class _Parser(ArgumentParser):
         parser.settings = list(_settings(command.settings, parser.get_defaults().as_dict()))
         return parser
 
-    def parse_string(self, content: str, *arguments: Any, **options: Any) -> Any:
-        """Read YAML; settings of training in that of an earlier version are called what they are called now."""
-        for before, now in RENAMED.items() if self.command.settings is TrainConfig else ():
-            content = re.sub(f"^{before}:", f"{now}:", content, flags=re.MULTILINE)
-        return super().parse_string(content, *arguments, **options)
+    def with_texts(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments with the text of each file of settings, which is sound, in place of its path.
+
+        Settings of training in a file of an earlier version are called what they are called now.
+
+        Raises:
+            InputError: a file cannot be read, or a name in it is not known.
+        """
+        kept = list(arguments)
+        for place, argument in enumerate(kept):
+            flag, equals, path = argument.partition("=")
+            if flag != "--config":
+                continue
+            if not equals and place + 1 == len(kept):
+                raise InputError("--config needs a YAML file")
+            path = path if equals else kept[place + 1]
+            text = read_settings(Path(path))
+            for before, now in RENAMED.items() if self.command.settings is TrainConfig else ():
+                text = re.sub(f"^{before}:", f"{now}:", text, flags=re.MULTILINE)
+            check_yaml(text, path)
+            values = yaml.safe_load(text)
+            known = {setting.name: setting for setting in self.settings}
+            free = {name for name, setting in known.items() if get_origin(setting.kind) is dict}
+            check_names({} if values is None else values, known, free, path)
+            # In braces: jsonargparse takes any other text for a path first.
+            kept[place if equals else place + 1] = ("--config=" if equals else "") + (text if values else "{}")
+        return kept
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise instead of printing the usage and a long explanation."""

@@ -262,8 +262,8 @@ class EvaluateConfig:
             pairs.txt.
         names: N names, one a line, by which --pairs calls them.
         scores: a table of score (or distance) and match, maybe fold.
-        output: folder of metrics.json, report and figures. It is runs/evaluate-NAME, or RUN/evaluations/NAME-K, where
-            not given.
+        output: folder of metrics.json, report and figures. It is runs/evaluate-NAME-K, or RUN/evaluations/NAME-K,
+            where not given.
         json: print JSON.
     """
 

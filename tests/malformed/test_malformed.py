@@ -1,0 +1,56 @@
+"""Every malformed input is refused with exit code 2 (1: the environment) in one line that names it, and nothing is left.
+
+The commands run in this process. Each case has its own folder; files that were there keep their bytes.
+"""
+
+import shutil
+import time
+
+import pytest
+
+from malformed.arrays import ARRAYS
+from malformed.environment import ENVIRONMENT
+from malformed.images import IMAGES
+from malformed.lists import LISTS
+from malformed.run_files import RUN_FILES
+from malformed.settings import SETTINGS
+from malformed.tables import TABLES
+from triune.cli import main
+
+CASES = [*TABLES, *LISTS, *IMAGES, *ARRAYS, *RUN_FILES, *SETTINGS, *ENVIRONMENT]
+SECONDS = 5
+
+
+def snapshot(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() and not path.is_symlink() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def test_there_are_at_least_300_malformed_inputs_of_different_names():
+    assert len({case.name for case in CASES}) == len(CASES) >= 300
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_malformed_input_is_refused_in_one_line_and_leaves_nothing(case, tmp_path, monkeypatch, capfd, request):
+    monkeypatch.chdir(tmp_path)
+    if "RUN" in case.arguments:
+        shutil.copytree(request.getfixturevalue("trained_run"), tmp_path / "RUN", symlinks=True)
+    case.write(tmp_path)
+    before = snapshot(tmp_path)
+    capfd.readouterr()
+    started = time.monotonic()
+    code = main(case.arguments)
+    seconds = time.monotonic() - started
+    out, said = capfd.readouterr()
+    assert code == case.code, said
+    assert out == ""
+    assert len(said.splitlines()) == 1
+    assert [words for words in case.says if words not in said] == [], said
+    assert said.startswith("triune: ")
+    assert "Traceback" not in said
+    assert seconds < SECONDS
+    after = snapshot(tmp_path)
+    assert sorted(set(after) - set(before)) == []
+    assert [name for name in before if after.get(name) != before[name]] == []
