@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from errno import ELOOP, ENAMETOOLONG
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,8 @@ def _run(name: str, arguments: list[str]) -> int:
         return 0
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}", 1)
+        # A path that no machine would take is bad input; all else is this machine's.
+        return _fail(f"{error.strerror or error}{where}", 2 if error.errno in (ENAMETOOLONG, ELOOP) else 1)
     except MemoryError as error:
         return _fail(f"there is not enough memory for this: {error or 'ask for less at once'}", 1)
     except KeyboardInterrupt as stopped:

@@ -56,7 +56,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[Path, Callable[[], Path]]]:
     """Give a temporary folder to fill, and what moves it into place when it is full: its files appear together.
 
-    What is not moved into place is removed, with the folders above that were made for it.
+    What is not moved into place is removed.
 
     Args:
         folder: where the files shall lie. Files of the same names that lie there already are replaced, all others kept.
@@ -71,10 +71,9 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
     place = folder.absolute()
     if not numbered and any((each / "config.yaml").exists() for each in (place, place.parent)):
         raise InputError(f"{folder} lies in a run, whose files are kept: choose another folder with --output")
+    folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    above = [each for each in folder.parents if not each.exists()]
-    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
 
     def move() -> Path:
@@ -85,9 +84,6 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
         yield temporary, move
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):  # they hold something: what was moved there, or another's files
-            for each in above:
-                each.rmdir()
 
 
 def _numbered(temporary: Path, folder: Path) -> Path:
@@ -145,10 +141,14 @@ def regular_file(path: str | Path) -> Path:
     except OSError as error:
         if error.errno in _ENVIRONMENT:
             raise
-        reason = "does not exist" if error.errno in (errno.ENOENT, errno.ENOTDIR) else f"cannot be read: {error.strerror}"
+        reason = (
+            "does not exist" if error.errno in (errno.ENOENT, errno.ENOTDIR) else f"cannot be read: {error.strerror}"
+        )
         raise InputError(f"{path} {reason}") from error
     if not stat.S_ISREG(mode):
-        kind = "it is a folder" if stat.S_ISDIR(mode) else "it is a pipe or a device; save what comes out of it as a file"
+        kind = (
+            "it is a folder" if stat.S_ISDIR(mode) else "it is a pipe or a device; save what comes out of it as a file"
+        )
         raise InputError(f"{path} cannot be read: {kind}")
     return Path(path)
 

@@ -12,6 +12,12 @@ AtLeastTwo = Annotated[int, Field(ge=2)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy takes for a seed."""
 
+MOST_PIXELS_A_SIDE = 8192
+"""Of the square that a network sees; a card or a setting that asks for more would take all memory."""
+
+Side = Annotated[int, Field(ge=1, le=MOST_PIXELS_A_SIDE)]
+"""Of that square, in pixels."""
+
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[float, Field(ge=1, allow_inf_nan=False)]

@@ -80,12 +80,12 @@ def mask(ids: Any, kind: str = "PNG") -> bytes:
     return out.getvalue()
 
 
-ROWS = 12
+ROWS = 18
 ITEMS = {f"{i}.png": picture(i) for i in range(ROWS)}
-"""The images of twelve items; the rows of :data:`SOUND` name them."""
+"""The images of eighteen items; the rows of :data:`SOUND` name them."""
 
 SOUND = ["image,label,identity,split"] + [
-    f"{i}.png,{'ab'[i % 2]},p{i // 2},{('train', 'train', 'val', 'val', 'test', 'test')[i // 2]}" for i in range(ROWS)
+    f"{i}.png,{'ab'[i % 2]},p{i // 3},{('train', 'val', 'test')[i // 6]}" for i in range(ROWS)
 ]
 """A table without a fault, line by line."""
 

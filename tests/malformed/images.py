@@ -95,5 +95,5 @@ IMAGES = [
     Case("images: folders without images", (*f"train --output out {SMALL} --data photos".split(),), ("photos",),
          {"photos/a/readme.txt": "", "photos/b/readme.txt": ""}),
     Case("images: a damaged one in a folder", (*f"train --output out {SMALL} --data photos".split(),), ("2.png",),
-         {f"photos/{i // 4}/{i}.png": b"" if i == 2 else picture(i) for i in range(12)}),
+         {f"photos/{i // 3}/{i}.png": b"" if i == 2 else picture(i) for i in range(18)}),
 ]  # fmt: skip

@@ -107,7 +107,13 @@ def cell(line, column, text):
     return write
 
 
-ANY_FILE = {"missing": removed, "empty": emptied, "cut short": halved, "a PNG": other(ITEMS["0.png"]), "a folder": a_folder}
+ANY_FILE = {
+    "missing": removed,
+    "empty": emptied,
+    "cut short": halved,
+    "a PNG": other(ITEMS["0.png"]),
+    "a folder": a_folder,
+}
 DEEP = "[" * 100_000
 NO_JSON = {"a list": other("[]"), "null": other("null"), "nothing": other("{}"), "deep": other(DEEP)}
 
@@ -137,7 +143,6 @@ FAULTS = {
         **ANY_FILE,
         **NO_JSON,
         "a word for a threshold": changed("thresholds", 0, "threshold", to="high"),
-        "NaN for a threshold": changed("thresholds", 0, "threshold", to="NaN"),
         "another metric": changed("metric", to="manhattan"),
         "no list": changed("thresholds", to={}),
         "another budget": changed("target_fpr", to=0.123),
@@ -155,7 +160,7 @@ FAULTS = {
         "a number for a name": changed("name", to=3),
         "a deep field": changed("data", to=json.loads("[" * 500 + "]" * 500)),
     },
-    ("embeddings.parquet", REPORT): {name: each for name, each in ANY_FILE.items() if name != "missing"},
+    ("embeddings.parquet", REPORT): {name: ANY_FILE[name] for name in ("empty", "cut short", "a PNG")},
     ("history.csv", REPORT): {
         "empty": emptied,
         "a PNG": other(ITEMS["0.png"]),
@@ -165,14 +170,14 @@ FAULTS = {
         "half a row": other("epoch,step\n0\n1,2,3\n"),
     },
     ("config.yaml", EVALUATE): {
-        **ANY_FILE,
+        **{name: each for name, each in ANY_FILE.items() if name != "cut short"},
         "nothing": other("{}\n"),
         "a list": other("[]\n"),
         "an unknown setting": setting("epoch", to=3),
         "a setting out of range": setting("batch_size", to=0),
         "data that are gone": setting("data", to="none.csv"),
         "a zero byte in its data": setting("data", to="t\0.csv"),
-        "a deep value": setting("metric_loss_options", to={"a": DEEP}) if False else other("data: x\nmetric_loss_options: " + DEEP),
+        "a deep value": other("data: x\nmetric_loss_options: " + "[" * 30_000),
         "a tag of Python": other("data: !!python/object/apply:os.mkdir [made]\n"),
     },
     ("model.safetensors", EVALUATE): {"missing": removed, "cut short": halved, "a flipped bit in its header": flipped(0.0001)},
@@ -184,24 +189,25 @@ FAULTS = {
         "no split": other("image,identity\na.png,x\n"),
         "an empty split": cell(3, "split", ""),
         "an image that is gone": cell(3, "image", "/none.png"),
-        "an unknown split": cell(3, "split", "trian"),
     },
-    ("config.yaml", RESUME): {**ANY_FILE, "nothing": other("{}\n"), "an unknown setting": setting("epoch", to=3)},
+    ("config.yaml", RESUME): {"missing": removed, "empty": emptied, "a PNG": ANY_FILE["a PNG"], "nothing": other("{}\n"), "an unknown setting": setting("epoch", to=3)},
     ("checkpoints/last.ckpt", RESUME): {
         "empty": emptied,
         "cut short": halved,
         "a PNG": other(ITEMS["0.png"]),
         "a pickle": other(b"cos\nmkdir\n(S'made'\ntR."),
-        "a folder": a_folder,
         "a flipped bit": flipped(0.5),
     },
 }  # fmt: skip
+
+SAYS = {"data that are gone": ("none.csv",), "an image that is gone": ("/none.png",), "missing": ("RUN",)}
+"""What is named in place of the file."""
 
 RUN_FILES = [
     Case(
         f"{arguments[0]}, {file}: {name}",
         arguments,
-        ("RUN", *([file.split("/")[-1]] if "gone" not in name and "missing" not in name else [])),
+        SAYS.get(name, ("RUN", file.split("/")[-1])),
         {f"RUN/{file}": damage, **(PAIR if arguments is VERIFY else {})},
     )
     for (file, arguments), faults in FAULTS.items()

@@ -28,10 +28,12 @@ UNKNOWN = {
 
 JUDGING = {
     "--level 95": ("--level",), "--level 0": ("--level",), "--resamples -1": ("--resamples",), "--seed -1": ("--seed",),
-    "--metric manhattan": ("--metric",), "--json maybe": ("--json",), "--labells l.npy": ("--labels",),
+    "--metric manhattan": ("--metric",), "--labells l.npy": ("--labels",),
 }  # fmt: skip
 
-BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi")
+)
 NO_SETTINGS = {
     "a list": ("[1, 2]", "holds no settings"),
     "a word": ("epochs", "holds no settings"),
@@ -74,7 +76,7 @@ NO_SETTINGS = {
     "a list for a number": ("epochs: [1]\n", "--epochs"),
     "a mapping for a number": ("epochs: {a: 1}\n", "epochs"),
     "null for a number": ("epochs: null\n", "--epochs"),
-    "a number of 5,000 digits": ("seed: " + "9" * 5000 + "\n", "seed"),
+    "a number of 5,000 digits": ("seed: " + "9" * 5000 + "\n", "c.yaml"),
     "a date for a number": ("epochs: 2024-01-01\n", "--epochs"),
     "true for a number": ("batch_size: true\n", "batch_size"),
     "nothing to learn": ("alpha: 0\nbeta: 0\ngamma: 0\n", "alpha, beta and gamma"),
@@ -125,8 +127,8 @@ SETTINGS = [
     Case("a flag: an empty path", ("train", "--data", ""), ("--data",), TABLE),
     Case("a flag: an empty output", ("train", "--data", "t.csv", "--output", ""), ("--output",), TABLE),
     Case("a flag: a path of 5,000 characters", ("train", "--data", "a" * 5000 + ".csv"), (".csv",), TABLE),
-    Case("a flag: an unknown metric loss", ("train", "--data", "t.csv", "--output", "out", "--metric_loss", "arcfase"), ("arcfase", "arcface"), TABLE),
-    Case("a flag: an unknown option of a loss", ("train", "--data", "t.csv", "--output", "out", "--metric_loss", "arcface", "--metric_loss_options", "{scales: 3}"), ("scales",), TABLE),
+    Case("a flag: an unknown metric loss", ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--metric_loss", "arcfase"), ("arcfase", "arcface"), TABLE),
+    Case("a flag: an unknown option of a loss", ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--metric_loss", "arcface", "--metric_loss_options", "{scales: 3}"), ("scales",), TABLE),
     Case("a flag: an unknown backbone", ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--model.backbone", "resnet1"), ("resnet1",), TABLE),
     Case("a flag: an unknown decoder", ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--model.decoder", "unett"), ("unett",), TABLE),
     Case("a flag: weights that are not there", ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.pt"), ("w.pt",), TABLE),

@@ -1,6 +1,7 @@
 """One reader for every table and list: cells are text until a column's meaning says otherwise."""
 
 import csv
+import datetime
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -151,10 +152,12 @@ def as_text(column: pl.Series, source: str) -> pl.Series:
         source: what messages call the table.
 
     Raises:
-        InputError: it holds lists, bytes or time spans.
+        InputError: it holds lists, bytes or time spans, or dates that no calendar has.
     """
     if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary, pl.Duration):
         raise InputError(f"{source}, column {column.name}: it holds {column.dtype}; one value a cell is needed")
+    if column.dtype.is_temporal() and not _in_calendar(column):
+        raise InputError(f"{source}, column {column.name}: a date or time in it lies outside the years 1 to 9999")
     if column.dtype.is_float():
         column = column.fill_nan(None)
         values = column.drop_nulls()
@@ -194,12 +197,11 @@ def read_text(path: str | Path) -> str:
         InputError: there is no such file, it is larger than :data:`MOST_BYTES`, or it is no UTF-8 text.
         OSError: the machine cannot read it.
     """
-    with open(regular_file(path), "rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
+    path = regular_file(path)
+    if path.stat().st_size > MOST_BYTES:
         raise InputError(f"{path} is larger than {MOST_BYTES >> 30} GiB: save it as Parquet, or in parts")
     try:
-        text = content.decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {_FORMS}") from error
     if "\0" in text:
@@ -274,6 +276,20 @@ def _is_blank(frame: pl.DataFrame, name: str) -> pl.Expr:
     if frame.schema[name] == pl.String:
         return pl.col(name).str.strip_chars().fill_null("") == ""
     return pl.col(name).is_null()
+
+
+def _in_calendar(column: pl.Series) -> bool:
+    """Whether all dates and times are of the years 1 to 9999 and of a day's 24 hours; polars panics beyond its own."""
+    numbers, day = column.to_physical().drop_nulls(), 86_400_000_000_000
+    if column.dtype == pl.Time:
+        return bool(((numbers >= 0) & (numbers < day)).all())
+    unit = getattr(column.dtype, "time_unit", None)
+    days = numbers if unit is None else numbers // {"ms": day // 10**6, "us": day // 10**3, "ns": day}[unit]
+    return bool(((days >= _FIRST_DAY) & (days <= _LAST_DAY)).all())
+
+
+_FIRST_DAY, _LAST_DAY = (datetime.date(year, 1, 1).toordinal() - datetime.date(1970, 1, 1).toordinal() for year in (1, 9999))
+"""Counted from 1970, as Parquet does."""
 
 
 def _or_null(text: pl.Series) -> pl.Series:

@@ -21,6 +21,7 @@ from triune.ranges import (
     Seed,
     Share,
     ShareBelowOne,
+    Side,
 )
 
 Metric = Literal["euclidean", "squared_euclidean", "cosine"]
@@ -43,7 +44,7 @@ class ImageConfig:
         workers: loader processes; 0 loads in the training process, the fastest way while the cache holds the set.
     """
 
-    size: PositiveInt = 64
+    size: Side = 64
     channels: Literal[1, 3] = 3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_mib: Count = 1024

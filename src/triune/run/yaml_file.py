@@ -90,28 +90,63 @@ def check_yaml(text: str, source: str) -> None:
         raise InputError(f"{source}{line}: it is no YAML: {reason}") from error
 
 
-def check_names(values: Any, known: Collection[str], free: Collection[str], source: str) -> None:
+def check_value(value: str, name: str) -> None:
+    """Look whether a text can be the value of a setting, most of which are paths and names.
+
+    Raises:
+        InputError: it is empty, or holds what no file or name can be called by.
+    """
+    if not value:
+        raise InputError(f"{name} is empty: give it a value, or leave it away")
+    if "\0" in value:
+        raise InputError(f"{name} is {value!r}, which holds a zero byte")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name} is {value!r}, which is no UTF-8 text: rename the file") from error
+
+
+def check_depth(text: str, source: str) -> None:
+    """Look how deep the value of a flag is nested, before anything is built of it.
+
+    Raises:
+        InputError: it is nested too deeply, or refers to itself.
+    """
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_NESTED:
+                raise InputError(f"{source}: its value is nested more than {MOST_NESTED} deep")
+            if depth and isinstance(event, yaml.AliasEvent):
+                raise InputError(f"{source}: its value refers to another (*{event.anchor}): write it out")
+    except (yaml.YAMLError, UnicodeError):
+        return  # any text may be a value
+
+
+def check_names(values: dict[Any, Any], known: Collection[str], source: str) -> None:
     """Look whether every name of a file of settings is a setting's.
 
     Args:
         values: what the file holds.
         known: dotted names of the settings, as in ``model.dropout``.
-        free: those of them whose values are mappings of any names.
         source: the file, for messages.
 
     Raises:
-        InputError: it holds no mapping, or a name that is not known; the nearest known one is named.
+        InputError: it holds a name that is not known; the nearest known one is named.
     """
     groups = {name.rpartition(".")[0] for name in known} - {""}
-    if not isinstance(values, dict):
-        raise InputError(f"{source} holds no settings: write lines of NAME: VALUE")
     for name, value in _leaves(values, groups, ""):
         if name in groups:
-            raise InputError(f"{source}: {name} is {value!r}, but has settings of its own: write {name}: {{NAME: VALUE}}")
+            raise InputError(
+                f"{source}: {name} is {value!r}, but has settings of its own: write {name}: {{NAME: VALUE}}"
+            )
         if name not in known:
             last = name.rpartition(".")[2]
             near = difflib.get_close_matches(name, known, n=1) or [each for each in known if each.endswith(f".{last}")]
             raise InputError(f"{source}: there is no setting {name}" + (f", did you mean {near[0]}?" if near else ""))
+        if isinstance(value, str):
+            check_value(value, f"{source}: {name}")
 
 
 def _leaves(values: dict[Any, Any], groups: Collection[str], above: str) -> Iterator[tuple[str, Any]]:

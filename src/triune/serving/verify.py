@@ -9,6 +9,7 @@ from triune.data.dataset import as_input
 from triune.data.decode import read_image
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
+from triune.files import regular_file
 from triune.pairs.scores import paired_scores, to_distance
 from triune.run.folder import load_model
 from triune.run.thresholds import read_thresholds
@@ -85,7 +86,10 @@ def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
 
 
 def _load(path: Path, size: int, channels: int) -> torch.Tensor:
+    regular_file(path)
     try:
         return as_input(read_image(path, channels, (size, size)))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file raises whatever its decoder trips over
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise InputError(f"{path} cannot be read as an image: {error}") from error
