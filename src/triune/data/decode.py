@@ -1,7 +1,5 @@
 """From image and mask files to arrays of bytes: any format, colour mode, bit depth and orientation."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,18 +17,6 @@ _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """What a decoder trips over in a damaged file, of a dozen kinds, as the ValueError that callers expect."""
-    try:
-        yield
-    except (OSError, ValueError):
-        raise
-    except Exception as error:
-        raise ValueError(f"it is damaged or too large: {error}") from error
-
-
-@_told()
 def read_image(path: str | Path, channels: int, size: tuple[int, int] | None = None) -> Array:
     """Decode an image, upright, to ``(H, W, channels)`` uint8.
 
@@ -57,7 +43,6 @@ def read_image(path: str | Path, channels: int, size: tuple[int, int] | None = N
     return array[:, :, None] if channels == 1 else array
 
 
-@_told()
 def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Array:
     """Decode a mask, upright, to ``(H, W)`` uint8 ids; 255 means: ignore this pixel.
 
@@ -99,7 +84,6 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Array:
     return np.asarray(image)
 
 
-@_told()
 def probe_image(path: str | Path) -> tuple[int, int]:
     """Height and width of an image as it is seen upright, after reading all of it so that damage is found.
 
