@@ -97,9 +97,18 @@ NO_LABELS = {
 }
 
 THRESHOLD = {
-    "metric": "cosine", "target_fpr": 0.05, "threshold": 0.5, "lowest_accepted": 0.5, "tpr": 0.9, "fpr": 0.04,
-    "fitted_on": "validation pairs", "matches": 9, "impostors": 99, "reliable": False, "reason": "few",
-}  # fmt: skip
+    "metric": "cosine",
+    "target_fpr": 0.05,
+    "threshold": 0.5,
+    "lowest_accepted": 0.5,
+    "tpr": 0.9,
+    "fpr": 0.04,
+    "fitted_on": "validation pairs",
+    "matches": 9,
+    "impostors": 99,
+    "reliable": False,
+    "reason": "few",
+}
 NO_THRESHOLD = {
     "empty": ("", "no JSON"),
     "words": ("0.5", "t.json"),
@@ -121,17 +130,35 @@ ARRAYS = [
     *cases("embeddings", COMMAND, FILES, NO_ARRAY | NO_EMBEDDINGS, into="e.npy"),
     *cases("labels in an array", COMMAND, FILES, NO_LABELS, into="l.npy"),
     *cases(
-        "another model's embeddings", f"{COMMAND} --against o.npy", FILES,
-        {name: (content, *("o.npy" if word == "e.npy" else word for word in says))
-         for name, (content, *says) in (NO_ARRAY | NO_EMBEDDINGS).items()
-         if name in ("cut in its data", "an archive", "whole numbers", "no columns", "NaN", "fewer rows than labels")},
+        "another model's embeddings",
+        f"{COMMAND} --against o.npy",
+        FILES,
+        {
+            name: (content, *("o.npy" if word == "e.npy" else word for word in says))
+            for name, (content, *says) in (NO_ARRAY | NO_EMBEDDINGS).items()
+            if name in ("cut in its data", "an archive", "whole numbers", "no columns", "NaN", "fewer rows than labels")
+        },
         into="o.npy",
     ),
     *cases("a threshold", f"{COMMAND} --threshold t.json", FILES, NO_THRESHOLD, into="t.json"),
     Case("embeddings: no such file", tuple(COMMAND.split()), ("e.npy", "does not exist"), {"l.npy": FILES["l.npy"]}),
-    Case("embeddings: a folder", tuple(COMMAND.split()), ("e.npy", "cannot be read"), {"e.npy/a": "", "l.npy": FILES["l.npy"]}),
-    Case("labels in an array: no such file", tuple(COMMAND.split()), ("l.npy", "does not exist"), {"e.npy": FILES["e.npy"]}),
-    Case("a threshold: of another metric", (*COMMAND.split(), "--threshold", "t.json", "--metric", "euclidean"),
-         ("t.json", "--metric cosine"), {**FILES, "t.json": json.dumps(THRESHOLD)}),
+    Case(
+        "embeddings: a folder",
+        tuple(COMMAND.split()),
+        ("e.npy", "cannot be read"),
+        {"e.npy/a": "", "l.npy": FILES["l.npy"]},
+    ),
+    Case(
+        "labels in an array: no such file",
+        tuple(COMMAND.split()),
+        ("l.npy", "does not exist"),
+        {"e.npy": FILES["e.npy"]},
+    ),
+    Case(
+        "a threshold: of another metric",
+        (*COMMAND.split(), "--threshold", "t.json", "--metric", "euclidean"),
+        ("t.json", "--metric cosine"),
+        {**FILES, "t.json": json.dumps(THRESHOLD)},
+    ),
     Case("a threshold: no such file", (*COMMAND.split(), "--threshold", "t.json"), ("t.json",), FILES),
-]  # fmt: skip
+]

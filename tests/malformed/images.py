@@ -80,20 +80,46 @@ NO_MASK = {
 }
 
 IMAGES = [
-    *cases("an image", TRAIN, TABLE, {name: (content, "row 5, column image", *says) for name, (content, *says) in
-                                       NO_IMAGE.items()}, into="3.png"),
-    *cases("a mask", TRAIN, WITH_MASKS, {name: (content, "row 5, column mask", *says) for name, (content, *says) in
-                                          NO_MASK.items()}, into="m3.png"),
+    *cases(
+        "an image",
+        TRAIN,
+        TABLE,
+        {name: (content, "row 5, column image", *says) for name, (content, *says) in NO_IMAGE.items()},
+        into="3.png",
+    ),
+    *cases(
+        "a mask",
+        TRAIN,
+        WITH_MASKS,
+        {name: (content, "row 5, column mask", *says) for name, (content, *says) in NO_MASK.items()},
+        into="m3.png",
+    ),
     *cases("an image to verify", "verify RUN a.png b.png", {"b.png": SOUND_PNG}, NO_IMAGE, into="a.png"),
     Case("an image to verify: no such file", ("verify", "RUN", "a.png", "b.png"), ("a.png", "does not exist"), {}),
     Case("an image to verify: the second one", ("verify", "RUN", "a.png", "b.png"), ("b.png",), {"a.png": SOUND_PNG}),
     Case("an image to verify: a folder", ("verify", "RUN", "a.png", "a.png"), ("a.png",), {"a.png/b": ""}),
-    Case("a mask: none for a row", (*TRAIN.split(),), ("m3.png", "does not exist"),
-         {name: content for name, content in WITH_MASKS.items() if name != "m3.png"}),
-    Case("images: an empty folder", (*f"train --output out {SMALL} --data photos".split(),), ("photos",),
-         {"photos/readme.txt": "none"}),
-    Case("images: folders without images", (*f"train --output out {SMALL} --data photos".split(),), ("photos",),
-         {"photos/a/readme.txt": "", "photos/b/readme.txt": ""}),
-    Case("images: a damaged one in a folder", (*f"train --output out {SMALL} --data photos".split(),), ("2.png",),
-         {f"photos/{i // 3}/{i}.png": b"" if i == 2 else picture(i) for i in range(18)}),
-]  # fmt: skip
+    Case(
+        "a mask: none for a row",
+        (*TRAIN.split(),),
+        ("m3.png", "does not exist"),
+        {name: content for name, content in WITH_MASKS.items() if name != "m3.png"},
+    ),
+    Case(
+        "images: an empty folder",
+        (*f"train --output out {SMALL} --data photos".split(),),
+        ("photos",),
+        {"photos/readme.txt": "none"},
+    ),
+    Case(
+        "images: folders without images",
+        (*f"train --output out {SMALL} --data photos".split(),),
+        ("photos",),
+        {"photos/a/readme.txt": "", "photos/b/readme.txt": ""},
+    ),
+    Case(
+        "images: a damaged one in a folder",
+        (*f"train --output out {SMALL} --data photos".split(),),
+        ("2.png",),
+        {f"photos/{i // 3}/{i}.png": b"" if i == 2 else picture(i) for i in range(18)},
+    ),
+]

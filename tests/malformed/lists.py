@@ -23,9 +23,10 @@ NO_LIST = {
     "a line of no-break spaces": (TEXT.replace("p1\n", "\u00a0\n", 1), "row 4"),
     "line separators of Unicode": ("\u2028".join(SOUND), "1 "),
 }
-LABEL_FAULTS = {f"{word!r} for a label": (TEXT.replace("p1\n", word + "\n", 1), "row 4", word) for word in
-                ("NaN", "nan", "NA", "<NA>", "None")} | {"one label": ("p1\n" * ROWS, "l.txt"), "no label twice": (
-    "".join(f"p{i}\n" for i in range(ROWS)), "l.txt")}  # fmt: skip
+LABEL_FAULTS = {
+    f"{word!r} for a label": (TEXT.replace("p1\n", word + "\n", 1), "row 4", word)
+    for word in ("NaN", "nan", "NA", "<NA>", "None")
+} | {"one label": ("p1\n" * ROWS, "l.txt"), "no label twice": ("".join(f"p{i}\n" for i in range(ROWS)), "l.txt")}
 
 PAIR_FAULTS = {
     "a header alone": (PAIRS[0] + "\n", "no pair"),

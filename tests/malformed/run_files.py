@@ -180,8 +180,16 @@ FAULTS = {
         "a deep value": other("data: x\nmetric_loss_options: " + "[" * 30_000),
         "a tag of Python": other("data: !!python/object/apply:os.mkdir [made]\n"),
     },
-    ("model.safetensors", EVALUATE): {"missing": removed, "cut short": halved, "a flipped bit in its header": flipped(0.0001)},
-    ("thresholds.json", EVALUATE): {"empty": emptied, "deep": other(DEEP), "another budget": changed("target_fpr", to=0.123)},
+    ("model.safetensors", EVALUATE): {
+        "missing": removed,
+        "cut short": halved,
+        "a flipped bit in its header": flipped(0.0001),
+    },
+    ("thresholds.json", EVALUATE): {
+        "empty": emptied,
+        "deep": other(DEEP),
+        "another budget": changed("target_fpr", to=0.123),
+    },
     ("metrics.json", EVALUATE): {"empty": emptied, "deep": other(DEEP), "a list": other("[]")},
     ("split.csv", EVALUATE): {
         "empty": emptied,
@@ -190,7 +198,13 @@ FAULTS = {
         "an empty split": cell(3, "split", ""),
         "an image that is gone": cell(3, "image", "/none.png"),
     },
-    ("config.yaml", RESUME): {"missing": removed, "empty": emptied, "a PNG": ANY_FILE["a PNG"], "nothing": other("{}\n"), "an unknown setting": setting("epoch", to=3)},
+    ("config.yaml", RESUME): {
+        "missing": removed,
+        "empty": emptied,
+        "a PNG": ANY_FILE["a PNG"],
+        "nothing": other("{}\n"),
+        "an unknown setting": setting("epoch", to=3),
+    },
     ("checkpoints/last.ckpt", RESUME): {
         "empty": emptied,
         "cut short": halved,
@@ -198,7 +212,7 @@ FAULTS = {
         "a pickle": other(b"cos\nmkdir\n(S'made'\ntR."),
         "a flipped bit": flipped(0.5),
     },
-}  # fmt: skip
+}
 
 SAYS = {"data that are gone": ("none.csv",), "an image that is gone": ("/none.png",), "missing": ("RUN",)}
 """What is named in place of the file."""

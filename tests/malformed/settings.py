@@ -1,6 +1,6 @@
 """Flags and YAML: values out of range, names that there are none of, and files that are no settings."""
 
-from malformed.case import FILES, ITEMS, SOUND, Case, cases
+from malformed.case import FILES, ITEMS, SOUND, Case
 
 TABLE = {**ITEMS, "t.csv": "\n".join(SOUND) + "\n"}
 
@@ -20,16 +20,29 @@ OUT_OF_RANGE = """
 """
 
 UNKNOWN = {
-    "--epoch 3": ("--epochs",), "--lr 0.1": ("--lr",), "--model.size 3": ("--model.size",), "--run x": ("--output",),
-    "--optimizer.lrr 1": ("--optimizer.lr",), "--no_such_flag": ("--no_such_flag",), "-x 3": ("-x",),
-    "items.csv": ("items.csv",), "--": (), "--data": ("--data",), "--config": ("--config",), "--=3": (),
+    "--epoch 3": ("--epochs",),
+    "--lr 0.1": ("--lr",),
+    "--model.size 3": ("--model.size",),
+    "--run x": ("--output",),
+    "--optimizer.lrr 1": ("--optimizer.lr",),
+    "--no_such_flag": ("--no_such_flag",),
+    "-x 3": ("-x",),
+    "items.csv": ("items.csv",),
+    "--": (),
+    "--data": ("--data",),
+    "--config": ("--config",),
+    "--=3": (),
     "--resume none": ("none", "--resume"),
-}  # fmt: skip
+}
 
 JUDGING = {
-    "--level 95": ("--level",), "--level 0": ("--level",), "--resamples -1": ("--resamples",), "--seed -1": ("--seed",),
-    "--metric manhattan": ("--metric",), "--labells l.npy": ("--labels",),
-}  # fmt: skip
+    "--level 95": ("--level",),
+    "--level 0": ("--level",),
+    "--resamples -1": ("--resamples",),
+    "--seed -1": ("--seed",),
+    "--metric manhattan": ("--metric",),
+    "--labells l.npy": ("--labels",),
+}
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi")
@@ -81,8 +94,18 @@ NO_SETTINGS = {
     "true for a number": ("batch_size: true\n", "batch_size"),
     "nothing to learn": ("alpha: 0\nbeta: 0\ngamma: 0\n", "alpha, beta and gamma"),
 }
-NAMED_BY_FLAG = ("a value out of range", "word for", "list for a number", "mapping for a number", "null for", "date for",
-                 "nothing to learn", "true for", "digits", "escaped")  # fmt: skip
+NAMED_BY_FLAG = (
+    "a value out of range",
+    "word for",
+    "list for a number",
+    "mapping for a number",
+    "null for",
+    "date for",
+    "nothing to learn",
+    "true for",
+    "digits",
+    "escaped",
+)
 
 
 def trained(flags: str, says: tuple[str, ...]) -> Case:
@@ -95,59 +118,151 @@ SETTINGS = [
     *(trained(flags.strip(), (flags.split()[0],)) for flags in OUT_OF_RANGE.replace("\n", "").split("|")),
     *(trained(flags, says) for flags, says in UNKNOWN.items()),
     *(
-        Case(f"a flag of evaluate: {flags}",
-             ("evaluate", "--output", "out", "--embeddings", "e.npy", "--labels", "l.npy", *flags.split()), says, FILES)
+        Case(
+            f"a flag of evaluate: {flags}",
+            ("evaluate", "--output", "out", "--embeddings", "e.npy", "--labels", "l.npy", *flags.split()),
+            says,
+            FILES,
+        )
         for flags, says in JUDGING.items()
     ),
     *(
-        Case(f"a file of settings: {name}", ("train", "--data", "t.csv", "--output", "out", "--config", "c.yaml"),
-             (*(() if any(each in name for each in NAMED_BY_FLAG) else ("c.yaml",)), *says),
-             {**TABLE, "c.yaml": content})
+        Case(
+            f"a file of settings: {name}",
+            ("train", "--data", "t.csv", "--output", "out", "--config", "c.yaml"),
+            (*(() if any(each in name for each in NAMED_BY_FLAG) else ("c.yaml",)), *says),
+            {**TABLE, "c.yaml": content},
+        )
         for name, (content, *says) in NO_SETTINGS.items()
         if "escaped" not in name
     ),
     *(
-        Case(f"a file of settings: {name}", ("train", "--output", "out", "--config", "c.yaml"), tuple(says),
-             {**TABLE, "c.yaml": content})
+        Case(
+            f"a file of settings: {name}",
+            ("train", "--output", "out", "--config", "c.yaml"),
+            tuple(says),
+            {**TABLE, "c.yaml": content},
+        )
         for name, (content, *says) in NO_SETTINGS.items()
         if "escaped" in name
     ),
-    Case("a flag: options that are no mapping", ("train", "--data", "t.csv", "--metric_loss_options", "[1]"),
-         ("metric_loss_options",), TABLE),
-    Case("a flag: a deep value", ("train", "--data", "t.csv", "--metric_loss_options", "[" * 30_000),
-         ("metric_loss_options",), TABLE),
-    Case("a flag: a deep value of another", ("train", "--data", "t.csv", "--epochs", "{a: " * 9_000), ("epochs",), TABLE),
-    Case("a flag: a tag of Python", ("train", "--data", "t.csv", "--epochs", "!!python/object/apply:os.mkdir [made]"),
-         ("epochs",), TABLE),
-    Case("a flag: a bomb of aliases", ("train", "--data", "t.csv", "--metric_loss_options", "{" + BOMB.replace("\n", ", ") + "}"),
-         ("metric_loss_options",), TABLE),
+    Case(
+        "a flag: options that are no mapping",
+        ("train", "--data", "t.csv", "--metric_loss_options", "[1]"),
+        ("metric_loss_options",),
+        TABLE,
+    ),
+    Case(
+        "a flag: a deep value",
+        ("train", "--data", "t.csv", "--metric_loss_options", "[" * 30_000),
+        ("metric_loss_options",),
+        TABLE,
+    ),
+    Case(
+        "a flag: a deep value of another", ("train", "--data", "t.csv", "--epochs", "{a: " * 9_000), ("epochs",), TABLE
+    ),
+    Case(
+        "a flag: a tag of Python",
+        ("train", "--data", "t.csv", "--epochs", "!!python/object/apply:os.mkdir [made]"),
+        ("epochs",),
+        TABLE,
+    ),
+    Case(
+        "a flag: a bomb of aliases",
+        ("train", "--data", "t.csv", "--metric_loss_options", "{" + BOMB.replace("\n", ", ") + "}"),
+        ("metric_loss_options",),
+        TABLE,
+    ),
     Case("a flag: a zero byte in a path", ("train", "--data", "t\0.csv"), ("--data",), TABLE),
     Case("a flag: a zero byte in an output", ("train", "--data", "t.csv", "--output", "o\0"), ("--output",), TABLE),
     Case("a flag: bytes that are no text", ("train", "--data", "\udcff.csv"), (".csv",), TABLE),
     Case("a flag: an empty path", ("train", "--data", ""), ("--data",), TABLE),
     Case("a flag: an empty output", ("train", "--data", "t.csv", "--output", ""), ("--output",), TABLE),
     Case("a flag: a path of 5,000 characters", ("train", "--data", "a" * 5000 + ".csv"), (".csv",), TABLE),
-    Case("a flag: an unknown metric loss", ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--metric_loss", "arcfase"), ("arcfase", "arcface"), TABLE),
-    Case("a flag: an unknown option of a loss", ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--metric_loss", "arcface", "--metric_loss_options", "{scales: 3}"), ("scales",), TABLE),
-    Case("a flag: an unknown backbone", ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--model.backbone", "resnet1"), ("resnet1",), TABLE),
-    Case("a flag: an unknown decoder", ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--model.decoder", "unett"), ("unett",), TABLE),
-    Case("a flag: weights that are not there", ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.pt"), ("w.pt",), TABLE),
-    Case("a flag: weights that are words", ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.pt"), ("w.pt",), {**TABLE, "w.pt": "w"}),
-    Case("a flag: weights that are a pickle", ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.pt"), ("w.pt",),
-         {**TABLE, "w.pt": b"cos\nmkdir\n(S'made'\ntR."}),
-    Case("a flag: weights that are damaged", ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.safetensors"), ("w.safetensors",),
-         {**TABLE, "w.safetensors": b"\xff" * 64}),
+    Case(
+        "a flag: an unknown metric loss",
+        ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--metric_loss", "arcfase"),
+        ("arcfase", "arcface"),
+        TABLE,
+    ),
+    Case(
+        "a flag: an unknown option of a loss",
+        (
+            "train",
+            "--data",
+            "t.csv",
+            "--output",
+            "out",
+            "--model.pretrained",
+            "false",
+            "--metric_loss",
+            "arcface",
+            "--metric_loss_options",
+            "{scales: 3}",
+        ),
+        ("scales",),
+        TABLE,
+    ),
+    Case(
+        "a flag: an unknown backbone",
+        ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--model.backbone", "resnet1"),
+        ("resnet1",),
+        TABLE,
+    ),
+    Case(
+        "a flag: an unknown decoder",
+        ("train", "--data", "t.csv", "--output", "out", "--model.pretrained", "false", "--model.decoder", "unett"),
+        ("unett",),
+        TABLE,
+    ),
+    Case(
+        "a flag: weights that are not there",
+        ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.pt"),
+        ("w.pt",),
+        TABLE,
+    ),
+    Case(
+        "a flag: weights that are words",
+        ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.pt"),
+        ("w.pt",),
+        {**TABLE, "w.pt": "w"},
+    ),
+    Case(
+        "a flag: weights that are a pickle",
+        ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.pt"),
+        ("w.pt",),
+        {**TABLE, "w.pt": b"cos\nmkdir\n(S'made'\ntR."},
+    ),
+    Case(
+        "a flag: weights that are damaged",
+        ("train", "--data", "t.csv", "--output", "out", "--model.weights", "w.safetensors"),
+        ("w.safetensors",),
+        {**TABLE, "w.safetensors": b"\xff" * 64},
+    ),
     Case("a file of settings: no such file", ("train", "--config", "c.yaml"), ("c.yaml", "does not exist"), TABLE),
     Case("a file of settings: a folder", ("train", "--config", "c.yaml"), ("c.yaml", "folder"), {"c.yaml/a": ""}),
-    Case("a file of settings: of evaluate, given to train", ("train", "--config", "c.yaml"), ("c.yaml", "resamples"),
-         {**TABLE, "c.yaml": "resamples: 30\n"}),
+    Case(
+        "a file of settings: of evaluate, given to train",
+        ("train", "--config", "c.yaml"),
+        ("c.yaml", "resamples"),
+        {**TABLE, "c.yaml": "resamples: 30\n"},
+    ),
     Case("settings: no command", ("trian",), ("'trian'", "train"), {}),
     Case("settings: nothing to evaluate", ("evaluate",), ("RUN", "--embeddings"), {}),
-    Case("settings: several options of another kind", ("evaluate", "--scores", "s.csv", "--level", "0.9", "--resamples", "30", "--metric", "euclidean"),
-         ("--level", "--resamples", "--metric"), {"s.csv": "score,match\n1,1\n0,0\n"}),
+    Case(
+        "settings: several options of another kind",
+        ("evaluate", "--scores", "s.csv", "--level", "0.9", "--resamples", "30", "--metric", "euclidean"),
+        ("--level", "--resamples", "--metric"),
+        {"s.csv": "score,match\n1,1\n0,0\n"},
+    ),
     Case("settings: two things to evaluate", ("evaluate", "RUN", "--scores", "s.csv"), ("name one thing",), {}),
     Case("settings: embeddings alone", ("evaluate", "--embeddings", "e.npy"), ("--labels", "--pairs"), FILES),
     Case("settings: a named data set that is none", ("train", "--data", "digitz"), ("digitz", "digits"), {}),
     Case("settings: verify without images", ("verify", "RUN"), ("first",), {}),
-    Case("settings: a false-positive rate without a threshold", ("verify", "RUN", "0.png", "1.png", "--fpr", "0.123"), ("0.123", "0.05"), ITEMS),
-]  # fmt: skip
+    Case(
+        "settings: a false-positive rate without a threshold",
+        ("verify", "RUN", "0.png", "1.png", "--fpr", "0.123"),
+        ("0.123", "0.05"),
+        ITEMS,
+    ),
+]

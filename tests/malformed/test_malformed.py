@@ -1,4 +1,4 @@
-"""Every malformed input is refused with exit code 2 (1: the environment) in one line that names it, and nothing is left.
+"""Every malformed input is refused with exit code 2 (1: the machine) in one line that names it, and nothing is left.
 
 The commands run in this process. Each case has its own folder; files that were there keep their bytes.
 """

@@ -103,9 +103,8 @@ def fuzz(name: str, minutes: float, run: Path, findings: Path) -> None:
             path.with_suffix(".txt").write_text("".join(traceback.format_exception(error)))
 
     # Findings are kept by hand, so that one of them does not end the search for others.
-    options = settings(
-        max_examples=1000, deadline=None, database=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
-    )
+    quiet = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+    options = settings(max_examples=1000, phases=(Phase.generate,), **quiet)
     number = int.from_bytes(os.urandom(4), "big")
     while time.monotonic() < ends:
         number += 1
@@ -143,7 +142,8 @@ def main() -> int:
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
             if done.returncode != 0:
                 failed = True
-                print(f"| {name} | | | | | the process ended with {done.returncode}: {asked.findings / name}.last |", flush=True)
+                ended = f"the process ended with {done.returncode}: {asked.findings / name}.last"
+                print(f"| {name} | | | | | {ended} |", flush=True)
                 continue
             told = json.loads(done.stdout.splitlines()[-1])
             failed |= bool(told["found"])

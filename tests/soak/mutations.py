@@ -11,8 +11,10 @@ LENGTHS = (0, 1, 2, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 
 WORDS = (
     *(b"", b"\0", b"\n", b"\r", b"\r\n", b",", b";", b"\t", b'"', b"'", b"\\", b"\xef\xbb\xbf", b"\xff\xfe", b"\xff"),
     *(b"nan", b"inf", b"-inf", b"1e308", b"-1e308", b"1e999", b"-0", b"007", b"1" * 5000, b"None", b"NA", b"null"),
-    *(b"[", b"]", b"{", b"}", b"[" * 2000, b'{"a":' * 2000, b"&a ", b"*a", b"!!python/object:os.system ", b"---\n", b"? "),
-    *("é".encode(), "é".encode(), "\u2028".encode(), "\u00a0".encode(), "\u202e".encode(), "٣".encode(), b"\xed\xa0\x80"),
+    *(b"[", b"]", b"{", b"}", b"[" * 2000, b'{"a":' * 2000, b"&a ", b"*a", b"!!python/object:os.system "),
+    *(b"---\n", b"? "),
+    *("é".encode(), "é".encode(), "\u2028".encode(), "\u00a0".encode(), "\u202e".encode()),
+    *("٣".encode(), b"\xed\xa0\x80"),
     *(b"..", b"/", b"/dev/zero", b"~", b"%s", b"<script>", b"\x1b[2J", b"true", b"false", b"-1", b"0", b"1", b"65536"),
 )
 """What readers trip over."""
@@ -106,7 +108,8 @@ def texts(seeds: Sequence[bytes], marks: str) -> st.SearchStrategy[bytes]:
         seeds: sound files.
         marks: the characters that mean something to the format.
     """
-    pieces = st.one_of(st.sampled_from([*marks]).map(str.encode), st.sampled_from(WORDS), st.text(max_size=8).map(_coded))
+    mark = st.sampled_from([*marks]).map(str.encode)
+    pieces = st.one_of(mark, st.sampled_from(WORDS), st.text(max_size=8).map(_coded))
     made = st.lists(pieces, max_size=60).map(b"".join)
     return st.one_of(damaged(seeds), damaged(seeds), made, st.text(max_size=200).map(_coded), st.binary(max_size=200))
 

@@ -288,7 +288,8 @@ def _in_calendar(column: pl.Series) -> bool:
     return bool(((days >= _FIRST_DAY) & (days <= _LAST_DAY)).all())
 
 
-_FIRST_DAY, _LAST_DAY = (datetime.date(year, 1, 1).toordinal() - datetime.date(1970, 1, 1).toordinal() for year in (1, 9999))
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_FIRST_DAY, _LAST_DAY = datetime.date.min.toordinal() - _EPOCH, datetime.date.max.toordinal() - _EPOCH
 """Counted from 1970, as Parquet does."""
 
 

@@ -54,15 +54,16 @@ def check_yaml(text: str, source: str) -> None:
     awaiting: list[bool] = []  # of each open mapping: whether its next node is a name
     try:
         for event in yaml.parse(text, Loader=_Loader):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             if isinstance(event, yaml.AliasEvent):
                 raise InputError(f"{source}, line {line}: it refers to another value (*{event.anchor}): write it out")
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
                     raise InputError(f"{source}, line {line}: a second document begins: keep one")
-            if getattr(event, "tag", None) is not None:
-                raise InputError(f"{source}, line {line}: it asks for the type {event.tag}: write plain values")
+            tag = getattr(event, "tag", None)
+            if tag is not None:
+                raise InputError(f"{source}, line {line}: it asks for the type {tag}: write plain values")
             if isinstance(event, yaml.CollectionEndEvent):
                 open_names.pop()
                 awaiting.pop()
@@ -71,12 +72,11 @@ def check_yaml(text: str, source: str) -> None:
                 continue
             if open_names and (names := open_names[-1]) is not None:
                 if awaiting[-1]:
-                    name = event.value if isinstance(event, yaml.ScalarEvent) else ""
                     if not isinstance(event, yaml.ScalarEvent):
                         raise InputError(f"{source}, line {line}: a list or mapping stands for a name")
-                    if name in names:
-                        raise InputError(f"{source}, line {line}: {name!r} is there twice: remove one")
-                    names.add(name)
+                    if event.value in names:
+                        raise InputError(f"{source}, line {line}: {event.value!r} is there twice: remove one")
+                    names.add(event.value)
                 awaiting[-1] = not awaiting[-1]
             if isinstance(event, yaml.CollectionStartEvent):
                 open_names.append(set() if isinstance(event, yaml.MappingStartEvent) else None)
@@ -85,9 +85,9 @@ def check_yaml(text: str, source: str) -> None:
                     raise InputError(f"{source}, line {line}: it is nested more than {MOST_NESTED} deep")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f", line {mark.line + 1}"
+        where = "" if mark is None else f", line {mark.line + 1}"
         reason = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise InputError(f"{source}{line}: it is no YAML: {reason}") from error
+        raise InputError(f"{source}{where}: it is no YAML: {reason}") from error
 
 
 def check_value(value: str, name: str) -> None:

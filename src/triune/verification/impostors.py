@@ -116,11 +116,11 @@ class Listed:
             high: the last edge.
             bins: how many bins.
         """
-        # NumPy's own equal bins need a difference of the ends that is a number, and room between any two edges.
+        # As np.histogram's, which refuses ends whose difference is no number, or leaves no room between two edges.
         shares = np.linspace(0, 1, bins + 1)
-        edges = np.linspace(low, high, bins + 1) if np.isfinite(high - low) else low * (1 - shares) + high * shares
-        inner = first_float32_from(edges[1:-1]) if self.scores.dtype == np.float32 else edges[1:-1]
-        below = np.searchsorted(self.scores, inner, side="left")
+        exact = np.linspace(low, high, bins + 1) if np.isfinite(high - low) else low * (1 - shares) + high * shares
+        edges = exact.astype(self.scores.dtype)
+        below = np.searchsorted(self.scores, edges[1:-1], side="left")
         return edges, np.diff(np.concatenate([[0], below, [len(self.scores)]]))
 
 
