@@ -15,6 +15,7 @@ import polars as pl
 
 from triune.data.columns import ANY, Columns, name_key, named_columns, require_few
 from triune.data.decode import Array
+from triune.data.parquet import read_frame
 from triune.data.problems import DataError, Problem
 from triune.errors import InputError
 from triune.files import regular_file
@@ -29,6 +30,9 @@ MISSING = frozenset({"", "None", "NaN", "nan", "NA", "<NA>"})
 
 MOST_BYTES = 1 << 31
 """No text table or list is larger: 2 GiB."""
+
+MOST_CHARACTERS = 131_072
+"""No cell of a CSV has more: the limit of Python's reader, which a quote that is never closed runs into."""
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers", ".json", ".jsonl")
 _PARQUET = (".parquet", ".pq")
@@ -255,12 +259,7 @@ def _from_csv(path: Path, columns: Columns, aligned: bool) -> _Raw:
 
 
 def _from_parquet(path: Path, aligned: bool) -> _Raw:
-    regular_file(path)
-    try:
-        frame = pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path} cannot be read as a table ({reason}): mend the file or save it again") from error
+    frame = read_frame(path)
     if not frame.width:
         raise InputError(f"{path} is empty: a table needs columns and rows")
     require_few(frame.width, str(path))
@@ -305,6 +304,7 @@ def _header(records: Iterator[tuple[int, list[str]]]) -> list[str]:
 
 def _records(source: str, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """The records of a CSV, each with the line where it begins: a quoted cell may go over several."""
+    csv.field_size_limit(MOST_CHARACTERS)
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
     begins = 1
     try:
