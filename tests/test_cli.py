@@ -113,7 +113,10 @@ def test_all_options_that_do_not_fit_are_told_at_once(capsys):
 
 def test_names_with_line_breaks_and_escapes_stay_on_one_line(capsys):
     assert main(["report", "no\nsuch\x1b[2Jrun"]) == 2
-    assert capsys.readouterr().err == "triune: no\\nsuch\\x1b[2Jrun does not exist: name a folder that triune wrote\n"
+    assert (
+        capsys.readouterr().err
+        == "triune: no\\nsuch\\x1b[2Jrun does not exist, or is no folder: name one that triune wrote\n"
+    )
 
 
 def test_all_problems_of_a_table_are_told_a_line_each(tmp_path, capsys):

@@ -174,7 +174,7 @@ def test_a_file_where_the_folder_should_lie_is_named_before_any_work(tmp_path):
 
 
 def test_what_is_missing_with_its_folder_is_named_by_the_folder(tmp_path):
-    with pytest.raises(InputError, match="none does not exist: name a folder that triune wrote"):
+    with pytest.raises(InputError, match="none does not exist, or is no folder: name one that triune wrote"):
         read_record(tmp_path / "none" / "t.json", Tree)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from errno import ELOOP, ENAMETOOLONG
 from pathlib import Path
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] == "--version":
         print(f"triune {__version__}")
         return 0
+    # What Pillow finds odd about a file is told in a line of our own, where it matters.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}", 2)

@@ -191,8 +191,8 @@ def read_record(path: Path, kind: type[R], migrate: Callable[[Any], Any] = lambd
     Raises:
         InputError: it is missing, damaged or another file; one line that names the file and the field.
     """
-    if not path.parent.exists():
-        raise InputError(f"{path.parent} does not exist: name a folder that triune wrote")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} does not exist, or is no folder: name one that triune wrote")
     try:
         text = regular_file(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
