@@ -18,6 +18,7 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums
+from triune.ranges import is_number, is_whole
 from triune.verification.intervals import Interval, check_level, rate_interval
 from triune.verification.pair_noise import accepted_by_identity, identity_turns, without_pair_noise
 from triune.verification.weighing import draw_weights
@@ -159,10 +160,10 @@ def rates_by_condition(
     """
     if cross not in ("within", "all"):
         raise ValueError(f"cross is {cross!r}; known are 'within' and 'all'")
-    if math.isnan(threshold):
-        raise ValueError("threshold is NaN: a number is needed")
+    if not is_number(threshold):
+        raise ValueError(f"threshold is {threshold}: a number is needed")
     check_level(level)
-    if resamples < 0:
+    if not (is_whole(resamples) and resamples >= 0):
         raise ValueError(f"resamples is {resamples}: at least 0 is needed, 1000 is common")
     items = as_prepared(embeddings, labels, metric, groups).cpu()
     kinds = encode_labels(conditions, count=len(items.codes), name="conditions", device="cpu").numpy()

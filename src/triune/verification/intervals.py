@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import special
 
+from triune.ranges import is_number
+
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
@@ -114,5 +116,5 @@ def _checked_counts(successes: Any, trials: Any, level: float) -> tuple[Array, A
 
 def check_level(level: float) -> None:
     """Raise ValueError where a confidence level is no share between 0 and 1."""
-    if not 0 < level < 1:
+    if not (is_number(level) and 0 < level < 1):
         raise ValueError(f"level is {level}: a share between 0 and 1, such as 0.95, is needed")
