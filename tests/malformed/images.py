@@ -73,7 +73,6 @@ NO_MASK = {
     "a colour picture": (SOUND_PNG, "colour"),
     "floating-point pixels": (floats(), "m3.png"),
     "CMYK": (picture(mode="CMYK", kind="TIFF"), "CMYK"),
-    "ids beyond 255": (mask(IDS.astype(np.uint16) * 300), "300"),
     "another size": (mask(np.eye(8, dtype=np.uint8)), "8 x 8"),
     "its sides exchanged": (mask(np.eye(16, 12, dtype=np.uint8)), "12 x 16"),
     "words": ("0 1 0 1", "cannot be read"),
@@ -98,6 +97,12 @@ IMAGES = [
     Case("an image to verify: no such file", ("verify", "RUN", "a.png", "b.png"), ("a.png", "does not exist"), {}),
     Case("an image to verify: the second one", ("verify", "RUN", "a.png", "b.png"), ("b.png",), {"a.png": SOUND_PNG}),
     Case("an image to verify: a folder", ("verify", "RUN", "a.png", "a.png"), ("a.png",), {"a.png/b": ""}),
+    Case(
+        "a mask: ids beyond 255",
+        (*TRAIN.split(),),
+        ("t.csv", "mask", "300"),
+        {**WITH_MASKS, "m3.png": mask(IDS.astype(np.uint16) * 300)},
+    ),
     Case(
         "a mask: none for a row",
         (*TRAIN.split(),),
