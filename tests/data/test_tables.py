@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import tracemalloc
 
 import numpy as np
 import polars as pl
@@ -299,3 +300,13 @@ def test_a_pipe_is_no_table(tmp_path):
     for name in ("t.csv", "t.parquet"):
         with pytest.raises(InputError, match="pipe"):
             read_cells(tmp_path / name)
+
+
+def test_a_small_table_takes_little_memory_whatever_the_limit_is(tmp_path):
+    path = write(tmp_path, "a,b\n1,2\n")
+    tracemalloc.start()
+    try:
+        read_cells(path)
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()

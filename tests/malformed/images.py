@@ -53,6 +53,7 @@ NO_IMAGE = {
         png(16, 16, 8, 0, bytes(17 * 16), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000)))),
         "cannot be read",
     ),
+    "a PNG whose data have no name": (SOUND_PNG.replace(b"IDAT", b";;;;"), "cannot be read"),
     "a JPEG cut short": (JPEG[: len(JPEG) // 2], "cannot be read"),
     "the magic of JPEG alone": (JPEG[:4], "cannot be read"),
     "a GIF cut short": (picture(mode="P", kind="GIF")[:40], "cannot be read"),
