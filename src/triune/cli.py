@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
     """Run a command that exists, and say what went wrong in one line."""
+    warnings.formatwarning = lambda message, *_: f"triune: warning: {message}\n"
     try:
         return COMMANDS[name](arguments)
     except InputError as error:

@@ -1,6 +1,13 @@
-"""Labels of any kind (integers, strings, tensors, arrays) to exact 64-bit integer codes."""
+"""Labels of any kind (integers, strings, tensors, arrays) to exact 64-bit integer codes.
 
-from collections.abc import Sequence
+A missing label (None, NaN, NA, NaT, a masked or an empty entry, or one of :data:`MISSING_WORDS`) is an error that names
+its row. No number means it here: −1 is a label like any other. (Inside the program, where missing labels of a table
+have become integer codes already, −1 stands for them.)
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,8 +17,19 @@ from torch import Tensor
 Array: TypeAlias = np.ndarray[Any, Any]
 Labels: TypeAlias = Tensor | Array | Sequence[int] | Sequence[str]
 
-WORDS = "UOS"
-"""Kinds of NumPy types that hold strings."""
+MISSING_WORDS = frozenset(
+    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"}
+    | {"NULL", "NaN", "NaT", "None", "n/a", "nan", "null"}
+)
+"""What programs write where a label is not known: the words that pandas reads so, and NaT. One list for labels in
+arrays, lists of labels and cells of tables; an identity that is really called so must be written in another way."""
+
+INVISIBLE = re.compile(
+    # Format and control characters, spaces that are not the plain one, and letters that are drawn as nothing.
+    "[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    "\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+"""Characters that are not seen in a name."""
 
 
 def encode_labels(
@@ -38,31 +56,15 @@ def encode_labels(
         int64 codes, shape ``(N,)``.
 
     Raises:
-        ValueError: the labels are not one-dimensional, not ``count`` many, or a float.
+        ValueError: as :func:`plain_labels`, or the labels are not ``count`` many.
     """
     if isinstance(labels, Tensor):
-        if labels.dtype.is_floating_point or labels.dtype.is_complex:
-            raise ValueError(
-                f"{name} has dtype {labels.dtype}: class labels are integers or strings "
-                f"(floats would merge large labels); convert them with .long() if they hold whole numbers"
-            )
-        codes = labels.detach().to(device=device, dtype=torch.int64)
+        codes = _whole_tensor(labels, name).detach().to(device=device, dtype=torch.int64)
     else:
-        array = np.asarray(labels)
-        if array.size == 0:
-            array = array.astype(np.int64)
-        if array.dtype.kind in WORDS:
-            array = np.unique(array.astype(str), return_inverse=True)[1].reshape(array.shape)
-        elif _beyond_int64(array):
+        array = plain_labels(labels, name)
+        if array.dtype.kind == "U" or _beyond_int64(array):
             array = np.unique(array, return_inverse=True)[1].reshape(array.shape)
-        elif array.dtype.kind not in "iub":
-            raise ValueError(
-                f"{name} has dtype {array.dtype}: class labels are integers or strings; "
-                f"convert them with .astype('int64') if they hold whole numbers"
-            )
         codes = torch.as_tensor(array.astype(np.int64), device=device)
-    if codes.ndim != 1:
-        raise ValueError(f"{name} has shape {tuple(codes.shape)}; one label a row, shape (N,), is needed")
     if count is not None and codes.shape[0] != count:
         raise ValueError(f"{name} has {codes.shape[0]} entries but {against} has {count} rows")
     return codes
@@ -100,8 +102,8 @@ def encode_labels_together(
     other_codes = encode_labels(second, count=counts[1], device=device, name=names[1], against=against[1])
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return codes, other_codes
-    arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in (first, second)]
-    words = [array.dtype.kind in WORDS for array in arrays]
+    arrays = [plain_labels(part, name) for part, name in zip((first, second), names)]
+    words = [array.dtype.kind == "U" for array in arrays]
     if words[0] != words[1] and all(array.size for array in arrays):
         raise ValueError(
             f"{names[0]} has dtype {arrays[0].dtype} and {names[1]} {arrays[1].dtype}: they cannot be equal; "
@@ -111,9 +113,46 @@ def encode_labels_together(
         return codes, other_codes
     # Codes by rank: both sets are ranked as one, numbers as Python's integers, which none is too large for.
     kind = str if any(words) else object
-    ranks = np.unique(np.concatenate([array.astype(kind) for array in arrays]), return_inverse=True)[1]
+    both = np.concatenate([array.astype(kind) for array in arrays])
+    if any(words):
+        _refuse_lookalikes(set(both.tolist()), f"{names[0]} and {names[1]}")
+    ranks = np.unique(both, return_inverse=True)[1]
     joined = torch.as_tensor(ranks, device=device)
     return joined[: len(arrays[0])], joined[len(arrays[0]) :]
+
+
+def plain_labels(labels: Labels, name: str = "labels") -> Array:
+    """Labels as a NumPy array of integers, of booleans, or of strings in Unicode's composed form (NFC).
+
+    Args:
+        labels: N integers, booleans or strings, shape ``(N,)``; bytes are read as UTF-8.
+        name: how errors call them.
+
+    Raises:
+        ValueError: they are not one-dimensional, floats or something else, some numbers and some strings, one is
+            missing, or two strings differ by nothing that can be seen. The message names the row.
+    """
+    if isinstance(labels, Tensor):
+        return np.asarray(_whole_tensor(labels, name).detach().cpu().numpy())
+    array = _array_of(labels, name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; one label a row, shape (N,), is needed")
+    if array.size == 0:
+        return array.astype(np.int64)
+    if array.dtype.kind in "OT":  # T: NumPy's strings of any length
+        array = _of_one_kind(array, name)
+    if array.dtype.kind == "S":
+        array = _decoded(array, name)
+    if array.dtype.kind == "U":
+        return _composed(array, name)
+    if array.dtype.kind in "fcmM" and (missing := array != array).any():
+        raise ValueError(_is_missing(name, int(missing.argmax()), array[missing.argmax()]))
+    if array.dtype.kind not in "iub":
+        raise ValueError(
+            f"{name} has dtype {array.dtype}: class labels are integers or strings; "
+            f"convert them with .astype('int64') if they hold whole numbers"
+        )
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def whole_numbers(labels: Labels, count: int) -> Tensor:
@@ -127,11 +166,160 @@ def whole_numbers(labels: Labels, count: int) -> Tensor:
         ValueError: they are words, or beyond int64, whose codes would differ from batch to batch.
     """
     if not isinstance(labels, Tensor):
-        array = np.asarray(labels)
+        array = plain_labels(labels)
         # uint64 beyond int64 is numbered by rank, as words are.
-        if array.size and (array.dtype.kind in WORDS or _beyond_int64(array)):
+        if array.dtype.kind == "U" or _beyond_int64(array):
             raise ValueError("labels are words, or beyond int64: number them once for all data, so that batches agree")
     return encode_labels(labels, count=count)
+
+
+def lookalikes(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two different names that look the same, for they differ by spaces and by what is not seen; ``None`` without any.
+
+    Args:
+        names: distinct, in the composed form.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        key = name if name.isascii() and name.isprintable() and " " not in name else visible(name)
+        if (other := seen.setdefault(key, name)) != name:
+            return min(other, name), max(other, name)
+    return None
+
+
+def visible(name: str) -> str:
+    """A name as it is seen: without invisible characters, and with one plain space wherever there is space."""
+    return " ".join(INVISIBLE.sub(lambda found: " " if found[0].isspace() else "", name).split())
+
+
+def _whole_tensor(labels: Tensor, name: str) -> Tensor:
+    if labels.dtype.is_floating_point or labels.dtype.is_complex:
+        raise ValueError(
+            f"{name} has dtype {labels.dtype}: class labels are integers or strings "
+            f"(floats would merge large labels); convert them with .long() if they hold whole numbers"
+        )
+    if labels.ndim != 1:
+        raise ValueError(f"{name} has shape {tuple(labels.shape)}; one label a row, shape (N,), is needed")
+    return labels
+
+
+def _array_of(labels: Any, name: str) -> Array:
+    """A NumPy array in which nothing has been turned into something else."""
+    if isinstance(labels, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(labels)
+        if masked.any():
+            raise ValueError(_is_missing(name, int(np.nonzero(masked)[0][0]), np.ma.masked))
+        return np.asarray(labels.data)
+    if isinstance(labels, np.ndarray):
+        return labels
+    if isinstance(labels, list | tuple):
+        # NumPy makes "nan" of a NaN, and "1" of a 1, that stands among strings.
+        kinds = set(map(type, labels))
+        if not kinds <= {int, bool, float} and not kinds <= {str, np.str_}:
+            if any(issubclass(kind, list | tuple | np.ndarray) for kind in kinds):
+                return _nested(labels, name)
+            array = np.empty(len(labels), dtype=object)
+            array[:] = [label.item() if isinstance(label, Tensor) and label.ndim == 0 else label for label in labels]
+            return array
+        if kinds <= {str, np.str_}:
+            return np.array(labels, dtype=str) if labels else np.empty(0, dtype=np.int64)
+    return np.asarray(labels)
+
+
+def _nested(labels: Sequence[Any], name: str) -> Array:
+    try:
+        return np.asarray(labels)
+    except ValueError as error:
+        raise ValueError(f"{name} holds rows of several lengths; one label a row, shape (N,), is needed") from error
+
+
+def _of_one_kind(array: Array, name: str) -> Array:
+    """Python objects as an array of integers or of strings."""
+    values = array.astype(object).tolist()
+    if set(map(type, values)) <= {str}:
+        return array.astype(str)
+    first: dict[str, int] = {}
+    for row, value in enumerate(values):
+        if _absent(value):
+            raise ValueError(_is_missing(name, row, value))
+        if isinstance(value, str | bytes):
+            kind = "a string"
+        elif isinstance(value, int | np.integer | np.bool_):
+            kind = "a number"
+        else:
+            shown = f"{value!r}, of the type {type(value).__name__}"
+            raise ValueError(f"{name}, row {row}: it is {shown}; class labels are integers or strings")
+        first.setdefault(kind, row)
+    if len(first) > 1:
+        raise ValueError(
+            f"{name} holds numbers (row {first['a number']}: {values[first['a number']]!r}) and strings "
+            f"(row {first['a string']}: {values[first['a string']]!r}): use one kind of label, integers or strings"
+        )
+    if "a string" in first:
+        return np.array([_text(value, name, row) for row, value in enumerate(values)], dtype=str)
+    whole = [int(value) for value in values]
+    if min(whole) >= -(2**63) and max(whole) < 2**63:
+        return np.array(whole, dtype=np.int64)
+    if min(whole) >= 0 and max(whole) < 2**64:
+        return np.array(whole, dtype=np.uint64)
+    row = next(row for row, value in enumerate(whole) if not -(2**63) <= value < 2**63)
+    raise ValueError(f"{name}, row {row}: {whole[row]} is beyond 64 bits; write such labels as strings")
+
+
+def _absent(value: Any) -> bool:
+    """None, NaN, NaT, NA and the like."""
+    if value is None or value is np.ma.masked:
+        return True
+    if isinstance(value, str | bytes | int):
+        return False
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):  # pandas' NA is neither equal nor unequal
+        return True
+
+
+def _decoded(array: Array, name: str) -> Array:
+    return np.array([_text(value, name, row) for row, value in enumerate(array.tolist())], dtype=str)
+
+
+def _text(value: str | bytes, name: str, row: int) -> str:
+    if isinstance(value, str):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}, row {row}: {value!r} is no UTF-8 text") from error
+
+
+def _composed(array: Array, name: str) -> Array:
+    """Strings in the composed form, where none is missing and none looks like another."""
+    values = array.tolist()
+    distinct = set(values)
+    composed = {value: unicodedata.normalize("NFC", value) for value in distinct if not value.isascii()}
+    for value in distinct:
+        text = value if value.isascii() and value.isprintable() else visible(value)
+        if text.strip() in MISSING_WORDS:
+            raise ValueError(_is_missing(name, values.index(value), value))
+    changed = {value: text for value, text in composed.items() if text != value}
+    _refuse_lookalikes({changed.get(value, value) for value in distinct}, name, values)
+    if changed:
+        array = np.array([changed.get(value, value) for value in values], dtype=str)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _refuse_lookalikes(names: set[str], name: str, values: Sequence[str] = ()) -> None:
+    alike = lookalikes(names)
+    if alike is not None:
+        rows = [f" (row {values.index(each)})" if each in values else "" for each in alike]
+        one, two = (f"{each!a}{row}" for each, row in zip(alike, rows))
+        raise ValueError(
+            f"{name}: {one} and {two} look the same, but are two labels: remove the spaces or invisible characters"
+        )
+
+
+def _is_missing(name: str, row: int, value: Any) -> str:
+    shown = str(value) if isinstance(value, np.generic) else ascii(value)
+    return f"{name}, row {row}: the label is missing ({shown}); leave such rows away, or give each a label of its own"
 
 
 def _beyond_int64(array: Array) -> bool:

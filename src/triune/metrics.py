@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -16,7 +15,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from triune.distances.embeddings import Embeddings, Metric as Distance, as_embeddings, check_metric
-from triune.labels import Labels, encode_labels
+from triune.labels import Labels, encode_labels, plain_labels
 from triune.retrieval.metrics import retrieval_metrics
 from triune.verification.all_pairs import verify_embeddings
 
@@ -44,7 +43,7 @@ class _EpochMetric(Metric):
             ValueError: the labels are strings or not B many, or D is not that of the batches before.
         """
         x = as_embeddings(embeddings).detach().to(self.device)
-        if not isinstance(labels, Tensor) and np.asarray(labels).dtype.kind in "UOS":
+        if not isinstance(labels, Tensor) and plain_labels(labels).dtype.kind == "U":
             raise ValueError(
                 "labels are strings: a batch cannot give them numbers that hold for all batches and processes; "
                 "number the identities once, before training"
@@ -52,7 +51,7 @@ class _EpochMetric(Metric):
         codes = encode_labels(labels, count=len(x), device=self.device)
         if self.embeddings and self.embeddings[0].shape[1] != x.shape[1]:
             raise ValueError(f"embeddings are {x.shape[1]} wide, but those before were {self.embeddings[0].shape[1]}")
-        self.embeddings.append(x.float())
+        self.embeddings.append(x)
         self.labels.append(codes)
 
     def forward(self, embeddings: Embeddings, labels: Labels) -> None:

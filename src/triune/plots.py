@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings
-from triune.labels import Labels
+from triune.labels import Labels, plain_labels
 from triune.verification.roc import Verification
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def plot_embedding_map(points: Embeddings, labels: Labels, ax: Axes | None = Non
     """
     from matplotlib.patheffects import withStroke
 
-    places, names = (np.asarray(each.detach().cpu() if hasattr(each, "detach") else each) for each in (points, labels))
+    places, names = as_tensor(points, "points").detach().cpu().numpy(), plain_labels(labels)
     if places.ndim != 2 or places.shape[1] != 2:
         raise ValueError(f"points has shape {places.shape}: (N, 2) is needed; project the embeddings first")
     if names.shape != (len(places),):

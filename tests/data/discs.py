@@ -5,7 +5,7 @@ import polars as pl
 from PIL import Image
 
 from triune.data.dataset import ItemDataset
-from triune.data.transform import train_transform
+from triune.data.transform import eval_transform, train_transform
 
 
 def write_discs(folder):
@@ -29,6 +29,6 @@ def write_discs(folder):
 
 
 def dataset(frame, size=32, channels=1, **options):
-    transform = train_transform(size, options.pop("augment")) if "augment" in options else None
+    transform = train_transform(size, options.pop("augment")) if "augment" in options else eval_transform(size)
     names = {"classes": ["a", "b"], "identities": ["p0", "p1"]} | options
-    return ItemDataset(frame, size=size, channels=channels, transform=transform, **names)
+    return ItemDataset(frame, channels=channels, transform=transform, **names)

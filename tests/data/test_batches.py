@@ -172,11 +172,11 @@ def test_an_epoch_shows_about_as_many_items_as_there_are():
 
 def test_items_without_a_class_come_in_only_where_asked_for_and_evenly():
     labels = np.array([0] * 6 + [1] * 6 + [-1] * 10)
-    assert all(labels[i] != -1 for batch in ClassBalancedBatchSampler(labels, 2, 3) for i in batch)
+    assert all(labels[i] != -1 for batch in ClassBalancedBatchSampler(labels, 2, 3, unlabelled=-1) for i in batch)
     for world in (1, 2):
         ranks = [
             ClassBalancedBatchSampler(
-                labels, 2 // world, 3, unlabelled_per_batch=3, batches=10, rank=r, world_size=world
+                labels, 2 // world, 3, unlabelled=-1, unlabelled_per_batch=3, batches=10, rank=r, world_size=world
             )
             for r in range(world)
         ]

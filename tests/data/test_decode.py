@@ -1,10 +1,22 @@
 """Files to bytes: every colour mode, depth and orientation comes out as what a person sees."""
 
+import time
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from triune.data.decode import probe_image, read_image, read_mask
+from triune.data.decode import (
+    existing,
+    image_formats,
+    image_suffixes,
+    probe_image,
+    read_image,
+    read_mask,
+    upright_size,
+)
+from triune.errors import InputError
 
 
 def ramp(height=6, width=4):
@@ -71,7 +83,7 @@ def test_photographs_stand_upright_whatever_the_camera_noted(tmp_path, turn):
     seen = read_image(tmp_path / "turned.jpg", 1)[:, :, 0].astype(int)
     assert seen.shape == (8, 16)
     assert np.abs(seen - upright).max() < 12
-    assert probe_image(tmp_path / "turned.jpg") == (8, 16)
+    assert probe_image(tmp_path / "turned.jpg").size == (8, 16)
 
 
 def test_resizing_a_large_jpeg_gives_what_decoding_it_in_full_gives(tmp_path):
@@ -122,3 +134,89 @@ def test_what_is_no_mask_is_refused_with_the_reason(tmp_path):
     for read in (probe_image, lambda path: read_image(path, 1)):
         with pytest.raises(ValueError, match="floating-point"):
             read(tmp_path / "float.tif")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("8 of 16.png", np.arange(256, dtype=np.uint16)),
+        ("12 of 16.png", np.arange(256, dtype=np.uint16) * 16),
+        ("8 of 32.tif", np.arange(256, dtype=np.int32)),
+        ("24 of 32.tif", np.arange(256, dtype=np.int32) * 65536),
+    ],
+)
+def test_the_upper_8_bits_of_those_in_use_are_kept(tmp_path, name, values):
+    Image.fromarray(np.tile(values, (4, 1))).save(tmp_path / name)
+    assert (read_image(tmp_path / name, 1)[0, :, 0] == np.arange(256)).all()
+    assert (read_image(tmp_path / name, 3)[0] == np.arange(256)[:, None]).all()
+
+
+def test_a_depth_that_is_given_holds_for_every_image(tmp_path):
+    Image.fromarray(np.array([[0, 160, 1600, 4095, 65535]], dtype=np.uint16)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", 1, bits=12)[0, :, 0].tolist() == [0, 10, 100, 255, 255]
+    assert read_image(tmp_path / "a.png", 1, bits=16)[0, :, 0].tolist() == [0, 0, 6, 15, 255]
+
+
+def test_every_still_picture_that_pillow_reads_has_its_suffix_known():
+    assert {
+        ".jpg",
+        ".jfif",
+        ".jpe",
+        ".avif",
+        ".png",
+        ".apng",
+        ".tif",
+        ".webp",
+        ".jp2",
+        ".ppm",
+        ".tga",
+    } <= image_suffixes()
+    assert not {".eps", ".ps", ".pdf", ".mpg", ".h5", ".wmf", ".txt"} & image_suffixes()
+    assert "EPS" not in image_formats()  # whose reader starts another program
+
+
+def test_a_format_is_told_by_its_content_and_programs_are_no_pictures(tmp_path):
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.jpg", format="PNG")
+    assert read_image(tmp_path / "a.jpg", 3)[0, 0].tolist() == [255, 0, 0]
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "b.png", format="EPS")
+    with pytest.raises(OSError, match="cannot identify"):
+        read_image(tmp_path / "b.png", 3)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
+    for side, told in ((11_600, "11600 x 11600 pixels"), (20_000, "far more pixels")):
+        Image.new("1", (side, side)).save(tmp_path / "large.png")
+        for read in (probe_image, read_mask, upright_size, lambda path: read_image(path, 1)):
+            began = time.monotonic()
+            with pytest.raises(ValueError, match=f"it has {told}, and 134 million are the most"):
+                read(tmp_path / "large.png")
+            assert time.monotonic() - began < 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_picture_below_the_limit_is_read_without_a_warning(tmp_path):
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "large.png")
+    assert upright_size(tmp_path / "large.png") == (9_000, 10_000)
+
+
+@pytest.mark.parametrize(("written", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_path_is_found_in_the_other_form_of_unicode(tmp_path, written, there):
+    def path(form):
+        return tmp_path / unicodedata.normalize(form, "Zo\u00eb") / unicodedata.normalize(form, "\u00e9t\u00e9.png")
+
+    path(there).parent.mkdir()
+    Image.new("L", (3, 2), 7).save(path(there))
+    assert existing(path(written)) == str(path(there))
+    assert read_image(path(written), 1).shape == (2, 3, 1)
+    assert existing(tmp_path / "n\u00f6.png") == str(tmp_path / "n\u00f6.png")
+    with pytest.raises(InputError, match="does not exist"):
+        read_image(tmp_path / "n\u00f6.png", 1)
+
+
+def test_the_upright_size_is_that_of_the_upright_picture(tmp_path):
+    for turn in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        Image.new("RGB", (6, 4)).save(tmp_path / "turned.jpg", exif=exif)
+        assert upright_size(tmp_path / "turned.jpg") == read_image(tmp_path / "turned.jpg", 1).shape[:2]
+        assert upright_size(tmp_path / "turned.jpg") == probe_image(tmp_path / "turned.jpg").size

@@ -6,6 +6,7 @@ import pytest
 from made_items import csv
 from triune.data.items import read_table
 from triune.errors import InputError
+from triune.labels import MISSING_WORDS
 
 
 def test_relative_paths_are_relative_to_the_table_and_absolute_ones_are_kept(tmp_path):
@@ -167,3 +168,18 @@ def test_yes_and_no_are_said_as_everywhere(tmp_path):
     table = read_table(csv(tmp_path, "image,is_query\na.png,Y\nb.png,1.0\nc.png,F\nd.png,maybe\n"))
     assert table.frame["is_query"].to_list() == [True, True, False, None]
     assert [(p.row, p.column) for p in table.problems] == [(5, "is_query")]
+
+
+def test_characters_that_are_not_seen_are_said(tmp_path):
+    table = read_table(csv(tmp_path, "image,label\na.png,An\u200bna\nb.png,Anna Maria\nc.png,An\u200bna\n"))
+    note = f"{tmp_path / 'items.csv'}: 2 cells of the column label hold characters that are not seen ('An\\u200bna')"
+    assert table.notes == (note,)
+    assert read_table(csv(tmp_path, "image,label\na.png,Zo\u00eb\n")).notes == ()
+
+
+def test_every_word_for_a_missing_label_is_not_known(tmp_path):
+    words = sorted(MISSING_WORDS - {""})
+    lines = [f"{place}.png,{word}" for place, word in enumerate([*words, "x"])]
+    table = read_table(csv(tmp_path, "\n".join(["image,label", *lines])))
+    assert table.frame["label"].to_list() == [None] * len(words) + ["x"]
+    assert f"{len(words)} cells of the column label say" in table.notes[0]

@@ -122,7 +122,7 @@ def test_erasing_blanks_a_rectangle_of_the_image_and_leaves_the_mask(frame):
 def test_eth80_masks_cover_the_object_after_augmentation():
     part = read_table(shared_data("eth80") / "items.csv").part("val").head(41)
     names = {"classes": part["label"].unique().to_list(), "identities": part["identity"].unique().to_list()}
-    data = ItemDataset(part, size=64, channels=3, transform=train_transform(64), **names)
+    data = ItemDataset(part, channels=3, transform=train_transform(64), **names)
     batch = collate(data.__getitems__(range(41)))
     share = ((batch.masks == 1).sum() / (batch.masks != 255).sum()).item()
     assert 0.15 < share < 0.9

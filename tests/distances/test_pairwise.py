@@ -155,3 +155,24 @@ def test_check_finite_names_the_rows():
     x[4, 1], x[7, 0] = float("nan"), float("inf")
     with pytest.raises(ValueError, match=r"gallery holds NaN or infinity in 2 of 9 rows \(rows 4, 7\)"):
         check_finite(x, "gallery")
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean"])
+@pytest.mark.parametrize(("factor", "offset"), [(1.0, 1e9), (1e200, 0.0), (1e-200, 0.0), (1e-3, 1e6)])
+def test_float64_keeps_its_distances_whatever_rows_have_in_common_and_however_large_they_are(metric, factor, offset):
+    rows = np.random.default_rng(0).normal(size=(20, 8)).round(2) * factor + offset
+    with np.errstate(over="ignore", under="ignore"):
+        differences = (rows[:, None] - rows[None, :10]) / factor
+        exact = np.sqrt(np.square(differences).sum(-1)) * factor
+        exact = exact if metric == "euclidean" else np.square(exact)
+        found = pairwise_distance(rows, rows[:10], metric).numpy()
+        paired = paired_distance(rows[:10], rows[10:], metric).numpy()
+        beside = np.sqrt(np.square((rows[:10] - rows[10:]) / factor).sum(-1)) * factor
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    np.testing.assert_allclose(paired, beside if metric == "euclidean" else np.square(beside), rtol=1e-6)
+    assert (pairwise_distance(rows, metric=metric).diagonal() == 0).all()
+
+
+def test_the_gradient_of_moved_rows_is_that_of_the_distance():
+    rows = (torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 1e5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: pairwise_distance(x[3:], x[:3]), rows, eps=1e-4, atol=1e-4)

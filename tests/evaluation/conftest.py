@@ -84,5 +84,5 @@ def judged_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judged")
     items = write_items(folder)
     config, data = untrained_run(folder / "run", items)
-    found = evaluate_run(folder / "run", config, data, RunQuestions(resampling=Resampling(30, 0.8, 1)))
+    found = evaluate_run(folder / "run", config, data, RunQuestions(resampling=Resampling(40, 0.8, 1)))
     return folder / "run", items, found

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from triune.data.dataset import Batch, ItemDataset
+from triune.data.transform import eval_transform
 from triune.evaluation.baselines import PIXEL_SIDE, backbone_embeddings, pixel_embeddings
 from triune.model.network import MultiTaskModel
 
@@ -16,7 +17,9 @@ def test_pixels_are_shrunk_to_32_by_32_centred_by_image_and_of_unit_length(tmp_p
     names = [str(tmp_path / f"{i}.png") for i in range(3)]
     for name, image in zip(names, images):
         Image.fromarray(image).save(name)
-    dataset = ItemDataset(pl.DataFrame({"image": names}), size=64, channels=3, classes=[], identities=[])
+    dataset = ItemDataset(
+        pl.DataFrame({"image": names}), channels=3, classes=[], identities=[], transform=eval_transform(64)
+    )
     found = pixel_embeddings(dataset)
     small = images.astype(np.float64).reshape(3, 32, 2, 32, 2, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2).reshape(3, -1)
     centred = small - small.mean(axis=1, keepdims=True)

@@ -74,7 +74,7 @@ def test_embeddings_of_a_file_are_prepared_once_and_their_pairs_counted_in_one_v
     given = EmbeddingFiles(
         folder / "x.npy", folder / "y.txt", folder / "groups.csv", "session", threshold=folder / "t.json"
     )
-    evaluate_embeddings(given, resampling=Resampling(20))
+    evaluate_embeddings(given, resampling=Resampling(40))
     assert counts == {"prepared": 1, "visits": RETRIEVAL + VERIFICATION}
 
 
@@ -82,7 +82,7 @@ def test_validation_and_test_pairs_are_counted_once_each_though_a_threshold_is_f
     val, test = items(1), items(2)
     candidate = Candidate("this model", "model", "cosine", {"val": val[0], "test": test[0]}, "x")
     known = {"val": KnownItems(val[1]), "test": KnownItems(test[1])}
-    found = judge([candidate], known, Questions(Resampling(20), target_fpr=0.2), SUMMARY)
+    found = judge([candidate], known, Questions(Resampling(40), target_fpr=0.2), SUMMARY)
     assert counts == {"prepared": 2, "visits": VERIFICATION + RETRIEVAL + VERIFICATION}
     expected = fit_threshold(verify_embeddings(*val), 0.2, metric="cosine")
     assert found.results.threshold.threshold == pytest.approx(expected.threshold)
@@ -99,7 +99,7 @@ def test_only_the_judged_model_has_a_threshold_and_conditions():
         Candidate("this model", "model", "cosine", {"val": val[0], "test": test[0]}, "x"),
         Candidate("rival", "against", "euclidean", {"val": rival, "test": rival}, "y"),
     ]
-    found = judge(candidates, known, Questions(Resampling(15), target_fpr=0.05), SUMMARY)
+    found = judge(candidates, known, Questions(Resampling(40), target_fpr=0.05), SUMMARY)
     assert found.results.models[1].judged()[1].auc == verify_embeddings(rival, test[1], metric="euclidean").auc
     assert found.results.comparison.against == "rival"
     assert len(found.results.conditions) == 1
@@ -185,13 +185,13 @@ def test_the_judged_model_is_the_first_and_differences_are_its_figures_less_the_
         Candidate("rival", "against", "cosine", {"test": rival}, "z"),
     ]
     known = {"test": KnownItems(y, {"half": np.arange(50) // 25})}
-    found = judge(candidates, known, Questions(Resampling(15, seed=3)), SUMMARY)
+    found = judge(candidates, known, Questions(Resampling(40, seed=3)), SUMMARY)
     aucs = [verify_embeddings(each, y, metric="cosine").auc for each in (x, worse, rival)]
     assert [each.judged()[1].auc for each in found.results.models] == aucs
     assert found.results.comparison.against == "rival"
     assert found.results.comparison.auc.estimate == pytest.approx(aucs[0] - aucs[2])
     assert found.results.comparison.uncertainty.seed == 3
-    assert [each.judged()[1].uncertainty.resamples for each in found.results.models] == [15] * 3
+    assert [each.judged()[1].uncertainty.resamples for each in found.results.models] == [40] * 3
     assert found.items[0].tolist() == x.tolist()
     assert {name: pairs.auc for name, pairs in found.curves.items()} == dict(
         zip(("this model", "pixels", "rival"), aucs, strict=True)
@@ -199,7 +199,7 @@ def test_the_judged_model_is_the_first_and_differences_are_its_figures_less_the_
     without = judge(candidates, known, Questions(Resampling(0)), SUMMARY).results
     assert without.comparison is None
     assert without.models[0].judged()[1].uncertainty is None
-    assert judge(candidates[:2], known, Questions(Resampling(15)), SUMMARY).results.comparison is None
+    assert judge(candidates[:2], known, Questions(Resampling(40)), SUMMARY).results.comparison is None
 
 
 def test_what_is_no_judged_model_has_neither_threshold_nor_conditions_nor_other_rankings():

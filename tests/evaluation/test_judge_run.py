@@ -12,9 +12,11 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 
 from evaluation.conftest import FLAGS, SIDE, untrained_run, write_items
 from oracles import brute_verification
+from triune.data.dataset import ItemDataset
+from triune.data.transform import eval_transform
 from triune.errors import InputError
 from triune.evaluation.judge import Resampling
-from triune.evaluation.judge_run import RunQuestions, evaluate_again, evaluate_run
+from triune.evaluation.judge_run import RunQuestions, evaluate_again, evaluate_run, write_sample_masks
 from triune.evaluation.results import ModelResult, Results, Unavailable
 from triune.files import write_record
 from triune.model.network import MultiTaskModel
@@ -161,7 +163,7 @@ def test_thresholds_are_fitted_on_validation_pairs_and_applied_to_test_pairs(jud
 def test_intervals_are_those_of_resampled_identities_on_the_test_split(judged_run):
     run, _, found = judged_run
     x, names, _ = split_of(run, "test")
-    expected = bootstrap_verification(x.astype(np.float32), names, resamples=30, level=0.8, seed=1)
+    expected = bootstrap_verification(x.astype(np.float32), names, resamples=40, level=0.8, seed=1)
     measured = found.results.models[0].verification["test"]
     assert (measured.auc_interval.low, measured.auc_interval.high) == (expected.auc.low, expected.auc.high)
     assert (measured.uncertainty.level, measured.uncertainty.identities) == (0.8, 4)
@@ -182,7 +184,7 @@ def test_what_was_found_is_written_whole(judged_run):
 def test_judging_again_finds_the_same_and_writes_where_it_is_told(judged_run, tmp_path):
     run, _, before = judged_run
     kept = (run / "metrics.json").read_bytes()
-    again = evaluate_again(run, tmp_path / "out", RunQuestions(resampling=Resampling(30, 0.8, 1)))
+    again = evaluate_again(run, tmp_path / "out", RunQuestions(resampling=Resampling(40, 0.8, 1)))
     assert (run / "metrics.json").read_bytes() == kept
     same = again.results.model_copy(update={"created": before.results.created})
     assert same.model_dump_json() == before.results.model_dump_json()
@@ -210,7 +212,7 @@ def test_a_run_keeps_the_split_that_it_was_trained_with(judged_run, tmp_path):
 
 def test_conditions_are_columns_of_the_table_at_the_fitted_threshold(judged_run, tmp_path):
     run, _, _ = judged_run
-    asked = RunQuestions(conditions=("camera",), exclude="session", resampling=Resampling(20))
+    asked = RunQuestions(conditions=("camera",), exclude="session", resampling=Resampling(40))
     found = evaluate_again(run, tmp_path / "out", asked).results
     [table] = found.conditions
     assert (table.column, table.fitted_here) == ("camera", False)
@@ -240,7 +242,7 @@ def test_a_column_that_is_not_there_is_named(judged_run, tmp_path):
 def test_two_runs_are_compared_on_the_same_items_and_rankings_stand_with_their_model(judged_run, tmp_path):
     run, items, _ = judged_run
     untrained_run(tmp_path / "rival", items)
-    asked = RunQuestions(against=tmp_path / "rival", reranked=True, resampling=Resampling(20))
+    asked = RunQuestions(against=tmp_path / "rival", reranked=True, resampling=Resampling(40))
     found = evaluate_again(run, tmp_path / "out", asked).results
     assert [model.name for model in found.models] == ["this model", "rival", "raw pixels", "untrained backbone"]
     assert found.comparison.against == "rival"
@@ -368,3 +370,18 @@ def test_a_promise_that_so_few_identities_cannot_give_is_refused_before_anything
     with pytest.raises(InputError, match=r"2 identities cannot .* 58 are needed; 2 can promise 0\.95 at the least"):
         load_items(parse_train(asked))
     assert len(load_items(parse_train([*asked, "--target_fpr", "0.96"])).part("calibration")) == 12
+
+
+def test_a_sample_mask_of_a_turned_image_has_the_size_in_which_it_is_seen(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (24, 16)).save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("L", (16, 24)).save(tmp_path / "mask.png")
+    frame = polars.DataFrame(
+        {"row": [2], "image": [str(tmp_path / "turned.jpg")], "mask": [str(tmp_path / "mask.png")]}
+    )
+    data = ItemDataset(frame, channels=3, classes=[], identities=[], transform=eval_transform(32))
+    model = MultiTaskModel("resnet10t", num_classes=0, mask_channels=1, embedding_dim=0, pretrained=False,
+                           decoder_channels=(16, 8, 8, 8, 8)).eval()  # fmt: skip
+    write_sample_masks(tmp_path / "masks", model, data, torch.device("cpu"))
+    assert Image.open(tmp_path / "masks" / "2.png").size == (16, 24)

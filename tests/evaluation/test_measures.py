@@ -123,7 +123,7 @@ def test_intervals_stand_beside_their_figures():
     g = np.random.default_rng(2)
     y = np.repeat(np.arange(12), 4)
     x = (g.normal(size=(12, 4)).repeat(4, 0) + 0.9 * g.normal(size=(48, 4))).astype(np.float32)
-    intervals = bootstrap_verification(x, y, resamples=30, level=0.7, seed=4)
+    intervals = bootstrap_verification(x, y, resamples=40, level=0.7, seed=4)
     from triune.verification.all_pairs import verify_embeddings
 
     found = measures.verification_result(verify_embeddings(x, y), intervals, seed=4)
@@ -133,7 +133,7 @@ def test_intervals_stand_beside_their_figures():
         theirs = intervals.tpr_at_fpr[point.target_fpr]
         assert (point.interval.low, point.interval.high) == (theirs.low, theirs.high)
     made = found.uncertainty
-    assert (made.level, made.resamples, made.identities, made.seed) == (0.7, 30, 12, 4)
+    assert (made.level, made.resamples, made.identities, made.seed) == (0.7, 40, 12, 4)
     assert measures.verification_result(verify_embeddings(x, y), intervals).uncertainty.seed == 0
 
 
@@ -225,7 +225,7 @@ def rates_within(name, rate):
 
 def test_a_table_of_conditions_has_each_rate_in_its_place_and_names_the_worst():
     found = conditions.RatesByCondition(("a", 2), (rates_within("a", 0.1), rates_within(2, 0.2)), 0.75, 0.8)
-    made = results.Uncertainty(level=0.8, resamples=10, identities=2, seed=0)
+    made = results.Uncertainty(level=0.8, resamples=40, identities=2, seed=0)
     table = measures.condition_table("camera", found, "cosine", made, fitted_here=True)
     assert (table.column, table.threshold, table.distance, table.fitted_here) == ("camera", 0.75, 0.25, True)
     assert [row.condition for row in table.rows] == ["a", "2"]
@@ -238,3 +238,28 @@ def test_a_table_of_conditions_has_each_rate_in_its_place_and_names_the_worst():
     assert worst.max_over_mean == pytest.approx(found.inequity("fpr").max_over_mean)
     unknown = conditions.RatesByCondition(("a",), (rates_within("a", math.nan),), 0.75, 0.8)
     assert measures.condition_table("camera", unknown, "cosine", made, fitted_here=False).inequity["fpr"].worst is None
+
+
+def test_items_of_classes_never_trained_are_counted_and_said():
+    labels = ["a", "c", "b", None, "c", "d"]
+    truth = np.array([0, -1, 1, -1, -1, -1])
+    found = measures.class_result(truth, np.array([0, 0, 1, 0, 1, 0]), ["a", "b"], "test", labels)
+    assert (found.items, found.accuracy, found.untrained) == (2, 1.0, {"c": 2, "d": 1})
+    assert found.left_out() == "3 more test images are left out: their classes were never trained (c, d)"
+    alone = measures.class_result(truth[:2], np.array([0, 0]), ["a", "b"], "val", ["a", "c"])
+    assert alone.left_out() == "1 more val images are left out: their class was never trained (c)"
+    assert measures.class_result(truth[:1], np.array([0]), ["a", "b"], "test", ["a"]).left_out() is None
+
+
+@pytest.mark.parametrize(("identities", "reliable"), [(2, False), (9, False), (10, True), (100, True)])
+def test_intervals_of_few_identities_are_marked(identities, reliable):
+    made = measures.made_uncertainty(0.95, 1000, identities, 0)
+    assert made.reliable == reliable
+    assert (made.reason is None) == reliable
+    assert made.reason is None or f"{identities} identities are resampled" in made.reason
+    assert measures.made_uncertainty(0.95, 0, identities, 0).reliable  # no intervals
+
+
+def test_scores_too_nearly_the_same_have_no_histogram():
+    scores = np.float32(1) - np.float32(2.0**-24) * np.arange(4, dtype=np.float32)
+    assert measures.histogram(verify_scores(scores, [1, 0, 1, 0])) is None

@@ -6,6 +6,7 @@ import torch
 
 import triune
 from triune.pairs import prepared as preparing
+from triune.pairs.listed import score_pairs
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared, as_prepared_pair, joint_codes, joint_groups, prepare
 from triune.verification.hardest import hardest_pairs, score_histograms
 
@@ -129,16 +130,16 @@ def test_functions_give_of_prepared_embeddings_what_they_give_of_the_arrays(metr
     one, other = triune.verify_embeddings(x, y, **plain), triune.verify_embeddings(found)
     np.testing.assert_array_equal(one.match_scores, other.match_scores)
     np.testing.assert_array_equal(one.impostor_scores, other.impostor_scores)
-    one = triune.bootstrap_verification(x, y, **plain, resamples=20, thresholds=(0.1,))
-    other = triune.bootstrap_verification(found, resamples=20, thresholds=(0.1,))
+    one = triune.bootstrap_verification(x, y, **plain, resamples=40, thresholds=(0.1,))
+    other = triune.bootstrap_verification(found, resamples=40, thresholds=(0.1,))
     np.testing.assert_array_equal(one.eer.values, other.eer.values)
     np.testing.assert_array_equal(one.fpr_at_threshold[0.1].values, other.fpr_at_threshold[0.1].values)
     cameras = np.arange(90) % 2
-    one = triune.rates_by_condition(x, y, cameras, -0.5, **plain, resamples=20, cross="all")
-    other = triune.rates_by_condition(found, None, cameras, -0.5, resamples=20, cross="all")
+    one = triune.rates_by_condition(x, y, cameras, -0.5, **plain, resamples=40, cross="all")
+    other = triune.rates_by_condition(found, None, cameras, -0.5, resamples=40, cross="all")
     np.testing.assert_array_equal([row.fpr.values for row in one.rows], [row.fpr.values for row in other.rows])
-    one = triune.compare_verification(x, x[:, :3], y, **plain, resamples=20)
-    other = triune.compare_verification(found, prepare(x[:, :3], y, **plain), resamples=20)
+    one = triune.compare_verification(x, x[:, :3], y, **plain, resamples=40)
+    other = triune.compare_verification(found, prepare(x[:, :3], y, **plain), resamples=40)
     assert (one.auc, one.tpr_at_fpr) == (other.auc, other.tpr_at_fpr)
     edges, same, different = score_histograms(found, bins=10)
     verification = triune.verify_embeddings(found)
@@ -169,3 +170,72 @@ def test_models_of_other_items_are_not_compared():
     with pytest.raises(ValueError, match="different labels"):
         triune.compare_verification(prepare(x, y), prepare(x, y[::-1].copy()))
     assert isinstance(prepare(x, y).cpu(), PreparedEmbeddings)
+
+
+@pytest.mark.parametrize("factor", [1e150, 1e-300, 1.0])
+def test_float64_beyond_the_range_of_float32_gives_the_cosines_of_the_same_directions(factor):
+    identity = np.repeat(np.arange(6), 4)
+    rows = np.random.default_rng(0).normal(size=(6, 8))[identity] + np.random.default_rng(1).normal(size=(24, 8))
+    unit_rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    first, second = np.triu_indices(24, 1)
+    exact = (unit_rows @ unit_rows.T)[first, second]
+    same = identity[first] == identity[second]
+    above = (exact[same][:, None] > exact[~same][None, :]).mean()
+    assert triune.verify_embeddings(rows * factor, identity).auc == pytest.approx(above, abs=1e-9)
+    np.testing.assert_allclose(score_pairs(rows * factor, first, second).numpy(), exact, atol=1e-7)
+    assert triune.verify_embeddings(prepare(rows * factor, identity)).auc == pytest.approx(above, abs=1e-9)
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1e150, "embeddings down"), (1e-300, "embeddings up")])
+@pytest.mark.parametrize("metric", ["euclidean", "squared_euclidean"])
+def test_lengths_that_float32_cannot_hold_are_refused_with_the_way_out(factor, said, metric):
+    rows = np.random.default_rng(0).normal(size=(4, 3)) * factor
+    with pytest.raises(ValueError, match=said):
+        prepare(rows, [0, 0, 1, 1], metric=metric)
+    if factor > 1:
+        with pytest.raises(ValueError, match=said):
+            score_pairs(rows, np.array([0]), np.array([1]), metric)
+    prepare(np.zeros((4, 3)), [0, 0, 1, 1], metric=metric)
+
+
+@pytest.mark.parametrize(
+    ("offset", "dtype", "metric", "said"),
+    [
+        (1e4, np.float32, "cosine", "nearly parallel"),
+        (1e9, np.float64, "euclidean", "so much in common"),
+        (1e3, np.float64, "cosine", "nearly parallel"),
+    ],
+)
+def test_rows_whose_differences_float32_hides_are_told_and_without_their_mean_exact(offset, dtype, metric, said):
+    identity = np.repeat(np.arange(24), 5)
+    rows = (
+        np.random.default_rng(0).normal(size=(24, 16))[identity] + np.random.default_rng(1).normal(size=(120, 16)) / 2
+    )
+    with pytest.warns(UserWarning, match=said):
+        prepare((rows + offset).astype(dtype), identity, metric=metric)
+    moved = (rows + offset).astype(dtype).astype(np.float64)
+    centred = triune.verify_embeddings(moved - moved.mean(0), identity, metric="euclidean").auc
+    assert centred == pytest.approx(triune.verify_embeddings(rows, identity, metric="euclidean").auc, abs=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_ordinary_and_equal_rows_are_told_nothing(metric):
+    rows = np.random.default_rng(0).normal(size=(120, 16))
+    prepare(rows, np.arange(120), metric=metric)
+    prepare((rows + 100).astype(np.float32), np.arange(120), metric=metric)
+    prepare(np.full((120, 16), 0.1), np.arange(120), metric=metric)
+    prepare(rows[:1], [0], metric=metric)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_part_in_common_changes_no_euclidean_figure_of_float32_rows():
+    identity = np.repeat(np.arange(24), 5)
+    rows = (
+        np.random.default_rng(0).normal(size=(24, 16))[identity] + np.random.default_rng(1).normal(size=(120, 16)) / 2
+    )
+    rows = (rows + 1e4).astype(np.float32)
+    centred = rows.astype(np.float64) - rows.astype(np.float64).mean(0)
+    assert triune.verify_embeddings(rows, identity, metric="euclidean").auc == pytest.approx(
+        triune.verify_embeddings(centred, identity, metric="euclidean").auc, abs=1e-6
+    )

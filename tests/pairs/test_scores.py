@@ -60,10 +60,10 @@ def stated_error(x, first, second, scores, metric):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_a_score_is_that_of_float64_rounded_once(metric, dtype):
     x = torch.from_numpy(example(0, n=200, d=33)[0]).to(dtype)
-    a, b = x[:100].float(), x[100:].float()
+    a, b = (part.to(torch.promote_types(dtype, torch.float32)) for part in (x[:100], x[100:]))
     if metric == "cosine":
         a, b = unit(a), unit(b)
-    a, b = a.double().numpy(), b.double().numpy()
+    a, b = a.float().double().numpy(), b.float().double().numpy()
     squared = [sum((p - q) ** 2 for p, q in zip(u, v)) for u, v in zip(a, b)]
     exact = {
         "cosine": [sum(p * q for p, q in zip(u, v)) for u, v in zip(a, b)],

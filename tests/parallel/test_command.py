@@ -37,7 +37,7 @@ def files(tmp_path_factory):
 
 
 def flags(folder, *more, labels="y.txt", output="out"):
-    given = ["evaluate", "--embeddings", folder / "x.npy", "--labels", folder / labels, "--resamples", "30"]
+    given = ["evaluate", "--embeddings", folder / "x.npy", "--labels", folder / labels, "--resamples", "40"]
     return [*map(str, [*given, "--groups", folder / "groups.csv", *more, "--json", "--output", folder / output])]
 
 

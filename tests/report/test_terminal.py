@@ -25,6 +25,7 @@ from triune.evaluation.results import (
     OperatingPoint,
     Rate,
     RetrievalResult,
+    SplitCounts,
     Unavailable,
     Uncertainty,
     VerificationResult,
@@ -119,7 +120,7 @@ def test_one_threshold_has_one_form_the_distance():
 
 
 def test_conditions_have_their_rates():
-    found = judged(resamples=30)
+    found = judged(resamples=40)
     lines = summary(found).splitlines()
     [table] = found.conditions
     assert any(line.startswith("by camera, all at distance <= ") and "fitted on these pairs" in line for line in lines)
@@ -269,3 +270,34 @@ def test_what_follows_the_table_is_written_in_full():
         "  front side       1,234       54,321  0.912 (0.850-0.970)   0.0457 (0.8500-0.0600)",
         "  back                 7       54,321  0.912                 0.0457",
     ]
+
+
+def test_intervals_of_few_identities_are_marked_at_each_and_said_once():
+    y = np.repeat([0, 1], 6)
+    rows = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    candidates = [Candidate(name, role, "cosine", {"test": rows + place}, name)
+                  for place, (name, role) in enumerate([("this model", "model"), ("rival", "against")])]  # fmt: skip
+    items = {"test": KnownItems(y, {"camera": np.array(["left", "right"])[np.arange(12) % 2]})}
+    questions = Questions(Resampling(40, 0.95, 0))
+    results = judge(candidates, items, questions, empty_results("n", DataSummary(source="x"), "cosine")).results
+    lines = summary(results).splitlines()
+    reason = "2 identities are resampled, and intervals of fewer than 10 are too narrow"
+    assert f"? these intervals are not to be leaned on: {reason}" in lines
+    shown = next(line for line in lines if "95% interval" in line)
+    assert shown.count("?") == shown.count("-") == 5
+    assert any(line == f"this model minus rival, with 95% interval, not to be leaned on: {reason}" for line in lines)
+    for name in ("left", "right"):
+        assert next(line for line in lines if line.startswith(f"  {name}")).count("?)") == 2
+    assert "? fewer than 10 identities: these intervals are not to be leaned on" in lines
+    figures = results.models[0].verification["test"]
+    assert (figures.uncertainty.reliable, figures.uncertainty.reason) == (False, reason)
+
+
+def test_what_no_figure_holds_is_said():
+    counts = SplitCounts(images=9, identities=3, classes=2, nameless=4)
+    data = DataSummary(source="x", splits={"train": counts, "test": counts})
+    classes = ClassResult(split="test", items=7, accuracy=0.6, classes=["a"], confusion=[[7]], untrained={"b": 2})
+    text = summary(empty_results("n", data, "cosine").model_copy(update={"classification": classes}))
+    assert "class accuracy 0.600 on 7 test images\n  2 more test images are left out: their class was never" in text
+    assert text.count("4 of 9 test images have no identity: no pair holds them") == 1
+    assert "train" not in text.replace("trained", "")

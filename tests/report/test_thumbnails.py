@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from triune.data.reading import Reading
 from triune.report.thumbnails import mask_overlap, overlay, sheet, thumbnail
 
 
@@ -38,3 +39,16 @@ def test_thumbnails_keep_the_shape_and_forgive_lost_files(tmp_path: Path) -> Non
 def decoded(source: str | None) -> Image.Image:
     assert source is not None
     return Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1])))
+
+
+def test_masks_are_compared_by_what_their_values_stand_for(tmp_path):
+    shape = np.zeros((8, 8), np.uint8)
+    shape[2:6, 2:6] = 1
+    Image.fromarray(shape + 1).save(tmp_path / "true.png")  # 1 is background, 2 foreground
+    Image.fromarray(shape).save(tmp_path / "predicted.png")
+    reading = Reading(mask_values=(1, 2))
+    assert mask_overlap(tmp_path / "true.png", tmp_path / "predicted.png", reading) == 1
+    assert mask_overlap(tmp_path / "true.png", tmp_path / "predicted.png") == 16 / 64
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    painted = overlay(tmp_path / "image.png", tmp_path / "true.png", reading=reading)
+    assert painted == overlay(tmp_path / "image.png", tmp_path / "predicted.png")

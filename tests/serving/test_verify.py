@@ -1,6 +1,9 @@
 """Two images and a run's stored threshold: the verdict, and every way in which there is none."""
 
 import dataclasses
+import os
+import shutil
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 from evaluation.conftest import untrained_run, write_items
 from triune.errors import InputError
 from triune.files import write_record
+from triune.run.folder import load_model, save_model
 from triune.run.thresholds import StoredThresholds
 from triune.serving.verify import stored_threshold, verify
 from triune.verification.roc import verify_scores
@@ -69,3 +73,34 @@ def test_an_image_that_cannot_be_read_is_named(run, tmp_path):
         verify(run, tmp_path / "a.png", images(run)[0])
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "grey.png")
     assert verify(run, tmp_path / "grey.png", tmp_path / "grey.png").same  # another size and one channel will do
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "far too large"])
+def test_what_is_no_image_file_is_told_at_once(run, tmp_path, kind):
+    path = tmp_path / "other.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path = "/dev/zero"
+    else:
+        Image.new("1", (13_500, 13_300)).save(path)  # 180 million pixels
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"folder|pipe or a device|134 million are the most") as caught:
+        verify(run, images(run)[0], path)
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 5
+
+
+def test_a_deep_image_is_read_with_the_depth_of_the_training_images(run, tmp_path):
+    ramp = np.tile(np.arange(64, dtype=np.uint16) * 4, (64, 1))
+    Image.fromarray((ramp // 16).astype(np.uint8)).save(tmp_path / "eight.png")
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    model, card = load_model(run)
+    twelve = tmp_path / "twelve"
+    twelve.mkdir()
+    save_model(twelve / "model.safetensors", model, card.model_copy(update={"image_bits": 12}))
+    shutil.copy(run / "thresholds.json", twelve)
+    assert verify(twelve, tmp_path / "eight.png", tmp_path / "deep.png").distance == pytest.approx(0, abs=1e-6)
+    assert verify(run, tmp_path / "eight.png", tmp_path / "deep.png").distance > 1e-4

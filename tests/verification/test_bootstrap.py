@@ -56,7 +56,7 @@ def test_tied_scores_count_half_and_go_together_in_every_resample():
     x, labels = g.integers(0, 3, (60, 3)).astype(np.float32), g.integers(0, 12, 60)
     labels = np.unique(labels, return_inverse=True)[1]
     result = bootstrap_verification(
-        x, labels, metric="squared_euclidean", fprs=(0.3, 0.1), thresholds=(-2.0,), resamples=30
+        x, labels, metric="squared_euclidean", fprs=(0.3, 0.1), thresholds=(-2.0,), resamples=40
     )
     scores, i, j = brute_scored_pairs(x, labels, "squared_euclidean")
     check_against_naive(result, scores, labels[i], labels[j], labels.max() + 1, 0, 1e-12)
@@ -64,7 +64,7 @@ def test_tied_scores_count_half_and_go_together_in_every_resample():
 
 def test_with_many_matches_every_resample_is_within_a_thousandth():
     x, labels = sample(100, 10, noise=1.3, seed=2)  # 4,500 matching pairs: more than there are knots
-    result = bootstrap_verification(x, labels, fprs=(0.05, 0.01, 0.001), thresholds=(0.5,), resamples=25)
+    result = bootstrap_verification(x, labels, fprs=(0.05, 0.01, 0.001), thresholds=(0.5,), resamples=40)
     scores, i, j = brute_scored_pairs(x, labels)
     check_against_naive(result, scores, labels[i], labels[j], 100, 0, 1e-3)
 
@@ -72,7 +72,7 @@ def test_with_many_matches_every_resample_is_within_a_thousandth():
 def test_pairs_within_a_group_are_left_out_of_every_resample():
     x, labels = sample(25, 4, seed=4)
     groups = np.random.default_rng(5).integers(0, 6, len(x))
-    result = bootstrap_verification(x, labels, groups=groups, fprs=(0.1,), thresholds=(0.3,), resamples=30)
+    result = bootstrap_verification(x, labels, groups=groups, fprs=(0.1,), thresholds=(0.3,), resamples=40)
     scores, i, j = brute_scored_pairs(x, labels, groups=groups)
     check_against_naive(result, scores, labels[i], labels[j], 25, 0, 1e-9)
 
@@ -80,7 +80,7 @@ def test_pairs_within_a_group_are_left_out_of_every_resample():
 def test_identities_of_many_items_and_strings_as_labels():
     x, labels = sample(3, 90, noise=2.0, seed=6)  # more items than a block has rows
     names = np.array(["ant", "bee", "cat"])[labels]
-    result = bootstrap_verification(x, names, fprs=(0.2,), thresholds=(0.0,), resamples=30)
+    result = bootstrap_verification(x, names, fprs=(0.2,), thresholds=(0.0,), resamples=40)
     scores, i, j = brute_scored_pairs(x, labels)
     weights = draw_weights(3, 30, 0)
     for r in range(30):
@@ -96,7 +96,7 @@ def test_identities_of_many_items_and_strings_as_labels():
 def test_estimates_are_those_of_all_pairs():
     x, labels = sample(60, 5, seed=7)
     exact = verify_embeddings(x, labels)
-    result = bootstrap_verification(x, labels, thresholds=(0.5,), resamples=5)
+    result = bootstrap_verification(x, labels, thresholds=(0.5,), resamples=40)
     assert result.auc.estimate == exact.auc
     assert result.eer.estimate == exact.eer
     assert result.tpr_at_fpr[0.01].estimate == exact.tpr_at_fpr(0.01)
@@ -115,7 +115,7 @@ def test_a_part_of_the_pairs_gives_nearly_the_same_interval():
 
 def test_the_seed_decides():
     x, labels = sample(30, 3)
-    a, b, c = (bootstrap_verification(x, labels, resamples=20, seed=s) for s in (1, 1, 2))
+    a, b, c = (bootstrap_verification(x, labels, resamples=40, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(a.auc.values, b.auc.values)
     assert not np.array_equal(a.auc.values, c.auc.values)
 
@@ -134,7 +134,7 @@ def test_listed_pairs_equal_weighing_by_hand_and_the_embeddings_they_came_from()
 
 
 def test_listed_pairs_match_where_both_sides_have_one_identity():
-    result = bootstrap_scores([0.9, 0.8, 0.1], ["a", "b", "a"], ["a", "c", "b"], thresholds=(0.5,), resamples=3)
+    result = bootstrap_scores([0.9, 0.8, 0.1], ["a", "b", "a"], ["a", "c", "b"], thresholds=(0.5,), resamples=40)
     assert (result.tpr_at_threshold[0.5].estimate, result.fpr_at_threshold[0.5].estimate) == (1.0, 0.5)
     with pytest.raises(ValueError, match="no matching pair"):
         bootstrap_scores([0.9, 0.8], ["a", "b"], ["b", "c"])
@@ -201,3 +201,13 @@ def test_bad_settings_and_data_are_refused():
     x[3, 0] = np.nan
     with pytest.raises(ValueError, match="row 3"):
         bootstrap_verification(x, labels)
+
+
+def test_a_verification_of_other_pairs_is_refused():
+    rows, labels = np.random.default_rng(0).normal(size=(24, 5)), np.repeat(np.arange(8), 3)
+    own = verify_embeddings(rows, labels)
+    assert bootstrap_verification(rows, labels, resamples=40, verification=own).auc.estimate == own.auc
+    with pytest.raises(ValueError, match=r"of other data: it has 12 matching pairs, these .* have 24"):
+        bootstrap_verification(rows, labels, resamples=40, verification=verify_embeddings(rows[:12], labels[:12]))
+    with pytest.raises(ValueError, match="verification is of other data: the scores of 24 matching pairs"):
+        bootstrap_verification(rows, labels, resamples=40, verification=verify_embeddings(rows**3 + 1, labels))

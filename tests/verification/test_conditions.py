@@ -52,7 +52,7 @@ def test_rates_equal_counting_every_pair(metric, kind):
     threshold = 0.6 if metric == "cosine" else -2.0
     shuffled = g.permutation(len(x))
     table = rates_by_condition(
-        x[shuffled], labels[shuffled], conditions[shuffled], threshold, metric=metric, cross="all", resamples=10
+        x[shuffled], labels[shuffled], conditions[shuffled], threshold, metric=metric, cross="all", resamples=40
     )
     assert table.conditions == ("east", "north", "west")
     assert len(table.rows) == 6
@@ -93,7 +93,7 @@ def test_every_resample_weighs_identities():
 def test_one_condition_gives_the_rates_of_all_pairs():
     x, labels = sample(40, 4)
     whole = verify_embeddings(x, labels).confusion_at(0.5)
-    (row,) = rates_by_condition(torch.from_numpy(x), labels, ["all"] * len(x), 0.5, resamples=20).rows
+    (row,) = rates_by_condition(torch.from_numpy(x), labels, ["all"] * len(x), 0.5, resamples=40).rows
     assert row.tpr.estimate == whole.tpr
     assert row.fpr.estimate == whole.fpr
     assert row.fnr.estimate == 1 - whole.tpr
@@ -104,7 +104,7 @@ def test_pairs_of_a_group_are_left_out():
     x, labels = sample(10, 4)
     sessions = np.random.default_rng(3).integers(0, 4, len(x))
     whole = verify_embeddings(x, labels, groups=sessions).confusion_at(0.5)
-    (row,) = rates_by_condition(x, labels, [0] * len(x), 0.5, groups=sessions, resamples=5).rows
+    (row,) = rates_by_condition(x, labels, [0] * len(x), 0.5, groups=sessions, resamples=40).rows
     assert (row.matches, row.impostors) == (whole.tp + whole.fn, whole.fp + whole.tn)
     assert (row.tpr.estimate, row.fpr.estimate) == (whole.tpr, whole.fpr)
 
@@ -112,9 +112,9 @@ def test_pairs_of_a_group_are_left_out():
 def test_blocks_are_cut_anywhere(monkeypatch):
     x, labels = sample(12, 9)
     conditions = np.random.default_rng(4).integers(0, 2, len(x))
-    whole = rates_by_condition(x, labels, conditions, 0.5, cross="all", resamples=10)
+    whole = rates_by_condition(x, labels, conditions, 0.5, cross="all", resamples=40)
     monkeypatch.setattr("triune.verification.pair_noise.BLOCK_CELLS", 100)
-    cut = rates_by_condition(x, labels, conditions, 0.5, cross="all", resamples=10)
+    cut = rates_by_condition(x, labels, conditions, 0.5, cross="all", resamples=40)
     for a, b in zip(whole.rows, cut.rows):
         assert a[:6] == b[:6]
         np.testing.assert_allclose(a.tpr.values, b.tpr.values)
@@ -124,7 +124,7 @@ def test_blocks_are_cut_anywhere(monkeypatch):
 def test_inequity_is_the_worst_rate_over_the_best_and_over_the_geometric_mean():
     x, labels = sample(60, 4)
     conditions = labels % 3
-    table = rates_by_condition(x, labels, conditions, 0.4, resamples=5)
+    table = rates_by_condition(x, labels, conditions, 0.4, resamples=40)
     rates = [row.fpr.estimate for row in table.within]
     inequity = table.inequity("fpr")
     assert inequity.max_over_min == pytest.approx(max(rates) / min(rates))
@@ -137,7 +137,7 @@ def test_inequity_is_the_worst_rate_over_the_best_and_over_the_geometric_mean():
 def test_a_condition_without_such_pairs_says_so():
     x, labels = sample(6, 2)
     conditions = ["a"] * 10 + ["b", "c"]  # b and c hold one item each
-    table = rates_by_condition(x, labels, conditions, 0.5, resamples=10)
+    table = rates_by_condition(x, labels, conditions, 0.5, resamples=40)
     row = table.within[1]
     assert (row.items, row.matches, row.impostors) == (1, 0, 0)
     assert math.isnan(row.tpr.estimate)
@@ -147,7 +147,7 @@ def test_a_condition_without_such_pairs_says_so():
 
 def test_a_rate_of_zero_has_an_upper_end():
     x, labels = sample(30, 3)
-    (row,) = rates_by_condition(x, labels, [0] * 90, 1.5, resamples=20).rows
+    (row,) = rates_by_condition(x, labels, [0] * 90, 1.5, resamples=40).rows
     assert (row.tpr.estimate, row.fpr.estimate, row.fpr.low) == (0, 0, 0)
     assert 0.1 < row.fpr.high < 0.3  # none of 15 couples of identities: Wilson
     assert 0.05 < row.tpr.high < 0.2

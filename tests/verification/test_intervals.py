@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from triune.verification.intervals import clopper_pearson_interval, wilson_interval
+from triune.verification.intervals import (
+    check_resamples,
+    clopper_pearson_interval,
+    too_few_identities,
+    wilson_interval,
+)
 
 
 def test_wilson_solves_the_score_equation():
@@ -36,3 +41,17 @@ def test_no_trial_tells_nothing_and_impossible_counts_are_refused():
             interval(3, 2)
         with pytest.raises(ValueError, match="level is 95"):
             interval(1, 2, 95)
+
+
+@pytest.mark.parametrize(("level", "needed"), [(0.95, 39), (0.9, 19), (0.99, 199), (0.999, 1999), (0.5, 3)])
+def test_a_level_needs_so_many_resamples_that_a_value_lies_beyond_each_end(level, needed):
+    check_resamples(needed, level)
+    values = np.arange(1.0, needed + 1) / (needed + 1)  # the quantiles that so many values stand for
+    assert values[0] <= (1 - level) / 2 + 1e-12
+    with pytest.raises(ValueError, match=rf"resamples is {needed - 1}, but .* needs {needed} at least"):
+        check_resamples(needed - 1, level)
+
+
+def test_fewer_than_ten_identities_are_too_few():
+    assert too_few_identities(10) is None
+    assert "2 identities are resampled" in too_few_identities(2)

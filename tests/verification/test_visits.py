@@ -71,7 +71,7 @@ def test_one_preparation_serves_everything_that_a_judgement_asks(seen):
     score_histograms(prepared, range=(-1, 1))
     hardest_pairs(prepared)
     assert seen["visits"] == 3  # intervals take none of their own
-    triune.rates_by_condition(prepared, None, np.arange(len(x)) % 2, 0.31, resamples=10)
+    triune.rates_by_condition(prepared, None, np.arange(len(x)) % 2, 0.31, resamples=40)
     assert seen["visits"] == 3
     assert seen["prepared"] == 1
 

@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from triune.errors import InputError
-from triune.labels import Labels, encode_labels
+from triune.labels import Labels, encode_labels, plain_labels
 from triune.ranges import is_whole
 
 
@@ -22,8 +22,8 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
       item twice in one batch, as long as it has K items. A class with fewer repeats them evenly
       (``small="repeat"``) or is left out (``small="skip"``). A class with a single item can give no positive
       pair and is left out always.
-    - Label -1 means: no class. Such items come in only with ``unlabelled_per_batch``, which adds that many of them
-      to each batch, so that other heads learn from them.
+    - Items without a class, which have the code ``unlabelled``, come in only with ``unlabelled_per_batch``, which adds
+      that many of them to each batch, so that other heads learn from them.
 
     With several processes, ``classes_per_batch`` and ``unlabelled_per_batch`` are those of one process. All
     ranks follow one plan of global batches of ``P * world_size`` distinct classes, and each takes its own
@@ -33,13 +33,14 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
     sets it.
 
     Args:
-        labels: N integers, -1 for none; or N strings.
+        labels: N integers or strings. Every one is a class, but for the code ``unlabelled``.
         classes_per_batch: P.
         samples_per_class: K, at least 2.
         seed: of the order.
         batches: how many batches an epoch has. Where not given: as many as show about as many items as there
             are, and at least so many that every class comes up.
         small: what becomes of classes with 2 to K - 1 items.
+        unlabelled: the integer that says in ``labels`` that an item has no class; where not given, each has one.
         unlabelled_per_batch: how many items without a class are added to each batch.
         rank: which process this is.
         world_size: how many there are.
@@ -62,6 +63,7 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
         *,
         batches: int | None = None,
         small: Literal["repeat", "skip"] = "repeat",
+        unlabelled: int | None = None,
         unlabelled_per_batch: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -82,12 +84,18 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
         )
         _require(small in ("repeat", "skip"), f"small is {small!r}: it is 'repeat' or 'skip'")
         _require(is_whole(seed) and seed >= 0, f"seed is {seed}: it cannot be negative")
-        codes = encode_labels(labels, against="the data set").cpu().numpy()
+        plain = plain_labels(labels)
+        codes = encode_labels(plain, against="the data set").numpy()
+        has_class = np.ones(len(codes), dtype=bool)
+        if unlabelled is not None:
+            _require(plain.dtype.kind != "U", f"unlabelled is {unlabelled}, but labels are strings: leave it away")
+            has_class = plain != unlabelled
+        without = set(codes[~has_class].tolist())
         order = np.argsort(codes, kind="stable")
         names, starts = np.unique(codes[order], return_index=True)
         groups = np.split(order, starts[1:]) if len(names) else []
         least = samples_per_class if small == "skip" else 2
-        items = [group for name, group in zip(names, groups) if name != -1 and len(group) >= least]
+        items = [group for name, group in zip(names, groups) if name not in without and len(group) >= least]
 
         self.classes_per_batch = classes_per_batch
         self.samples_per_class = samples_per_class
@@ -96,7 +104,7 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
         self.rank = rank
         self.world_size = world_size
         self.classes = len(items)
-        self.left_out = int((names != -1).sum()) - len(items)
+        self.left_out = len(names) - len(without) - len(items)
         """How many classes have too few items to take part."""
 
         width = classes_per_batch * world_size
@@ -113,14 +121,17 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
                 f"a batch of {width} classes{across} was asked for, but there are {self.classes} "
                 f"classes with at least {least} items{left_out}: {way_out}"
             )
-        unlabelled = np.flatnonzero(codes == -1)
-        if unlabelled_per_batch and not len(unlabelled):
-            raise InputError(f"unlabelled_per_batch is {unlabelled_per_batch}, but every item has a label: set it to 0")
+        classless = np.flatnonzero(~has_class)
+        if unlabelled_per_batch and not len(classless):
+            raise InputError(
+                f"unlabelled_per_batch is {unlabelled_per_batch}, but every item has a label: set it to 0, "
+                "or say with unlabelled which code means none"
+            )
         shown = sum(len(group) for group in items)
         about = round(shown / (width * samples_per_class))
         self.batches = batches or max(1, about, -(-self.classes // width))
         self._streams = [_Stream(group, samples_per_class, (seed, 1, place)) for place, group in enumerate(items)]
-        self._unlabelled = _Stream(unlabelled, unlabelled_per_batch * world_size, (seed, 2))
+        self._unlabelled = _Stream(classless, unlabelled_per_batch * world_size, (seed, 2))
         self._epoch = 0
         self._start = 0
         self._next = 0

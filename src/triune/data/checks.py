@@ -1,6 +1,7 @@
 """A table checked before anything is trained on it: every image and mask opened, every problem at once."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -8,9 +9,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from triune.data.decode import IGNORE, probe_image, read_mask
+from triune.data.decode import IGNORE, Array, Probed, mask_pixels, probe_image
 from triune.data.items import COLUMNS, ItemTable, Progress
 from triune.data.problems import Problem
+from triune.data.reading import ChosenValues, Reading, choose_mask_values, depth_in_use
+from triune.errors import InputError
+from triune.labels import lookalikes
+
+
+class Examination(NamedTuple):
+    """What was found of a table and of every file that it names.
+
+    Args:
+        problems: everything that is wrong, sorted by row; none for a sound table.
+        reading: how the pixels are to be read, chosen from all of them.
+        notes: what was chosen, for people.
+    """
+
+    problems: list[Problem]
+    reading: Reading
+    notes: tuple[str, ...]
 
 
 def check_table(
@@ -25,10 +43,10 @@ def check_table(
     """Look at every row and every file and list everything that is wrong, sorted by row.
 
     Found are: wrong cell values; images and masks that are missing, cut short or unreadable; a mask of
-    another size than its image; mask pixels beyond the expected ids; masks in which nothing but 0 and 255
-    occurs (255 means: ignore, so there would be no foreground); an image listed twice; an identity with a
-    single image where training needs two (it can give no positive pair). Every image is read to its end, in
-    threads.
+    another size than its image; mask pixels beyond the expected ids, or beyond those of the training images;
+    masks whose values are no ids (see :func:`~triune.data.reading.choose_mask_values`); an image listed twice; an
+    identity with a single image where training needs two (it can give no positive pair); names that differ by nothing
+    that can be seen. Every image is read to its end, in threads.
 
     Args:
         table: as it was read or split.
@@ -41,76 +59,196 @@ def check_table(
     Returns:
         The problems; none for a sound table. Raise them as ``DataError(problems)``.
     """
+    return examine(
+        table, masks=masks, mask_ids=mask_ids, identities=identities, workers=workers, progress=progress
+    ).problems
+
+
+def examine(
+    table: ItemTable,
+    *,
+    masks: bool = True,
+    mask_ids: int | None = None,
+    identities: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    choose: bool = True,
+) -> Examination:
+    """The same as :func:`check_table`, with how the pixels are to be read: the table's way, where that says it.
+
+    Args:
+        table: as it was read or split.
+        masks: look at the masks.
+        mask_ids: how many ids the masks may hold.
+        identities: look for identities with a single image.
+        workers: how many threads.
+        progress: called with (done, total) now and then.
+        choose: whether what the table's reading leaves open is chosen here; a trained network's is settled.
+    """
     frame = table.frame
     problems = list(table.problems)
     if identities:
         problems += _lonely_identities(table)
-    problems += _repeated_images(table)
+    problems += _repeated_images(table) + _lookalikes(table)
 
     rows = frame["row"].to_list()
     images = frame["image"].to_list()
     mask_paths = frame["mask"].to_list() if masks else [None] * len(rows)
-    found: set[int] = set()
-    first_mask: int | None = None
-    outcomes = _in_threads(_inspect, list(zip(images, mask_paths)), workers)
-    for done, (row, outcome) in enumerate(zip(rows, outcomes), start=1):
-        for column, problem, remedy in outcome.problems:
-            problems.append(Problem(table.source, row, column, problem, remedy))
-        if outcome.ids is not None:
-            first_mask = row if first_mask is None else first_mask
-            found |= outcome.ids
-            beyond = sorted(i for i in outcome.ids if mask_ids is not None and mask_ids <= i < IGNORE)
-            if beyond:
-                problem = f"the mask holds the id {beyond[0]}, but ids go from 0 to {mask_ids - 1}" if mask_ids else ""
-                remedy = "correct the mask, or train with more mask channels"
-                problems.append(Problem(table.source, row, "mask", problem, remedy))
-        if progress is not None and (done % 64 == 0 or done == len(rows)):
-            progress(done, len(rows))
-    if IGNORE in found and found <= {0, IGNORE}:
-        problem = "the masks hold nothing but 0 and 255, and 255 means ignore, so no foreground is left to learn"
-        problems.append(Problem(table.source, first_mask, "mask", problem, "write the foreground as 1"))
-    return sorted(problems, key=lambda p: (-1 if p.row is None else p.row, COLUMNS.index(p.column) if p.column else -1))
+    outcomes: list[_Outcome] = []
+    for row, outcome in zip(rows, _in_threads(_inspect, list(zip(images, mask_paths)), workers)):
+        problems += [Problem(table.source, row, *each) for each in outcome.problems]
+        outcomes.append(outcome)
+        if progress is not None and (len(outcomes) % 64 == 0 or len(outcomes) == len(rows)):
+            progress(len(outcomes), len(rows))
+    bits, depth_problems, depth_note = _depth(table, rows, outcomes)
+    masked = [(row, each) for row, each in zip(rows, outcomes) if each.values is not None]
+    chosen = ChosenValues(table.reading.mask_values)
+    if choose and masked and chosen.values is None:
+        chosen = _chosen_values([each for _, each in masked], mask_ids)
+    if chosen.problem:
+        problems.append(Problem(table.source, masked[0][0], "mask", chosen.problem, chosen.remedy))
+    else:
+        problems += _beyond(table, masked, Reading(None, chosen.values), mask_ids)
+    problems += depth_problems
+    notes = tuple(f"{table.source}: {note}" for note in (depth_note, chosen.note) if note)
+    place = {name: number for number, name in enumerate(COLUMNS)}
+    problems.sort(key=lambda p: (-1 if p.row is None else p.row, place[p.column] if p.column else -1))
+    return Examination(problems, Reading(bits, chosen.values), notes)
 
 
 class _Outcome(NamedTuple):
+    """What was found of one image and its mask: the values of the mask, how many pixels have each."""
+
     problems: list[tuple[str, str, str]]
-    ids: set[int] | None
+    image: Probed | None
+    values: Array | None
+    counts: Array | None
+    lossy: bool
 
 
 def _inspect(paths: tuple[str | None, str | None]) -> _Outcome:
-    """What is wrong with one image and its mask, as (column, problem, remedy), and the mask's ids."""
+    """What is wrong with one image and its mask, as (column, problem, remedy), and what they hold."""
     image, mask = paths
     problems: list[tuple[str, str, str]] = []
-    size: tuple[int, int] | None = None
+    probed: Probed | None = None
     if image is not None:
         try:
-            size = probe_image(image)
+            probed = probe_image(image)
         except Exception as error:
             problems.append(_unreadable("image", image, error))
     if mask is None:
-        return _Outcome(problems, None)
+        return _Outcome(problems, probed, None, None, False)
     try:
-        pixels = read_mask(mask)
+        pixels, lossy = mask_pixels(mask)
     except Exception as error:
         problems.append(_unreadable("mask", mask, error))
-        return _Outcome(problems, None)
-    if size is not None and pixels.shape != size:
+        return _Outcome(problems, probed, None, None, False)
+    if probed is not None and pixels.shape != probed.size:
+        size = probed.size
         problem = f"{mask} is {pixels.shape[1]} x {pixels.shape[0]} pixels, its image {size[1]} x {size[0]}"
         problems.append(("mask", problem, "make both the same size"))
-    return _Outcome(problems, set(np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()))
+    if pixels.dtype == np.uint8:
+        every = np.bincount(pixels.ravel(), minlength=256)
+        values = np.flatnonzero(every)
+        return _Outcome(problems, probed, values.astype(np.int32), every[values], lossy)
+    values, counts = np.unique(pixels, return_counts=True)
+    return _Outcome(problems, probed, values, counts, lossy)
 
 
 def _unreadable(column: str, path: str, error: Exception) -> tuple[str, str, str]:
-    if isinstance(error, FileNotFoundError):
-        return column, f"{path} does not exist", "correct the path or remove the row"
-    if isinstance(error, IsADirectoryError):
-        return column, f"{path} is a folder", "name a file"
+    remedy = "replace the file or remove the row"
+    if isinstance(error, InputError):  # nothing that can be read lies there
+        return column, str(error), "correct the path or remove the row"
     reason = " ".join(str(error).split()).replace(repr(path), "it")
-    return (
-        column,
-        f"{path} cannot be read ({reason or type(error).__name__})",
-        "replace the file or remove the row",
-    )
+    return column, f"{path} cannot be read ({reason or type(error).__name__})", remedy
+
+
+def _depth(
+    table: ItemTable, rows: Sequence[int], outcomes: Sequence[_Outcome]
+) -> tuple[int | None, list[Problem], str]:
+    """How many bits deep images use, what is wrong with them, and a sentence."""
+    problems = []
+    largest, deep, upper, narrow = 0, 0, 0, None
+    for row, outcome in zip(rows, outcomes):
+        image = outcome.image
+        if image is not None and image.deep is not None:
+            deep += 1
+            largest = max(largest, image.deep[1])
+            if image.deep[0] < 0:
+                problem = f"its pixels go down to {image.deep[0]}, and all below 0 would become black"
+                problems.append(Problem(table.source, row, "image", problem, "shift them so that they begin at 0"))
+        if image is not None and image.upper is not None:
+            upper = max(upper, image.upper)
+            narrow = row if narrow is None else narrow
+    if narrow is not None and upper < DARK:
+        used = depth_in_use(upper << 8 | 0xFF)
+        problem = f"the colour images of 16 bits a channel use {used} of them at most, and only the upper 8 are read"
+        problems.append(Problem(table.source, narrow, "image", problem, "save them with 8 bits a channel"))
+    bits = table.reading.bits
+    if not deep:
+        return bits, problems, ""
+    bits = bits or depth_in_use(largest)
+    note = f"{deep} images have more than 8 bits a channel; {bits} bits are in use, of which the upper 8 are read"
+    return bits, problems, note
+
+
+DARK = 64
+"""Upper bytes below this one use 14 of 16 bits at most."""
+
+
+def _chosen_values(masked: Sequence[_Outcome], mask_ids: int | None) -> ChosenValues:
+    """What the values in all masks mean; where the number of ids is given, values are ids or two of any kind."""
+    counts = Counter[int]()
+    for each in masked:
+        assert each.values is not None
+        assert each.counts is not None
+        counts.update(dict(zip(each.values.tolist(), each.counts.tolist())))
+    chosen = choose_mask_values(counts, any(each.lossy for each in masked))
+    if mask_ids is None or (chosen.problem and set(counts) <= {0, IGNORE}):
+        return chosen
+    return chosen if chosen.values is not None and mask_ids == 2 else ChosenValues()
+
+
+def _beyond(
+    table: ItemTable, masked: Sequence[tuple[int, _Outcome]], reading: Reading, mask_ids: int | None
+) -> list[Problem]:
+    """Masks that hold ids which the network has no channel for."""
+    problems = []
+    splits = dict(zip(table.frame["row"].to_list(), table.frame["split"].to_list()))
+    largest: dict[int, int] = {}
+    for row, each in masked:
+        assert each.values is not None
+        try:
+            ids = reading.ids(each.values, each.lossy)
+        except ValueError as error:
+            problems.append(Problem(table.source, row, "mask", str(error), "correct the mask, or list the value too"))
+            continue
+        largest[row] = int(ids[ids != IGNORE].max(initial=0))
+    trained = max((top for row, top in largest.items() if splits[row] == "train"), default=None)
+    limit, origin = mask_ids, ""
+    if limit is None and trained is not None:
+        limit, origin = max(trained + 1, 2), ", as those of the training images do"
+    for row, top in largest.items():
+        if limit is not None and top >= limit:
+            problem = f"the mask holds the id {top}, but ids go from 0 to {limit - 1}{origin}"
+            remedy = f"correct the mask, train with more mask channels (--model.mask_channels {top + 1}), or say "
+            remedy += "which values stand for the ids 0, 1, … (--images.mask_values)"
+            problems.append(Problem(table.source, row, "mask", problem, remedy))
+    return problems
+
+
+def _lookalikes(table: ItemTable) -> list[Problem]:
+    """Two names that differ by nothing that can be seen."""
+    problems = []
+    for column in ("label", "identity"):
+        alike = lookalikes(sorted(table.frame[column].drop_nulls().unique().to_list()))
+        if alike is not None and (column == "label" or table.identity_column == "identity"):
+            places = table.frame.filter(pl.col(column).is_in(alike))
+            one, two = (places.filter(pl.col(column) == name)["row"][0] for name in alike)
+            problem = f"{alike[0]!a} and {alike[1]!a} (row {min(one, two)}) look the same, but are two names"
+            remedy = "remove the spaces or invisible characters"
+            problems.append(Problem(table.source, max(one, two), column, problem, remedy))
+    return problems
 
 
 def _in_threads(function: Callable[[Any], Any], items: list[Any], workers: int | None) -> Iterable[Any]:

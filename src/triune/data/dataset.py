@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from triune.data.decode import IGNORE, Array, read_image, read_mask
-from triune.data.transform import MEAN, ItemTransform, Size, as_pair, eval_transform, normalise
+from triune.data.reading import AS_IT_IS, Reading
+from triune.data.transform import MEAN, ItemTransform, normalise
 from triune.errors import InputError
 
 
@@ -80,11 +81,11 @@ class ItemDataset(Dataset[Item]):
     Args:
         frame: rows with ``image`` and, as far as there are, ``mask``, ``label`` and ``identity``, as in
             :class:`~triune.data.items.ItemTable`.
-        size: side of the square, or height and width, of the images that come out.
         channels: 1 for grey, 3 for RGB.
         classes: names of the classes; a label that is not among them is missing (-1).
         identities: names of the identities; likewise.
-        transform: :func:`train_transform` or :func:`eval_transform`; the latter where not given.
+        transform: :func:`train_transform` or :func:`eval_transform`, which says how large images come out.
+        reading: how pixels of files are read.
         cache_bytes: memory for decoded images. The first rows that fit are kept; the others are decoded every
             time. The memory is taken as images arrive and is shared with forked loader processes.
         seed: of the random changes.
@@ -94,19 +95,18 @@ class ItemDataset(Dataset[Item]):
         self,
         frame: pl.DataFrame,
         *,
-        size: Size,
         channels: int,
         classes: Sequence[str],
         identities: Sequence[str],
-        transform: ItemTransform | None = None,
+        transform: ItemTransform,
+        reading: Reading = AS_IT_IS,
         cache_bytes: int = 1 << 30,
         seed: int = 0,
     ) -> None:
         if channels not in MEAN:
             raise InputError(f"channels is {channels}: images are grey (1) or RGB (3)")
-        self.transform = transform or eval_transform(size)
-        if self.transform.size != as_pair(size):
-            raise InputError(f"the transform makes {self.transform.size} images, but size is {as_pair(size)}")
+        self.transform = transform
+        self.reading = reading
         self.frame = frame
         self.channels = channels
         self.seed = seed
@@ -159,7 +159,7 @@ class ItemDataset(Dataset[Item]):
         largest = -1
         for mask in self._masks:
             if mask is not None:
-                ids = _readable(read_mask, mask)
+                ids = _readable(read_mask, mask, None, self.reading)
                 largest = max(largest, int(ids[ids != IGNORE].max(initial=0)))
         return largest
 
@@ -174,13 +174,14 @@ class ItemDataset(Dataset[Item]):
 
     def _decode(self, index: int) -> Tensor:
         size = self.transform.stored
-        image = torch.tensor(_readable(read_image, self._images[index], self.channels, size)).permute(2, 0, 1)
+        image = torch.tensor(_readable(read_image, self._images[index], self.channels, size, self.reading.bits))
+        image = image.permute(2, 0, 1)
         if not self._has_masks:
             return image
         path = self._masks[index]
         if path is None:
             return torch.cat([image, torch.full((1, *size), IGNORE, dtype=torch.uint8)])
-        return torch.cat([image, torch.tensor(_readable(read_mask, path, size))[None]])
+        return torch.cat([image, torch.tensor(_readable(read_mask, path, size, self.reading))[None]])
 
 
 def collate(items: Sequence[Item], mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Batch:
@@ -254,4 +255,5 @@ def _readable(read: Callable[..., Array], path: str, *arguments: Any) -> Array:
     try:
         return read(path, *arguments)
     except Exception as error:
-        raise InputError(f"{path} cannot be read ({error}): replace the file or remove its row") from error
+        said = str(error).removeprefix(f"{path} cannot be read: ")
+        raise InputError(f"{path} cannot be read ({said}): replace the file or remove its row") from error

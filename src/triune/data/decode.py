@@ -1,49 +1,75 @@
 """From image and mask files to arrays of bytes: any format, colour mode, bit depth and orientation."""
 
+import os
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
+from triune.data.reading import AS_IT_IS, IGNORE as IGNORE, Array as Array, Reading, depth_in_use
+from triune.files import regular_file
 
-IGNORE = 255
-"""The id of mask pixels that are neither learnt from nor judged."""
+MOST_PIXELS = 1 << 27
+"""No image or mask has more (134 million): decoded, one of these takes half a gigabyte."""
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
+NO_PICTURES = frozenset({"BUFR", "EPS", "FLI", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"})
+"""Formats that Pillow knows but that hold films, programs for a printer, or data that it cannot decode by itself."""
+
+LOSSY = frozenset({"JPEG", "MPO"})
+"""Formats whose compression changes values."""
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
 
 
-def read_image(path: str | Path, channels: int, size: tuple[int, int] | None = None) -> Array:
+@cache
+def image_formats() -> tuple[str, ...]:
+    """The formats of still pictures that Pillow reads, in the order in which it tries them."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in NO_PICTURES)
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """The suffixes of their files, in small letters: ``.jpg``, ``.jfif``, ``.avif``, …"""
+    formats = set(image_formats())
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def read_image(path: str | Path, channels: int, size: tuple[int, int] | None = None, bits: int | None = None) -> Array:
     """Decode an image, upright, to ``(H, W, channels)`` uint8.
 
-    Transparent pixels are laid on white; 16-bit values keep their upper 8 bits.
+    Transparent pixels are laid on white. Of values with more than 8 bits the upper 8 of those in use are kept.
 
     Args:
         path: the file.
         channels: 1 for grey, 3 for RGB.
         size: resize to this height and width, smoothly. A large JPEG is then decoded at a reduced scale,
             which takes a fraction of the time.
+        bits: how many bits deep values use; as many as the largest one of this image needs where not given.
 
     Raises:
-        OSError, ValueError: the file is missing, cut short or no image.
+        OSError, ValueError: the file is missing, cut short, too large or no image.
     """
-    with Image.open(path) as file:
+    with _opened(path) as file:
         if size is not None and file.format == "JPEG":
             side = 2 * max(size)
             file.draft(None, (side, side))
         upright = _upright(file)
-        image = _to_bytes(upright, "L" if channels == 1 else "RGB")
+        image = _to_bytes(upright, "L" if channels == 1 else "RGB", bits)
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
     array = np.asarray(image)
     return array[:, :, None] if channels == 1 else array
 
 
-def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Array:
+def read_mask(path: str | Path, size: tuple[int, int] | None = None, reading: Reading = AS_IT_IS) -> Array:
     """Decode a mask, upright, to ``(H, W)`` uint8 ids; 255 means: ignore this pixel.
 
     Palette images give their palette indices, one-bit images 0 and 1, colour images their grey value where
@@ -52,54 +78,146 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Array:
     Args:
         path: the file.
         size: resize to this height and width, each pixel taking the id of the nearest one.
+        reading: says which pixel values stand for which ids.
 
     Raises:
-        OSError, ValueError: the file is missing, cut short, or its pixels are no ids of 0 to 255.
+        OSError, ValueError: the file is missing, cut short, too large, or its pixels are no ids of 0 to 255.
     """
-    with Image.open(path) as file:
+    pixels, lossy = mask_pixels(path)
+    ids = reading.ids(pixels, lossy)
+    if size is None or ids.shape == size:
+        return ids
+    return np.asarray(Image.fromarray(ids).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def mask_pixels(path: str | Path) -> tuple[Array, bool]:
+    """The whole numbers ``(H, W)`` that a mask file holds, upright, and whether its compression changes them.
+
+    Raises:
+        OSError, ValueError: the file is missing, cut short or too large, or its pixels are no whole numbers.
+    """
+    with _opened(path) as file:
         upright = _upright(file)
         upright.load()
+        lossy = file.format in LOSSY
     if upright.mode in _DEEP:
-        ids = np.asarray(upright).astype(np.int64)
-        if ids.size and (ids.min() < 0 or ids.max() > IGNORE):
-            raise ValueError(f"its pixels go up to {ids.max()}, but mask ids lie between 0 and 254 (255: ignore)")
-        image = Image.fromarray(ids.astype(np.uint8))
-    elif upright.mode == "1":
-        image = Image.fromarray(np.asarray(upright).astype(np.uint8))
-    elif upright.mode == "P":
-        image = Image.fromarray(np.asarray(upright))
-    elif upright.mode == "L":
-        image = upright
-    elif upright.mode == "LA":
-        image = upright.getchannel(0)
-    elif upright.mode in ("RGB", "RGBA"):
-        colours = np.asarray(upright)[:, :, :3]
-        if (colours != colours[:, :, :1]).any():
-            raise ValueError("it is a colour picture, but each pixel of a mask is one id: save it as a grey image")
-        image = Image.fromarray(np.ascontiguousarray(colours[:, :, 0]))
-    else:
+        return np.asarray(upright).astype(np.int64), lossy
+    if upright.mode == "1":
+        return np.asarray(upright).astype(np.uint8), lossy
+    if upright.mode in ("P", "L"):
+        return np.asarray(upright), lossy
+    if upright.mode not in ("LA", "RGB", "RGBA"):
         raise ValueError(f"its pixels are of the kind {upright.mode!r}, but mask ids are whole numbers of 8 bits")
-    if size is not None and image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(image)
+    planes = np.asarray(upright)
+    colours = planes[:, :, :1] if upright.mode == "LA" else planes[:, :, :3]
+    if (colours != colours[:, :, :1]).any():
+        if lossy:
+            raise ValueError("it is a colour picture, but each pixel of a mask is one id: save it as a grey PNG")
+        raise ValueError("it is a colour picture, but each pixel of a mask is one id: save it as a grey image")
+    grey = colours[:, :, 0]
+    if upright.mode != "RGB" and (grey == grey[:1, :1]).all() and (planes[:, :, -1] != planes[:1, :1, -1]).any():
+        raise ValueError("its shape lies in the alpha channel, under one colour: save that channel as a grey image")
+    return np.ascontiguousarray(grey), lossy
 
 
-def probe_image(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image as it is seen upright, after reading all of it so that damage is found.
+class Probed(NamedTuple):
+    """What an image is, found by reading all of it.
+
+    Args:
+        size: height and width as it is seen upright.
+        deep: the smallest and the largest value of an image with more than 8 bits a channel; else ``None``.
+        upper: the largest upper byte of a colour image with 16 bits a channel, of which Pillow keeps no more; else
+            ``None``.
+    """
+
+    size: tuple[int, int]
+    deep: tuple[int, int] | None = None
+    upper: int | None = None
+
+
+def probe_image(path: str | Path) -> Probed:
+    """Look at an image after reading all of it, so that damage is found.
 
     A JPEG is decoded at an eighth of its scale: every byte is still read, at a fraction of the cost.
 
     Raises:
-        OSError, ValueError: the file is missing, cut short or no image.
+        OSError, ValueError: the file is missing, cut short, too large or no image.
     """
-    with Image.open(path) as file:
-        width, height = file.size
-        turned = file.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    with _opened(path) as file:
+        # Before anything is decoded, for then the file forgets how it lies there.
+        sixteen = file.mode not in _DEEP and any(";16" in str(tile[3]) for tile in getattr(file, "tile", []))
+        size = _upright_size(file)
         if file.format == "JPEG":
-            file.draft("L", (max(1, width // 8), max(1, height // 8)))
+            file.draft("L", (max(1, file.size[0] // 8), max(1, file.size[1] // 8)))
         file.load()
         if file.mode == "F":
             raise ValueError("its pixels are floating-point numbers: save it with 8 or 16 bits a channel")
+        deep = None
+        if file.mode in _DEEP:
+            pixels = np.asarray(file)
+            deep = int(pixels.min()), int(pixels.max())
+        upper = int(np.asarray(file).max()) if sixteen else None
+    return Probed(size, deep, upper)
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image as it is seen upright, from its header alone.
+
+    Raises:
+        OSError, ValueError: the file is missing, too large or no image.
+    """
+    with _opened(path) as file:
+        return _upright_size(file)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """An image file, open; whatever a damaged one makes its decoder raise is a ValueError or OSError."""
+    place = existing(path)
+    regular_file(place)
+    try:
+        with warnings.catch_warnings():
+            # Pillow has a limit of its own, below this one; a picture between the two is read without a warning.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(place, formats=image_formats())
+        with opened as file:
+            pixels = file.size[0] * file.size[1]
+            if pixels > MOST_PIXELS:
+                raise ValueError(_too_large(f"{file.size[0]} x {file.size[1]}"))
+            yield file
+    except Image.DecompressionBombError as error:
+        raise ValueError(_too_large("far more")) from error
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _too_large(size: str) -> str:
+    return f"it has {size} pixels, and {MOST_PIXELS / 1e6:.0f} million are the most: make it smaller"
+
+
+def existing(path: str | Path) -> str:
+    """The path of a file, in the form of Unicode (composed or not) in which it is there.
+
+    Some file systems keep names in the composed form, some in the other, and tables are written on one and read on
+    another. A path that is there as it is written, or in no form, stays as it is.
+    """
+    written = str(path)
+    if written.isascii() or os.path.exists(written):
+        return written
+    found = ""
+    for part in Path(written).parts:
+        forms = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        found = next((place for form in forms if os.path.exists(place := os.path.join(found, form))), "")
+        if not found:
+            return written
+    return found
+
+
+def _upright_size(file: Image.Image) -> tuple[int, int]:
+    width, height = file.size
+    turned = file.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 
@@ -109,11 +227,13 @@ def _upright(file: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(file)
 
 
-def _to_bytes(image: Image.Image, mode: str) -> Image.Image:
+def _to_bytes(image: Image.Image, mode: str, bits: int | None) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers: save it with 8 or 16 bits a channel")
     if image.mode in _DEEP:
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        values = np.asarray(image).astype(np.int64)
+        shift = (bits or depth_in_use(int(values.max(initial=0)))) - 8
+        image = Image.fromarray((values >> shift).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)

@@ -10,8 +10,10 @@ import polars as pl
 
 from triune.data.columns import Columns, named_columns
 from triune.data.problems import DataError, Problem
+from triune.data.reading import AS_IT_IS, Reading
 from triune.data.tables import MISSING, YES_NO, as_text, read_cells
 from triune.errors import InputError
+from triune.labels import INVISIBLE
 
 SplitKind: TypeAlias = Literal["open-set", "closed-set"]
 
@@ -66,6 +68,7 @@ class ItemTable:
         identity_column: which column the identities came from, for messages.
         problems: what was found wrong while reading; :func:`check_table` reports them with its own.
         notes: what a user should know but need not mend.
+        reading: how the pixels of images and masks are read.
     """
 
     frame: pl.DataFrame
@@ -74,6 +77,7 @@ class ItemTable:
     identity_column: str = "identity"
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    reading: Reading = AS_IT_IS
 
     @property
     def has_split(self) -> bool:
@@ -185,6 +189,10 @@ def _known_names(cells: pl.Series, source: str, notes: list[str]) -> pl.Series:
         words = ", ".join(text.filter(missing).unique().sort().to_list())
         notes.append(f"{source}: {missing.sum()} cells of the column {cells.name} say {words}: taken as not known")
     text = text.set(missing, None)
+    hidden = sorted(name for name in text.drop_nulls().unique() if INVISIBLE.search(name))
+    if hidden:
+        count, shown = text.is_in(hidden).sum(), ", ".join(map(ascii, hidden[:3])) + (", …" if len(hidden) > 3 else "")
+        notes.append(f"{source}: {count} cells of the column {cells.name} hold characters that are not seen ({shown})")
     known = text.drop_nulls()
     # What a data frame makes of whole numbers where some are missing.
     return text.str.strip_suffix(".0") if len(known) and known.str.contains(r"^-?\d+\.0$").all() else text

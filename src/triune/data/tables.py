@@ -19,14 +19,15 @@ from triune.data.parquet import read_frame
 from triune.data.problems import DataError, Problem
 from triune.errors import InputError
 from triune.files import regular_file
+from triune.labels import MISSING_WORDS
 
 YES_NO = dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True) | dict.fromkeys(
     ("0", "0.0", "false", "f", "no", "n"), False
 )
 """The words for yes and no, in small letters: one list for every table."""
 
-MISSING = frozenset({"", "None", "NaN", "nan", "NA", "<NA>"})
-"""What libraries write where a label is not known."""
+MISSING = MISSING_WORDS
+"""What libraries write where a label is not known: in a cell, not known; in a list of labels, an error."""
 
 MOST_BYTES = 1 << 31
 """No text table or list is larger: 2 GiB."""

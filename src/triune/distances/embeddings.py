@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from triune.arrays import as_real, as_tensor
+
 Metric: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine"]
 
 
@@ -32,17 +34,15 @@ def safe_sqrt(squared: Tensor) -> Tensor:
 
 
 def as_embeddings(x: Embeddings, name: str = "embeddings") -> Tensor:
-    """A floating-point matrix (N, D) of at least float32 from a tensor or array.
+    """A floating-point matrix (N, D) of at least float32 from whatever :func:`~triune.arrays.as_tensor` reads.
 
     Raises:
-        ValueError: x does not have two dimensions, or is complex.
+        ValueError: x does not have two dimensions, or is complex, or does not hold numbers.
     """
-    tensor = torch.as_tensor(x)
+    tensor = as_tensor(x, name)
     if tensor.ndim != 2:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}; one embedding a row, shape (N, D), is needed")
-    if tensor.dtype.is_complex:
-        raise ValueError(f"{name} has dtype {tensor.dtype}: distances are defined here for real embeddings only")
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return as_real(tensor, name)
 
 
 def check_metric(metric: str) -> None:
@@ -58,7 +58,7 @@ def check_finite(embeddings: Embeddings, name: str = "embeddings") -> None:
         ValueError: with the number of bad rows and the first of them.
     """
     # By parts: torch.isfinite takes more room than what it looks at.
-    parts = torch.split(torch.as_tensor(embeddings).detach(), 1 << 14)
+    parts = torch.split(as_tensor(embeddings, name).detach(), 1 << 14)
     bad = torch.cat([~torch.isfinite(part).all(-1) for part in parts])
     if bool(bad.any()):
         rows = bad.nonzero().flatten().tolist()

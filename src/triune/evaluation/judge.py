@@ -26,7 +26,6 @@ from triune.evaluation.results import (
     ScoreKind,
     Split,
     Unavailable,
-    Uncertainty,
     VerificationResult,
 )
 from triune.pairs.prepared import PreparedEmbeddings, prepare
@@ -435,7 +434,7 @@ def _conditions(
     divide_over: ProcessGroup | None,
 ) -> list[ConditionsResult]:
     """Rates within each value of each condition, all at one threshold."""
-    made = Uncertainty(identities=prepared.identities, **vars(resampling))
+    made = measures.made_uncertainty(identities=prepared.identities, **vars(resampling))
     tables = []
     for column, values in known.conditions.items():
         rates = rates_by_condition(prepared, None, values, score, divide_over=divide_over, **vars(resampling))

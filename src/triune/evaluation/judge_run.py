@@ -1,6 +1,7 @@
 """A finished run judged on its held-out identities: metrics, thresholds, embeddings and sample masks as files."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from PIL import Image
 from torch.distributed import ProcessGroup
 from torch.nn.functional import interpolate
 
-from triune.data.checks import check_table
+from triune.data.checks import examine
 from triune.data.dataset import ItemDataset
+from triune.data.decode import upright_size
 from triune.data.items import ItemTable
 from triune.data.problems import DataError, Problem
 from triune.data.sources.named import load_source
@@ -39,7 +41,7 @@ from triune.evaluation.results import (
 )
 from triune.files import write_record, written_whole
 from triune.model.network import MultiTaskModel
-from triune.parallel.command import read_by_all
+from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
 from triune.run.facts import TrainingFacts
 from triune.run.folder import ModelCard, load_model
@@ -119,7 +121,10 @@ def evaluate_again(
             seed=config.seed,
             pairs=config.judges_pairs,
         )
+        items = replace(items, reading=card.reading)
         items = with_split_of(run, items) if questions.data is None else checked(items, model)
+        for note in items.notes if is_first() else ():
+            print(note, file=sys.stderr)
         return replace(config, data=source), ItemData(items, config, card.classes), training
 
     config, data, training = read_by_all(read, divide_over)
@@ -278,7 +283,7 @@ def _other_run(run: Path, data: ItemData, device: torch.device, divide_over: Pro
 def _as_read_by(card: ModelCard, data: ItemData) -> ItemData:
     """The same items in the size and the channels that another network takes."""
     images = replace(data.config.images, size=card.size, channels=card.channels)
-    return ItemData(data.table, replace(data.config, images=images), data.classes)
+    return ItemData(replace(data.table, reading=card.reading), replace(data.config, images=images), data.classes)
 
 
 def _embeddings(predicted: Mapping[Split, _Predicted]) -> dict[Split, Array]:
@@ -304,7 +309,8 @@ def judge_classes(predicted: Mapping[Split, _Predicted], classes: list[str]) -> 
             continue
         truth = predicted[split].dataset.class_codes.numpy()
         if (truth >= 0).any():
-            return measures.class_result(truth, found, classes, split)
+            labels = predicted[split].dataset.frame["label"].to_list()
+            return measures.class_result(truth, found, classes, split, labels)
     if any(each.predictions.classes is not None for each in predicted.values()):
         return Unavailable(unavailable="no held-out image belongs to a class that was trained")
     return None
@@ -329,9 +335,15 @@ def describe_data(data: ItemData) -> DataSummary:
         part = data.table.part(split)
         if len(part):
             identities, classes = (part[name].drop_nulls().n_unique() for name in ("identity", "label"))
-            splits[split] = SplitCounts(images=len(part), identities=identities, classes=classes)
+            nameless = part["identity"].null_count() if identities else 0
+            splits[split] = SplitCounts(images=len(part), identities=identities, classes=classes, nameless=nameless)
     return DataSummary(
-        source=str(data.table.source), split=data.table.split_kind, splits=splits, classes=list(data.classes)
+        source=str(data.table.source),
+        split=data.table.split_kind,
+        splits=splits,
+        classes=list(data.classes),
+        notes=list(data.table.notes),
+        mask_values=None if (values := data.table.reading.mask_values) is None else list(values),
     )
 
 
@@ -369,7 +381,7 @@ def checked(items: ItemTable, model: MultiTaskModel) -> ItemTable:
         DataError: every problem of the table.
     """
     channels = model.mask_channels
-    problems = check_table(items, masks=channels > 0, mask_ids=max(channels, 2), identities=False)
+    problems = examine(items, masks=channels > 0, mask_ids=max(channels, 2), identities=False, choose=False).problems
     if not items.frame["split"].is_in(list(HELD_OUT)).any():
         remedy = "mark the rows to be judged as test, or leave the column away"
         problems = [*problems, Problem(items.source, None, "split", "every row is in train: nothing is judged", remedy)]
@@ -415,8 +427,7 @@ def write_sample_masks(folder: Path, model: MultiTaskModel, dataset: ItemDataset
     masked = np.flatnonzero(dataset.frame["mask"].is_not_null().to_numpy())
     for index in masked[np.linspace(0, len(masked) - 1, min(SAMPLE_MASKS, len(masked))).astype(int)]:
         row = dataset.frame.row(int(index), named=True)
-        with Image.open(row["image"]) as file:
-            width, height = file.size
+        height, width = upright_size(row["image"])
         logits = model(normalise(dataset.stored(int(index))[0])[None].to(device)).mask_logits
         sized = interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
         ids = predicted_masks(sized)[0].to(torch.uint8).cpu().numpy()

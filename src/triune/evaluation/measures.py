@@ -1,5 +1,6 @@
 """What was found of pairs, rankings, classes and masks, as the typed records of ``metrics.json``."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -10,7 +11,7 @@ from triune.evaluation.results import ScoreKind, Split
 from triune.retrieval.metrics import RetrievalMetrics
 from triune.verification import bootstrap, comparison as compared, conditions, roc
 from triune.verification.folds import FoldResult
-from triune.verification.intervals import Interval
+from triune.verification.intervals import Interval, too_few_identities
 from triune.verification.roc import FPRS, Verification
 from triune.verification.thresholds import Threshold
 
@@ -55,7 +56,22 @@ def interval(found: Interval) -> results.Interval:
 
 def uncertainty(found: bootstrap.Intervals, seed: int) -> results.Uncertainty:
     """How intervals were made."""
-    return results.Uncertainty(level=found.level, resamples=found.resamples, identities=found.identities, seed=seed)
+    return made_uncertainty(found.level, found.resamples, found.identities, seed)
+
+
+def made_uncertainty(level: float, resamples: int, identities: int, seed: int) -> results.Uncertainty:
+    """How intervals were made, and whether they can be leaned on.
+
+    Args:
+        level: the share of such intervals that should cover the truth.
+        resamples: how often identities were drawn.
+        identities: how many there are.
+        seed: of the drawing.
+    """
+    reason = too_few_identities(identities) if resamples else None
+    return results.Uncertainty(
+        level=level, resamples=resamples, identities=identities, seed=seed, reliable=reason is None, reason=reason
+    )
 
 
 def thinned_curve(verification: Verification) -> results.Curve:
@@ -70,11 +86,14 @@ def thinned_curve(verification: Verification) -> results.Curve:
 
 
 def histogram(verification: Verification) -> results.Histogram | None:
-    """How the scores are spread; ``None`` where one is infinite, which a list's may be."""
+    """How the scores are spread; ``None`` where one is infinite, or all are too nearly the same to be told apart."""
     matches, others = verification.match_scores, verification.impostor
     if not np.isfinite([matches[0], matches[-1], others.lowest, others.at(others.count - 1)]).all():
         return None
-    edges, same, different = verification.histogram(HISTOGRAM_BINS)
+    try:
+        edges, same, different = verification.histogram(HISTOGRAM_BINS)
+    except ValueError:  # so many bins do not fit between the lowest and the highest
+        return None
     return results.Histogram(edges=_list(edges), matches=_list(same), impostors=_list(different))
 
 
@@ -180,6 +199,7 @@ def condition_table(
                 impostors=row.impostors,
                 tpr=rate(row.tpr),
                 fpr=rate(row.fpr),
+                reliable=too_few_identities(row.identities) is None,
             )
             for row in found.within
         ],
@@ -206,7 +226,9 @@ def folds_result(found: FoldResult) -> results.FoldsResult:
     )
 
 
-def class_result(truth: Array, predicted: Array, classes: list[str], split: Split) -> results.ClassResult:
+def class_result(
+    truth: Array, predicted: Array, classes: list[str], split: Split, labels: Sequence[str | None] = ()
+) -> results.ClassResult:
     """Accuracy and confusion matrix of the items whose class the network knows.
 
     Args:
@@ -214,8 +236,11 @@ def class_result(truth: Array, predicted: Array, classes: list[str], split: Spli
         predicted: ``(N,)`` class indices.
         classes: names of the classes.
         split: which items these are.
+        labels: the N names of the items' classes, ``None`` where they are missing: those that are not among
+            ``classes`` are counted.
     """
     known = truth >= 0
+    unknown = Counter(label for label in labels if label is not None and label not in classes)
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (truth[known], predicted[known]), 1)
     return results.ClassResult(
@@ -224,6 +249,7 @@ def class_result(truth: Array, predicted: Array, classes: list[str], split: Spli
         accuracy=float(np.trace(counts) / max(1, known.sum())),
         classes=classes,
         confusion=counts.tolist(),
+        untrained=dict(sorted(unknown.items())),
     )
 
 

@@ -17,6 +17,9 @@ from triune.verification.new_identities import ExpectedFPR
 FORMAT: Final = 2
 """Of the file; 1 was the untyped dictionary of version 0.1.0's first runs."""
 
+SHOWN_CLASSES: Final = 10
+"""So many classes a sentence names."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Split = Literal["train", "val", "calibration", "test", "holdout"]
@@ -51,13 +54,16 @@ class Interval(Record):
 class Uncertainty(Record):
     """How the intervals of a result were made: identities drawn with replacement, ``resamples`` times.
 
-    ``resamples`` is 0 where none were asked for.
+    ``resamples`` is 0 where none were asked for. Where there are too few identities to lean on the intervals,
+    ``reliable`` is false and ``reason`` says why.
     """
 
     level: Share
     resamples: Count
     identities: Count
     seed: int
+    reliable: bool = True
+    reason: str | None = None
 
 
 class OperatingPoint(Record):
@@ -226,7 +232,7 @@ class Rate(Record):
 
 
 class ConditionResult(Record):
-    """The pairs within one value of a condition."""
+    """The pairs within one value of a condition; ``reliable`` is false where its intervals rest on few identities."""
 
     condition: str
     items: Count
@@ -235,6 +241,7 @@ class ConditionResult(Record):
     impostors: Count
     tpr: Rate
     fpr: Rate
+    reliable: bool = True
 
 
 class Inequity(Record):
@@ -282,13 +289,27 @@ class FoldsResult(Record):
 
 
 class ClassResult(Record):
-    """Accuracy and confusion matrix ``(C, C)``, true class by predicted class, of the items of a split."""
+    """Accuracy and confusion matrix ``(C, C)``, true class by predicted class, of the items of a split.
+
+    Items of a class that was never trained can only be answered wrongly: they are not among ``items``, but counted here
+    by class.
+    """
 
     split: Split
     items: Count
     accuracy: Share
     classes: list[str]
     confusion: list[list[int]]
+    untrained: dict[str, int] = Field(default_factory=dict)
+
+    def left_out(self) -> str | None:
+        """A sentence on the items of classes that were never trained; ``None`` without any."""
+        if not self.untrained:
+            return None
+        names = sorted(self.untrained)
+        listed = ", ".join(names[:SHOWN_CLASSES]) + (", …" if len(names) > SHOWN_CLASSES else "")
+        count, classes = sum(self.untrained.values()), "class was" if len(names) == 1 else "classes were"
+        return f"{count} more {self.split} images are left out: their {classes} never trained ({listed})"
 
 
 class MaskResult(Record):
@@ -302,11 +323,12 @@ class MaskResult(Record):
 
 
 class SplitCounts(Record):
-    """How many images, identities and classes a split has."""
+    """How many images, identities and classes a split has, and how many of its images have no identity."""
 
     images: Count
     identities: Count
     classes: Count
+    nameless: Count = 0
 
 
 class DataSummary(Record):
@@ -316,6 +338,10 @@ class DataSummary(Record):
     split: Literal["open-set", "closed-set", "given"] | None = None
     splits: dict[Split, SplitCounts] = Field(default_factory=dict)
     classes: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    """What was left out of the data or decided about them, in sentences."""
+    mask_values: list[int] | None = None
+    """The pixel values of mask files that stand for the ids 0, 1, …; ``None`` where pixels are ids."""
 
 
 class Results(Record):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings, Metric
 from triune.distances.pairwise import paired_distance, pairwise_distance
 from triune.kernels.paths import Path, choose_path
@@ -168,7 +169,7 @@ def as_triplets(indices: Sequence[Tensor]) -> Triplets:
     Raises:
         ValueError: there are not 3 or 4 index tensors, or their lengths disagree.
     """
-    columns = [torch.as_tensor(column).long() for column in indices]
+    columns = [as_tensor(column, "indices").long() for column in indices]
     sizes = [column.shape[0] if column.ndim == 1 else -1 for column in columns]
     if len(columns) == 3 and len(set(sizes)) == 1 and sizes[0] >= 0:
         return Triplets(*columns)

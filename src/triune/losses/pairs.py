@@ -8,6 +8,7 @@ from typing import NamedTuple, TypedDict
 import torch
 from torch import Tensor, nn
 
+from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings
 from triune.labels import Labels
 from triune.losses.batch import labelled_batch, masks, unit_rows, zero_or_nan
@@ -142,14 +143,14 @@ def as_pairs(indices: Sequence[Tensor], device: torch.device) -> Pairs:
     Raises:
         ValueError: there are not 3 or 4 index tensors, or their lengths disagree.
     """
-    columns = [torch.as_tensor(column, device=device).long() for column in indices]
+    columns = [as_tensor(column, "indices").to(device).long() for column in indices]
     if len(columns) == 3:
         columns = [columns[0], columns[1], columns[0], columns[2]]
     shapes = [column.shape for column in columns]
     if len(columns) != 4 or any(column.ndim != 1 for column in columns) or shapes[::2] != shapes[1::2]:
         raise ValueError(
             f"pairs hold {len(indices)} tensors of shapes "
-            f"{[tuple(torch.as_tensor(column).shape) for column in indices]}; "
+            f"{[tuple(as_tensor(column, 'indices').shape) for column in indices]}; "
             f"pairs are four (anchor, positive, anchor, negative), equal in twos, "
             f"triplets are three of one length (anchor, positive, negative)"
         )

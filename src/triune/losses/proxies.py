@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, softplus
 
+from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings, as_embeddings, unit
 
 
@@ -367,7 +368,7 @@ def _cosines(
     """Cosines of all items and proxies (N, P), and the classes, checked."""
     x = as_embeddings(embeddings)
     w = as_embeddings(proxies, "proxies")
-    classes = torch.as_tensor(classes, device=x.device)
+    classes = as_tensor(classes, "classes").to(x.device)
     if classes.dtype.is_floating_point or classes.ndim != 1 or len(classes) != len(x):
         raise ValueError(
             f"classes has dtype {classes.dtype} and shape {tuple(classes.shape)}: "

@@ -31,7 +31,8 @@ def score_pairs(
         Scores ``(P,)`` float32 on the device of the embeddings. Memory besides: a few blocks of 16 to 32 MiB.
 
     Raises:
-        ValueError: an embedding is not finite, the lists differ in length, or a row does not exist.
+        ValueError: an embedding is not finite, a distance is beyond float32, the lists differ in length, or a row does
+            not exist.
     """
     check_metric(metric)
     x = as_embeddings(embeddings).detach()
@@ -42,6 +43,8 @@ def score_pairs(
     scores = torch.empty(len(a), dtype=torch.float32, device=x.device)
     for part in own_row_blocks(len(a), 4 * x.shape[1], None):
         scores[part] = paired_scores(x[a[part]], x[b[part]], metric)
+    if metric != "cosine" and not bool(torch.isfinite(scores).all()):
+        raise ValueError("a distance of two embeddings overflows float32: scale the embeddings down")
     return scores
 
 

@@ -1,5 +1,6 @@
 """Embeddings prepared once: checked, in float32, of unit length for the cosine, sorted by label, on their device."""
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -7,14 +8,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit
-from triune.labels import Labels, encode_labels, encode_labels_together
+from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit, widest
+from triune.labels import Labels, encode_labels_together, plain_labels
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
 COPIED = 1 << 12
 """Rows put in order at a time."""
+
+SMALLEST_SQUARE = 2.0**-106
+"""Below it float32 holds squared lengths with less than its full precision, or as zero."""
+
+NEARLY_PARALLEL = 1e-5
+"""Mean cosine distance of pairs below which float32 no longer ranks them reliably."""
+
+ROUNDING = 1e-28
+"""What rounding makes of the squared distances of equal unit rows from their mean in float64, at most."""
+
+NEARLY_EQUAL = 1e10
+"""So many times their squared distances from the mean may the squared length of the mean be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +203,8 @@ def sorted_rows(x: Tensor, order: Array, metric: Metric) -> Tensor:
     rows = torch.from_numpy(order).to(x.device)
     result = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     for start in range(0, len(x), COPIED):
-        part = x[rows[start : start + COPIED]].float()
+        # Lengths are divided out before float64 becomes float32, whose range is the smaller one.
+        part = x[rows[start : start + COPIED]]
         result[start : start + COPIED] = unit(part) if metric == "cosine" else part
     return result
 
@@ -214,6 +228,9 @@ def _prepare(
         squares = torch.cat(parts) if parts else squares
         if not bool(torch.isfinite(squares).all()):
             raise ValueError(f"{own} holds a row whose squared length overflows float32: scale the embeddings down")
+        if len(x) and float(x.abs().max()) > 0 and float(squares.max()) < SMALLEST_SQUARE:
+            raise ValueError(f"{own} has no row whose squared length float32 can hold: scale the embeddings up")
+    _warn_of_lost_differences(rows if metric == "cosine" else x, metric, own)
     return PreparedEmbeddings(
         x=rows,
         squares=squares,
@@ -226,6 +243,39 @@ def _prepare(
     )
 
 
+def _warn_of_lost_differences(x: Tensor, metric: Metric, own: str) -> None:
+    """Say so where rows are so nearly the same, but for what all have in common, that rounding hides how they differ.
+
+    Cosines near 1 are told apart by steps of 6e-8. Where pairs are 1e-5 from 1 on average AUC is off by up to 1e-3, at
+    1e-6 by several hundredths. Differences of float32 rows are exact, so that Euclidean distances lose something only
+    where float64 rows become float32.
+
+    Args:
+        x: unit rows for the cosine, else the rows as they were given.
+        metric: the distance.
+        own: what the set is called.
+    """
+    if len(x) < 2 or not x.shape[1] or (metric != "cosine" and x.dtype != torch.float64):
+        return
+    wide = widest(x)
+    parts = torch.split(x, COPIED)
+    centre = torch.stack([part.to(wide).sum(0) for part in parts]).sum(0) / len(x)
+    around = float(torch.stack([(part.to(wide) - centre).square().sum() for part in parts]).sum()) / len(x)
+    if metric == "cosine" and ROUNDING < around < NEARLY_PARALLEL:
+        warnings.warn(
+            f"{own} are nearly parallel: the cosines of their pairs are {1 - around:.9f} on average, too near 1 for "
+            f"float32 to tell them apart; take the mean off all rows first, or use metric='euclidean'",
+            stacklevel=4,
+        )
+    whole = float(centre.square().sum())
+    if metric != "cosine" and ROUNDING * whole < around < whole / NEARLY_EQUAL:
+        warnings.warn(
+            f"{own} have so much in common ({whole**0.5:.3g} long, where they differ by {around**0.5:.3g}) that "
+            f"float32 hides how they differ: take the mean off all rows first, which changes no distance",
+            stacklevel=4,
+        )
+
+
 def _names(prefix: str) -> tuple[str, str, str]:
     """How errors call a set of embeddings, its labels and its groups."""
     one = prefix.removesuffix("s")
@@ -234,10 +284,10 @@ def _names(prefix: str) -> tuple[str, str, str]:
 
 def _coded(labels: Labels, count: int, name: str, against: str) -> tuple[Array, Array]:
     """Which of the distinct labels each one is, int64 ``(N,)``, and the distinct labels, ascending."""
-    codes = encode_labels(labels, count=count, name=name, against=against, device="cpu").numpy()
-    plain = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    _, first, places = np.unique(codes, return_index=True, return_inverse=True)
-    known = plain[first].astype(str) if plain.dtype.kind in "UOS" else plain[first]
+    plain = plain_labels(labels, name)
+    if len(plain) != count:
+        raise ValueError(f"{name} has {len(plain)} entries but {against} has {count} rows")
+    known, places = np.unique(plain, return_inverse=True)
     # Unsigned integers that int64 holds are compared with signed ones without passing through floats.
     small = known.dtype.kind != "U" and (not known.size or known.max() <= np.iinfo(np.int64).max)
     return places, known.astype(np.int64) if small else known

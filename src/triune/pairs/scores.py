@@ -44,11 +44,12 @@ def paired_scores(x: Embeddings, y: Embeddings, metric: Metric = "cosine") -> Te
         ValueError: the shapes differ, or the metric is unknown.
     """
     check_metric(metric)
-    a, b = as_embeddings(x, "x").detach().float(), as_embeddings(y, "y").detach().float()
+    a, b = as_embeddings(x, "x").detach(), as_embeddings(y, "y").detach()
     if a.shape != b.shape:
         raise ValueError(f"x has shape {tuple(a.shape)} but y has {tuple(b.shape)}: they must be equal")
     if metric == "cosine":
-        a, b = unit(a), unit(b)
+        a, b = unit(a), unit(b)  # before float64 becomes float32, whose range is the smaller one
+    a, b = a.float(), b.float()
     a, b = a.to(widest(a)), b.to(widest(b))
     if metric == "cosine":
         return (a * b).sum(1).float()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from triune.evaluation.results import (
+    JUDGED_SPLITS,
     AppliedThreshold,
     ClassResult,
     Comparison,
@@ -18,6 +19,7 @@ from triune.evaluation.results import (
     VerificationResult,
 )
 from triune.report.threshold_words import for_new_identities
+from triune.verification.intervals import FEWEST_IDENTITIES
 
 NAME_WIDTH = 20
 CELL_WIDTH = 8
@@ -33,6 +35,11 @@ def summary(results: Results) -> str:
     classes, masks = results.classification, results.segmentation
     if isinstance(classes, ClassResult):
         lines.append(f"class accuracy {classes.accuracy:.3f} on {classes.items} {classes.split} images")
+        left_out = classes.left_out()
+        lines += [] if left_out is None else [f"  {left_out}"]
+    for split, counts in results.data.splits.items():
+        if counts.nameless and split in JUDGED_SPLITS:
+            lines.append(f"{counts.nameless} of {counts.images} {split} images have no identity: no pair holds them")
     if isinstance(masks, MaskResult):
         lines.append(f"mask IoU {masks.iou:.3f}, Dice {masks.dice:.3f} on {masks.items} {masks.split} images")
     return "\n".join(lines)
@@ -57,6 +64,7 @@ def _models(models: Sequence[ModelResult]) -> list[str]:
         lines.append("? too few non-matching pairs for a figure to lean on (fewer than 30 false positives expected)")
     if sure:
         lines.append(f"intervals resample the {sure.identities} identities {sure.resamples} times")
+        lines += [] if sure.reason is None else [f"? these intervals are not to be leaned on: {sure.reason}"]
     return [line.rstrip() for line in (*lines, "")]
 
 
@@ -66,7 +74,8 @@ def _rows(model: ModelResult, found: VerificationResult) -> list[tuple[str, list
     rows = [(model.name, cells)]
     if found.uncertainty is not None:
         ends = [*(point.interval for point in found.points), found.auc_interval, found.eer_interval]
-        shown = ["" if each is None else f"{each.low:.3f}-{each.high:.3f} " for each in ends]
+        mark = " " if found.uncertainty.reliable else "?"
+        shown = ["" if each is None else f"{each.low:.3f}-{each.high:.3f}{mark}" for each in ends]
         rows.append((f"  {_percent(found.uncertainty.level)} interval", shown))
     blank = [""] * (len(found.points) + 2)
     return rows + [(f"  {name}", blank + _retrieval(each)) for name, each in model.rankings.items()]
@@ -81,7 +90,8 @@ def _retrieval(found: RetrievalResult | Unavailable | None) -> list[str]:
 def _comparison(found: Comparison | None) -> list[str]:
     if found is None:
         return []
-    lines = [f"this model minus {found.against}, with {_percent(found.uncertainty.level)} interval"]
+    doubt = "" if found.uncertainty.reason is None else f", not to be leaned on: {found.uncertainty.reason}"
+    lines = [f"this model minus {found.against}, with {_percent(found.uncertainty.level)} interval{doubt}"]
     named = {f"TPR@{_percent(fpr)}": each for fpr, each in found.tpr_at_fpr.items()}
     for name, d in {**named, "AUC": found.auc, "EER": found.eer}.items():
         lines.append(f"  {name:<10} {d.estimate:+.3f}  {d.low:+.3f} to {d.high:+.3f}  p = {d.p_value:.3f}")
@@ -129,14 +139,18 @@ def _conditions(found: ConditionsResult) -> list[str]:
         f"by {found.column}, all at distance <= {found.distance:.4f} fitted on {where}{sure}",
         f"  {found.column:<{width}}{'same':>10}{'different':>13}  {'TPR':<21} FPR",
     ]
+    few = found.uncertainty.resamples > 0 and not all(row.reliable for row in found.rows)
     for row in found.rows:
-        tpr, fpr = _with_ends(row.tpr, 3), _with_ends(row.fpr, 4)
+        doubt = "" if row.reliable else "?"
+        tpr, fpr = _with_ends(row.tpr, 3, doubt), _with_ends(row.fpr, 4, doubt)
         lines.append(f"  {row.condition:<{width}}{row.matches:>10,}{row.impostors:>13,}  {tpr:<21} {fpr}")
+    if few:
+        lines.append(f"? fewer than {FEWEST_IDENTITIES} identities: these intervals are not to be leaned on")
     return [*lines, ""]
 
 
-def _with_ends(rate: Rate, digits: int) -> str:
-    ends = "" if math.isnan(rate.low) else f" ({rate.low:.{digits}f}-{rate.high:.{digits}f})"
+def _with_ends(rate: Rate, digits: int, doubt: str) -> str:
+    ends = "" if math.isnan(rate.low) else f" ({rate.low:.{digits}f}-{rate.high:.{digits}f}{doubt})"
     return f"{rate.estimate:.{digits}f}{ends}"
 
 

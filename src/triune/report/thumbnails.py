@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from triune.data.decode import IGNORE, read_image, read_mask
+from triune.data.reading import AS_IT_IS, Reading
 
 Array = np.ndarray[Any, Any]
 
@@ -41,18 +42,19 @@ def thumbnail(path: str | Path, side: int = SIDE) -> str | None:
     return None if image is None else _encoded(image.resize(_fitted(image.size, side), _filter(image.size, side)))
 
 
-def overlay(path: str | Path, mask: str | Path, side: int = SIDE) -> str | None:
+def overlay(path: str | Path, mask: str | Path, side: int = SIDE, reading: Reading = AS_IT_IS) -> str | None:
     """An image with its mask laid over it, as a data URI: each id in its own tint, with an edge of full colour.
 
     Args:
         path: the image.
         mask: the file of mask ids; pixels of 0 (background) and 255 (ignored) stay as they are.
         side: the longer side in pixels.
+        reading: says which pixel values of the mask stand for which ids.
 
     Returns:
         ``None`` where one of the files cannot be read.
     """
-    image, ids = _image(path), _ids(mask)
+    image, ids = _image(path), _ids(mask, reading)
     if image is None or ids is None:
         return None
     size = _fitted(image.size, side)
@@ -68,9 +70,15 @@ def overlay(path: str | Path, mask: str | Path, side: int = SIDE) -> str | None:
     return _encoded(Image.fromarray(painted.astype(np.uint8)))
 
 
-def mask_overlap(true: str | Path, predicted: str | Path) -> float | None:
-    """Intersection over union of everything that is not background, at the predicted mask's size."""
-    left, right = _ids(true), _ids(predicted)
+def mask_overlap(true: str | Path, predicted: str | Path, reading: Reading = AS_IT_IS) -> float | None:
+    """Intersection over union of everything that is not background, at the predicted mask's size.
+
+    Args:
+        true: the file of the true mask.
+        predicted: that of the predicted one, whose pixels are ids.
+        reading: says which pixel values of the true mask stand for which ids.
+    """
+    left, right = _ids(true, reading), _ids(predicted, AS_IT_IS)
     if left is None or right is None:
         return None
     known = np.asarray(left.resize(right.size, Image.Resampling.NEAREST))
@@ -101,9 +109,9 @@ def _image(path: str | Path) -> Image.Image | None:
         return None
 
 
-def _ids(path: str | Path) -> Image.Image | None:
+def _ids(path: str | Path, reading: Reading) -> Image.Image | None:
     try:
-        return Image.fromarray(read_mask(path))
+        return Image.fromarray(read_mask(path, reading=reading))
     except (OSError, ValueError):
         return None
 

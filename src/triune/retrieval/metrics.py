@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels, encode_labels_together
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
@@ -201,7 +201,7 @@ def metrics_of_rankings(
         ValueError: counts differ, a row is out of range or stands twice in a ranking, or no query has a relevant item.
     """
     _check_ks(ks)
-    order = torch.as_tensor(rows).detach().cpu().numpy()
+    order = as_tensor(rows, "rows").detach().cpu().numpy()
     one_set = gallery_labels is None
     if gallery_labels is None:
         codes = gallery_codes = encode_labels(labels, count=len(order), device="cpu", against="rows").numpy()

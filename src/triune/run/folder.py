@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field
 
 from triune._version import __version__
+from triune.data.reading import Reading
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
 from triune.files import Record, parse_record, write_text, written_whole
@@ -45,6 +46,9 @@ class ModelCard(Record):
         size: side of the square input in pixels.
         channels: 3 for RGB, 1 for grey.
         metric: distance between embeddings.
+        image_bits: how many bits of images with more than 8 bits a channel are in use; ``None`` where the training
+            data held none, so that each image's own are. The first cards do not say it: all 16 were.
+        mask_values: the pixel values of mask files that stand for the ids 0, 1, …; ``None`` where pixels are ids.
     """
 
     format: Literal[2] = FORMAT
@@ -53,6 +57,13 @@ class ModelCard(Record):
     size: Side
     channels: Literal[1, 3]
     metric: Metric
+    image_bits: int | None = 16
+    mask_values: tuple[int, ...] | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """How pixels are read for this network."""
+        return Reading(self.image_bits, self.mask_values)
 
 
 def new_run_folder(name: str, parent: Path = Path("runs")) -> Path:

@@ -50,11 +50,11 @@ class ItemData(pl.LightningDataModule):
             )
             self._datasets[split] = ItemDataset(
                 self.table.part(split),
-                size=images.size,
                 channels=images.channels,
                 classes=self.classes,
                 identities=self.identities,
                 transform=transform,
+                reading=self.table.reading,
                 cache_bytes=images.cache_mib << 20,
                 seed=self.config.seed,
             )
@@ -94,6 +94,7 @@ class ItemData(pl.LightningDataModule):
             classes_per_batch=per_batch,
             samples_per_class=max(2, (config.batch_size - unlabelled) // per_batch),
             seed=config.seed,
+            unlabelled=-1,
             unlabelled_per_batch=unlabelled,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self._world_size,

@@ -24,6 +24,9 @@ from triune.ranges import (
     Side,
 )
 
+MOST_IDS = 255
+"""Of mask ids: 0 to 254, since 255 means to ignore a pixel."""
+
 Metric = Literal["euclidean", "squared_euclidean", "cosine"]
 
 
@@ -41,6 +44,8 @@ class ImageConfig:
         cache_mib: memory for decoded images, in MiB; what does not fit is decoded again each time.
         collages: invented identities added to every training batch, each with samples_per_class images whose quarters
             come from four real identities; for data with few identities.
+        mask_values: pixel values of mask files that stand for the ids 0, 1, 2, …, such as [0,255]. Where not given,
+            pixels are ids, and two values are background and foreground.
         workers: loader processes; 0 loads in the training process, the fastest way while the cache holds the set.
     """
 
@@ -49,7 +54,15 @@ class ImageConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_mib: Count = 1024
     collages: Count = 0
+    mask_values: tuple[Count, ...] | None = None
     workers: Count = 0
+
+    @model_validator(mode="after")
+    def _values_tell_ids_apart(self) -> "ImageConfig":
+        values = self.mask_values
+        if values is not None and not 2 <= len(set(values)) == len(values) <= MOST_IDS:
+            raise ValueError(f"mask_values is {list(values)}: 2 to {MOST_IDS} different pixel values are needed")
+        return self
 
 
 @dataclass(frozen=True)
@@ -287,6 +300,14 @@ class EvaluateConfig:
     scores: Path | None = None
     output: Path | None = None
     json: bool = False
+
+    @model_validator(mode="after")
+    def _enough_resamples(self) -> "EvaluateConfig":
+        from triune.verification.intervals import check_resamples  # heavy, and not needed for --help
+
+        if self.resamples:
+            check_resamples(self.resamples, self.level)
+        return self
 
 
 @dataclass(frozen=True)

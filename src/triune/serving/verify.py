@@ -9,9 +9,8 @@ from triune.data.dataset import as_input
 from triune.data.decode import read_image
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
-from triune.files import regular_file
 from triune.pairs.scores import paired_scores, to_distance
-from triune.run.folder import load_model
+from triune.run.folder import ModelCard, load_model
 from triune.run.thresholds import read_thresholds
 from triune.verification.new_identities import ExpectedFPR
 from triune.verification.thresholds import Threshold
@@ -57,7 +56,7 @@ def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None
     """
     threshold = stored_threshold(run, target_fpr)
     model, card = load_model(run)
-    images = torch.stack([_load(path, card.size, card.channels) for path in (first, second)])
+    images = torch.stack([_load(path, card) for path in (first, second)])
     with torch.inference_mode():
         embedding = model.embed(images).float()
     score = float(paired_scores(embedding[:1], embedding[1:], card.metric))
@@ -85,11 +84,8 @@ def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
     return stored.at(stored.target_fpr if target_fpr is None else target_fpr, str(path))
 
 
-def _load(path: Path, size: int, channels: int) -> torch.Tensor:
-    regular_file(path)
+def _load(path: Path, card: ModelCard) -> torch.Tensor:
     try:
-        return as_input(read_image(path, channels, (size, size)))
-    except Exception as error:  # a damaged file raises whatever its decoder trips over
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+        return as_input(read_image(path, card.channels, (card.size, card.size), card.image_bits))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from error

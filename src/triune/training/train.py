@@ -16,9 +16,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from triune.data.calibration import check_promise, with_calibration
-from triune.data.checks import check_table
+from triune.data.checks import examine
 from triune.data.items import ItemTable
 from triune.data.problems import DataError
+from triune.data.reading import Reading
 from triune.data.sources.named import load_source
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
@@ -139,14 +140,17 @@ def load_items(config: TrainConfig) -> ItemTable:
     for note in table.notes:
         print(note, file=sys.stderr)
     channels = config.model.mask_channels
-    problems = check_table(
-        table,
+    found = examine(
+        replace(table, reading=Reading(mask_values=config.images.mask_values)),
         masks=config.learns_masks,
         mask_ids=None if channels == "auto" else max(channels, 2),  # one channel tells background and foreground
         identities=config.learns_embedding,
     )
-    if problems:
-        raise DataError(problems)
+    if found.problems:
+        raise DataError(found.problems)
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    table = replace(table, reading=found.reading, notes=(*table.notes, *found.notes))
     table = table if config.resume is None else with_split_of(config.resume, table)
     if config.fpr_confidence is not None:
         check_promise(table, config.target_fpr, config.fpr_confidence)
@@ -187,6 +191,8 @@ def model_card(config: TrainConfig, data: ItemData) -> ModelCard:
         size=config.images.size,
         channels=config.images.channels,
         metric=config.metric,
+        image_bits=data.table.reading.bits,
+        mask_values=data.table.reading.mask_values,
     )
 
 

@@ -21,9 +21,9 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels_together
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import exact_sums, gather_in_order, own_blocks, rank_and_size
-from triune.ranges import is_number, is_whole
+from triune.ranges import is_number
 from triune.verification.all_pairs import verify_embeddings
-from triune.verification.intervals import Interval, check_level, rate_interval
+from triune.verification.intervals import Interval, check_resamples, rate_interval
 from triune.verification.pair_noise import COLUMNS, accepted_by_identity, identity_turns, without_pair_noise
 from triune.verification.resampled_figures import ResampledFigures, figures_of_histograms, joined_figures
 from triune.verification.roc import FPRS, Verification, as_array, verify_scores
@@ -108,12 +108,13 @@ def bootstrap_verification(
         seed: of the drawing.
         groups: ``(N,)``: pairs within a group are excluded, as in ``verify_embeddings``.
         max_pairs: most impostor pairs weighed.
-        verification: what ``verify_embeddings`` says of the same pairs, where it is at hand; saves doing it again.
+        verification: what ``verify_embeddings`` says of the very same pairs, where it is at hand; saves doing it again.
         divide_over: processes that share the pairs and the resamples; each must call this with the same arguments,
             and all get the same.
 
     Raises:
-        ValueError: as ``verify_embeddings``; or ``resamples``, ``level`` or a threshold makes no sense.
+        ValueError: as ``verify_embeddings``; or ``resamples``, ``level`` or a threshold makes no sense; or
+            ``verification`` is of other pairs.
     """
     _check_settings(resamples, level, fprs, thresholds)
     prepared = as_prepared(embeddings, labels, metric, groups)
@@ -121,9 +122,31 @@ def bootstrap_verification(
     items = prepared.cpu()
     weights = draw_weights(items.identities, resamples, seed)
     found = match_scores_by_identity(items)
+    if verification is not None:
+        _require_same_pairs(verification, found)
     witnesses = len({code for scores, code in found if len(scores)})
     values = _resample_items(items, found, weights, fprs, thresholds, max_pairs, seed, divide_over)
     return _summarise(exact, values, fprs, thresholds, (items.identities, witnesses), level)
+
+
+ROUNDING = 1e-3
+"""Scores of the same pairs, made in two ways, differ by less."""
+
+
+def _require_same_pairs(verification: Verification, found: Sequence[tuple[Array, int]]) -> None:
+    """Raise where a verification that was given is seen to be of other pairs: it has other matching scores."""
+    scores = np.sort(np.concatenate([part for part, _ in found])) if found else np.empty(0)
+    given = verification.match_scores
+    if len(given) != len(scores):
+        raise ValueError(
+            f"verification is of other data: it has {len(given)} matching pairs, these embeddings have {len(scores)}"
+        )
+    apart = np.abs(given - scores) > ROUNDING * np.maximum(np.abs(scores), 1.0)
+    if apart.any():
+        raise ValueError(
+            f"verification is of other data: the scores of {int(apart.sum())} matching pairs are not those of these "
+            "embeddings"
+        )
 
 
 def bootstrap_scores(
@@ -291,9 +314,7 @@ def _summarise(
 
 
 def _check_settings(resamples: int, level: float, fprs: Sequence[float], thresholds: Sequence[float]) -> None:
-    check_level(level)
-    if not (is_whole(resamples) and resamples >= 1):
-        raise ValueError(f"resamples is {resamples}: at least 1 is needed, 1000 is common")
+    check_resamples(resamples, level)
     for fpr in fprs:
         if not (is_number(fpr) and 0 <= fpr <= 1):
             raise ValueError(f"fprs holds {fpr}: rates from 0 to 1 are needed")

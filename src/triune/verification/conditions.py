@@ -11,15 +11,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
-from triune.labels import Labels, encode_labels
+from triune.labels import Labels, encode_labels, plain_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums
-from triune.ranges import is_number, is_whole
-from triune.verification.intervals import Interval, check_level, rate_interval
+from triune.ranges import is_number
+from triune.verification.intervals import Interval, check_level, check_resamples, rate_interval
 from triune.verification.pair_noise import accepted_by_identity, identity_turns, without_pair_noise
 from triune.verification.weighing import draw_weights
 
@@ -163,11 +162,11 @@ def rates_by_condition(
     if not is_number(threshold):
         raise ValueError(f"threshold is {threshold}: a number is needed")
     check_level(level)
-    if not (is_whole(resamples) and resamples >= 0):
-        raise ValueError(f"resamples is {resamples}: at least 0 is needed, 1000 is common")
+    if resamples != 0:
+        check_resamples(resamples, level)
     items = as_prepared(embeddings, labels, metric, groups).cpu()
-    kinds = encode_labels(conditions, count=len(items.codes), name="conditions", device="cpu").numpy()
-    plain = conditions.detach().cpu().numpy() if isinstance(conditions, Tensor) else np.asarray(conditions)
+    plain = plain_labels(conditions, "conditions")
+    kinds = encode_labels(plain, count=len(items.codes), name="conditions", device="cpu").numpy()
     values, places = np.unique(kinds, return_index=True)
     parts = [items.take(np.flatnonzero(kinds[items.order] == value)) for value in values]
     names = tuple(plain[place].item() for place in places)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from triune.labels import Labels, encode_labels
+from triune.labels import Labels, encode_labels, plain_labels
 from triune.verification.roc import FPRS, Verification, as_array, verify_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -102,11 +102,11 @@ def cross_validated_accuracy(
             non-matching pairs.
     """
     verify_scores(scores, is_match)  # raises what is wrong with the whole list
-    values, flags = as_array(scores), as_array(is_match).astype(bool)
+    values, flags = as_array(scores), as_array(is_match, "is_match").astype(bool)
     codes = encode_labels(folds, count=len(values), name="folds", against="scores", device="cpu").numpy()
     _, starts = np.unique(codes, return_index=True)
     starts = np.sort(starts)
-    names = tuple(as_array(folds)[starts].tolist())
+    names = tuple(plain_labels(folds, "folds")[starts].tolist())
     if len(names) < 2:
         raise ValueError(
             f"folds names {len(names)} fold: at least two are needed, to choose on one and judge on another"

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import special
 
-from triune.ranges import is_number
+from triune.ranges import is_number, is_whole
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -112,6 +112,33 @@ def _checked_counts(successes: Any, trials: Any, level: float) -> tuple[Array, A
         bad = np.flatnonzero(~((k >= 0) & (k <= n)).ravel())[0]
         raise ValueError(f"{k.ravel()[bad]:g} successes in {n.ravel()[bad]:g} trials: from 0 to all are possible")
     return k, n
+
+
+FEWEST_IDENTITIES = 10
+"""Intervals that resample fewer identities cover less than they say. Those of 95 % for the AUC of simulated identities
+with five images each covered it in 36 % of 200 draws of 2 identities, 68 % of 3, 81 % of 5, 90 % of 8 to 15."""
+
+
+def too_few_identities(identities: int) -> str | None:
+    """Why intervals that resample so few identities are not to be leaned on; ``None`` where they are enough."""
+    if identities >= FEWEST_IDENTITIES:
+        return None
+    return f"{identities} identities are resampled, and intervals of fewer than {FEWEST_IDENTITIES} are too narrow"
+
+
+def check_resamples(resamples: int, level: float) -> None:
+    """Raise ValueError where so few resamples have no value beyond the ends of an interval of this level.
+
+    The ends leave (1 − level)/2 of the values on either side. Of R values the outermost are the 1/(R + 1) and the
+    R/(R + 1) quantile, so that R ≥ 2/(1 − level) − 1 are needed: 39 for 95 %, 1999 for 99.9 %.
+    """
+    check_level(level)
+    needed = math.ceil(round(2 / (1 - level), 6)) - 1
+    if not (is_whole(resamples) and resamples >= needed):
+        raise ValueError(
+            f"resamples is {resamples}, but an interval of level {level:g} needs {needed} at least: "
+            "raise it, or lower the level"
+        )
 
 
 def check_level(level: float) -> None:

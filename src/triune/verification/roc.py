@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from torch import Tensor
 
+from triune.arrays import as_tensor
 from triune.ranges import is_number
 from triune.verification.impostors import Impostors, Listed
 
@@ -343,7 +344,7 @@ def verify_scores(scores: Tensor | Array | list[float], is_match: Tensor | Array
         ValueError: shapes differ, a score is NaN, ``is_match`` holds something else, or one kind of pair is missing.
     """
     values = as_array(scores)
-    flags = as_array(is_match)
+    flags = as_array(is_match, "is_match")
     if values.ndim != 1 or values.shape != flags.shape:
         raise ValueError(f"scores has shape {values.shape} and is_match {flags.shape}: one score and one flag a pair")
     if values.dtype.kind not in "fiub":
@@ -370,13 +371,16 @@ def from_scores(match_scores: Array, impostor_scores: Array) -> Verification:
     return Verification(np.sort(match_scores), Listed(np.sort(impostor_scores)))
 
 
-def as_array(values: Any) -> Array:
-    """Numbers or flags as a NumPy array; half precision widened to float32, so that thresholds are float32 scores."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.dtype.is_floating_point and values.dtype.itemsize < 4 else values
-        return np.asarray(values.numpy())
-    return np.asarray(values)
+def as_array(values: Any, name: str = "scores") -> Array:
+    """Numbers or flags as a NumPy array; half precision widened to float32, so that thresholds are float32 scores.
+
+    Args:
+        values: whatever :func:`~triune.arrays.as_tensor` reads.
+        name: how errors call them.
+    """
+    tensor = as_tensor(values, name).detach().cpu()
+    tensor = tensor.float() if tensor.dtype.is_floating_point and tensor.dtype.itemsize < 4 else tensor
+    return np.asarray(tensor.numpy())
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, as_embeddings, check_finite, unit
-from triune.labels import Labels, encode_labels, encode_labels_together
+from triune.labels import Labels, encode_labels, encode_labels_together, plain_labels
 from triune.pairs.listed import score_pairs
-from triune.verification.roc import Verification, as_array, verify_scores
+from triune.verification.roc import Verification, verify_scores
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -45,7 +45,7 @@ def pool_templates(
         pairs, medium = np.unique(np.stack([template, media], axis=1), axis=0, return_inverse=True)
         wide, template = _means(wide, medium.reshape(-1), len(pairs)), pairs[:, 0]
     means = _means(wide, template, len(known))
-    ids = as_array(template_ids)[rows]
+    ids = plain_labels(template_ids, "template_ids")[rows]
     empty = (means == 0).all(dim=1).nonzero().flatten().tolist()
     if empty:
         raise ValueError(f"the embeddings of template {ids[empty[0]].item()!r} cancel out or are zero: leave it out")
@@ -94,8 +94,9 @@ def _places(ids: Array, asked: Labels, name: str) -> Array:
     places: Array = order[np.searchsorted(known, codes, sorter=order).clip(max=len(ids) - 1)]
     unknown = np.flatnonzero(known[places] != codes)
     if len(unknown):
+        template = plain_labels(asked, name)[unknown[0]].item()
         raise ValueError(
-            f"{name}[{unknown[0]}] asks for template {as_array(asked)[unknown[0]].item()!r}, which no image belongs "
-            f"to: leave the pair out, or give the template's images ({len(unknown)} such pairs)"
+            f"{name}[{unknown[0]}] asks for template {template!r}, which no image belongs to: leave the pair out, "
+            f"or give the template's images ({len(unknown)} such pairs)"
         )
     return places

@@ -1,5 +1,7 @@
 """Folders of images by class."""
 
+import unicodedata
+
 import pytest
 
 from conftest import shared_data
@@ -57,3 +59,43 @@ def test_eth80s_own_folders_are_read_with_their_masks():
     assert len(table.frame) == 2624
     assert table.frame["mask"].null_count() == 0
     assert table.frame["label"].n_unique() == 8
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPG", ".webp", ".avif", ".tga"])
+def test_whatever_pillow_reads_is_an_image(tmp_path, suffix):
+    for name in ("cat", "dog"):
+        picture(tmp_path / name / f"0{suffix}")
+    table = image_folder(tmp_path)
+    assert len(table.frame) == 2
+    assert table.notes == ()
+
+
+def test_files_that_are_left_out_are_counted_by_suffix(tmp_path):
+    for name in ("cat", "dog"):
+        picture(tmp_path / name / "0.png")
+        (tmp_path / name / "0.jpg.1").write_bytes(b"")
+        (tmp_path / name / "README").write_text("")
+        (tmp_path / name / ".hidden.txt").write_text("")
+    (tmp_path / "labels.txt").write_text("")
+    note = f"{tmp_path}: 5 files are left out, for their suffix is none of an image (.1: 2, no suffix: 2, .txt: 1)"
+    assert sorted(image_folder(tmp_path).notes[0]) == sorted(note)
+
+
+def test_masks_are_found_whatever_their_suffix_and_those_of_no_image_counted(tmp_path):
+    for number, suffix in enumerate((".PNG", ".tga", ".tiff")):
+        picture(tmp_path / "cat" / f"{number}.jpg", number)
+        mask(tmp_path / "masks" / "cat" / f"{number}{suffix}")
+    mask(tmp_path / "masks" / "cat" / "1.bmp")
+    mask(tmp_path / "masks" / "cat" / "1.png")
+    mask(tmp_path / "masks" / "cat" / "9.png")
+    table = image_folder(tmp_path)
+    assert [path.rsplit("/", 1)[1] for path in table.frame["mask"]] == ["0.PNG", "1.png", "2.tiff"]
+    assert table.notes == (f"{tmp_path}: 1 masks are left out, for no image has their name",)
+
+
+def test_a_name_in_two_forms_of_unicode_is_one(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Zo\u00eb") for form in ("NFC", "NFD"))
+    picture(tmp_path / composed / "0.png")
+    picture(tmp_path / decomposed / "1.png", 1)
+    mask(tmp_path / "masks" / composed / "0.png")
+    assert image_folder(tmp_path).frame["identity"].to_list() == [composed] * 2

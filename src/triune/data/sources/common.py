@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from triune.data.decode import IMAGE_SUFFIXES, Array
+from triune.data.decode import Array, image_suffixes
 from triune.data.items import ItemTable
 from triune.errors import InputError
 
@@ -97,5 +97,11 @@ def folders_in(folder: Path) -> list[Path]:
 def images_in(folder: Path) -> list[Path]:
     """The images in a folder, sorted; hidden ones left out."""
     return sorted(
-        part for part in folder.iterdir() if part.suffix.lower() in IMAGE_SUFFIXES and not part.name.startswith(".")
+        part for part in folder.iterdir() if part.suffix.lower() in image_suffixes() and not part.name.startswith(".")
     )
+
+
+def others_in(folder: Path) -> list[Path]:
+    """The files in a folder that are no images; hidden ones left out."""
+    images = set(images_in(folder))
+    return [part for part in folder.iterdir() if part not in images and not part.is_dir() and part.name[0] != "."]

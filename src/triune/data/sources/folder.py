@@ -1,12 +1,15 @@
 """A folder of images by class, with masks in a sister folder."""
 
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from triune.data.items import SPLIT_WORDS, ItemTable, from_frame
-from triune.data.sources.common import folders_in, images_in
+from triune.data.sources.common import folders_in, images_in, others_in
 from triune.errors import InputError
 
 
@@ -17,13 +20,14 @@ def image_folder(folder: Path) -> ItemTable:
     tells identities apart within a class; without it the class is the identity. Masks lie in a folder
     ``masks`` inside ``folder`` or beside it, under the same names (any image suffix). Where the images lie in
     ``folder/images``, name either of the two. Hidden files are passed over. Rows count the images, sorted by
-    path.
+    path. Other files are left out, and a note says how many; so does one of masks that belong to no image.
 
     Raises:
         InputError: no images, or images that lie in no class folder.
     """
     base = folder / "images" if (folder / "images").is_dir() and (folder / "masks").is_dir() else folder
     top = {part.name.lower(): part for part in folders_in(base) if part.name.lower() in SPLIT_WORDS}
+    masks = _Masks((base / "masks", base.parent / "masks"))
     rows: list[dict[str, str | None]] = []
     for image in _walk(base):
         parts = list(image.relative_to(base).parts)
@@ -36,14 +40,15 @@ def image_folder(folder: Path) -> ItemTable:
             )
         if "train" in {SPLIT_WORDS[name] for name in top} and split is None:
             raise InputError(f"{image} lies beside the split folders {', '.join(sorted(top))}: move it into one")
-        mask = _mask_of(image.relative_to(base), (base / "masks", base.parent / "masks"))
+        mask = masks.of(image.relative_to(base))
         identity = "/".join(parts[:-1])
         rows.append({"image": str(image), "label": parts[0], "identity": identity, "mask": mask, "split": split})
     if not rows:
         raise InputError(f"{folder} holds no images: CLASS/x.jpg or train/CLASS/x.jpg is expected below it")
     schema = dict.fromkeys(("image", "label", "identity", "mask", "split"), pl.String)
     frame = pl.DataFrame(rows, schema=schema)
-    return from_frame(frame, source=str(folder))
+    table = from_frame(frame, source=str(folder))
+    return replace(table, notes=(*table.notes, *_left_out(base, folder), *masks.unused(folder)))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -53,11 +58,59 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from _walk(part)
 
 
-def _mask_of(relative: Path, folders: tuple[Path, ...]) -> str | None:
-    """The mask of an image: the file of the same name, whatever its suffix, in the first folder that has one."""
-    for folder in folders:
-        for suffix in (".png", relative.suffix, ".bmp", ".gif", ".tif", ".tiff", ".webp"):
-            path = (folder / relative).with_suffix(suffix)
-            if path.is_file():
-                return str(path)
-    return None
+def _left_out(base: Path, folder: Path) -> list[str]:
+    """How many files below a folder are no images, by their suffixes."""
+
+    def below(place: Path) -> Iterator[Path]:
+        yield from others_in(place)
+        for part in folders_in(place):
+            if part != base / "masks":
+                yield from below(part)
+
+    counts = Counter(path.suffix.lower() or "no suffix" for path in below(base))
+    if not counts:
+        return []
+    kinds = ", ".join(f"{suffix}: {count}" for suffix, count in counts.most_common(5))
+    return [f"{folder}: {counts.total()} files are left out, for their suffix is none of an image ({kinds})"]
+
+
+class _Masks:
+    """The masks in the first of some folders that has one, found by the name of an image, whatever their suffix."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self.folders = folders
+        self.known: dict[Path, dict[str, list[Path]]] = {}
+        self.used: set[Path] = set()
+
+    def of(self, relative: Path) -> str | None:
+        """The mask of an image: the PNG of its name, else the file of its own suffix, else any."""
+        for folder in self.folders:
+            found = self._in(folder / relative.parent).get(_stem(relative), [])
+            if found:
+                wanted = (".png", relative.suffix.lower())
+                places = {suffix: place for place, suffix in enumerate(wanted)}
+                best = min(found, key=lambda path: (places.get(path.suffix.lower(), len(wanted)), path))
+                self.used.update(found)
+                return str(best)
+        return None
+
+    def unused(self, folder: Path) -> list[str]:
+        """A sentence on masks that belong to no image, if there are any in the folders that are in use."""
+        count = 0
+        for masks in self.folders:
+            if any(masks in path.parents for path in self.used):
+                count += sum(path not in self.used for path in _walk(masks))
+        return [f"{folder}: {count} masks are left out, for no image has their name"] if count else []
+
+    def _in(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self.known:
+            self.known[folder] = {}
+            if folder.is_dir():
+                for path in images_in(folder):
+                    self.known[folder].setdefault(_stem(path), []).append(path)
+        return self.known[folder]
+
+
+def _stem(path: Path) -> str:
+    """The name of a file without its suffix, in the composed form."""
+    return unicodedata.normalize("NFC", path.stem)

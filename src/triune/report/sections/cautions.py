@@ -6,8 +6,9 @@ from triune.evaluation.results import AppliedThreshold, Results, Role, Unavailab
 from triune.report.formatting import percent, plural, round_percent
 from triune.report.models import SPLITS, JudgedModel, judged_model, judged_models, these_pairs
 from triune.report.threshold_words import for_new_identities
+from triune.verification.intervals import FEWEST_IDENTITIES
 
-FEW_IDENTITIES: Final = 10
+FEW_IDENTITIES: Final = FEWEST_IDENTITIES
 
 BASELINES: Final[tuple[Role, ...]] = ("pixels", "untrained", "pretrained")
 
@@ -17,7 +18,7 @@ def cautions(results: Results) -> list[str]:
     main = judged_model(results)
     found = _splits_not_verified(results)
     if main is not None:
-        found += _too_few_pairs(main) + _no_better_than_baselines(results, main)
+        found += _intervals_of_few_identities(main) + _too_few_pairs(main) + _no_better_than_baselines(results, main)
     found += _threshold_drifts(results) + _threshold_may_drift(results)
     test = results.data.splits.get("test")
     if test is not None and 0 < test.identities < FEW_IDENTITIES:
@@ -36,6 +37,13 @@ def _splits_not_verified(results: Results) -> list[str]:
         for split, figures in model.verification.items()
         if isinstance(figures, Unavailable)
     ]
+
+
+def _intervals_of_few_identities(main: JudgedModel) -> list[str]:
+    made = main.figures.uncertainty
+    if made is None or made.reason is None:
+        return []
+    return [f"The intervals are not to be leaned on: {made.reason}."]
 
 
 def _too_few_pairs(main: JudgedModel) -> list[str]:

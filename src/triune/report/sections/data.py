@@ -13,15 +13,18 @@ class DataSection(Section):
 
     Args:
         splits: each split's name, and what it has.
+        notes: what was left out of the data or decided about them.
     """
 
     key = "data"
     title = "Data"
 
     splits: list[tuple[str, SplitCounts]]
+    notes: list[str]
 
 
 def data_section(results: Results) -> DataSection | None:
     """The section, or ``None`` where no splits are known."""
     splits = results.data.splits
-    return DataSection([(SPLITS[split], counts) for split, counts in splits.items()]) if splits else None
+    named = [(SPLITS[split], counts) for split, counts in splits.items()]
+    return DataSection(named, list(results.data.notes)) if splits else None

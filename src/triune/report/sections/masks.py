@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from triune.data.reading import Reading
 from triune.evaluation.results import MaskResult, Results, Unavailable
 from triune.report.contents import PredictedMask
 from triune.report.models import SPLITS
@@ -55,12 +56,16 @@ def masks_section(results: Results, masks: Sequence[PredictedMask]) -> MasksSect
         return None
     if isinstance(found, Unavailable):
         return MasksSection(found, "", [])
+    values = results.data.mask_values
+    reading = Reading(mask_values=None if values is None else tuple(values))
     chosen = [masks[i] for i in spread(len(masks), SHOWN).tolist()]
-    return MasksSection(found, SPLITS[found.split], [pair for mask in chosen if (pair := _pair(mask)) is not None])
+    return MasksSection(
+        found, SPLITS[found.split], [pair for mask in chosen if (pair := _pair(mask, reading)) is not None]
+    )
 
 
-def _pair(mask: PredictedMask) -> MaskPair | None:
-    true, predicted = overlay(mask.image, mask.true), overlay(mask.image, mask.predicted)
+def _pair(mask: PredictedMask, reading: Reading) -> MaskPair | None:
+    true, predicted = overlay(mask.image, mask.true, reading=reading), overlay(mask.image, mask.predicted)
     if true is None or predicted is None:
         return None
-    return MaskPair(mask.identity, true, predicted, mask_overlap(mask.true, mask.predicted))
+    return MaskPair(mask.identity, true, predicted, mask_overlap(mask.true, mask.predicted, reading))
