@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint types unit slow mutation format clean
+.PHONY: help setup demo test lint types unit slow soak mutation format clean
 
 help:
 	@echo "make demo    train on real digits and write a report"
 	@echo "make test    lint, types and every test"
 	@echo "make setup   the virtual environment alone; then .venv/bin/triune --help"
 	@echo "make slow    the tests that take minutes"
+	@echo "make soak    fuzz everything that reads a file, MINUTES=10 each"
 	@echo "make mutation  change the source here and there: does a test notice? (hours)"
 	@echo "make format  let ruff tidy the code"
 
@@ -41,6 +42,9 @@ unit: $(READY)
 
 slow: $(READY)
 	$(BIN)/pytest -m slow
+
+soak: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(or $(MINUTES),10)
 
 mutation: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutation]'

@@ -1,9 +1,11 @@
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from triune.cli import COMMANDS, main
@@ -91,6 +93,59 @@ def test_a_folder_that_is_no_run_is_refused_and_stays_as_it_is(tmp_path, capsys)
         assert main(["evaluate", str(folder)]) == 2
         assert "name a run folder" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def judge(folder, *more):
+    np.save(folder / "e.npy", np.random.default_rng(0).normal(size=(12, 4)))
+    (folder / "l.txt").write_text("".join(f"p{i // 3}\n" for i in range(12)))
+    return main(["evaluate", "--embeddings", "e.npy", "--labels", "l.txt", "--resamples", "0", *more])
+
+
+def test_a_second_judgement_of_a_file_lies_beside_the_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [judge(tmp_path) for _ in range(2)] == [0, 0]
+    assert sorted(each.name for each in (tmp_path / "runs").iterdir()) == ["evaluate-e-1", "evaluate-e-2"]
+
+
+def test_all_options_that_do_not_fit_are_told_at_once(capsys):
+    assert main(["evaluate", "--scores", "s.csv", "--level", "0.9", "--resamples", "30", "--rerank"]) == 2
+    said = capsys.readouterr().err
+    assert all(f"--{name} needs" in said for name in ("level", "resamples", "rerank"))
+    assert said.endswith("leave them away for --scores\n")
+
+
+def test_names_with_line_breaks_and_escapes_stay_on_one_line(capsys):
+    assert main(["report", "no\nsuch\x1b[2Jrun"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "triune: no\\nsuch\\x1b[2Jrun does not exist, or is no folder: name one that triune wrote\n"
+    )
+
+
+def test_all_problems_of_a_table_are_told_a_line_each(tmp_path, capsys):
+    (tmp_path / "s.csv").write_text("score,match\nhigh,1\nlow,0\n1,1\n")
+    assert main(["evaluate", "--scores", str(tmp_path / "s.csv")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition("s.csv, ")[2][:5] for line in lines] == ["row 2", "row 3"]
+
+
+def test_what_the_machine_refuses_exits_1_and_names_the_file(tmp_path, monkeypatch, capsys):
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "s.csv").write_text("score,match\n1,1\n0,0\n")
+    monkeypatch.setattr("triune.data.tables.regular_file", refused)
+    assert main(["evaluate", "--scores", str(tmp_path / "s.csv")]) == 1
+    assert capsys.readouterr().err == f"triune: Permission denied: {tmp_path / 's.csv'}\n"
+
+
+def test_too_little_memory_exits_1_in_a_line(tmp_path, monkeypatch, capsys):
+    def all_taken(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("triune.data.tables.read_text", all_taken)
+    assert main(["evaluate", "--scores", str(tmp_path / "s.csv")]) == 1
+    assert capsys.readouterr().err.startswith("triune: there is not enough memory")
 
 
 def shell(line):

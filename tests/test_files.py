@@ -12,9 +12,12 @@ from pydantic import Field
 
 from triune.errors import InputError
 from triune.files import (
+    MOST_SHOWN,
     Record,
     filled_together,
+    on_one_line,
     read_record,
+    regular_file,
     remove_leftovers,
     write_record,
     write_text,
@@ -82,7 +85,9 @@ def test_a_record_is_read_back_as_it_was_written_also_where_numbers_are_not_fini
         ("[1]", "t.json is damaged or another file"),
         ("{", "t.json is damaged or another file: no JSON"),
         (b"\xff\xfe", "t.json is damaged or another file: it is no UTF-8 text"),
-        (None, "t.json cannot be read (No such file or directory)"),
+        ("[" * 100_000, "t.json is damaged or another file: no JSON"),
+        ('{"leaves": ' + "9" * 5000 + "}", "t.json is damaged or another file: no JSON"),
+        (None, "t.json does not exist"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_one_line_that_names_file_and_field(tmp_path, text, says):
@@ -171,6 +176,40 @@ def test_a_file_where_the_folder_should_lie_is_named_before_any_work(tmp_path):
         write_together(tmp_path / "out", fill)
     assert refused.value.filename == str(tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_what_is_missing_with_its_folder_is_named_by_the_folder(tmp_path):
+    with pytest.raises(InputError, match="none does not exist, or is no folder: name one that triune wrote"):
+        read_record(tmp_path / "none" / "t.json", Tree)
+
+
+def test_a_file_is_regular_or_told_in_a_line(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("")
+    assert regular_file(str(path)) == path
+    os.mkfifo(tmp_path / "pipe")
+    for name, says in (("pipe", "pipe"), (".", "folder"), ("b", "does not exist"), ("a/b", "does not exist")):
+        with pytest.raises(InputError, match=says):
+            regular_file(tmp_path / name)
+    for name, says in (("a\0b", "is no path"), ("a" * 5000, "cannot be read")):
+        with pytest.raises(InputError, match=says):
+            regular_file(name)
+
+
+def test_what_the_machine_forbids_is_no_bad_input(tmp_path, monkeypatch):
+    def stat(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(PermissionError):
+        regular_file(tmp_path)
+
+
+def test_any_text_is_one_line_that_a_terminal_shows_as_it_is():
+    assert on_one_line("Zoë's 写真 – a b") == "Zoë's 写真 – a b"
+    assert on_one_line("a\nb\x1b[2J\0\u202e\u2028c\udcff") == "a\\nb\\x1b[2J\\x00\\u202e\\u2028c\\udcff"
+    assert len(on_one_line("x" * 10**6)) < MOST_SHOWN + 10
+    assert on_one_line("a" + "x" * 10**6 + "b")[:: MOST_SHOWN + 2] == "ab"
 
 
 @pytest.mark.parametrize(

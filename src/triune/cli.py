@@ -49,6 +49,8 @@ def _command(given: list[str]) -> int:
     if given[0] == "--version":
         print(f"triune {__version__}")
         return 0
+    # What Pillow finds odd about a file is told in a line of our own, where it matters.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}", 2)
@@ -71,7 +73,8 @@ def _ended(command: Callable[[], int]) -> int:
     try:
         return command()
     except InputError as error:
-        return _fail(str(error), 2)
+        # Of a table all problems are told, a line each.
+        return _fail(str(error), 2, each_line=hasattr(error, "problems"))
     except SystemExit as ended:  # --help and --print_config, which end where they are found
         return int(ended.code or 0)
     except BrokenPipeError:
@@ -83,7 +86,10 @@ def _ended(command: Callable[[], int]) -> int:
             where = "standard output"
             _to_nowhere(sys.stdout)
         where = f": {where}" if where else ""
-        return _fail(f"{error.strerror or error}{where}", 1)
+        # A path that no machine would take is bad input; all else is this machine's.
+        return _fail(f"{error.strerror or error}{where}", 2 if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else 1)
+    except MemoryError as error:
+        return _fail(f"there is not enough memory for this: {error or 'ask for less at once'}", 1)
     except KeyboardInterrupt as stopped:
         run = f"; go on after its last epoch with `triune train --resume {stopped}`" if str(stopped) else ""
         number = signal_of(stopped)
@@ -174,11 +180,13 @@ def _what_is_evaluated(asked: "EvaluateConfig") -> str:
     if asked.pairs is not None and asked.embeddings is not None:
         kind = LISTED_PAIRS
     given = [field.name for field in fields(asked) if getattr(asked, field.name) != field.default]
+    told = []
     for name in given:
         if name in FITTING[kind] or name in ("run", "seed", "json") or (name == "resamples" and not asked.resamples):
             continue
-        fits = " or ".join(other for other, names in FITTING.items() if name in names)
-        raise InputError(f"--{name} needs {fits}: leave it away for {kind}")
+        told.append(f"--{name} needs {' or '.join(other for other, names in FITTING.items() if name in names)}")
+    if told:
+        raise InputError(f"{'; '.join(told)}: leave {'it' if len(told) == 1 else 'them'} away for {kind}")
     return kind
 
 
@@ -228,7 +236,7 @@ def _where(asked: "EvaluateConfig") -> tuple[Path, bool]:
         return asked.run / "evaluations" / ("own-data" if asked.data is None else Path(asked.data).stem), True
     source = asked.embeddings or asked.scores
     assert source is not None
-    return Path("runs") / f"evaluate-{source.stem}", False
+    return Path("runs") / f"evaluate-{source.stem}", True
 
 
 def _judge_run(asked: "EvaluateConfig", folder: Path) -> "Judgement":
@@ -349,9 +357,13 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, *, each_line: bool = False) -> int:
+    from triune.files import on_one_line
+
+    lines = message.split("\n") if each_line else [message]
+    shown = [on_one_line(line) for line in [f"triune: {lines[0]}", *lines[1:]]]
     with contextlib.suppress(OSError):
-        print(f"triune: {message}", file=sys.stderr, flush=True)
+        print("\n".join(shown), file=sys.stderr, flush=True)
         return code
     _to_nowhere(sys.stderr)
     return code

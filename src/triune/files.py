@@ -279,6 +279,21 @@ def regular_file(path: str | Path) -> Path:
     return Path(path)
 
 
+MOST_SHOWN = 2000
+"""Characters of a line of a message: a cell, a name or a path may have any number."""
+
+
+def on_one_line(text: str) -> str:
+    """A text of any characters as one line that a terminal shows as it is.
+
+    Characters that a terminal acts on (line breaks, escapes, zero bytes) are written as Python writes them, and the
+    middle of what is too long is left out.
+    """
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    half = MOST_SHOWN // 2
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[:half]} … {shown[-half:]}"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text to ``path``, whole or not at all."""
     with written_whole(path) as temporary:
@@ -302,11 +317,11 @@ def read_record(path: Path, kind: type[R], migrate: Callable[[Any], Any] = lambd
     Raises:
         InputError: it is missing, damaged or another file; one line that names the file and the field.
     """
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} does not exist, or is no folder: name one that triune wrote")
     check_file(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): name what triune wrote") from error
+        text = regular_file(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is damaged or another file: it is no UTF-8 text") from error
     return parse_record(text, kind, str(path), migrate)
@@ -326,7 +341,7 @@ def parse_record(text: str, kind: type[R], source: str, migrate: Callable[[Any],
     """
     try:
         stored = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is damaged or another file: no JSON ({error})") from error
     try:
         return kind.model_validate(migrate(stored))

@@ -1,5 +1,7 @@
 """The ranges of settings as types, which pydantic checks, and a setting's type in words, for help and errors."""
 
+import math
+import operator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -11,6 +13,12 @@ PositiveInt = Annotated[int, Field(ge=1)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy takes for a seed."""
+
+MOST_PIXELS_A_SIDE = 8192
+"""Of the square that a network sees; a card or a setting that asks for more would take all memory."""
+
+Side = Annotated[int, Field(ge=1, le=MOST_PIXELS_A_SIDE)]
+"""Of that square, in pixels."""
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -29,6 +37,23 @@ _PLAIN = {
     NoneType: "null",
     Any: "anything",
 }
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one number, of any library: text and None are none, nor is NaN."""
+    try:
+        return bool(-math.inf <= value <= math.inf)
+    except (TypeError, ValueError, RuntimeError):  # the last two of arrays and tensors with several values
+        return False
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is one whole number, of any library."""
+    try:
+        operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
 
 
 def in_words(kind: Any) -> str:

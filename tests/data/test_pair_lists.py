@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from triune.data.pair_lists import read_pairs
+from triune.data.pair_lists import MOST_DIGITS, read_pairs
 from triune.data.problems import DataError
 from triune.errors import InputError
 
@@ -124,3 +124,17 @@ def test_pairs_become_rows_of_named_embeddings(tmp_path):
         pairs.rows(["c"])
     with pytest.raises(InputError, match="'c' names two rows"):
         pairs.rows(["c", "a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("9" * 5000 + "\na 1 2\n", "row 1: 999"),
+        ("1 " + "9" * (MOST_DIGITS + 1) + "\na 1 2\n", "row 1: 999"),
+        ("1\na 1 " + "9" * 5000 + "\na 1 b 1\n", "row 2: '999"),
+        ("9" * MOST_DIGITS + "\na 1 2\n", "pairs are announced, but 1 lines follow"),
+    ],
+)
+def test_numbers_beyond_64_bits_are_told_by_their_row(tmp_path, text, says):
+    with pytest.raises(InputError, match=says):
+        read_pairs(write(tmp_path, text, "pairs.txt"))

@@ -35,3 +35,8 @@ def test_a_flood_of_problems_is_summed_up_by_column():
     flood = str(DataError(FOUND * 26)).splitlines()
     assert len(flood) == MOST_LISTED + 1
     assert flood[-1] == "and 4 more (1 in image, 1 in label, 2 in table)"
+
+
+def test_a_name_with_line_breaks_and_escapes_is_shown_on_one_line():
+    problem = Problem("a\nb.csv", 3, "image", "c\x1b[2J.png does not exist", "correct the path")
+    assert str(problem) == "a\\nb.csv, row 3, column image: c\\x1b[2J.png does not exist; correct the path"

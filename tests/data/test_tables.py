@@ -1,12 +1,16 @@
 """The reader of every table and list: what is in the file comes out, and what is wrong is told by its line."""
 
+import datetime
+import os
+import tracemalloc
+
 import numpy as np
 import polars as pl
 import pytest
 
 from triune.data.columns import MOST_COLUMNS, Columns
 from triune.data.problems import DataError
-from triune.data.tables import YES_NO, as_text, read_cells, read_lines, read_text
+from triune.data.tables import MOST_BYTES, YES_NO, as_text, read_cells, read_lines, read_text
 from triune.errors import InputError
 
 
@@ -238,3 +242,71 @@ def test_text_is_utf_8_or_an_error_in_one_line(tmp_path):
     for content in (b"\xff", b"a\0b"):
         with pytest.raises(InputError, match="not UTF-8 text"):
             read_text(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.Series("c", [1], dtype=pl.Duration("us")),
+        pl.Series("c", [b"a"]),
+        pl.Series("c", [[1]]),
+        pl.Series("c", [[1]], dtype=pl.Array(pl.Int64, 1)),
+        pl.Series("c", [{"a": 1}]),
+        pl.Series("c", [10**8], dtype=pl.Int32).cast(pl.Date),  # beyond polars' own calendar, where it panics
+        pl.Series("c", [-(10**6)], dtype=pl.Int32).cast(pl.Date),
+        pl.Series("c", [2**62], dtype=pl.Int64).cast(pl.Datetime("ms")),
+        pl.Series("c", [-(2**62)], dtype=pl.Int64).cast(pl.Datetime("us", "UTC")),
+    ],
+)
+def test_what_is_no_value_or_no_date_is_told_by_its_column(tmp_path, column):
+    pl.DataFrame({"d": ["x"], "c": column}).write_parquet(tmp_path / "t.parquet")
+    table = read_cells(tmp_path / "t.parquet")
+    assert table.words("d") == ["x"]
+    for read in (table.text, table.words, table.flags, table.numbers):
+        with pytest.raises(InputError, match=r"t\.parquet, column c:") as refused:
+            read("c")
+        assert "\n" not in str(refused.value)
+
+
+def test_types_that_stand_for_one_value_become_text(tmp_path):
+    day = datetime.date(2024, 2, 29)
+    columns = {
+        "date": pl.Series([day, datetime.date.min, datetime.date.max, None]),
+        "time": pl.Series([datetime.time(1, 2), datetime.time.min, datetime.time.max, None]),
+        "decimal": pl.Series(["1.50", "2.25", "3.00", None]).cast(pl.Decimal(10, 2)),
+        "category": pl.Series(["a", "b", "a", None], dtype=pl.Categorical),
+        "null": pl.Series([None] * 4),
+    }
+    pl.DataFrame(columns).write_parquet(tmp_path / "t.parquet")
+    table = read_cells(tmp_path / "t.parquet", aligned=True)
+    assert table.text("date") == ["2024-02-29", "0001-01-01", "9999-12-31", None]
+    assert table.text("time")[0].startswith("01:02:00")
+    assert table.text("decimal") == ["1.50", "2.25", "3.00", None]
+    assert table.text("category") == ["a", "b", "a", None]
+    assert table.text("null") == [None] * 4
+
+
+def test_a_table_beyond_the_limit_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "t.csv"
+    with open(path, "wb") as file:
+        file.truncate(MOST_BYTES + 1)  # a hole: it takes no room
+    with pytest.raises(InputError, match="larger than 2 GiB"):
+        read_cells(path)
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    os.mkfifo(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        with pytest.raises(InputError, match="pipe"):
+            read_cells(tmp_path / name)
+
+
+def test_a_small_table_takes_little_memory_whatever_the_limit_is(tmp_path):
+    path = write(tmp_path, "a,b\n1,2\n")
+    tracemalloc.start()
+    try:
+        read_cells(path)
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()

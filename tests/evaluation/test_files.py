@@ -1,5 +1,7 @@
 """Files of embeddings, labels, names, groups and templates: what is read, and what is refused."""
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -152,3 +154,48 @@ def test_an_archive_and_a_damaged_header_are_no_embeddings(tmp_path):
         with pytest.raises(InputError, match=f"{name}\\.npy") as refused:
             read_embeddings(path)
         assert "\n" not in str(refused.value)
+
+
+def header(text):
+    """A .npy file of version 1 with this text for a header."""
+    line = text.encode() + b" " * (-(len(text) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 5000,
+        "-" * 9000 + "1",
+        "+".join("1" * 4000),
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 30 + ", 4)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 0)}",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (3,)}",
+        "__import__('os').mkdir('made')",
+    ],
+)
+@pytest.mark.parametrize("read", [read_embeddings, lambda path: read_labels(path, 3, path)])
+def test_a_header_that_no_parser_gets_through_is_one_line(tmp_path, monkeypatch, text, read):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.npy").write_bytes(header(text))
+    with pytest.raises(InputError, match=r"x\.npy ") as refused:
+        read(tmp_path / "x.npy")
+    assert "\n" not in str(refused.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_long_doubles_are_read_as_float64(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(6, dtype=np.longdouble).reshape(3, 2) / 3)
+    rows = read_embeddings(tmp_path / "x.npy")
+    assert rows.dtype == np.float64
+    assert (rows == np.arange(6).reshape(3, 2) / 3).all()
+
+
+def test_what_the_machine_cannot_read_is_no_bad_input(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", "x.npy")
+
+    np.save(tmp_path / "x.npy", np.ones((2, 2)))
+    monkeypatch.setattr(np, "load", fails)
+    with pytest.raises(PermissionError):
+        read_embeddings(tmp_path / "x.npy")

@@ -283,3 +283,27 @@ def test_what_does_not_fit_is_named(files, given, says):
         judged(folder, **given)
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("scores", [(1e308, -1e308), (1e308, 9.999999999999999e307), (5e-324, 0.0)])
+def test_scores_at_the_limits_of_float64_are_judged(tmp_path, scores):
+    (tmp_path / "s.csv").write_text(f"score,match\n{scores[0]},1\n{scores[1]},0\n")
+    [model] = evaluate_scores(tmp_path / "s.csv").results.models
+    assert model.verification["test"].auc == 1
+    assert sum(model.verification["test"].histogram.matches) == 1
+
+
+def test_a_table_of_scores_and_of_distances_is_refused(tmp_path):
+    (tmp_path / "s.csv").write_text("Score,distance,match\n1,0,1\n0,1,0\n")
+    with pytest.raises(InputError, match="both columns score and distance"):
+        evaluate_scores(tmp_path / "s.csv")
+
+
+def test_exclusion_that_leaves_no_matching_pair_is_named(files):
+    folder, *_ = files
+    (folder / "own.csv").write_text("session\n" + "".join(f"s{i // 6}\n" for i in range(N)))
+    with pytest.raises(InputError, match="--exclude leaves no matching pair"):
+        judged(folder, groups="own.csv", exclude="session")
+    # One identity seen in a second session is enough.
+    (folder / "own.csv").write_text("session\n" + "other\n" + "".join(f"s{i // 6}\n" for i in range(1, N)))
+    assert judged(folder, groups="own.csv", exclude="session").models[0].verification["test"].matches == 5

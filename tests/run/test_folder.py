@@ -1,6 +1,7 @@
 """The run folder: names that do not collide, and the model file with its card."""
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from triune.checksums import check_file, read_checksums
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
+from triune.ranges import MOST_PIXELS_A_SIDE
 from triune.run.folder import ModelCard, Network, load_card, load_model, new_run_folder, save_model, seal
 
 FORMAT1 = Path(__file__).parent / "format1"
@@ -92,6 +94,33 @@ def test_a_damaged_or_foreign_model_file_says_so(tmp_path):
     assert "\n" not in str(raised.value)
     with pytest.raises(InputError, match="does not exist"):
         load_model(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"embedding_dim": 10**12},
+        {"num_classes": 10**12},
+        {"decoder_channels": [10**9] * 5, "mask_channels": 1},
+        {"backbone": "resnet99"},
+        {"embedding_stage": 77},
+    ],
+)
+def test_a_card_that_claims_another_network_takes_no_memory_for_it(tmp_path, change):
+    stored = json.loads(card().model_dump_json())
+    saved(tmp_path / "model.safetensors", {**stored, "model": {**stored["model"], **change}})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=r"model\.safetensors: ") as refused:
+        load_model(tmp_path)
+    assert "\n" not in str(refused.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 << 10  # KiB
+
+
+@pytest.mark.parametrize("size", [0, -1, MOST_PIXELS_A_SIDE + 1])
+def test_a_card_whose_images_have_no_size_is_refused(tmp_path, size):
+    saved(tmp_path / "model.safetensors", {**json.loads(card().model_dump_json()), "size": size})
+    with pytest.raises(InputError, match="model card, field size"):
+        load_model(tmp_path)
 
 
 def test_the_card_stands_alone_so_that_the_same_network_has_the_same_bytes_in_every_process(tmp_path):

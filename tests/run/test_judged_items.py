@@ -37,7 +37,7 @@ def test_damage_is_one_line_that_names_the_column(tmp_path):
     ):
         read_judged_items(path)
     path.write_bytes(b"PAR1 cut short")
-    with pytest.raises(InputError, match=r"embeddings\.parquet is damaged or another file"):
+    with pytest.raises(InputError, match=r"embeddings\.parquet cannot be read as a table"):
         read_judged_items(path)
     with pytest.raises(InputError, match=r"none\.parquet does not exist"):
         read_judged_items(tmp_path / "none.parquet")

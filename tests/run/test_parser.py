@@ -167,3 +167,58 @@ def test_all_help_names_every_setting_with_the_values_it_takes(capsys):
         assert f"\n  --{name}" in text, name
     assert "It takes a number of at least 0 and less than 1." in text
     assert "arcface" in text
+
+
+def test_a_file_of_settings_is_named_with_what_is_wrong_in_it(tmp_path):
+    path = tmp_path / "c.yaml"
+    for content, says in (
+        (b"epoch: 3\n", "did you mean epochs?"),
+        (b"model: {size: 3}\n", "there is no setting model.size, did you mean images.size?"),
+        (b"- 1\n", "holds no settings"),
+        (b"epochs: 1\nepochs: 2\n", "twice"),
+        (b"\xff", "not UTF-8"),
+        (b"a: [" * 50, "nested"),
+        (b"seed: " + b"9" * 5000, "digits"),
+        (b"epochs: 2024-99-99\n", "month"),
+    ):
+        path.write_bytes(content)
+        for command in (Command("triune train", "", TrainConfig), EVALUATE):
+            with pytest.raises(InputError, match=r"c\.yaml") as refused:
+                command.parse(["--config", str(path)])
+            if command is not EVALUATE:
+                assert says in str(refused.value)
+            assert "\n" not in str(refused.value)
+    path.write_bytes(b"")
+    assert parse_train([f"--config={path}"]) == TrainConfig()
+
+
+def test_a_run_s_settings_that_say_nothing_of_its_data_are_no_settings_of_a_run(tmp_path):
+    path = tmp_path / "config.yaml"
+    for content in ("", "{}", "epochs: 3\n"):
+        path.write_text(content)
+        for read in (lambda: read_config(path), lambda: parse_train(["--resume", str(tmp_path)])):
+            with pytest.raises(InputError, match=r"config\.yaml does not say what the run was trained on"):
+                read()
+    path.write_text("data: a.csv\nbatch_size: 0\n")
+    with pytest.raises(InputError, match=r"config\.yaml: --batch_size is 0"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--data", ""], "--data is empty"),
+        (["--output="], "--output is empty"),
+        (["--data", "a\0b"], "--data is 'a"),
+        (["--output", "\udcff"], "--output is"),
+        (["--metric_loss_options", "[" * 30_000], "--metric_loss_options: its value is nested"),
+        (["--epochs=" + "{a: " * 9_000], "--epochs: its value is nested"),
+        (["--data", "- " * 30_000], "--data: its value is nested"),
+        (["--trainer.deterministic", "perhaps"], "--trainer.deterministic is"),
+    ],
+)
+def test_a_value_that_none_can_be_is_named_by_its_flag(flags, named):
+    with pytest.raises(InputError) as refused:
+        parse_train(flags)
+    assert named in str(refused.value)
+    assert "\n" not in str(refused.value)

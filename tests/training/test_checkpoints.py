@@ -28,6 +28,11 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def beheaded(path):
+    """What is left of a copy that began too late: its directory points to places before the file."""
+    path.write_bytes(path.read_bytes()[1000:])
+
+
 def empty(path):
     path.write_bytes(b"")
 
@@ -40,7 +45,7 @@ def other(path):
     torch.save([1, 2], path)
 
 
-DAMAGES = [flip, cut, empty, foreign, other]
+DAMAGES = [flip, cut, beheaded, empty, foreign, other]
 
 
 def test_the_last_and_the_one_before_are_kept(folder):

@@ -166,7 +166,7 @@ def test_bad_input_is_refused():
         rates_by_condition(x, labels, ["a"] * 3, 0.5)
     with pytest.raises(ValueError, match="cross is 'some'"):
         rates_by_condition(x, labels, ["a"] * 18, 0.5, cross="some")
-    with pytest.raises(ValueError, match="threshold is NaN"):
+    with pytest.raises(ValueError, match="threshold is nan"):
         rates_by_condition(x, labels, ["a"] * 18, math.nan)
     with pytest.raises(ValueError, match="conditions has dtype float64"):
         rates_by_condition(x, labels, np.zeros(18), 0.5)

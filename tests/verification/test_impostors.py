@@ -84,3 +84,27 @@ def test_the_first_float32_that_reaches_a_limit():
     between = (float(lower) + float(upper)) / 2
     assert first_float32_from([float(lower), between, float(upper)]).tolist() == [lower, upper, upper]
     assert first_float32_from([1e39, -1e39, -math.inf]).tolist() == [math.inf, -np.finfo(np.float32).max, -math.inf]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_listed_scores_fall_into_the_bins_that_numpy_makes(kind):
+    for seed in range(20):
+        g = np.random.default_rng(seed)
+        scores = np.sort(np.round(g.normal(size=500), 1 + seed % 3).astype(kind))
+        low, high = float(scores[0]) - (seed % 2), float(scores[-1]) + (seed % 2)
+        edges, counts = Listed(scores).histogram(low, high, 10 + seed)
+        expected, at = np.histogram(scores, 10 + seed, (low, high))
+        np.testing.assert_array_equal(counts, expected)
+        np.testing.assert_array_equal(edges, at)
+
+
+@pytest.mark.parametrize(
+    "ends", [(-1e308, 1e308), (1e308, np.nextafter(1e308, np.inf)), (0.0, 5e-324), (-1.7e308, 0.0)]
+)
+def test_ends_at_the_limits_of_float64_have_a_histogram(ends):
+    scores = np.sort(np.array([ends[0], ends[0], ends[1]]))
+    edges, counts = Listed(scores).histogram(*ends, 8)
+    assert (edges[0], edges[-1]) == ends
+    assert (np.diff(edges) >= 0).all()
+    assert counts.sum() == 3
+    assert counts[-1] >= 1

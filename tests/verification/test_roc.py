@@ -307,7 +307,7 @@ def test_accepted_is_at_or_above_the_threshold():
     v = verify_scores([1.0, 2.0, 2.0, 3.0], [0, 1, 0, 1])
     assert v.confusion_at(2.0) == Confusion(tp=2, fp=1, tn=1, fn=0)
     assert v.confusion_at(np.nextafter(2.0, 3.0)) == Confusion(tp=1, fp=0, tn=2, fn=1)
-    with pytest.raises(ValueError, match="threshold is NaN"):
+    with pytest.raises(ValueError, match="threshold is nan"):
         v.confusion_at(math.nan)
 
 

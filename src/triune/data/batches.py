@@ -8,6 +8,7 @@ from torch.utils.data import Sampler
 
 from triune.errors import InputError
 from triune.labels import Labels, encode_labels, plain_labels
+from triune.ranges import is_whole
 
 
 class ClassBalancedBatchSampler(Sampler[list[int]]):
@@ -67,19 +68,22 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        _require(classes_per_batch >= 1, f"classes_per_batch is {classes_per_batch}: at least 1 is needed")
         _require(
-            samples_per_class >= 2,
+            is_whole(classes_per_batch) and classes_per_batch >= 1,
+            f"classes_per_batch is {classes_per_batch}: at least 1 is needed",
+        )
+        _require(
+            is_whole(samples_per_class) and samples_per_class >= 2,
             f"samples_per_class is {samples_per_class}: at least 2 are needed for a positive pair",
         )
         _require(0 <= rank < world_size, f"rank is {rank}: it lies from 0 to below world_size={world_size}")
-        _require(batches is None or batches >= 1, f"batches is {batches}: at least 1 is needed")
+        _require(batches is None or (is_whole(batches) and batches >= 1), f"batches is {batches}: at least 1 is needed")
         _require(
-            unlabelled_per_batch >= 0,
+            is_whole(unlabelled_per_batch) and unlabelled_per_batch >= 0,
             f"unlabelled_per_batch is {unlabelled_per_batch}: 0 or more are needed",
         )
         _require(small in ("repeat", "skip"), f"small is {small!r}: it is 'repeat' or 'skip'")
-        _require(seed >= 0, f"seed is {seed}: it cannot be negative")
+        _require(is_whole(seed) and seed >= 0, f"seed is {seed}: it cannot be negative")
         plain = plain_labels(labels)
         codes = encode_labels(plain, against="the data set").numpy()
         has_class = np.ones(len(codes), dtype=bool)
@@ -266,8 +270,8 @@ class ShuffledBatchSampler:
     """
 
     def __init__(self, count: int, batch_size: int, seed: int = 0, *, rank: int = 0, world_size: int = 1) -> None:
-        _require(batch_size >= 2, f"batch_size is {batch_size}: at least 2 are needed")
-        _require(seed >= 0, f"seed is {seed}: it cannot be negative")
+        _require(is_whole(batch_size) and batch_size >= 2, f"batch_size is {batch_size}: at least 2 are needed")
+        _require(is_whole(seed) and seed >= 0, f"seed is {seed}: it cannot be negative")
         _require(0 <= rank < world_size, f"rank is {rank}: it lies from 0 to below world_size={world_size}")
         if count < 2 * world_size:
             raise InputError(f"{count} training items are too few for {world_size} processes: each needs 2 or more")

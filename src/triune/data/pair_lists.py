@@ -13,6 +13,9 @@ from triune.data.problems import DataError, Problem
 from triune.data.tables import YES_NO, Table, read_cells, read_text, split_lines
 from triune.errors import InputError
 
+MOST_DIGITS = 18
+"""Of a number in a list: what 64 bits hold."""
+
 _COLUMNS = Columns(
     known=("first", "second", "match", "fold"),
     needed=("first", "second", "match"),
@@ -97,7 +100,10 @@ def read_pairs(path: str | Path) -> PairList:
         lines = split_lines(read_text(path))
         numbers = lines[0].split() if lines else []
     problems: list[Problem] = []
-    if 1 <= len(numbers) <= 2 and all(_is_number(word) for word in numbers):
+    if 1 <= len(numbers) <= 2 and all(word.isascii() and word.isdigit() for word in numbers):
+        huge = next((word for word in numbers if not _is_number(word)), None)
+        if huge is not None:
+            raise InputError(f"{path}, row 1: {huge} pairs are announced; correct the number")
         pairs = _read_lfw(str(path), lines, [int(word) for word in numbers], problems)
     else:
         pairs = _read_rows(read_cells(path, _COLUMNS), problems)
@@ -196,4 +202,4 @@ def _lfw_image(name: str, number: str) -> str:
 
 
 def _is_number(word: str) -> bool:
-    return word.isascii() and word.isdigit()
+    return word.isascii() and word.isdigit() and len(word) <= MOST_DIGITS

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from triune.errors import InputError
+from triune.files import on_one_line
 
 MOST_LISTED = 100
 """How many problems a message lists one by one; of the others it says how many there are, by column."""
@@ -30,7 +31,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         row = "" if self.row is None else f", row {self.row}"
         column = "" if self.column is None else f", column {self.column}"
-        return f"{self.file}{row}{column}: {self.problem}; {self.remedy}"
+        return on_one_line(f"{self.file}{row}{column}: {self.problem}; {self.remedy}")
 
 
 class DataError(InputError):

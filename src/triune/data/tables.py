@@ -1,6 +1,7 @@
 """One reader for every table and list: cells are text until a column's meaning says otherwise."""
 
 import csv
+import datetime
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ import polars as pl
 
 from triune.data.columns import ANY, Columns, name_key, named_columns, require_few
 from triune.data.decode import Array
+from triune.data.parquet import read_frame
 from triune.data.problems import DataError, Problem
 from triune.errors import InputError
+from triune.files import regular_file
 from triune.labels import MISSING_WORDS
 
 YES_NO = dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True) | dict.fromkeys(
@@ -25,6 +28,12 @@ YES_NO = dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True) | dict.fromk
 
 MISSING = MISSING_WORDS
 """What libraries write where a label is not known: in a cell, not known; in a list of labels, an error."""
+
+MOST_BYTES = 1 << 31
+"""No text table or list is larger: 2 GiB."""
+
+MOST_CHARACTERS = 131_072
+"""No cell of a CSV has more: the limit of Python's reader, which a quote that is never closed runs into."""
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers", ".json", ".jsonl")
 _PARQUET = (".parquet", ".pq")
@@ -148,10 +157,12 @@ def as_text(column: pl.Series, source: str) -> pl.Series:
         source: what messages call the table.
 
     Raises:
-        InputError: it holds lists or bytes.
+        InputError: it holds lists, bytes or time spans, or dates that no calendar has.
     """
-    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary):
+    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary, pl.Duration):
         raise InputError(f"{source}, column {column.name}: it holds {column.dtype}; one value a cell is needed")
+    if column.dtype.is_temporal() and not _in_calendar(column):
+        raise InputError(f"{source}, column {column.name}: a date or time in it lies outside the years 1 to 9999")
     if column.dtype.is_float():
         column = column.fill_nan(None)
         values = column.drop_nulls()
@@ -188,14 +199,14 @@ def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file, without a byte-order mark; line ends are left as they are.
 
     Raises:
-        InputError: there is no such file, or it is no UTF-8 text.
+        InputError: there is no such file, it is larger than :data:`MOST_BYTES`, or it is no UTF-8 text.
+        OSError: the machine cannot read it.
     """
+    path = regular_file(path)
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(f"{path} is larger than {MOST_BYTES >> 30} GiB: save it as Parquet, or in parts")
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {_FORMS}") from error
     if "\0" in text:
@@ -249,16 +260,12 @@ def _from_csv(path: Path, columns: Columns, aligned: bool) -> _Raw:
 
 
 def _from_parquet(path: Path, aligned: bool) -> _Raw:
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
-    try:
-        frame = pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as a table ({reason}): mend the file or save it again") from error
+    frame = read_frame(path)
+    if not frame.width:
+        raise InputError(f"{path} is empty: a table needs columns and rows")
     require_few(frame.width, str(path))
     lines = pl.Series(range(1, len(frame) + 1))
-    if not aligned and frame.width:
+    if not aligned:
         filled = ~pl.all_horizontal(_is_blank(frame, name) for name in frame.columns)
         chosen = frame.select(filled.alias("filled"))["filled"]
         frame, lines = frame.filter(chosen), lines.filter(chosen)
@@ -269,6 +276,21 @@ def _is_blank(frame: pl.DataFrame, name: str) -> pl.Expr:
     if frame.schema[name] == pl.String:
         return pl.col(name).str.strip_chars().fill_null("") == ""
     return pl.col(name).is_null()
+
+
+def _in_calendar(column: pl.Series) -> bool:
+    """Whether all dates and times are of the years 1 to 9999 and of a day's 24 hours; polars panics beyond its own."""
+    numbers, day = column.to_physical().drop_nulls(), 86_400_000_000_000
+    if column.dtype == pl.Time:
+        return bool(((numbers >= 0) & (numbers < day)).all())
+    unit = getattr(column.dtype, "time_unit", None)
+    days = numbers if unit is None else numbers // {"ms": day // 10**6, "us": day // 10**3, "ns": day}[unit]
+    return bool(((days >= _FIRST_DAY) & (days <= _LAST_DAY)).all())
+
+
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_FIRST_DAY, _LAST_DAY = datetime.date.min.toordinal() - _EPOCH, datetime.date.max.toordinal() - _EPOCH
+"""Counted from 1970, as Parquet does."""
 
 
 def _or_null(text: pl.Series) -> pl.Series:
@@ -283,6 +305,7 @@ def _header(records: Iterator[tuple[int, list[str]]]) -> list[str]:
 
 def _records(source: str, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """The records of a CSV, each with the line where it begins: a quoted cell may go over several."""
+    csv.field_size_limit(MOST_CHARACTERS)
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
     begins = 1
     try:

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, TypeAlias
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,17 +11,18 @@ from triune.data.problems import DataError
 from triune.data.tables import MISSING, Table, read_cells, read_lines
 from triune.errors import InputError
 from triune.evaluation.results import NAMES
+from triune.files import regular_file
 from triune.verification.templates import pool_templates
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
 def read_embeddings(path: Path) -> Array:
-    """Embeddings ``(N, D)`` from a ``.npy`` file, floats as they are."""
+    """Embeddings ``(N, D)`` from a ``.npy`` file, floats as they are; those beyond 64 bits become float64."""
     rows = _read_array(path)
     if rows.ndim != 2 or rows.dtype.kind != "f" or rows.shape[1] == 0:
         raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; floats of shape (N, D) are needed")
-    return rows
+    return rows.astype(np.float64) if rows.dtype.itemsize > 8 else rows
 
 
 def read_against(path: Path, count: int, embeddings: Path) -> Array:
@@ -163,16 +162,18 @@ def other_name(path: Path, embeddings: Path) -> str:
 
 
 def _read_array(path: Path) -> Array:
+    regular_file(path)
     try:
         array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except MemoryError as error:
-        raise InputError(f"{path} claims more numbers than there is memory for: {error}") from error
-    except (ValueError, EOFError, BadZipFile, TokenError) as error:
-        reason = str(error).split(". ")[0]  # NumPy goes on to advise unpickling, which runs code of the file
+    except Exception as error:
+        # A damaged header or archive raises whatever NumPy's parser trips over: a dozen kinds, RecursionError among
+        # them. All mean the same here, but for what the machine is at fault for.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        if isinstance(error, MemoryError) and str(error):
+            raise InputError(f"{path} claims more numbers than there is memory for: {error}") from error
+        # NumPy goes on to advise unpickling, which runs code of the file.
+        reason = str(error).split(". ")[0] or type(error).__name__
         raise InputError(f"{path} is not a whole .npy file of plain numbers or strings: {reason}") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of several arrays: save the one that is meant with np.save")

@@ -176,6 +176,9 @@ def judge(
     split = judged_split(items)
     if split is None or not candidates:
         return Judgement(summary, {})
+    groups = items[split].groups
+    if groups is not None and not _matches_across(items[split].labels, groups):
+        raise InputError("--exclude leaves no matching pair: no identity has items in two groups; leave it away")
     found = [_judge_model(each, items, split, questions, divide_over) for each in candidates]
     first = found[0]
     results = summary.model_copy(
@@ -201,6 +204,15 @@ def empty_results(name: str, data: DataSummary, metric: ScoreKind) -> Results:
     """
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Results(triune=__version__, name=name, created=created, data=data, metric=metric, models=[])
+
+
+def _matches_across(labels: Array, groups: Array) -> bool:
+    """Whether an identity has items in two groups, so that a matching pair is left; or there was none before."""
+    if why_not_verifiable(labels) is not None:
+        return True
+    identities, codes = (np.unique(each, return_inverse=True)[1].astype(np.int64) for each in (labels, groups))
+    in_groups = np.unique(identities * len(codes) + codes)
+    return len(in_groups) > len(np.unique(identities))
 
 
 FITTED_FIRST: Final[tuple[Split, ...]] = ("calibration", "val", "test")

@@ -151,10 +151,13 @@ def evaluate_scores(path: Path) -> Judgement:
     """
     table = read_cells(path, Columns(known=("score", "distance", "match", "fold"), needed=("match",)))
     kinds: tuple[ScoreKind, ...] = ("score", "distance")
-    column = next((name for name in kinds if name in table.frame.columns), None)
-    if column is None:
+    found = [name for name in kinds if name in table.frame.columns]
+    if len(found) > 1:
+        raise InputError(f"{path} has both columns score and distance: remove one, since only one is judged")
+    if not found:
         names = ", ".join(table.frame.columns)
         raise InputError(f"{path} has the columns {names}; score (or distance) and match are needed")
+    column = found[0]
     if table.problems:
         raise DataError(table.problems)
     match, values = table.flags("match"), table.numbers(column)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from triune.distances.embeddings import Metric, check_metric
+from triune.ranges import is_number
 
 Strategy: TypeAlias = Literal["all", "hard", "batch_hard", "semihard", "random"]
 """Which triplets are mined, see :func:`triune.losses.mining.mine_triplets`."""
@@ -43,5 +44,5 @@ def check_margin(margin: Margin) -> None:
     if isinstance(margin, str):
         if margin != "soft":
             raise ValueError(f"margin is {margin!r}; give a number or 'soft'")
-    elif not 0 <= margin < float("inf"):
+    elif not (is_number(margin) and 0 <= margin < float("inf")):
         raise ValueError(f"margin is {margin}; give a finite number that is 0 or more, or 'soft'")

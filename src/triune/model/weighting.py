@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from triune.ranges import is_number
+
 Weighting: TypeAlias = Literal["fixed", "uncertainty"]
 """The weights as they are, or each term further weighted by exp(-s) and s added, with a learnt s a term."""
 
@@ -42,7 +44,7 @@ def gradient_norm(term: Tensor, parameters: Sequence[nn.Parameter]) -> float:
 def check_weighting(weighting: str, **weights: float) -> None:
     """Raise ValueError, naming it, if the weighting is not known or a weight is no finite number of at least 0."""
     for name, weight in weights.items():
-        if not 0 <= weight < float("inf"):
+        if not (is_number(weight) and 0 <= weight < float("inf")):
             raise ValueError(f"{name} is {weight}: a weight is a finite number, at least 0")
     if weighting not in get_args(Weighting):
         raise ValueError(f"weighting is {weighting!r}: it is {' or '.join(map(repr, get_args(Weighting)))}")

@@ -15,6 +15,7 @@ from triune.distances.pairwise import ROUNDING_UNITS
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import gather_rows, own_row_blocks
+from triune.ranges import is_number, is_whole
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -110,9 +111,9 @@ def few_shot(
     """
     if classifier not in get_args(Classifier):
         raise ValueError(f"classifier is {classifier!r}; known are {', '.join(map(repr, get_args(Classifier)))}")
-    if not 0 < level < 1:
+    if not (is_number(level) and 0 < level < 1):
         raise ValueError(f"level is {level}: give a share between 0 and 1, such as 0.95")
-    if episodes < 2:
+    if not (is_whole(episodes) and episodes >= 2):
         raise ValueError(f"episodes is {episodes}: an interval needs at least 2; 600 or more are usual")
     prepared = as_prepared(embeddings, labels, metric)
     x = prepared.x

@@ -1,6 +1,6 @@
 """Retrieval metrics: Recall@K, Precision@K, MAP@R, R-precision, MRR, nDCG and CMC, from ranks or from rankings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels, encode_labels_together
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
+from triune.ranges import is_whole
 from triune.retrieval.ranks import Ranks, cumulative_match, relevant_ranks
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -377,5 +378,5 @@ def _out_of_range(gallery: int) -> str:
 
 
 def _check_ks(ks: Sequence[int]) -> None:
-    if any(k < 1 for k in ks):
-        raise ValueError(f"ks is {tuple(ks)}: ranks start at 1")
+    if not isinstance(ks, Iterable) or not all(is_whole(k) and k >= 1 for k in ks):
+        raise ValueError(f"ks is {ks!r}: whole numbers from 1 are needed, such as (1, 5, 10): ranks start at 1")

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import polars
 
 from triune.checksums import check_file
+from triune.data.parquet import read_frame
 from triune.errors import InputError
 from triune.files import written_whole
 
@@ -76,10 +77,7 @@ def read_parquet(path: Path, schema: Schema) -> polars.DataFrame:
         InputError: it is missing, damaged or another file; the message names the column.
     """
     check_file(path)
-    try:
-        frame = polars.read_parquet(path)
-    except (OSError, polars.exceptions.PolarsError) as error:
-        raise _unreadable(path, error) from error
+    frame = read_frame(path)
     for name, kind in schema.items():
         if name not in frame.columns:
             raise InputError(f"{path} is damaged or another file: it has no column {name}")

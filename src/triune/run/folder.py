@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import safetensors.torch
 import torch
 import yaml
+from pydantic import Field
 
 from triune.checksums import NAME as CHECKSUMS, check_file, digest, read_checksums
 from triune.data.reading import Reading
@@ -16,6 +17,7 @@ from triune.distances.embeddings import Metric
 from triune.errors import InputError
 from triune.files import Record, parse_record, write_text, written_whole
 from triune.model.network import MultiTaskModel
+from triune.ranges import Count, PositiveInt, ShareBelowOne, Side
 from triune.run.settings import TrainConfig, as_plain
 
 FORMAT: Final = 2
@@ -30,16 +32,16 @@ class Network(Record):
     """What rebuilds a network without its weights: arguments of :class:`MultiTaskModel`."""
 
     backbone: str
-    num_classes: int
-    mask_channels: int
-    embedding_dim: int
-    in_channels: int
+    num_classes: Count
+    mask_channels: Annotated[int, Field(ge=0, le=255)]
+    embedding_dim: Count
+    in_channels: Literal[1, 3]
     decoder: str
-    decoder_channels: tuple[int, ...]
+    decoder_channels: tuple[PositiveInt, ...]
     embedding_stage: int
     pooling: Literal["avg", "gem", "grid"]
     mask_pooling: bool
-    dropout: float
+    dropout: ShareBelowOne
 
 
 class ModelCard(Record):
@@ -59,7 +61,7 @@ class ModelCard(Record):
     format: Literal[2] = FORMAT
     model: Network
     classes: list[str]
-    size: int
+    size: Side
     channels: Literal[1, 3]
     metric: Metric
     image_bits: int | None = 16
@@ -140,12 +142,21 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTask
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(f"{path}: the weights {name} are not finite, so it can tell nothing: train again")
-    model = MultiTaskModel(**card.model.model_dump(), pretrained=False)
+    return _with_weights(path, card, tensors).to(device).eval(), card
+
+
+def _with_weights(path: Path, card: ModelCard, tensors: dict[str, torch.Tensor]) -> MultiTaskModel:
+    """The network of a card, which may claim any size: memory is taken when its weights are known to fit."""
     try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"{path}: its weights are not those of the network that its model card describes") from error
-    return model.to(device).eval(), card
+        with torch.device("meta"):
+            shapes = MultiTaskModel(**card.model.model_dump(), pretrained=False).state_dict()
+    except (ValueError, RuntimeError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: no network can be built from its model card: {error}") from error
+    if {name: each.shape for name, each in shapes.items()} != {name: each.shape for name, each in tensors.items()}:
+        raise InputError(f"{path}: its weights are not those of the network that its model card describes")
+    model = MultiTaskModel(**card.model.model_dump(), pretrained=False)
+    model.load_state_dict(tensors)
+    return model
 
 
 def load_card(run: Path) -> ModelCard:

@@ -14,8 +14,10 @@ from jsonargparse import SUPPRESS, ArgumentParser
 from pydantic import TypeAdapter, ValidationError
 
 from triune.errors import InputError
+from triune.files import on_one_line
 from triune.ranges import in_words
 from triune.run.settings import TrainConfig
+from triune.run.yaml_file import check_depth, check_names, check_value, check_yaml, read_settings
 
 T = TypeVar("T")
 
@@ -71,10 +73,17 @@ class Command(Generic[T]):
         """
         parser = _Parser.of(self)
         known = {setting.name: setting for setting in parser.settings}
-        given = _spelt(arguments, {name for name, setting in known.items() if setting.kind is bool})
+        given = _spelt(arguments, {name for name, each in known.items() if each.kind is bool}, bool(self.words))
         if "-h" in given or "--help" in given or "--help_all" in given:
             print(parser.full_help() if "--help_all" in given else parser.short_help())
             raise SystemExit(0)
+        for place, argument in enumerate(given):
+            value = argument.partition("=")[2] if argument.startswith("--") else argument
+            if value or not argument.startswith("--") or argument.endswith("="):
+                check_value(value, _flag_of(given, place))
+                check_depth(value, _flag_of(given, place))
+        if self.has_config:
+            given = parser.with_texts(given)
         values = parser.parse_args(given).as_dict()
         for name in ("config", "__default_config__"):
             values.pop(name, None)
@@ -104,6 +113,7 @@ def parse_train(arguments: Sequence[str], command: Command[TrainConfig] = TRAIN)
         stored = Path(resumed) / "config.yaml"
         if not stored.is_file():
             raise InputError(f"{stored} does not exist: --resume takes the folder of an earlier run")
+        read_config(stored)
         arguments = ["--config", str(stored), *arguments]
     return command.parse(arguments)
 
@@ -112,7 +122,13 @@ def read_config(path: Path) -> TrainConfig:
     """Read the settings of a ``config.yaml``."""
     if not path.is_file():
         raise InputError(f"{path} does not exist: name a run folder that `triune train` wrote")
-    return parse_train(["--config", str(path)])
+    if "data" not in (_mapping(read_settings(path), str(path)) or ()):
+        raise InputError(f"{path} does not say what the run was trained on: it is damaged or another file")
+    try:
+        return TRAIN.parse(["--config", str(path)])
+    except InputError as error:
+        # What a file says is answered as the flag would be, which here nobody gave.
+        raise (error if str(path) in str(error) else InputError(f"{path}: {error}")) from error
 
 
 def one_line(message: str) -> str:
@@ -145,11 +161,30 @@ class _Parser(ArgumentParser):
         parser.settings = list(_settings(command.settings, parser.get_defaults().as_dict()))
         return parser
 
-    def parse_string(self, content: str, *arguments: Any, **options: Any) -> Any:
-        """Read YAML; settings of training in that of an earlier version are called what they are called now."""
-        for before, now in RENAMED.items() if self.command.settings is TrainConfig else ():
-            content = re.sub(f"^{before}:", f"{now}:", content, flags=re.MULTILINE)
-        return super().parse_string(content, *arguments, **options)
+    def with_texts(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments with the text of each file of settings, which is sound, in place of its path.
+
+        Settings of training in a file of an earlier version are called what they are called now.
+
+        Raises:
+            InputError: a file cannot be read, or a name in it is not known.
+        """
+        kept = list(arguments)
+        for place, argument in enumerate(kept):
+            flag, equals, path = argument.partition("=")
+            if flag != "--config":
+                continue
+            if not equals and place + 1 == len(kept):
+                raise InputError("--config needs a YAML file")
+            path = path if equals else kept[place + 1]
+            text = read_settings(Path(path))
+            for before, now in RENAMED.items() if self.command.settings is TrainConfig else ():
+                text = re.sub(f"^{before}:", f"{now}:", text, flags=re.MULTILINE)
+            values = _mapping(text, path)
+            check_names(values, [setting.name for setting in self.settings], path)
+            # In braces: jsonargparse takes any other text for a path first.
+            kept[place if equals else place + 1] = ("--config=" if equals else "") + (text if values else "{}")
+        return kept
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise instead of printing the usage and a long explanation."""
@@ -198,6 +233,26 @@ class _Parser(ArgumentParser):
         return [f"usage: {' '.join([self.command.name, *words])} [--SETTING VALUE …]", "", self.command.text]
 
 
+def _mapping(text: str, source: str) -> dict[Any, Any]:
+    """What a text of settings holds; nothing is an empty mapping."""
+    check_yaml(text, source)
+    try:
+        values = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:  # a number of too many digits, a day that there is none of
+        raise InputError(f"{source}: {on_one_line(str(error))}") from error
+    if values is not None and not isinstance(values, dict):
+        raise InputError(f"{source} holds no settings: write lines of NAME: VALUE")
+    return values or {}
+
+
+def _flag_of(arguments: Sequence[str], place: int) -> str:
+    """What messages call an argument: the flag that it is, or is the value of."""
+    for each in (arguments[place], arguments[place - 1] if place else ""):
+        if each.startswith("--"):
+            return each.partition("=")[0]
+    return f"argument {place + 1}"
+
+
 def _settings(of: type[Any], defaults: Mapping[str, Any], above: str = "") -> Iterator[Setting]:
     """Every setting of a tree of dataclasses, those of the tree's root first."""
     hints, said = get_type_hints(of, include_extras=True), _said_of(of)
@@ -237,15 +292,22 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _spelt(arguments: Sequence[str], flags: set[str]) -> list[str]:
-    """``--batch-size`` is ``--batch_size``, and a yes-or-no setting alone means yes: ``--json`` is ``--json=true``."""
+def _spelt(arguments: Sequence[str], flags: set[str], words: bool) -> list[str]:
+    """``--batch-size`` is ``--batch_size``, and a yes-or-no setting alone means yes: ``--json`` is ``--json=true``.
+
+    Args:
+        arguments: as they are given.
+        flags: the yes-or-no settings.
+        words: whether a word that follows one of them may be a setting of its own.
+    """
     spelt = []
     for place, argument in enumerate(arguments):
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
             name = name.replace("-", "_")
             following = arguments[place + 1] if place + 1 < len(arguments) else ""
-            if name in flags and not equals and following.lower() not in _YES_OR_NO:
+            alone = following.lower() not in _YES_OR_NO and (words or not following or following.startswith("-"))
+            if name in flags and not equals and alone:
                 equals, value = "=", "true"
             argument = f"--{name}{equals}{value}"
         spelt.append(argument)

@@ -21,6 +21,7 @@ from triune.ranges import (
     Seed,
     Share,
     ShareBelowOne,
+    Side,
 )
 
 MOST_IDS = 255
@@ -48,7 +49,7 @@ class ImageConfig:
         workers: loader processes; 0 loads in the training process, the fastest way while the cache holds the set.
     """
 
-    size: PositiveInt = 64
+    size: Side = 64
     channels: Literal[1, 3] = 3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_mib: Count = 1024
@@ -279,8 +280,8 @@ class EvaluateConfig:
             pairs.txt.
         names: N names, one a line, by which --pairs calls them.
         scores: a table of score (or distance) and match, maybe fold.
-        output: folder of metrics.json, report and figures. It is runs/evaluate-NAME, or RUN/evaluations/NAME-K, where
-            not given.
+        output: folder of metrics.json, report and figures. It is runs/evaluate-NAME-K, or RUN/evaluations/NAME-K,
+            where not given.
         json: print JSON.
     """
 

@@ -21,6 +21,7 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels_together
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import exact_sums, gather_in_order, own_blocks, rank_and_size
+from triune.ranges import is_number
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.intervals import Interval, check_resamples, rate_interval
 from triune.verification.pair_noise import COLUMNS, accepted_by_identity, identity_turns, without_pair_noise
@@ -315,7 +316,7 @@ def _summarise(
 def _check_settings(resamples: int, level: float, fprs: Sequence[float], thresholds: Sequence[float]) -> None:
     check_resamples(resamples, level)
     for fpr in fprs:
-        if not 0 <= fpr <= 1:
+        if not (is_number(fpr) and 0 <= fpr <= 1):
             raise ValueError(f"fprs holds {fpr}: rates from 0 to 1 are needed")
     for threshold in thresholds:
         if math.isnan(threshold):

@@ -17,6 +17,7 @@ from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels, plain_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums
+from triune.ranges import is_number
 from triune.verification.intervals import Interval, check_level, check_resamples, rate_interval
 from triune.verification.pair_noise import accepted_by_identity, identity_turns, without_pair_noise
 from triune.verification.weighing import draw_weights
@@ -158,10 +159,10 @@ def rates_by_condition(
     """
     if cross not in ("within", "all"):
         raise ValueError(f"cross is {cross!r}; known are 'within' and 'all'")
-    if math.isnan(threshold):
-        raise ValueError("threshold is NaN: a number is needed")
+    if not is_number(threshold):
+        raise ValueError(f"threshold is {threshold}: a number is needed")
     check_level(level)
-    if resamples:
+    if resamples != 0:
         check_resamples(resamples, level)
     items = as_prepared(embeddings, labels, metric, groups).cpu()
     plain = plain_labels(conditions, "conditions")

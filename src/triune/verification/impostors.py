@@ -116,8 +116,12 @@ class Listed:
             high: the last edge.
             bins: how many bins.
         """
-        counts, edges = np.histogram(self.scores, bins, (low, high))
-        return edges, counts
+        # As np.histogram's, which refuses ends whose difference is no number, or leaves no room between two edges.
+        shares = np.linspace(0, 1, bins + 1)
+        exact = np.linspace(low, high, bins + 1) if np.isfinite(high - low) else low * (1 - shares) + high * shares
+        edges = exact.astype(self.scores.dtype)
+        below = np.searchsorted(self.scores, edges[1:-1], side="left")
+        return edges, np.diff(np.concatenate([[0], below, [len(self.scores)]]))
 
 
 class Kept(NamedTuple):

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import special
 
+from triune.ranges import is_number, is_whole
+
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
@@ -132,7 +134,7 @@ def check_resamples(resamples: int, level: float) -> None:
     """
     check_level(level)
     needed = math.ceil(round(2 / (1 - level), 6)) - 1
-    if resamples < needed:
+    if not (is_whole(resamples) and resamples >= needed):
         raise ValueError(
             f"resamples is {resamples}, but an interval of level {level:g} needs {needed} at least: "
             "raise it, or lower the level"
@@ -141,5 +143,5 @@ def check_resamples(resamples: int, level: float) -> None:
 
 def check_level(level: float) -> None:
     """Raise ValueError where a confidence level is no share between 0 and 1."""
-    if not 0 < level < 1:
+    if not (is_number(level) and 0 < level < 1):
         raise ValueError(f"level is {level}: a share between 0 and 1, such as 0.95, is needed")

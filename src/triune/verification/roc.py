@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from triune.arrays import as_tensor
+from triune.ranges import is_number
 from triune.verification.impostors import Impostors, Listed
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -199,7 +200,7 @@ class Verification:
             max_fpr: a rate above 0, up to 1.
             standardized: scale it so that chance gives ½ and perfect scores 1 (McClish 1989), as scikit-learn does.
         """
-        if not 0 < max_fpr <= 1:
+        if not (is_number(max_fpr) and 0 < max_fpr <= 1):
             raise ValueError(f"max_fpr is {max_fpr}: a rate above 0, up to 1, is needed")
         fpr, tpr, _ = self.roc()
         stop = int(np.searchsorted(fpr, max_fpr, side="right"))
@@ -269,7 +270,7 @@ class Verification:
             miss: what rejecting a matching pair costs.
             false_alarm: what accepting a non-matching pair costs.
         """
-        if not 0 <= prior <= 1:
+        if not (is_number(prior) and 0 <= prior <= 1):
             raise ValueError(f"prior is {prior}: a probability from 0 to 1 is needed")
         if not (0 <= miss < math.inf and 0 <= false_alarm < math.inf):
             raise ValueError(f"the costs are {miss} and {false_alarm}: finite numbers, at least 0, are needed")
@@ -285,8 +286,8 @@ class Verification:
 
     def confusion_at(self, threshold: float) -> Confusion:
         """TP, FP, TN, FN when pairs with score ≥ ``threshold`` are accepted."""
-        if math.isnan(threshold):
-            raise ValueError("threshold is NaN: a number is needed")
+        if not is_number(threshold):
+            raise ValueError(f"threshold is {threshold}: a number is needed")
         fn = int(np.searchsorted(self.match_scores, threshold, side="left"))
         tn = int(self.impostor.below(np.array([threshold], dtype=np.float64))[0])
         return Confusion(tp=self.matches - fn, fp=self.impostors - tn, tn=tn, fn=fn)
@@ -321,7 +322,7 @@ class Verification:
 
     def _allowed(self, fpr: float) -> int:
         """How many false positives ``fpr`` allows: the largest whole number whose rate does not exceed it."""
-        if not 0 <= fpr <= 1:
+        if not (is_number(fpr) and 0 <= fpr <= 1):
             raise ValueError(f"fpr is {fpr}: a rate from 0 to 1 is needed")
         # The rate is compared, not the product: 7 of 100 keep a budget of 0.07 although 0.07 * 100 > 7.
         count = math.floor(fpr * self.impostors)

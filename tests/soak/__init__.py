@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads a file, for minutes: `make soak`. pytest collects nothing here."""
