@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,16 @@ from made_items import csv, frame_of, picture
 from triune.data.items import read_table
 from triune.errors import InputError
 from triune.run.folder import seal
-from triune.run.origin import NAME, folder_of, located, origin_of, read_origin, with_whole_paths, write_origin
+from triune.run.origin import (
+    NAME,
+    folder_of,
+    located,
+    origin_of,
+    read_origin,
+    source_of,
+    with_whole_paths,
+    write_origin,
+)
 from triune.run.parser import parse_train
 
 
@@ -116,3 +126,10 @@ def test_codes_are_read_back_in_their_order(place):
     work, _ = place
     origin = read_origin(work / "runs" / "a")
     assert (origin.classes, origin.identities, origin.folder) == (["x"], ["i"], str(work))
+
+
+def test_what_a_table_was_read_from_is_the_same_from_any_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = frame_of(["a"])
+    assert source_of(replace(table, source="items.csv")) == str(tmp_path / "items.csv")
+    assert source_of(replace(table, source="digits")) == "digits"

@@ -47,7 +47,7 @@ from triune.run.facts import TrainingFacts
 from triune.run.folder import JUDGED, ModelCard, load_card, load_model, seal
 from triune.run.judged_items import write_judged_items
 from triune.run.loaders import ItemData
-from triune.run.origin import located
+from triune.run.origin import located, source_of
 from triune.run.parser import read_config
 from triune.run.settings import TrainConfig
 from triune.run.split import with_split_of
@@ -175,7 +175,7 @@ def evaluate_run(
         raise InputError("--rerank judges whole rankings: leave --exclude away")
     predicted = _predict(model, data, device, divide_over)
     items = {split: _known_items(each.dataset, data, questions) for split, each in predicted.items()}
-    summary = empty_results(run.name, describe_data(data), config.metric).model_copy(
+    summary = empty_results(Path(os.path.abspath(run)).name, describe_data(data), config.metric).model_copy(
         update={
             "classification": judge_classes(predicted, card.classes),
             "segmentation": judge_masks(predicted),
@@ -342,7 +342,7 @@ def describe_data(data: ItemData) -> DataSummary:
             nameless = part["identity"].null_count() if identities else 0
             splits[split] = SplitCounts(images=len(part), identities=identities, classes=classes, nameless=nameless)
     return DataSummary(
-        source=str(data.table.source),
+        source=source_of(data.table),
         split=data.table.split_kind,
         splits=splits,
         classes=list(data.classes),

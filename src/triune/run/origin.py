@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import Field
+
 from triune.checksums import read_checksums
 from triune.data.items import ItemTable
 from triune.data.sources.named import SOURCES
@@ -34,6 +36,9 @@ class Origin(Record):
         paths: by the name of the setting.
         folder: what the items' paths are told below where the data lie elsewhere; ``None`` where that is not known.
         split_kind: how the splits came about.
+        notes: what was said of the data when they were read.
+        image_bits: how deep images are read; see :class:`~triune.data.reading.Reading`.
+        mask_values: how masks are.
         classes: the class with the code 0, 1, …: the outputs of the class head.
         identities: the identities trained on, likewise; a loss with proxies has one for each.
     """
@@ -43,6 +48,9 @@ class Origin(Record):
     paths: dict[str, Place]
     folder: str | None
     split_kind: Literal["open-set", "closed-set", "given"]
+    notes: list[str] = Field(default_factory=list)
+    image_bits: int | None = None
+    mask_values: tuple[int, ...] | None = None
     classes: list[str]
     identities: list[str]
 
@@ -62,6 +70,9 @@ def origin_of(run: Path, config: TrainConfig, table: ItemTable, classes: list[st
         paths={name: _place(run, Path(value)) for name, value in _paths(config).items()},
         folder=folder_of(table),
         split_kind=table.split_kind,
+        notes=list(table.notes),
+        image_bits=table.reading.bits,
+        mask_values=table.reading.mask_values,
         classes=classes,
         identities=identities,
     )
@@ -73,6 +84,11 @@ def folder_of(table: ItemTable) -> str | None:
         return None
     source = Path(table.source).absolute()
     return str(source if source.is_dir() else source.parent) if source.exists() else None
+
+
+def source_of(table: ItemTable) -> str:
+    """What a table was read from, the same from any working folder: an absolute path, or the name of a data set."""
+    return table.source if table.source in SOURCES else os.path.abspath(table.source)
 
 
 def write_origin(run: Path, origin: Origin) -> None:

@@ -140,7 +140,7 @@ def load_items(config: TrainConfig) -> ItemTable:
 
     Masks are looked at only where the segmentation term learns from them, identities with a single image only where
     the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding.
-    A resumed run keeps the split that it was started with: none is drawn anew.
+    A resumed run keeps the split that it was started with, and how its pixels are read: nothing is chosen anew.
 
     Raises:
         DataError: the table has problems.
@@ -153,20 +153,26 @@ def load_items(config: TrainConfig) -> ItemTable:
             table = with_calibration(table, config.calibration, config.seed)
         if config.resume is not None:
             table = resumed_table(config, config.resume, table)
-    for note in table.notes:
-        print(note, file=sys.stderr)
+    said = table.notes if origin is None else tuple(origin.notes)
+    asked = Reading(mask_values=config.images.mask_values)
+    settled = asked if origin is None else Reading(origin.image_bits, origin.mask_values)
     channels = config.model.mask_channels
     found = examine(
-        replace(table, reading=Reading(mask_values=config.images.mask_values)),
+        replace(table, reading=settled),
         masks=config.learns_masks,
         mask_ids=None if channels == "auto" else max(channels, 2),  # one channel tells background and foreground
         identities=config.learns_embedding,
+        choose=origin is None,
     )
+    for note in table.notes:
+        print(note, file=sys.stderr)
     if found.problems:
         raise DataError(found.problems)
     for note in found.notes:
         print(note, file=sys.stderr)
-    table = replace(table, reading=found.reading, notes=(*table.notes, *found.notes))
+    if origin is None:
+        said, settled = (*said, *found.notes), found.reading
+    table = replace(table, reading=settled, notes=said)
     if config.fpr_confidence is not None:
         check_promise(table, config.target_fpr, config.fpr_confidence)
     return table
