@@ -1,5 +1,8 @@
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -88,3 +91,51 @@ def test_a_folder_that_is_no_run_is_refused_and_stays_as_it_is(tmp_path, capsys)
         assert main(["evaluate", str(folder)]) == 2
         assert "name a run folder" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def shell(line):
+    """Exit code and standard error of a line of bash in which $T is the command."""
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"T": f"{sys.executable} -m triune"},
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("command", ["--help", "train --help_all"])
+def test_output_that_nobody_takes_ends_in_one_line(command, buffered):
+    unbuffered = f"PYTHONUNBUFFERED={buffered}"
+    assert shell(f"{unbuffered} $T {command} > /dev/full") == (1, "triune: No space left on device: standard output\n")
+    code, said = shell(f"{unbuffered} $T {command} | true")
+    assert (code, said) == (1, "triune: whoever read the output went away (a closed pipe)\n")
+    assert shell(f"{unbuffered} $T {command} | head -c 1 > /dev/null")[1].count("\n") <= 1
+    assert shell(f"{unbuffered} $T {command} >&-") == (0, "")
+
+
+IMPORTING = """
+import sys, time
+from triune import cli
+def slow(arguments):
+    import lightning, triune.experiment
+    time.sleep(60)
+cli.COMMANDS["report"] = slow
+sys.argv = ["triune", "report"]
+print("begun", flush=True)
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(signal.SIGINT, 0.1), (signal.SIGTERM, 0.7), (signal.SIGINT, 1.5)])
+def test_a_signal_while_modules_are_imported_ends_in_one_line_and_its_exit_code(number, seconds):
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    time.sleep(seconds)
+    process.send_signal(number)
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert process.communicate()[1] == f"triune: {word}\n"
+    assert process.returncode == 128 + number

@@ -1,12 +1,25 @@
+import errno
 import math
 import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 
 import pytest
 from pydantic import Field
 
 from triune.errors import InputError
-from triune.files import Record, filled_together, read_record, write_record, write_text, written_whole
+from triune.files import (
+    Record,
+    filled_together,
+    read_record,
+    remove_leftovers,
+    write_record,
+    write_text,
+    written_whole,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path):
@@ -158,3 +171,114 @@ def test_a_file_where_the_folder_should_lie_is_named_before_any_work(tmp_path):
         write_together(tmp_path / "out", fill)
     assert refused.value.filename == str(tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),  # of a compiled serialiser
+        OSError(errno.ENOSPC, "No space left on device", "TEMPORARY"),
+    ],
+)
+def test_what_the_disk_refuses_names_the_file_whatever_the_serialiser_says(tmp_path, error):
+    def write():
+        with written_whole(tmp_path / "new" / "a.bin") as place:
+            if getattr(error, "filename", None):
+                error.filename = str(place)
+            raise error
+
+    with pytest.raises(OSError, match="No space left") as refused:
+        write()
+    assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(tmp_path / "new" / "a.bin"))
+    assert os.listdir(tmp_path) == []  # the folder that was made for it is gone, too
+
+
+def test_an_error_of_a_serialiser_that_swallowed_the_disk_s_names_the_file(tmp_path):
+    def write():
+        with written_whole(tmp_path / "a.bin"):
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            except OSError:
+                raise RuntimeError("write failed at 4096")  # as such libraries do
+
+    with pytest.raises(OSError, match="No space left") as refused:
+        write()
+    assert refused.value.filename == str(tmp_path / "a.bin")
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(ZeroDivisionError), written_whole(tmp_path / "a.bin"):
+        1 / 0
+    with pytest.raises(FileNotFoundError) as missing, written_whole(tmp_path / "a.bin"):
+        (tmp_path / "other").read_bytes()
+    assert missing.value.filename == str(tmp_path / "other")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from triune.files import filled_together, written_whole
+folder = Path(sys.argv[1])
+with written_whole(folder / "a.bin") as one, filled_together(folder / "out", numbered=True) as (two, _):
+    one.write_text("half")
+    (two / "b.bin").write_text("half")
+    if sys.argv[2] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def writing(folder, manner):
+    arguments = [sys.executable, "-c", KILLED, str(folder), manner]
+    return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def age(folder):
+    old = time.time() - 3600
+    for path in folder.iterdir():
+        os.utime(path, (old, old))
+
+
+def test_what_a_killed_process_left_is_cleared_by_the_next_write_and_a_living_one_s_is_not(tmp_path):
+    assert writing(tmp_path, "die").wait() == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 2
+    living = writing(tmp_path, "live")
+    living.stdout.readline()
+    mine = tmp_path / ".a.bin.notes.bin"  # a user's, though it begins alike
+    mine.write_text("mine")
+    age(tmp_path)
+    write_text(tmp_path / "a.bin", "whole")
+    write_together(tmp_path / "out", fill, numbered=True)
+    assert len([name for name in os.listdir(tmp_path) if name.startswith(".")]) == 3  # two of the living process
+    living.communicate(b"")
+    assert sorted(os.listdir(tmp_path)) == [mine.name, "a.bin", "out-1"]
+
+
+def test_young_leftovers_go_where_the_folder_is_locked(tmp_path):
+    writing(tmp_path, "die").wait()
+    remove_leftovers(tmp_path)
+    assert len(os.listdir(tmp_path)) == 2
+    remove_leftovers(tmp_path, all_ages=True)
+    assert os.listdir(tmp_path) == []
+    remove_leftovers(tmp_path / "none")  # nothing to do
+
+
+@pytest.mark.parametrize("before", ["", "deep"])
+def test_a_failure_leaves_no_folder_that_was_made_for_its_output(tmp_path, before):
+    (tmp_path / before).mkdir(exist_ok=True)
+    with pytest.raises(RuntimeError), filled_together(tmp_path / "deep" / "a" / "b"):
+        raise RuntimeError
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ([before] if before else [])
+
+
+def test_a_flipped_byte_of_a_listed_record_is_named(tmp_path):
+    from triune.run.folder import seal
+
+    write_record(tmp_path / "l.json", Leaf(share=0.25))
+    seal(tmp_path, ["l.json"])
+    assert read_record(tmp_path / "l.json", Leaf).share == 0.25
+    (tmp_path / "l.json").write_text((tmp_path / "l.json").read_text().replace("0.25", "0.35"))
+    with pytest.raises(InputError, match=r"l\.json is damaged or of another run"):
+        read_record(tmp_path / "l.json", Leaf)

@@ -1,15 +1,20 @@
 """The command line: one function a command; heavy imports stay inside the functions, so that --help answers at once."""
 
+import contextlib
+import errno
 import json
+import logging
+import math
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from triune._version import __version__
 from triune.errors import InputError
+from triune.signals import leave_at_once, signal_of, word_of
 
 if TYPE_CHECKING:
     from triune.evaluation.judge import Judgement
@@ -19,10 +24,25 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
+    Args:
+        arguments: those of a call from Python; where not given, those of the process, which signals then end in a line.
+
     Returns:
-        The exit code: 0 done, 1 stopped (interrupted, disk full), 2 bad input.
+        The exit code: 0 done, 1 stopped by the environment (disk full, no permission), 2 bad input, 128 and the
+        number of the signal where one ended it.
     """
+    if arguments is None:
+        leave_at_once()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    code = _ended(lambda: _command(given))
+    # What is still in the buffer may have nowhere to go, which the interpreter would complain of at its end.
+    return _ended(lambda: _flushed(code)) or code
+
+
+def _command(given: list[str]) -> int:
+    """The command that a line names."""
+    # Where there is no home to write to it says so in three lines, and goes on.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -35,29 +55,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "evaluate" and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from triune.parallel.command import run_in_processes
 
-        return run_in_processes(lambda: _run(name, rest))
-    return _run(name, rest)
+        return run_in_processes(lambda: _ended(lambda: COMMANDS[name](rest)))
+    return COMMANDS[name](rest)
 
 
-def _run(name: str, arguments: list[str]) -> int:
-    """Run a command that exists, and say what went wrong in one line."""
+def _flushed(code: int) -> int:
+    if sys.stdout is not None:  # as it is where it was closed before the start
+        sys.stdout.flush()
+    return code
+
+
+def _ended(command: Callable[[], int]) -> int:
+    """Run a command, and say what went wrong in one line."""
     warnings.formatwarning = lambda message, *_: f"triune: warning: {message}\n"
     try:
-        return COMMANDS[name](arguments)
+        return command()
     except InputError as error:
         return _fail(str(error), 2)
     except SystemExit as ended:  # --help and --print_config, which end where they are found
         return int(ended.code or 0)
     except BrokenPipeError:
-        # The reader of our output went away (`triune … | head`): nothing is wrong; keep Python from complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _to_nowhere(sys.stdout)
+        return _fail("whoever read the output went away (a closed pipe)", 1)
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
+        where = error.filename
+        if where is None and error.errno in (errno.ENOSPC, errno.EIO):  # files are named where they are written
+            where = "standard output"
+            _to_nowhere(sys.stdout)
+        where = f": {where}" if where else ""
         return _fail(f"{error.strerror or error}{where}", 1)
     except KeyboardInterrupt as stopped:
         run = f"; go on after its last epoch with `triune train --resume {stopped}`" if str(stopped) else ""
-        return _fail(f"interrupted{run}", 130)
+        number = signal_of(stopped)
+        return _fail(f"{word_of(number)}{run}", 128 + number)
+
+
+def _to_nowhere(stream: TextIO | None) -> None:
+    """Let a stream that takes nothing more lead nowhere, so that the interpreter can end without a complaint."""
+    with contextlib.suppress(OSError, ValueError):
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def demo(arguments: list[str]) -> int:
@@ -156,7 +193,11 @@ def _judged(asked: "EvaluateConfig", kind: str) -> "Judgement":
     with ExitStack() as opened:
 
         def prepare() -> tuple[Path, Callable[[], Path]]:
-            return opened.enter_context(filled_together(folder, numbered=numbered))
+            try:
+                return opened.enter_context(filled_together(folder, numbered=numbered))
+            except PermissionError as error:
+                way_out = f"{error.strerror} (name a folder that can be written to with --output)"
+                raise PermissionError(error.errno, way_out, error.filename) from error
 
         # A list is judged by the first process alone: the others have left.
         place = prepare() if kind in LISTS else done_by_first(prepare)
@@ -256,7 +297,7 @@ def verify(arguments: list[str]) -> int:
     verdict = compare(asked.run, asked.first, asked.second, asked.fpr)
     if asked.json:
         expected = None if verdict.expected is None else asdict(verdict.expected)
-        print(json.dumps(verdict._asdict() | {"expected": expected}, indent=1))
+        print(json.dumps(_in_words(verdict._asdict() | {"expected": expected}), indent=1))
         return 0
     print(
         f"{'same' if verdict.same else 'different'}  {verdict.metric} distance {verdict.distance:.4f}, "
@@ -267,6 +308,15 @@ def verify(arguments: list[str]) -> int:
     if verdict.caution is not None:
         print(f"that rate is not to be leaned on: {verdict.caution}", file=sys.stderr)
     return 0
+
+
+def _in_words(value: Any) -> Any:
+    """Plain values with infinity and NaN, which JSON has not, in words, as in the files of a run."""
+    if isinstance(value, dict):
+        return {name: _in_words(each) for name, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def report(arguments: list[str]) -> int:
@@ -300,5 +350,8 @@ def overview() -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"triune: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"triune: {message}", file=sys.stderr, flush=True)
+        return code
+    _to_nowhere(sys.stderr)
     return code

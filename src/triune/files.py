@@ -2,11 +2,14 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +17,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from triune.checksums import check_file
 from triune.errors import InputError
+from triune.signals import held_back, raising
 
 
 class Record(BaseModel):
@@ -33,23 +38,136 @@ R = TypeVar("R", bound=Record)
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; move it onto ``path`` if the block ends well, else remove it.
 
-    A reader, another process or a crash therefore sees the old file or the new one, never half of one.
+    A reader, another process or a crash therefore sees the old file or the new one, never half of one. A signal that
+    asks the program to end waits until the file is whole.
+
+    Raises:
+        OSError: it cannot be written (disk full, no permission): the error names ``path``, whatever the serialiser
+            made of it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    with held_back(), _made(path.parent), _named(path) as said:
+        remove_leftovers(path.parent, path.name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        temporary = said.temporary = Path(name)
+        try:
+            _hold(handle)
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files private to the user; a result should have the rights of any new file.
+            temporary.chmod(0o666 & ~_mask())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        finally:
+            os.close(handle)
+
+
+def remove_leftovers(folder: Path, name: str | None = None, *, all_ages: bool = False) -> None:
+    """Remove what a killed process left in a folder: temporary files and folders that no process holds.
+
+    Args:
+        folder: where.
+        name: of the file that they were to become; ``None`` for any.
+        all_ages: the young ones too, which another process may have made this moment: for who has the folder's lock.
+    """
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files private to the user; a result should have the rights of any new file.
-        temporary.chmod(0o666 & ~_mask())
-        temporary.replace(path)
-    except BaseException:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        found = _TEMPORARY.fullmatch(entry.name)
+        if found is None or name not in (None, found["name"]):
+            continue
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            if not all_ages and time.time() - entry.stat(follow_symlinks=False).st_mtime < _YOUNG:
+                continue
+            handle = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _hold(handle):
+                    _remove(Path(entry.path))
+            finally:
+                os.close(handle)
+
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}(\.[^.]*)?")
+"""What :func:`tempfile.mkstemp` and :func:`tempfile.mkdtemp` make of a name."""
+
+_YOUNG = 60.0
+"""Seconds in which a process that made a temporary file surely holds it."""
+
+
+def _hold(handle: int) -> bool:
+    """Lock an open file or folder until it is closed; whether it could be had. A killed process holds nothing."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another holds it; or the file system knows no locks, and then nothing is removed
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder and those on the way to it; where the block fails, those that were made for it and are empty go."""
+    lacking = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for each in lacking:
+            with contextlib.suppress(OSError):  # one that is not empty stays
+                each.rmdir()
         raise
+
+
+class _Naming:
+    """Where a file is written before it is whole."""
+
+    temporary: Path | None = None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[_Naming]:
+    """What the disk refuses within the block is an OSError that names ``path``."""
+    naming = _Naming()
+    try:
+        yield naming
+    except InputError:
+        raise
+    except Exception as error:
+        refused = _of_the_disk(error)
+        if refused is None:
+            raise
+        number, reason, filename = refused
+        if filename is None or naming.temporary is None or Path(filename) == naming.temporary:
+            raise OSError(number, reason, str(path)) from error
+        raise
+
+
+def _of_the_disk(error: BaseException | None) -> tuple[int, str, str | None] | None:
+    """Number, words and file of what the system refused, which a serialiser may have wrapped; ``None`` if it did not.
+
+    Serialisers that are compiled pass on the words alone.
+    """
+    said = ""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno, error.strerror or str(error), error.filename
+        said += f" {error}"
+        error = error.__cause__ or error.__context__
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
+        if os.strerror(number) in said:
+            return number, os.strerror(number), None
+    return None
 
 
 @contextmanager
@@ -67,23 +185,31 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
 
     Raises:
         InputError: ``folder`` is a run or lies in one, whose files only its training writes.
+        OSError: no folder can be made there; the error names ``folder``.
     """
     place = folder.absolute()
     if not numbered and any((each / "config.yaml").exists() for each in (place, place.parent)):
         raise InputError(f"{folder} lies in a run, whose files are kept: choose another folder with --output")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    with raising(), _made(folder.parent):
+        remove_leftovers(folder.parent, folder.name)
+        with _named(folder):
+            temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        handle = os.open(temporary, os.O_RDONLY)
+        _hold(handle)
 
-    def move() -> Path:
-        temporary.chmod(0o777 & ~_mask())
-        return _numbered(temporary, folder) if numbered else _moved(temporary, folder)
+        def move() -> Path:
+            temporary.chmod(0o777 & ~_mask())
+            with held_back(), _named(folder):
+                return _numbered(temporary, folder) if numbered else _moved(temporary, folder)
 
-    try:
-        yield temporary, move
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            yield temporary, move
+        finally:
+            with held_back():
+                shutil.rmtree(temporary, ignore_errors=True)
+                os.close(handle)
 
 
 def _numbered(temporary: Path, folder: Path) -> Path:
@@ -176,6 +302,7 @@ def read_record(path: Path, kind: type[R], migrate: Callable[[Any], Any] = lambd
     Raises:
         InputError: it is missing, damaged or another file; one line that names the file and the field.
     """
+    check_file(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
