@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from triune.data.dataset import Batch
+from triune.errors import InputError
 from triune.evaluation.predict import predict, predicted_masks
 from triune.model.network import Prediction
 
@@ -82,3 +83,13 @@ def test_embeddings_and_classes_come_in_the_order_of_the_batches():
     assert done == [2, 3]
     assert (found.mask_confusion, found.masked) == (None, 0)
     assert model.training  # as it was
+
+
+@pytest.mark.parametrize("head", ["class_logits", "mask_logits", "embedding"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_answer_that_is_no_number_is_refused_and_the_item_named(head, value):
+    shapes = {"class_logits": (4, 3), "mask_logits": (4, 1, 6, 7), "embedding": (4, 5)}
+    answers = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    answers[head][2].view(-1)[1] = value
+    with pytest.raises(InputError, match=r"answer for item 2 \(counted from 0\) is not finite"):
+        predict(Echo([Prediction(**answers)]), [batch(masks(2, 1))])

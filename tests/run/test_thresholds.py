@@ -75,3 +75,12 @@ def test_damage_is_one_line_that_names_file_and_field(tmp_path, change, says):
     path.write_text(json.dumps({**json.loads(stored.model_dump_json()), **change}))
     with pytest.raises(InputError, match=rf"t\.json, {says}"):
         read_thresholds(path)
+
+
+def test_a_threshold_that_is_no_number_is_refused(tmp_path):
+    several = [dataclasses.replace(fitted(0.05), threshold=t) for t in (0.5, math.nan)]
+    stored = StoredThresholds.model_construct(metric="cosine", target_fpr=0.05, thresholds=several)
+    write_record(tmp_path / "thresholds.json", stored)
+    assert "NaN" in (tmp_path / "thresholds.json").read_text()
+    with pytest.raises(InputError, match=r"thresholds\.json, field thresholds: .*not a number"):
+        read_thresholds(tmp_path / "thresholds.json")

@@ -1,17 +1,22 @@
 """Two images and a run's stored threshold: the verdict, and every way in which there is none."""
 
 import dataclasses
+import json
+import math
 import os
 import shutil
 import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from evaluation.conftest import untrained_run, write_items
+from triune.cli import main
 from triune.errors import InputError
 from triune.files import write_record
+from triune.model.network import MultiTaskModel
 from triune.run.folder import load_model, save_model
 from triune.run.thresholds import StoredThresholds
 from triune.serving.verify import stored_threshold, verify
@@ -73,6 +78,55 @@ def test_an_image_that_cannot_be_read_is_named(run, tmp_path):
         verify(run, tmp_path / "a.png", images(run)[0])
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "grey.png")
     assert verify(run, tmp_path / "grey.png", tmp_path / "grey.png").same  # another size and one channel will do
+
+
+@pytest.mark.parametrize(("score", "same", "distance"), [(-math.inf, True, math.inf), (math.inf, False, -math.inf)])
+def test_an_infinite_threshold_accepts_all_or_none(run, tmp_path, capsys, score, same, distance):
+    shutil.copytree(run, tmp_path / "run")
+    infinite = dataclasses.replace(threshold(0.01, 0.5), threshold=score)
+    stored = StoredThresholds(metric="cosine", target_fpr=0.1, thresholds=[threshold(0.1, 2.0), infinite])
+    write_record(tmp_path / "run" / "thresholds.json", stored)
+    verdict = verify(tmp_path / "run", *images(run), target_fpr=0.01)
+    assert (verdict.same, verdict.threshold) == (same, distance)
+    command = ["verify", str(tmp_path / "run"), *map(str, images(run)), "--fpr", "0.01"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("same" if same else "different")
+    assert main([*command, "--json"]) == 0
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    said = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert float(said["threshold"]) == distance
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_there_is_no_verdict_from_an_embedding_that_is_not_finite(run, monkeypatch, value):
+    def embed(self, images):
+        rows = torch.ones(2, 4)
+        rows[1, 2] = value
+        return rows
+
+    monkeypatch.setattr(MultiTaskModel, "embed", embed)
+    with pytest.raises(InputError, match=r"gives no finite embedding of .*5-0\.png"):
+        verify(run, *images(run))
+
+
+def test_there_is_no_verdict_from_weights_or_a_threshold_that_are_no_numbers(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    model, card = load_model(run)
+    with torch.no_grad():
+        next(model.parameters())[0] = math.nan
+    save_model(tmp_path / "run" / "model.safetensors", model, card)
+    command = ["verify", str(tmp_path / "run"), *map(str, images(run))]
+    assert main(command) == 2
+    assert "are not finite" in capsys.readouterr().err
+    shutil.copy(run / "model.safetensors", tmp_path / "run" / "model.safetensors")
+    text = (run / "thresholds.json").read_text().replace('"threshold": -1.0', '"threshold": "NaN"')
+    assert "NaN" in text
+    (tmp_path / "run" / "thresholds.json").write_text(text)
+    assert main(command) == 2
+    assert "not a number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "far too large"])

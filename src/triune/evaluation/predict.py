@@ -11,7 +11,8 @@ from torchmetrics.classification import BinaryConfusionMatrix, MulticlassConfusi
 
 from triune.data.dataset import Batch
 from triune.data.decode import IGNORE
-from triune.model.network import MultiTaskModel
+from triune.errors import InputError
+from triune.model.network import MultiTaskModel, Prediction
 from triune.parallel.command import read_by_all
 from triune.parallel.divide import all_gather, gather_in_order
 
@@ -78,6 +79,7 @@ def _own(
     masked = done = 0
     for batch in batches:
         output = model(batch.images.to(device))
+        _check_finite(output, batch)
         if output.embedding is not None:
             embeddings.append(output.embedding.float().cpu().numpy())
         if output.class_logits is not None:
@@ -94,6 +96,23 @@ def _own(
     model.train(was_training)
     counted = [counts.compute().long().numpy()] if counts is not None and masked else []
     return embeddings, classes, counted, masked
+
+
+def _check_finite(output: Prediction, batch: Batch) -> None:
+    """Refuse an answer that is none: its largest logit would still name a class.
+
+    Raises:
+        InputError: it names the first item.
+    """
+    for answer in output:
+        if answer is not None:
+            wrong = ~torch.isfinite(answer.flatten(1)).all(dim=1).cpu()
+            if wrong.any():
+                row = int(batch.rows[wrong][0])
+                raise InputError(
+                    f"the network's answer for item {row} (counted from 0) is not finite: its training diverged, train "
+                    "again with a lower --optimizer.lr"
+                )
 
 
 def predicted_masks(logits: Tensor) -> Tensor:

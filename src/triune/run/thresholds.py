@@ -1,7 +1,10 @@
 """``thresholds.json``: the thresholds that a run fitted on its validation pairs, one for each false-positive budget."""
 
+import math
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from pydantic import field_validator
 
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
@@ -27,6 +30,13 @@ class StoredThresholds(Record):
     target_fpr: float
     thresholds: list[Threshold]
     unavailable: str | None = None
+
+    @field_validator("thresholds")
+    @classmethod
+    def _decide(cls, thresholds: list[Threshold]) -> list[Threshold]:
+        if any(math.isnan(each.threshold) for each in thresholds):
+            raise ValueError("a threshold is not a number, and would call every pair different")
+        return thresholds
 
     def at(self, fpr: float, source: str) -> Threshold:
         """The threshold of a budget.

@@ -52,13 +52,16 @@ def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None
         target_fpr: one of the rates the run stored a threshold for; the run's own target where not given.
 
     Raises:
-        InputError: an image or the run cannot be read, or the run has no such threshold.
+        InputError: an image or the run cannot be read, the run has no such threshold, or an embedding is not finite.
     """
     threshold = stored_threshold(run, target_fpr)
     model, card = load_model(run)
     images = torch.stack([_load(path, card) for path in (first, second)])
     with torch.inference_mode():
         embedding = model.embed(images).float()
+    for path, row in zip((first, second), embedding, strict=True):
+        if not torch.isfinite(row).all():
+            raise InputError(f"the network of {run} gives no finite embedding of {path}: its training diverged")
     score = float(paired_scores(embedding[:1], embedding[1:], card.metric))
     return Verdict(
         same=bool(threshold.accepts(score)),
