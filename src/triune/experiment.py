@@ -7,9 +7,10 @@ from torch import nn
 
 from triune.evaluation.judge_run import evaluate_run
 from triune.evaluation.results import Results
-from triune.run.loaders import ItemData
 from triune.run.settings import TrainConfig
-from triune.training.train import class_names, fit, load_items, run_folder
+from triune.training.opened import opened_run
+from triune.training.resume import resumed_settings
+from triune.training.train import fit, training_data
 
 
 def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) -> tuple[Path, Results]:
@@ -25,10 +26,11 @@ def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) 
 
     Raises:
         InputError: the data or the settings cannot be used; a :class:`DataError` lists every problem of the table.
+        Stopped: a signal came; it names the run if that can go on.
     """
-    table = load_items(config)
-    data = ItemData(table, config, class_names(table))
-    run = run_folder(config)
-    facts = fit(config, data, run, criterion)
-    print("evaluating …", file=sys.stderr, flush=True)
-    return run, evaluate_run(run, config, data, training=facts).results
+    with opened_run(config) as run:
+        config = config if config.resume is None else resumed_settings(config, run)
+        data = training_data(config, run)
+        facts = fit(config, data, run, criterion)
+        print("evaluating …", file=sys.stderr, flush=True)
+        return run, evaluate_run(run, config, data, training=facts).results

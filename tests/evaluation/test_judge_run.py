@@ -20,7 +20,7 @@ from triune.evaluation.judge_run import RunQuestions, evaluate_again, evaluate_r
 from triune.evaluation.results import ModelResult, Results, Unavailable
 from triune.files import write_record
 from triune.model.network import MultiTaskModel
-from triune.run.folder import load_model
+from triune.run.folder import load_model, seal
 from triune.run.judged_items import read_judged_items
 from triune.run.parser import parse_train
 from triune.run.thresholds import read_thresholds
@@ -322,6 +322,7 @@ def test_own_data_are_judged_at_the_stored_threshold_even_where_another_would_be
     moved = replace(own, threshold=own.threshold + 0.01)
     others = [moved if each == own else each for each in stored.thresholds]
     write_record(path, stored.model_copy(update={"thresholds": others}))
+    seal(tmp_path / "run", [path.name])
     found = evaluate_again(tmp_path / "run", tmp_path / "out", RunQuestions(resampling=FAST)).results
     assert found.threshold.threshold == own.threshold + 0.01
     assert found.threshold.on_fitted.fpr <= before.results.threshold.on_fitted.fpr

@@ -8,9 +8,10 @@ import pytest
 import safetensors.numpy
 import torch
 
+from triune.checksums import check_file, read_checksums
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
-from triune.run.folder import ModelCard, Network, load_model, new_run_folder, save_model
+from triune.run.folder import ModelCard, Network, load_card, load_model, new_run_folder, save_model, seal
 
 FORMAT1 = Path(__file__).parent / "format1"
 
@@ -91,3 +92,45 @@ def test_a_damaged_or_foreign_model_file_says_so(tmp_path):
     assert "\n" not in str(raised.value)
     with pytest.raises(InputError, match="does not exist"):
         load_model(tmp_path / "none")
+
+
+def test_the_card_stands_alone_so_that_the_same_network_has_the_same_bytes_in_every_process(tmp_path):
+    """Of several entries safetensors leaves the order to chance, which differs from process to process."""
+    saved(tmp_path / "model.safetensors")
+    with safetensors.safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert list(file.metadata()) == ["card"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
+    model = MultiTaskModel(**card().model.model_dump(), pretrained=False)
+    with torch.no_grad():
+        model.embedding_head.bias[1] = value
+    save_model(tmp_path / "model.safetensors", model, card())
+    with pytest.raises(InputError, match=r"the weights embedding_head\.bias are not finite"):
+        load_model(tmp_path)
+
+
+def test_a_flipped_byte_of_the_weights_is_seen_also_where_the_file_is_named(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(path, MultiTaskModel(**card().model.model_dump(), pretrained=False), card())
+    seal(tmp_path, [path.name])
+    assert load_model(tmp_path)[1] == load_card(tmp_path) == card()
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    for place in (tmp_path, path):
+        with pytest.raises(InputError, match=r"model\.safetensors is damaged or of another run"):
+            load_model(place)
+
+
+def test_checksums_are_added_outdated_and_taken_away_one_by_one(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    seal(tmp_path, ["a", "b", "c", "none"])
+    assert set(read_checksums(tmp_path)) == {"a", "b", "c"}
+    (tmp_path / "a").write_text("new")
+    seal(tmp_path, ["a"], outdated=["b", "none"], unchecked=["c", "none"])
+    listed = read_checksums(tmp_path)
+    assert (set(listed), listed["b"]) == ({"a", "b"}, None)
+    check_file(tmp_path / "a")

@@ -1,5 +1,7 @@
 """A table as loaders: every item once to judge on, P identities with K images each to train on."""
 
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -147,3 +149,26 @@ def test_a_batch_is_laid_out_channels_last(table):
     moved = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)
     assert moved.images.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(moved.images, batch.images)
+
+
+def test_what_a_loader_process_cannot_read_is_said_in_one_line(table, tmp_path):
+    (tmp_path / "18.png").unlink()
+    with pytest.raises(InputError, match=r"18\.png cannot be read") as refused:
+        list(data_of(table, "--images.workers", "1").loader("val"))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_loader_process_that_dies_is_an_error_of_the_environment(table, monkeypatch):
+    def killed(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(loaders, "collate", killed)
+    with pytest.raises(ChildProcessError, match="a loader process ended: DataLoader worker"):
+        list(data_of(table, "--images.workers", "1").loader("val"))
+
+
+def test_the_codes_of_identities_may_be_given_and_those_that_are_gone_keep_theirs(table):
+    data = ItemData(table, data_of(table).config, ["even"], ["eve", "gone", "ann"])
+    assert data.training_identities == ["eve", "gone", "ann"]
+    assert data.identities[:3] == ["eve", "gone", "ann"]
+    assert set(data.identities[3:]) == {"bob", "cat", "dan", "aaa", "zoe"}

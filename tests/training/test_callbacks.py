@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from triune.run.history import COLUMNS, read_history
-from triune.training.callbacks import EpochLines, History
+from triune.training import callbacks
+from triune.training.callbacks import Clock, EpochLines, History
 
 STEPS = 3
 
@@ -106,3 +107,17 @@ def test_only_the_first_process_writes_and_tells(tmp_path, capsys, monkeypatch):
     run(History(tmp_path / "history.csv"), EpochLines(), epochs=1)
     assert not (tmp_path / "history.csv").exists()
     assert "epoch 1" not in capsys.readouterr().err
+
+
+def test_the_clock_goes_on_where_a_checkpoint_stopped_it(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    first, second = Clock(), Clock()
+    first.on_fit_start(None, None)
+    now[0] += 7
+    stored = first.state_dict()
+    now[0] += 50  # stopped, and later
+    second.load_state_dict(stored)
+    second.on_fit_start(None, None)
+    now[0] += 3
+    assert (first.seconds, second.seconds) == (60, 10)

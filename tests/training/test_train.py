@@ -18,9 +18,10 @@ from triune.errors import InputError
 from triune.evaluation.results import Results
 from triune.experiment import train_and_evaluate
 from triune.run.folder import load_model
-from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
-from triune.training.train import class_names, fit, load_items, run_folder
+from triune.training.opened import opened_run, run_folder
+from triune.training.resume import resumed_settings
+from triune.training.train import fit, load_items, training_data
 
 TINY = [
     *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
@@ -137,8 +138,9 @@ def test_the_saved_network_gives_the_saved_embeddings(finished):
 
 def train_only(flags):
     config = parse_train(flags)
-    items = load_items(config)
-    return fit(config, ItemData(items, config, class_names(items)), run_folder(config))
+    with opened_run(config) as run:
+        config = config if config.resume is None else resumed_settings(config, run)
+        return fit(config, training_data(config, run), run)
 
 
 def test_masks_that_are_not_learnt_from_need_not_be_there(table, tmp_path):
@@ -350,3 +352,29 @@ def test_a_run_is_judged_over_processes_as_by_one(finished, tmp_path, capsys):
     assert [file.read_bytes() for file in files] == [(folders[1] / "masks" / f.name).read_bytes() for f in files]
     frames = [polars.read_parquet(folder / "embeddings.parquet") for folder in folders]
     assert frames[0].equals(frames[1])
+
+
+def test_what_cannot_be_judged_after_the_training_is_said_before_it(table, tmp_path, capsys):
+    """A table of single images to judge on was trained for hours, and then there was neither threshold nor ROC."""
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    judged = {}
+    for row in rows[1:]:
+        row[:2] = [f"{table.parent}/{each}" for each in row[:2]]
+        if row[4] != "train":
+            judged.setdefault(row[3], row)
+    kept = [row for row in rows[1:] if row[4] == "train"] + [row for row in judged.values() if row[3] != "id7"]
+    (tmp_path / "items.csv").write_text("\n".join(",".join(row) for row in [rows[0], *kept]) + "\n")
+    train_only(["--data", str(tmp_path / "items.csv"), *TINY, "--epochs", "1", "--output", str(tmp_path / "run")])
+    said = capsys.readouterr().err.splitlines()
+    first_epoch = next(place for place, line in enumerate(said) if line.startswith("epoch 1"))
+    warnings = [line for line in said[:first_epoch] if line.startswith("warning: ")]
+    assert warnings == [
+        "warning: split val: every identity has a single image: a matching pair needs two; no threshold can be set",
+        "warning: split test: 1 identities: at least two are needed for a non-matching pair; no verification can be "
+        "measured",
+    ]
+
+
+def test_splits_that_can_be_judged_are_not_warned_of(table, tmp_path, capsys):
+    train_only(["--data", str(table), *TINY, "--epochs", "1", "--output", str(tmp_path / "run")])
+    assert "warning" not in capsys.readouterr().err

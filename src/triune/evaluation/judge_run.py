@@ -44,9 +44,10 @@ from triune.model.network import MultiTaskModel
 from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
 from triune.run.facts import TrainingFacts
-from triune.run.folder import ModelCard, load_model
+from triune.run.folder import JUDGED, ModelCard, load_card, load_model, seal
 from triune.run.judged_items import write_judged_items
 from triune.run.loaders import ItemData
+from triune.run.origin import located, source_of
 from triune.run.parser import read_config
 from triune.run.settings import TrainConfig
 from triune.run.split import with_split_of
@@ -109,8 +110,9 @@ def evaluate_again(
     """
 
     def read() -> tuple[TrainConfig, ItemData, TrainingFacts | None]:
-        config = read_config(run / "config.yaml")
-        model, card = load_model(run)
+        needed = ("data", "root") if questions.data is None else ("root",)
+        config = located(run, read_config(run / "config.yaml"), (*needed, "model.weights"))
+        card = load_card(run)
         path = run / "metrics.json"
         training = Results.read(path).training if path.is_file() else None
         source = config.data if questions.data is None else questions.data
@@ -122,7 +124,7 @@ def evaluate_again(
             pairs=config.judges_pairs,
         )
         items = replace(items, reading=card.reading)
-        items = with_split_of(run, items) if questions.data is None else checked(items, model)
+        items = with_split_of(run, items) if questions.data is None else checked(items, card)
         for note in items.notes if is_first() else ():
             print(note, file=sys.stderr)
         return replace(config, data=source), ItemData(items, config, card.classes), training
@@ -158,7 +160,7 @@ def evaluate_run(
         InputError: the run cannot be read, or does not fit what is asked.
     """
     device = evaluation_device(config)
-    model, card = load_model(run, device)
+    model, card = read_by_all(lambda: load_model(run, device), divide_over)
     asked = Questions(
         resampling=questions.resampling,
         reranked=questions.reranked,
@@ -173,7 +175,7 @@ def evaluate_run(
         raise InputError("--rerank judges whole rankings: leave --exclude away")
     predicted = _predict(model, data, device, divide_over)
     items = {split: _known_items(each.dataset, data, questions) for split, each in predicted.items()}
-    summary = empty_results(run.name, describe_data(data), config.metric).model_copy(
+    summary = empty_results(Path(os.path.abspath(run)).name, describe_data(data), config.metric).model_copy(
         update={
             "classification": judge_classes(predicted, card.classes),
             "segmentation": judge_masks(predicted),
@@ -192,6 +194,8 @@ def evaluate_run(
         found.results.write(folder / "metrics.json")
         if "test" in predicted and predicted["test"].predictions.mask_confusion is not None:
             write_sample_masks(folder / "masks", model, predicted["test"].dataset, device)
+        if output is None:
+            seal(run, JUDGED)
     return found
 
 
@@ -338,7 +342,7 @@ def describe_data(data: ItemData) -> DataSummary:
             nameless = part["identity"].null_count() if identities else 0
             splits[split] = SplitCounts(images=len(part), identities=identities, classes=classes, nameless=nameless)
     return DataSummary(
-        source=str(data.table.source),
+        source=source_of(data.table),
         split=data.table.split_kind,
         splits=splits,
         classes=list(data.classes),
@@ -374,13 +378,13 @@ def _applied_threshold(run: Path, questions: RunQuestions, config: TrainConfig, 
     return None if stored.unavailable is not None else stored.own(str(path))
 
 
-def checked(items: ItemTable, model: MultiTaskModel) -> ItemTable:
+def checked(items: ItemTable, card: ModelCard) -> ItemTable:
     """A table that a run is judged on, where every file of it can be read and something is there to be judged.
 
     Raises:
         DataError: every problem of the table.
     """
-    channels = model.mask_channels
+    channels = card.model.mask_channels
     problems = examine(items, masks=channels > 0, mask_ids=max(channels, 2), identities=False, choose=False).problems
     if not items.frame["split"].is_in(list(HELD_OUT)).any():
         remedy = "mark the rows to be judged as test, or leave the column away"

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import polars
 
+from triune.checksums import check_file
 from triune.errors import InputError
 from triune.files import written_whole
 
@@ -36,6 +37,7 @@ def read_csv(path: Path, schema: Schema, required: int) -> polars.DataFrame:
     Raises:
         InputError: it is missing, damaged or another file; the message names row and column.
     """
+    check_file(path)
     try:
         text = polars.read_csv(path, infer_schema=False)
     except (OSError, polars.exceptions.PolarsError) as error:
@@ -73,6 +75,7 @@ def read_parquet(path: Path, schema: Schema) -> polars.DataFrame:
     Raises:
         InputError: it is missing, damaged or another file; the message names the column.
     """
+    check_file(path)
     try:
         frame = polars.read_parquet(path)
     except (OSError, polars.exceptions.PolarsError) as error:

@@ -15,7 +15,7 @@ class TrainingFacts(Record):
     Args:
         epochs: how many were trained.
         steps: how many optimiser steps.
-        seconds: wall time; of a resumed run that since it was resumed.
+        seconds: wall time of the training; of a resumed run that of all its parts, as far as checkpoints were written.
         seed: of everything random.
         best_epoch: the one whose weights were kept, from 1.
         margin: of the triplet loss; ``None`` where the metric loss is another.

@@ -1,5 +1,8 @@
 """The run folder: where a run's files lie, and how its model is written and read back without running code."""
 
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -7,7 +10,7 @@ import safetensors.torch
 import torch
 import yaml
 
-from triune._version import __version__
+from triune.checksums import NAME as CHECKSUMS, check_file, digest, read_checksums
 from triune.data.reading import Reading
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
@@ -17,6 +20,10 @@ from triune.run.settings import TrainConfig, as_plain
 
 FORMAT: Final = 2
 """Of the model card; 1 said no number."""
+
+MODEL: Final = "model.safetensors"
+JUDGED: Final = ("thresholds.json", "metrics.json", "embeddings.parquet")
+"""The files that speak of the network in ``model.safetensors``."""
 
 
 class Network(Record):
@@ -82,6 +89,23 @@ def save_config(run: Path, config: TrainConfig) -> None:
     write_text(run / "config.yaml", yaml.safe_dump(as_plain(config), sort_keys=False))
 
 
+def seal(run: Path, names: Iterable[str], *, outdated: Iterable[str] = (), unchecked: Iterable[str] = ()) -> None:
+    """List the checksums of files of a run as they are now; what is listed of other files stays.
+
+    Args:
+        run: the run folder.
+        names: the files to list; those that are not there are passed over.
+        outdated: files that speak of an earlier network, and are refused until they are written anew and listed.
+        unchecked: files that are being written, and are not to be listed.
+    """
+    files = read_checksums(run)
+    files |= {name: digest(run / name) for name in names if (run / name).is_file()}
+    files |= {name: None for name in outdated if (run / name).is_file()}
+    for name in unchecked:
+        files.pop(name, None)
+    write_text(run / CHECKSUMS, json.dumps({"format": 1, "files": files}, indent=1) + "\n")
+
+
 def save_model(path: Path, model: MultiTaskModel, card: ModelCard) -> None:
     """Write a network, whole or not at all: its weights as safetensors, the model card in the file's metadata.
 
@@ -90,7 +114,8 @@ def save_model(path: Path, model: MultiTaskModel, card: ModelCard) -> None:
         model: the network.
         card: what is needed to build it again.
     """
-    metadata = {"triune": __version__, "card": card.model_dump_json()}
+    # One entry: of several, safetensors leaves the order to chance, and the same network would have other bytes.
+    metadata = {"card": card.model_dump_json()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with written_whole(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata=metadata)
@@ -101,30 +126,63 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTask
 
     Args:
         run: a run folder, or a ``model.safetensors`` file.
+        device: where the network goes.
 
     Raises:
-        InputError: no such run, a file that is cut short, or one that was not written by Triune.
+        InputError: no such run, a file that is cut short or changed, one that was not written by Triune, or weights
+            that are not finite.
     """
-    path = run if run.suffix == ".safetensors" else run / "model.safetensors"
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: name a run folder that holds a finished training run")
-    try:
-        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is not a dict
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): it is cut short or damaged, train or copy it again"
-        ) from error
-    if "card" not in metadata:
-        raise InputError(f"{path} holds no Triune model card: is it a file that `triune train` wrote?")
-    card = parse_record(metadata["card"], ModelCard, f"{path}, model card", migrated)
+    path = _model_file(run)
+    check_file(path)
+    with _opened(path, device) as file:
+        card = _card(path, file)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safe_open is not a dict
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: the weights {name} are not finite, so it can tell nothing: train again")
     model = MultiTaskModel(**card.model.model_dump(), pretrained=False)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"{path}: its weights are not those of the network that its model card describes") from error
     return model.to(device).eval(), card
+
+
+def load_card(run: Path) -> ModelCard:
+    """A run's model card alone, without its weights.
+
+    Raises:
+        InputError: as for :func:`load_model`.
+    """
+    path = _model_file(run)
+    with _opened(path, "cpu") as file:
+        return _card(path, file)
+
+
+def _model_file(run: Path) -> Path:
+    path = run if run.suffix == ".safetensors" else run / MODEL
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: name a run folder that holds a finished training run")
+    return path
+
+
+@contextmanager
+def _opened(path: Path, device: torch.device | str) -> Iterator[Any]:
+    """A safetensors file, open for reading."""
+    try:
+        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
+            yield file
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): it is cut short or damaged, train or copy it again"
+        ) from error
+
+
+def _card(path: Path, file: Any) -> ModelCard:
+    metadata = file.metadata() or {}
+    if "card" not in metadata:
+        raise InputError(f"{path} holds no Triune model card: is it a file that `triune train` wrote?")
+    return parse_record(metadata["card"], ModelCard, f"{path}, model card", migrated)
 
 
 def migrated(stored: Any) -> Any:

@@ -1,5 +1,6 @@
 """A table of items as Lightning loaders: class-balanced batches to train on, plain ones for everything else."""
 
+import errno
 from dataclasses import replace
 from typing import Any
 
@@ -28,15 +29,19 @@ class ItemData(pl.LightningDataModule):
         table: the items; their ``split`` column says what each is for. Where no mask is learnt from, none is read.
         config: the run's settings.
         classes: names of the classes, in the order of the classification head's outputs.
+        identities: the identities trained on, in the order of their codes; those of the training items, sorted, where
+            not given.
     """
 
-    def __init__(self, table: ItemTable, config: TrainConfig, classes: list[str]) -> None:
+    def __init__(
+        self, table: ItemTable, config: TrainConfig, classes: list[str], identities: list[str] | None = None
+    ) -> None:
         super().__init__()
-        self.table = table if config.learns_masks else _without_masks(table)
+        self.table = table if config.learns_masks else without_masks(table)
         self.config = config
         self.classes = classes
         # Those trained on come first, so that their codes number the proxies of a loss from 0.
-        self.training_identities = self._identities("train")
+        self.training_identities = self._identities("train") if identities is None else identities
         trained = set(self.training_identities)
         self.identities = self.training_identities + [i for i in self._identities(None) if i not in trained]
         self._datasets: dict[str, ItemDataset] = {}
@@ -137,7 +142,8 @@ class ItemData(pl.LightningDataModule):
         return _LateLoader(dataset, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0, **options)
 
 
-def _without_masks(table: ItemTable) -> ItemTable:
+def without_masks(table: ItemTable) -> ItemTable:
+    """The items as they are where nothing is learnt from masks."""
     return replace(table, frame=table.frame.with_columns(polars.lit(None, polars.String).alias("mask")))
 
 
@@ -149,4 +155,11 @@ class _LateLoader(DataLoader[Any]):
     """
 
     def __iter__(self) -> Any:
-        yield from super().__iter__()
+        try:
+            yield from super().__iter__()
+        except InputError as error:  # torch puts the traceback of a loader process into the message
+            raise InputError(str(error).rstrip().splitlines()[-1].split("InputError: ")[-1]) from error
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ChildProcessError(errno.ECHILD, f"a loader process ended: {str(error).splitlines()[0]}") from error

@@ -147,7 +147,7 @@ class TrainerConfig:
     Args:
         precision: of Lightning: '32-true', 'bf16-mixed', '16-mixed'.
         accelerator: what to train on.
-        devices: how many, or 'auto'.
+        devices: how many. Training takes one, which is what 'auto' means.
         patience: stop after so many validations without a better TPR@FPR=5%; 0 never stops early.
         validate_every: epochs between validations.
         on_nonfinite: 'stop' or 'skip' a step whose loss is not finite; either way the step and its items are reported.
@@ -182,6 +182,7 @@ class TrainConfig:
         seed: of everything random.
         output: the run folder. It is runs/NAME-1, -2, … where not given.
         resume: go on with the run in this folder. It starts from the last checkpoint and the settings stored there.
+        resume_with_changes: resume though the data changed since. The rows that were known keep their split.
         root: where archives or downloads of a named data set lie.
         split: auto, open-set or closed-set. 'auto' takes the table's split column where there is one, else an open-set
             split.
@@ -214,6 +215,7 @@ class TrainConfig:
     seed: Seed = 0
     output: Path | None = None
     resume: Path | None = None
+    resume_with_changes: bool = False
     root: Path | None = None
     split: Literal["auto", "open-set", "closed-set"] = "auto"
     target_fpr: Rate = 0.05
@@ -232,6 +234,8 @@ class TrainConfig:
     def _something_is_learnt(self) -> "TrainConfig":
         if not self.alpha and not self.beta and not self.gamma:
             raise ValueError("alpha, beta and gamma are all 0, so there is nothing to learn: give one of them a weight")
+        if self.resume_with_changes and self.resume is None:
+            raise ValueError("resume_with_changes is for a run that goes on: name it with --resume")
         return self
 
     @property

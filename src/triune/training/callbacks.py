@@ -64,6 +64,31 @@ class History(pl.Callback):
         write_history(self.path, self.rows)
 
 
+class Clock(pl.Callback):
+    """Seconds that a run was trained for: those up to the checkpoint that it goes on from, and those since."""
+
+    def __init__(self) -> None:
+        self.before = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return self.before + time.monotonic() - self._started
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Start."""
+        self._started = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on from here begins with."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what a checkpoint says."""
+        self.before = float(state["seconds"])
+
+
 class EpochLines(pl.Callback):
     """One plain line an epoch on standard error: what the losses and the validation came to."""
 

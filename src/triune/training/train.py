@@ -1,9 +1,10 @@
 """From settings to a trained network in a run folder."""
 
 import logging
+import signal
 import sys
-import time
 import warnings
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
@@ -20,20 +21,23 @@ from triune.data.checks import examine
 from triune.data.items import ItemTable
 from triune.data.problems import DataError
 from triune.data.reading import Reading
-from triune.data.sources.named import load_source
+from triune.data.sources.named import Split, load_source
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
 from triune.run.facts import TrainingFacts
-from triune.run.folder import ModelCard, Network, new_run_folder, save_config, save_model
+from triune.run.folder import JUDGED, MODEL, ModelCard, Network, save_model, seal
 from triune.run.loaders import ItemData
+from triune.run.origin import read_origin
 from triune.run.parser import one_line
 from triune.run.settings import TrainConfig
-from triune.run.split import with_split_of, write_split
-from triune.training.callbacks import EpochLines, History
-from triune.training.checkpoints import BEST, LAST, WholeCheckpoints, read_checkpoint, resumable
+from triune.signals import Stopped, signal_of
+from triune.training.beginning import Beginning
+from triune.training.callbacks import Clock, EpochLines, History
+from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
 from triune.training.metric_loss import metric_loss
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
+from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
 from triune.verification.all_pairs import why_not_verifiable
 
 
@@ -51,11 +55,9 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     """
     quiet_lightning()
     pl.seed_everything(config.seed, verbose=False)
+    for warning in unverifiable(config, data):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     card = model_card(config, data)
-    weights = config.model.weights
-    model = MultiTaskModel(
-        **card.model.model_dump(), pretrained=config.model.pretrained and weights is None, weights=weights
-    )
     loop = LoopSettings(
         optimizer=config.optimizer,
         metric=config.metric,
@@ -65,63 +67,72 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         choose_margin=config.margin == "auto" and criterion is None,
         seed=config.seed,
     )
+    if loop.choose_margin:
+        check_margin_choice(config, data)
+    origin = read_origin(run) if config.resume is not None else None
+    last = checkpoint_to_resume(config, run, origin) if config.resume is not None else None
+    model = build_model(config if last is None else without_downloads(config), card)
     module = TrainingModule(
         model.to(memory_format=torch.channels_last),
         objective(config, criterion or metric_loss(config, len(data.training_identities))),
         loop,
     )
-    if loop.choose_margin:
-        check_margin_choice(config, data)
-    last = resumable(run / "checkpoints") if config.resume is not None else None
-    if last is None and config.resume is not None and (run / "model.safetensors").exists():
-        raise InputError(f"{run} was trained to its end, and its checkpoints are gone: there is nothing to resume")
-    if config.resume is not None and last is None:
-        print(f"{run} has no finished epoch yet: its training begins anew", file=sys.stderr, flush=True)
-    try:
-        trainer = build_trainer(config, run, monitored=monitored(data, config))
-    except (MisconfigurationException, RuntimeError) as error:  # no such device here, or not so many
-        settings = f"--trainer.accelerator {config.trainer.accelerator} --trainer.devices {config.trainer.devices}"
-        raise InputError(f"{settings}: {one_line(str(error))}") from error
-    # A run lies where it lies, and may be moved: --config with this file starts another one.
-    save_config(run, replace(config, output=None, resume=None))
-    write_split(run, data.table)
-    started = time.monotonic()
-    try:
-        with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
-            trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
-    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt(str(run)) from stopped
-    seconds = time.monotonic() - started
-    best = read_checkpoint(best_checkpoint(run))
+    if last is not None:
+        check_weights(last, module)
+    record = Beginning(run, config, data, origin)
+    clock = Clock()
+    checkpoints = WholeCheckpoints(record.origin.run, last)
+    trainer = build_trainer(config, run, monitored(data, config), [clock, record], checkpoints)
+    if last is None:
+        record.write()
+    _train(trainer, module, data, last)
+    record.write()
+    best = best_checkpoint(run / "checkpoints", record.origin.run).content
     prefix = "model."
     kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
     model.load_state_dict(kept)
-    save_model(run / "model.safetensors", model, card)
+    save_model(run / MODEL, model, card)
+    seal(run, [MODEL, "history.csv"], outdated=JUDGED)
     return TrainingFacts(
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
-        seconds=seconds,
+        seconds=clock.seconds,
         seed=config.seed,
         best_epoch=int(best["epoch"]) + 1,
         margin=getattr(triplet_loss_of(module.objective), "margin", None),
     )
 
 
-def run_folder(config: TrainConfig) -> Path:
-    """The folder that is asked for, or a new one called after the data.
+def _train(trainer: pl.Trainer, module: TrainingModule, data: ItemData, last: Resumable | None) -> None:
+    """Let Lightning train; a signal comes out as the exception that it raised."""
+    path = None if last is None else str(last.path)
+    try:
+        with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
+            trainer.fit(module, data, ckpt_path=path, weights_only=True)
+    except SystemExit as ended:  # what Lightning makes of a signal
+        stopped = ended.__context__
+        raise Stopped(signal_of(stopped) if isinstance(stopped, KeyboardInterrupt) else signal.SIGINT) from ended
 
-    Raises:
-        InputError: the folder asked for already holds a run.
-    """
-    if config.resume is not None:
-        return config.resume
-    output = config.output
-    if output is None:
-        return new_run_folder(Path(config.data).stem or "run")
-    if (output / "config.yaml").exists():
-        raise InputError(f"{output} already holds a run: continue it with --resume {output}, or choose another folder")
-    output.mkdir(parents=True, exist_ok=True)
-    return output
+
+def build_model(config: TrainConfig, card: ModelCard) -> MultiTaskModel:
+    """The network of a card, with the weights that it begins with."""
+    weights = config.model.weights
+    pretrained = config.model.pretrained and weights is None
+    return MultiTaskModel(**card.model.model_dump(), pretrained=pretrained, weights=weights)
+
+
+def unverifiable(config: TrainConfig, data: ItemData) -> list[str]:
+    """What cannot be judged after the training, said before it: splits without matching or non-matching pairs."""
+    if not config.judges_pairs:
+        return []
+    fitted_on = "calibration" if data.count("calibration") else "val"
+    lost = {fitted_on: "no threshold can be set", "test": "no verification can be measured"}
+    said = []
+    for split, what in lost.items():
+        reason = why_not_verifiable(data.table.part(split)["identity"].drop_nulls().to_numpy())
+        if reason is not None:
+            said.append(f"split {split}: {reason}; {what}")
+    return said
 
 
 def load_items(config: TrainConfig) -> ItemTable:
@@ -129,32 +140,56 @@ def load_items(config: TrainConfig) -> ItemTable:
 
     Masks are looked at only where the segmentation term learns from them, identities with a single image only where
     the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding.
-    A resumed run keeps the split that it was started with.
+    A resumed run keeps the split that it was started with, and how its pixels are read: nothing is chosen anew.
 
     Raises:
         DataError: the table has problems.
     """
-    table = load_source(config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs)
+    origin = None if config.resume is None else read_origin(config.resume)
+    split: Split = config.split if origin is None else "given"
+    table = load_source(config.data, root=config.root, split=split, seed=config.seed, pairs=config.judges_pairs)
     if not table.problems:
-        table = with_calibration(table, config.calibration, config.seed)
-    for note in table.notes:
-        print(note, file=sys.stderr)
+        if origin is None:
+            table = with_calibration(table, config.calibration, config.seed)
+        if config.resume is not None:
+            table = resumed_table(config, config.resume, table)
+    said = table.notes if origin is None else tuple(origin.notes)
+    asked = Reading(mask_values=config.images.mask_values)
+    settled = asked if origin is None else Reading(origin.image_bits, origin.mask_values)
     channels = config.model.mask_channels
     found = examine(
-        replace(table, reading=Reading(mask_values=config.images.mask_values)),
+        replace(table, reading=settled),
         masks=config.learns_masks,
         mask_ids=None if channels == "auto" else max(channels, 2),  # one channel tells background and foreground
         identities=config.learns_embedding,
+        choose=origin is None,
     )
+    for note in table.notes:
+        print(note, file=sys.stderr)
     if found.problems:
         raise DataError(found.problems)
     for note in found.notes:
         print(note, file=sys.stderr)
-    table = replace(table, reading=found.reading, notes=(*table.notes, *found.notes))
-    table = table if config.resume is None else with_split_of(config.resume, table)
+    if origin is None:
+        said, settled = (*said, *found.notes), found.reading
+    table = replace(table, reading=settled, notes=said)
     if config.fpr_confidence is not None:
         check_promise(table, config.target_fpr, config.fpr_confidence)
     return table
+
+
+def training_data(config: TrainConfig, run: Path) -> ItemData:
+    """The checked items of a run that begins or goes on; one that goes on keeps its split and its codes.
+
+    Raises:
+        DataError: the table has problems.
+        InputError: the data of a run that goes on have changed.
+    """
+    table = load_items(config)
+    origin = None if config.resume is None else read_origin(run)
+    if origin is None:
+        return ItemData(table, config, class_names(table))
+    return ItemData(table, config, origin.classes, origin.identities)
 
 
 def class_names(table: ItemTable) -> list[str]:
@@ -225,23 +260,31 @@ def objective(config: TrainConfig, criterion: nn.Module) -> MultiTaskObjective:
     )
 
 
-def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> pl.Trainer:
+def build_trainer(
+    config: TrainConfig,
+    run: Path,
+    monitored: str | None,
+    callbacks: Sequence[Callback],
+    checkpoint_files: WholeCheckpoints,
+) -> pl.Trainer:
     """The Lightning trainer of a run.
 
     Args:
         config: the settings.
         run: the run folder.
         monitored: the validation figure that chooses the best checkpoint; ``None`` keeps the last only.
+        callbacks: more of them, called first.
+        checkpoint_files: how checkpoints are written and read.
+
+    Raises:
+        InputError: this machine has no such device.
     """
     mode = "max" if monitored == "val_tpr" else "min"
     checkpoints = run / "checkpoints"
-    callbacks: list[Callback] = [
-        History(run / "history.csv"),
-        EpochLines(),
-    ]
+    callbacks = [*callbacks, History(run / "history.csv"), EpochLines()]
     if monitored is not None:
         callbacks.append(
-            ModelCheckpoint(
+            KeptCheckpoint(
                 checkpoints,
                 filename=Path(BEST).stem,
                 # The latest validation whose TPR is as good as the best: its step is the largest that was chosen.
@@ -258,7 +301,7 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
         callbacks.append(EMAWeightAveraging(decay=config.optimizer.average))
     callbacks.append(
         # After the best one, whose record it holds: what it resumes must compare with the best so far.
-        ModelCheckpoint(
+        KeptCheckpoint(
             checkpoints,
             filename=Path(LAST).stem,
             save_top_k=1,
@@ -269,23 +312,28 @@ def build_trainer(config: TrainConfig, run: Path, *, monitored: str | None) -> p
     interactive = sys.stderr.isatty()
     if interactive:
         callbacks.append(TQDMProgressBar(refresh_rate=1))
-    return pl.Trainer(
-        max_epochs=config.epochs,
-        accelerator=config.trainer.accelerator,
-        devices=config.trainer.devices,
-        precision=config.trainer.precision,
-        gradient_clip_val=config.optimizer.clip or None,
-        deterministic=config.trainer.deterministic,
-        check_val_every_n_epoch=config.trainer.validate_every,
-        num_sanity_val_steps=0,
-        callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
-        logger=TensorBoardLogger(run, name="tensorboard", version=""),
-        enable_progress_bar=interactive,
-        enable_model_summary=False,
-        log_every_n_steps=10,
-        use_distributed_sampler=False,
-    )
+    device = config.trainer
+    try:
+        return pl.Trainer(
+            max_epochs=config.epochs,
+            accelerator=device.accelerator,
+            devices=1,
+            precision=device.precision,
+            gradient_clip_val=config.optimizer.clip or None,
+            deterministic=device.deterministic,
+            check_val_every_n_epoch=device.validate_every,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+            plugins=[checkpoint_files],
+            logger=TensorBoardLogger(run, name="tensorboard", version=""),
+            enable_progress_bar=interactive,
+            enable_model_summary=False,
+            log_every_n_steps=10,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, RuntimeError) as error:  # no such device here
+        asked = f"--trainer.accelerator {device.accelerator} --trainer.devices {device.devices}"
+        raise InputError(f"{asked}: {one_line(str(error))}") from error
 
 
 def monitored(data: ItemData, config: TrainConfig) -> str | None:
@@ -296,12 +344,6 @@ def monitored(data: ItemData, config: TrainConfig) -> str | None:
     if config.model.embedding_dim > 0 and why_not_verifiable(items["identity"].drop_nulls().to_numpy()) is None:
         return "val_tpr"
     return "val_classification" if config.alpha > 0 and len(data.classes) > 1 else "val_segmentation"
-
-
-def best_checkpoint(run: Path) -> Path:
-    """The best checkpoint of a run, or the last where none was chosen."""
-    folder = run / "checkpoints"
-    return folder / BEST if (folder / BEST).is_file() else folder / LAST
 
 
 def quiet_lightning() -> None:

@@ -65,3 +65,17 @@ def test_a_table_that_cannot_be_split_is_told_of_with_all_its_other_problems(tmp
     problems = check_table(load_source(tmp_path / "items.csv"))
     assert [(p.row, p.column) for p in problems] == [(None, "label"), (3, "image")]
     assert "open-set split needs 6" in problems[0].problem
+
+
+def test_without_a_home_folder_only_data_sets_by_name_ask_for_another(monkeypatch, tmp_path):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("TRIUNE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    with pytest.raises(InputError, match="TRIUNE_CACHE=FOLDER"):
+        load_source("digits")
+    picture(tmp_path / "1.png")
+    (tmp_path / "items.csv").write_text("image,label\n1.png,a\n")
+    assert len(load_source(tmp_path / "items.csv", split="given").frame) == 1

@@ -59,8 +59,8 @@ def load_source(
     Raises:
         InputError: there is no such data set, table or folder, or its files are not there.
     """
-    kept = cache or default_cache()
     if data in SOURCES:
+        kept = cache or default_cache()
         table = SOURCES[str(data)](root or kept / str(data), kept)
     elif Path(data).is_dir():
         table = image_folder(Path(data))
@@ -78,10 +78,17 @@ def load_source(
 
 
 def default_cache() -> Path:
-    """``$TRIUNE_CACHE``, else ``triune`` in the user's cache folder."""
+    """``$TRIUNE_CACHE``, else ``triune`` in the user's cache folder.
+
+    Raises:
+        InputError: the user has no home folder.
+    """
     if "TRIUNE_CACHE" in os.environ:
         return Path(os.environ["TRIUNE_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triune"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triune"
+    except RuntimeError as error:
+        raise InputError("there is no home folder to keep data sets in: name one with TRIUNE_CACHE=FOLDER") from error
 
 
 def _with_splits(table: ItemTable, split: Split, seed: int, pairs: bool) -> ItemTable:
