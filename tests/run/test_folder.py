@@ -134,3 +134,17 @@ def test_checksums_are_added_outdated_and_taken_away_one_by_one(tmp_path):
     listed = read_checksums(tmp_path)
     assert (set(listed), listed["b"]) == ({"a", "b"}, None)
     check_file(tmp_path / "a")
+
+
+def test_while_a_network_is_written_there_is_no_file_but_the_one_that_is_cleared_after_a_kill(tmp_path, monkeypatch):
+    seen, replace = [], Path.replace
+
+    def noted(self, target):
+        seen.extend(path.name for path in tmp_path.iterdir())
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    monkeypatch.setattr(safetensors.torch, "save_file", None)  # it has a temporary file of its own
+    saved(tmp_path / "model.safetensors")
+    assert len(seen) == 1
+    assert seen[0].startswith(".model.safetensors.")

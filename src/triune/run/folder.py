@@ -117,8 +117,10 @@ def save_model(path: Path, model: MultiTaskModel, card: ModelCard) -> None:
     # One entry: of several, safetensors leaves the order to chance, and the same network would have other bytes.
     metadata = {"card": card.model_dump_json()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    content = safetensors.torch.save(tensors, metadata=metadata)
+    # Not by save_file: it writes to a temporary file of its own beside this one, which a kill would leave behind.
     with written_whole(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(content)
 
 
 def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTaskModel, ModelCard]:
