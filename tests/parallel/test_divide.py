@@ -88,7 +88,7 @@ def found_of(group):
             each = retrieval_per_query(*given, **options, divide_over=group)
             found.append((each.query.tolist(), each.first_rank.tolist(), each.average_precision.tolist()))
         if "gallery" not in options and "metric" not in options:
-            sure = bootstrap_verification(*given, **options, resamples=11, thresholds=(0.3,), divide_over=group)
+            sure = bootstrap_verification(*given, **options, resamples=39, thresholds=(0.3,), divide_over=group)
             found.append([each.values.tolist() for each in (sure.auc, sure.eer, sure.fpr_at_threshold[0.3])])
         found.append(by_sorting(*given, **options, divide_over=group))
     return found
@@ -117,11 +117,11 @@ def found_of_the_rest(group):
         found.append(few_shot(rows, y, ways=3, queries=2, episodes=200, **both).accuracies)
         for cross, groups in (("all", None), ("within", kinds)):
             table = rates_by_condition(
-                rows, y, kinds % 3, 0.5, cross=cross, groups=groups, resamples=11, metric=metric, divide_over=group
+                rows, y, kinds % 3, 0.5, cross=cross, groups=groups, resamples=39, metric=metric, divide_over=group
             )
             found += [dataclasses.astuple(part) for row in table.rows for part in (row.tpr, row.fpr)]
             found += [row[:6] for row in table.rows]
-    sure = bootstrap_verification(x, y, resamples=11, thresholds=(0.3, 0.5), max_pairs=4000, divide_over=group)
+    sure = bootstrap_verification(x, y, resamples=39, thresholds=(0.3, 0.5), max_pairs=4000, divide_over=group)
     found += [each.values for each in sure.fpr_at_threshold.values()]
     return plain(found)
 
