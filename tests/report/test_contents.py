@@ -40,10 +40,10 @@ def test_bare_results_are_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv", "embeddings.parquet"])
 def test_a_damaged_file_is_named(run: Path, name: str) -> None:
     (run / name).write_text("\0")
-    with pytest.raises(InputError, match=f"{name}.* is damaged"):
+    with pytest.raises(InputError, match=f"{name} (is damaged|cannot be read as a table)"):
         read_contents(run)
 
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere/metrics\.json"):
+    with pytest.raises(InputError, match=r"nowhere does not exist"):
         read_contents(tmp_path / "nowhere")

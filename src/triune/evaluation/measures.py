@@ -90,9 +90,8 @@ def histogram(verification: Verification) -> results.Histogram | None:
     matches, others = verification.match_scores, verification.impostor
     if not np.isfinite([matches[0], matches[-1], others.lowest, others.at(others.count - 1)]).all():
         return None
-    try:
-        edges, same, different = verification.histogram(HISTOGRAM_BINS)
-    except ValueError:  # so many bins do not fit between the lowest and the highest
+    edges, same, different = verification.histogram(HISTOGRAM_BINS)
+    if not (np.diff(edges) > 0).all():  # so many bins do not fit between the lowest and the highest
         return None
     return results.Histogram(edges=_list(edges), matches=_list(same), impostors=_list(different))
 
