@@ -16,7 +16,8 @@ OUT_OF_RANGE = """
 --optimizer.lr inf|--optimizer.schedule linear|--optimizer.warmup 2|--optimizer.clip -1|--optimizer.average 1|
 --optimizer.weight_decay -1|--trainer.precision 8|--trainer.accelerator xyz|--trainer.devices 0|
 --trainer.devices -1|--trainer.patience -1|--trainer.validate_every 0|--trainer.on_nonfinite ignore|
---trainer.deterministic perhaps|--model.pretrained 2
+--trainer.deterministic perhaps|--model.pretrained 2|--fpr_confidence 0|--fpr_confidence 1|--fpr_confidence sure|
+--calibration 1|--calibration -0.1|--calibration nan
 """
 
 UNKNOWN = {

@@ -43,7 +43,7 @@ def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
         ``folder``.
 
     Raises:
-        InputError: the cache cannot be written.
+        OSError: the cache cannot be written; the message says how to choose another.
     """
     if folder.is_dir():
         return folder
@@ -51,7 +51,8 @@ def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
-        raise InputError(f"{folder.parent} cannot be written ({error}): set TRIUNE_CACHE to one that can") from error
+        remedy = f"{error.strerror}; set TRIUNE_CACHE to a folder that can be written"
+        raise OSError(error.errno, remedy, str(folder.parent)) from error
     try:
         write(temporary)
         temporary.chmod(0o755)
