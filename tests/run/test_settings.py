@@ -34,6 +34,8 @@ RANGES = {
         "metric": (("cosine",), ("manhattan",)),
         "seed": ((0, 2**32 - 1), (-1, 2**32)),
         "target_fpr": ((0.001, 0.999), (0, 1, 5, NAN)),
+        "fpr_confidence": ((0.001, 0.999), (0, 1, 5, NAN)),
+        "calibration": ((0, 0.99), (1, -0.1, NAN)),
         "split": (("auto",), ("random",)),
     },
     ImageConfig: {
