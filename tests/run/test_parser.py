@@ -222,3 +222,8 @@ def test_a_value_that_none_can_be_is_named_by_its_flag(flags, named):
         parse_train(flags)
     assert named in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_run_that_goes_on_stays_in_its_folder(tmp_path):
+    with pytest.raises(InputError, match="--output and --resume are both given"):
+        parse_train(["--resume", str(tmp_path), "--output", "elsewhere"])

@@ -158,8 +158,3 @@ def test_plain_settings_hold_nothing_but_what_yaml_knows(tmp_path):
     assert plain["output"] == str(tmp_path)
     assert plain["model"]["decoder_channels"] == [128, 64, 32, 16, 16]
     assert plain["metric_loss_options"] == {"a": [1, 2]}
-
-
-def test_a_run_that_goes_on_stays_in_its_folder(tmp_path):
-    with pytest.raises(ValueError, match="output and resume are both given"):
-        TrainConfig(output=tmp_path / "a", resume=tmp_path / "b")

@@ -235,8 +235,6 @@ class TrainConfig:
     def _something_is_learnt(self) -> "TrainConfig":
         if not self.alpha and not self.beta and not self.gamma:
             raise ValueError("alpha, beta and gamma are all 0, so there is nothing to learn: give one of them a weight")
-        if self.output is not None and self.resume is not None:
-            raise ValueError("output and resume are both given, but a run goes on in its own folder: leave output away")
         if self.resume_with_changes and self.resume is None:
             raise ValueError("resume_with_changes is for a run that goes on: name it with --resume")
         return self
