@@ -26,6 +26,7 @@ from .retrieval.metrics import (
     retrieval_per_query as retrieval_per_query,
 )
 from .retrieval.neighbours import top_k as top_k
+from .serving.loaded import LoadedRun as LoadedRun, load as load
 from .verification.all_pairs import verify_embeddings as verify_embeddings
 from .verification.bootstrap import bootstrap_verification as bootstrap_verification
 from .verification.comparison import compare_verification as compare_verification

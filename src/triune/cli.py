@@ -300,9 +300,9 @@ def verify(arguments: list[str]) -> int:
     from dataclasses import asdict
 
     from triune.report.threshold_words import for_new_identities
-    from triune.serving.verify import verify as compare
+    from triune.serving.loaded import load
 
-    verdict = compare(asked.run, asked.first, asked.second, asked.fpr)
+    verdict = load(asked.run).verify(asked.first, asked.second, fpr=asked.fpr)
     if asked.json:
         expected = None if verdict.expected is None else asdict(verdict.expected)
         print(json.dumps(_in_words(verdict._asdict() | {"expected": expected}), indent=1))
@@ -327,6 +327,51 @@ def _in_words(value: Any) -> Any:
     return value
 
 
+def predict(arguments: list[str]) -> int:
+    """Class and mask of new images, as a table and PNG files."""
+    from triune.run.parser import Command
+    from triune.run.settings import PredictConfig
+
+    words = ("run", "images")
+    asked = Command("triune predict", str(predict.__doc__), PredictConfig, words, has_config=False).parse(arguments)
+    from triune.serving.written import write_predictions
+
+    folder, left_out = write_predictions(asked, _progress("predicted"))
+    _tell_left_out(left_out)
+    print(folder)
+    return 0
+
+
+def embed(arguments: list[str]) -> int:
+    """Embeddings of new images, as Parquet, or .npy with their names beside it."""
+    from triune.run.parser import Command
+    from triune.run.settings import EmbedConfig
+
+    words = ("run", "images")
+    asked = Command("triune embed", str(embed.__doc__), EmbedConfig, words, has_config=False).parse(arguments)
+    from triune.serving.written import write_embeddings
+
+    path, left_out = write_embeddings(asked, _progress("embedded"))
+    _tell_left_out(left_out)
+    print(path)
+    return 0
+
+
+def _progress(word: str) -> Callable[[int, int], None]:
+    """What says how far it is: on a terminal only, on one line."""
+
+    def said(done: int, of: int) -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(f"\r{word} {done:,} of {of:,}", end="\n" if done == of else "", file=sys.stderr, flush=True)
+
+    return said
+
+
+def _tell_left_out(names: list[str]) -> None:
+    if names:
+        print(f"{len(names)} images could not be read and were left out; the first is {names[0]}", file=sys.stderr)
+
+
 def report(arguments: list[str]) -> int:
     """Write a run's report again."""
     from triune.run.parser import Command
@@ -345,6 +390,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "evaluate": evaluate,
     "verify": verify,
+    "predict": predict,
+    "embed": embed,
     "report": report,
 }
 

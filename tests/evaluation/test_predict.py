@@ -7,8 +7,8 @@ from torch import nn
 
 from triune.data.dataset import Batch
 from triune.errors import InputError
-from triune.evaluation.predict import predict, predicted_masks
-from triune.model.network import Prediction
+from triune.evaluation.predict import predict
+from triune.model.network import Prediction, predicted_masks
 
 
 class Echo(nn.Module):

@@ -4,7 +4,7 @@ import os
 import unicodedata
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -57,8 +57,38 @@ def read_image(path: str | Path, channels: int, size: tuple[int, int] | None = N
     Raises:
         OSError, ValueError: the file is missing, cut short, too large or no image.
     """
-    with _opened(path) as file:
-        if size is not None and file.format == "JPEG":
+    return decode_image(path, channels, size, bits).pixels
+
+
+class Decoded(NamedTuple):
+    """A decoded image.
+
+    Args:
+        pixels: ``(h, w, C)`` uint8, of the size that was asked for.
+        size: height and width that it had, upright.
+    """
+
+    pixels: Array
+    size: tuple[int, int]
+
+
+def decode_image(
+    source: str | Path | Image.Image, channels: int, size: tuple[int, int] | None = None, bits: int | None = None
+) -> Decoded:
+    """As :func:`read_image`, of a file or of an image in memory, with the size that it had.
+
+    Args:
+        source: the file, or an image.
+        channels: 1 for grey, 3 for RGB.
+        size: resize to this height and width, smoothly.
+        bits: how many bits deep values use.
+
+    Raises:
+        OSError, ValueError: as :func:`read_image`.
+    """
+    with nullcontext(source) if isinstance(source, Image.Image) else _opened(source) as file:
+        own = _upright_size(file)
+        if size is not None and file.format == "JPEG" and not isinstance(source, Image.Image):
             side = 2 * max(size)
             file.draft(None, (side, side))
         upright = _upright(file)
@@ -66,7 +96,7 @@ def read_image(path: str | Path, channels: int, size: tuple[int, int] | None = N
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
     array = np.asarray(image)
-    return array[:, :, None] if channels == 1 else array
+    return Decoded(array[:, :, None] if channels == 1 else array, own)
 
 
 def read_mask(path: str | Path, size: tuple[int, int] | None = None, reading: Reading = AS_IT_IS) -> Array:

@@ -26,7 +26,7 @@ from triune.evaluation import measures
 from triune.evaluation.baselines import backbone_embeddings, pixel_embeddings
 from triune.evaluation.judge import Candidate, Judgement, KnownItems, Questions, Resampling, empty_results, judge
 from triune.evaluation.judge_files import read_threshold
-from triune.evaluation.predict import Predictions, predict, predicted_masks
+from triune.evaluation.predict import Predictions, predict
 from triune.evaluation.results import (
     JUDGED_SPLITS,
     NAMES,
@@ -40,7 +40,7 @@ from triune.evaluation.results import (
     Unavailable,
 )
 from triune.files import write_record, written_whole
-from triune.model.network import MultiTaskModel
+from triune.model.network import MultiTaskModel, predicted_masks
 from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
 from triune.run.facts import TrainingFacts

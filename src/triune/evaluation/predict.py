@@ -5,14 +5,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.distributed import ProcessGroup
 from torchmetrics.classification import BinaryConfusionMatrix, MulticlassConfusionMatrix
 
 from triune.data.dataset import Batch
 from triune.data.decode import IGNORE
 from triune.errors import InputError
-from triune.model.network import MultiTaskModel, Prediction
+from triune.model.network import MultiTaskModel, Prediction, predicted_masks
 from triune.parallel.command import read_by_all
 from triune.parallel.divide import all_gather, gather_in_order
 
@@ -113,11 +112,6 @@ def _check_finite(output: Prediction, batch: Batch) -> None:
                     f"the network's answer for item {row} (counted from 0) is not finite: its training diverged, train "
                     "again with a lower --optimizer.lr"
                 )
-
-
-def predicted_masks(logits: Tensor) -> Tensor:
-    """Mask ids ``(B, H, W)`` int64 of logits ``(B, M, H, W)``: one channel is cut at 0, several take the largest."""
-    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
 
 
 def _mask_counter(channels: int) -> BinaryConfusionMatrix | MulticlassConfusionMatrix:

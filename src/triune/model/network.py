@@ -156,3 +156,8 @@ class MultiTaskModel(nn.Module):
         if self.mask_pooling and mask_logits is not None:
             return foreground_average(features, mask_logits)
         return average(features)
+
+
+def predicted_masks(logits: Tensor) -> Tensor:
+    """Mask ids ``(B, H, W)`` int64 of logits ``(B, M, H, W)``: one channel is cut at 0, several take the largest."""
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import SUPPRESS, ArgumentParser
@@ -159,6 +159,8 @@ class _Parser(ArgumentParser):
         for name in command.words:
             if _is_optional(hints[name]):
                 parser.add_argument(name, type=hints[name], nargs="?", default=SUPPRESS)
+            elif _is_several(hints[name]):
+                parser.add_argument(name, type=get_args(hints[name])[0], nargs="+")
             else:
                 parser.add_argument(name, type=hints[name])
         parser.add_class_arguments(command.settings, skip=set(command.words))
@@ -233,7 +235,12 @@ class _Parser(ArgumentParser):
 
     def _usage(self) -> list[str]:
         kinds = {setting.name: setting.kind for setting in self.settings}
-        words = [f"[{name.upper()}]" if _is_optional(kinds[name]) else name.upper() for name in self.command.words]
+        words = [
+            f"[{name.upper()}]"
+            if _is_optional(kinds[name])
+            else name.upper() + (" …" if _is_several(kinds[name]) else "")
+            for name in self.command.words
+        ]
         return [f"usage: {' '.join([self.command.name, *words])} [--SETTING VALUE …]", "", self.command.text]
 
 
@@ -276,6 +283,11 @@ def _said_of(settings: type[Any]) -> dict[str, str]:
     return {name: one_line(text) for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", entries, re.MULTILINE)}
 
 
+def _is_several(kind: Any) -> bool:
+    """Whether a setting takes one value or more."""
+    return get_origin(kind) is tuple
+
+
 def _is_optional(kind: Any) -> bool:
     return type(None) in get_args(kind)
 
@@ -293,6 +305,8 @@ def _shown(setting: Setting) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -334,6 +334,46 @@ class VerifyConfig:
 
 
 @dataclass(frozen=True)
+class PredictConfig:
+    """What `triune predict` says of which images.
+
+    Args:
+        run: a run folder.
+        images: files, folders, patterns or tables of images.
+        output: the new folder that is written. It gets predictions.csv, and masks where the run has a mask head.
+        overlays: also write the images with their masks laid over them.
+        skip: leave out images that cannot be read. They are counted and the first is named.
+        batch_size: images a step.
+    """
+
+    run: Path
+    images: tuple[str, ...]
+    output: Path = Path("predictions")
+    overlays: bool = False
+    skip: bool = False
+    batch_size: PositiveInt = 64
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """What `triune embed` embeds.
+
+    Args:
+        run: a run folder.
+        images: files, folders, patterns or tables of images.
+        output: a new .parquet, or a new .npy. The names of the rows of NAME.npy are in NAME.txt, one a line.
+        skip: leave out images that cannot be read. They are counted and the first is named.
+        batch_size: images a step.
+    """
+
+    run: Path
+    images: tuple[str, ...]
+    output: Path = Path("embeddings.parquet")
+    skip: bool = False
+    batch_size: PositiveInt = 64
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Which run's report `triune report` writes.
 

@@ -29,7 +29,7 @@ def image_folder(folder: Path) -> ItemTable:
     top = {part.name.lower(): part for part in folders_in(base) if part.name.lower() in SPLIT_WORDS}
     masks = _Masks((base / "masks", base.parent / "masks"))
     rows: list[dict[str, str | None]] = []
-    for image in _walk(base):
+    for image in walk(base):
         parts = list(image.relative_to(base).parts)
         if parts[0] == "masks":
             continue
@@ -51,11 +51,11 @@ def image_folder(folder: Path) -> ItemTable:
     return replace(table, notes=(*table.notes, *_left_out(base, folder), *masks.unused(folder)))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     """Every image below a folder, sorted by path, linked folders included, hidden ones not."""
     yield from images_in(folder)
     for part in folders_in(folder):
-        yield from _walk(part)
+        yield from walk(part)
 
 
 def _left_out(base: Path, folder: Path) -> list[str]:
@@ -99,7 +99,7 @@ class _Masks:
         count = 0
         for masks in self.folders:
             if any(masks in path.parents for path in self.used):
-                count += sum(path not in self.used for path in _walk(masks))
+                count += sum(path not in self.used for path in walk(masks))
         return [f"{folder}: {count} masks are left out, for no image has their name"] if count else []
 
     def _in(self, folder: Path) -> dict[str, list[Path]]:

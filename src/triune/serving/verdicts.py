@@ -1,16 +1,10 @@
-"""Do two images show the same thing? A run's network and its threshold answer."""
+"""Do two images show the same thing? What a run's stored threshold says of their score."""
 
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from triune.data.dataset import as_input
-from triune.data.decode import read_image
 from triune.distances.embeddings import Metric
-from triune.errors import InputError
-from triune.pairs.scores import paired_scores, to_distance
-from triune.run.folder import ModelCard, load_model
+from triune.pairs.scores import to_distance
 from triune.run.thresholds import read_thresholds
 from triune.verification.new_identities import ExpectedFPR
 from triune.verification.thresholds import Threshold
@@ -42,34 +36,21 @@ class Verdict(NamedTuple):
     confidence: float | None
 
 
-def verify(run: Path, first: Path, second: Path, target_fpr: float | None = None) -> Verdict:
-    """Compare two image files with the network and the threshold of a run.
+def verdict(score: float, threshold: Threshold, metric: Metric) -> Verdict:
+    """What a threshold says of a pair.
 
     Args:
-        run: a run folder.
-        first: an image file.
-        second: another.
-        target_fpr: one of the rates the run stored a threshold for; the run's own target where not given.
-
-    Raises:
-        InputError: an image or the run cannot be read, the run has no such threshold, or an embedding is not finite.
+        score: of the pair.
+        threshold: of scores of the same kind.
+        metric: what the scores are.
     """
-    threshold = stored_threshold(run, target_fpr)
-    model, card = load_model(run)
-    images = torch.stack([_load(path, card) for path in (first, second)])
-    with torch.inference_mode():
-        embedding = model.embed(images).float()
-    for path, row in zip((first, second), embedding, strict=True):
-        if not torch.isfinite(row).all():
-            raise InputError(f"the network of {run} gives no finite embedding of {path}: its training diverged")
-    score = float(paired_scores(embedding[:1], embedding[1:], card.metric))
     return Verdict(
         same=bool(threshold.accepts(score)),
-        distance=to_distance(score, card.metric),
+        distance=to_distance(score, metric),
         threshold=threshold.distance,
         target_fpr=threshold.target_fpr,
         validation_fpr=threshold.fpr,
-        metric=card.metric,
+        metric=metric,
         caution=threshold.reason,
         expected=threshold.expected,
         confidence=threshold.confidence,
@@ -82,13 +63,6 @@ def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
     Raises:
         InputError: the run has none for that rate; the message lists those there are.
     """
-    path = run / "thresholds.json"
+    path = (run.parent if run.suffix == ".safetensors" else run) / "thresholds.json"
     stored = read_thresholds(path)
     return stored.at(stored.target_fpr if target_fpr is None else target_fpr, str(path))
-
-
-def _load(path: Path, card: ModelCard) -> torch.Tensor:
-    try:
-        return as_input(read_image(path, card.channels, (card.size, card.size), card.image_bits))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as an image: {error}") from error

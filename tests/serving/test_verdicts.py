@@ -19,9 +19,14 @@ from triune.files import write_record
 from triune.model.network import MultiTaskModel
 from triune.run.folder import load_model, save_model
 from triune.run.thresholds import StoredThresholds
-from triune.serving.verify import stored_threshold, verify
+from triune.serving.loaded import load
+from triune.serving.verdicts import stored_threshold
 from triune.verification.roc import verify_scores
 from triune.verification.thresholds import fit_threshold
+
+
+def verify(run, first, second, target_fpr=None):
+    return load(run, device="cpu").verify(first, second, fpr=target_fpr)
 
 
 def threshold(fpr, distance):

@@ -1,0 +1,138 @@
+"""Predictions and embeddings of new images as files, whole or not at all."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from triune.data.decode import decode_image
+from triune.errors import InputError
+from triune.files import filled_together, written_whole
+from triune.run.settings import EmbedConfig, PredictConfig
+from triune.serving.answers import TOP, ImagePrediction, Unreadable
+from triune.serving.loaded import load
+from triune.serving.pictures import Picture, pictures
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Progress: TypeAlias = Callable[[int, int], None]
+
+COLOURS = np.array([[0, 0, 0], [230, 60, 20], [20, 120, 230], [30, 170, 80], [230, 170, 20], [150, 60, 200]], np.uint8)
+"""Of mask ids 0, 1, 2, … in overlays; from the second on, they come around again."""
+
+
+def write_predictions(asked: PredictConfig, progress: Progress | None = None) -> tuple[Path, list[str]]:
+    """Write ``predictions.csv``, and ``masks/`` and ``overlays/`` as far as there are any, into a new folder.
+
+    Args:
+        asked: the run, the images and the folder.
+        progress: called with the numbers of images that are done and of all.
+
+    Returns:
+        The folder, and the images that could not be read and were left out.
+
+    Raises:
+        InputError: the run or an image cannot be read, or the folder is there already.
+    """
+    if asked.output.exists():
+        raise InputError(f"{asked.output} is there already: name a new folder with --output")
+    run, images = load(asked.run), pictures(list(asked.images))
+    if run.model.class_head is None and run.model.mask_head is None:
+        raise InputError(f"{asked.run} has neither a class head nor a mask head: `triune embed` gives its embeddings")
+    answers = run.predict_each(images, skip=asked.skip, batch_size=asked.batch_size, progress=progress)
+    left_out: list[str] = []
+    with filled_together(asked.output) as (folder, move_into_place):
+        with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["image", "height", "width", *_top_columns(), "mask", "mask_share"])
+            for number, (picture, answer) in enumerate(zip(images, answers, strict=True), start=1):
+                if isinstance(answer, Unreadable):
+                    left_out.append(f"{answer.name}: {answer.reason}")
+                    continue
+                name = f"{number:06d}-{Path(answer.name).stem}.png"
+                place = _write_mask(folder, name, picture, answer, asked.overlays)
+                table.writerow([answer.name, *answer.size, *_top(answer), place, answer.mask_share])
+        if len(left_out) == len(images):
+            raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
+        move_into_place()
+    return asked.output, left_out
+
+
+def write_embeddings(asked: EmbedConfig, progress: Progress | None = None) -> tuple[Path, list[str]]:
+    """Write embeddings as Parquet (columns ``image`` and ``embedding``), or as ``.npy`` with their names beside it.
+
+    Args:
+        asked: the run, the images and the file.
+        progress: called with the numbers of images that are done and of all.
+
+    Returns:
+        The file, and the images that could not be read and were left out.
+
+    Raises:
+        InputError: the run or an image cannot be read, the file is there already or has another suffix.
+    """
+    kind, names_file = asked.output.suffix, asked.output.with_suffix(".txt")
+    if kind not in (".parquet", ".npy"):
+        raise InputError(f"{asked.output} is neither .parquet nor .npy: name such a file with --output")
+    for path in (asked.output, *([names_file] if kind == ".npy" else [])):
+        if path.exists():
+            raise InputError(f"{path} is there already: name a new file with --output")
+    run, images = load(asked.run), pictures(list(asked.images))
+    answers = run.embed_each(images, skip=asked.skip, batch_size=asked.batch_size, progress=progress)
+    left_out: list[str] = []
+    sound = list(_sound(answers, left_out))
+    if not sound:
+        raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
+    names, rows = [each.name for each in sound], np.stack([each.embedding for each in sound])  # type: ignore[misc]
+    if kind == ".parquet":
+        frame = pl.DataFrame({"image": names, "embedding": pl.Series(rows.tolist(), dtype=pl.List(pl.Float32))})
+        with written_whole(asked.output) as temporary:
+            frame.write_parquet(temporary)
+        return asked.output, left_out
+    with written_whole(asked.output) as temporary, written_whole(names_file) as listed:
+        with temporary.open("wb") as file:
+            np.save(file, rows)
+        listed.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return asked.output, left_out
+
+
+def _sound(answers: Iterable[ImagePrediction | Unreadable], left_out: list[str]) -> Iterator[ImagePrediction]:
+    for answer in answers:
+        if isinstance(answer, Unreadable):
+            left_out.append(f"{answer.name}: {answer.reason}")
+        else:
+            yield answer
+
+
+def _top_columns() -> list[str]:
+    """``label`` and ``probability`` of the most likely class, then of the next ones."""
+    ends = ["", *(f"_{place}" for place in range(2, TOP + 1))]
+    return [f"{word}{end}" for end in ends for word in ("label", "probability")]
+
+
+def _top(answer: ImagePrediction) -> list[Any]:
+    cells = [cell for both in answer.top().items() for cell in both]
+    return cells + [None] * (2 * TOP - len(cells))
+
+
+def _write_mask(folder: Path, name: str, picture: Picture, answer: ImagePrediction, overlay: bool) -> str | None:
+    """The path of the mask below the folder, or ``None`` where there is none."""
+    if answer.mask is None:
+        return None
+    (folder / "masks").mkdir(exist_ok=True)
+    Image.fromarray(answer.mask).save(folder / "masks" / name, compress_level=1)
+    if overlay:
+        (folder / "overlays").mkdir(exist_ok=True)
+        Image.fromarray(_laid_over(picture, answer.mask)).save(folder / "overlays" / name, compress_level=1)
+    return f"masks/{name}"
+
+
+def _laid_over(picture: Picture, mask: Array) -> Array:
+    """The image with half of each masked pixel's colour from its mask id."""
+    pixels = decode_image(picture.source, 3).pixels
+    colours = COLOURS[np.where(mask == 0, 0, 1 + (mask.astype(int) - 1) % (len(COLOURS) - 1))]
+    half = (pixels.astype(np.uint16) + colours) // 2
+    return np.where(mask[:, :, None] == 0, pixels, half).astype(np.uint8)
