@@ -92,4 +92,4 @@ def test_an_empty_folder_and_a_table_with_problems_are_told(tmp_path):
     with pytest.raises(InputError, match="holds no images"):
         pictures(tmp_path)
     with pytest.raises(InputError, match="row 3, column image"):
-        pictures(csv(tmp_path, 'image\na.png\n""\nb.png\n'))
+        pictures(csv(tmp_path, "image,label\na.png,x\n,y\n"))
