@@ -154,7 +154,7 @@ def worst_rows(trials: int) -> list[list[str]]:
             prepared = triune.prepare(*two)
             pairs = triune.verify_embeddings(prepared)
             plain += triune.fit_threshold(pairs, budget).threshold <= count**-0.5
-            promised += triune.promised_score(prepared, None, budget, confidence) <= count**-0.5
+            promised += triune.promised_score(prepared, fpr=budget, confidence=confidence) <= count**-0.5
         rows.append(
             [f"{budget:g}", f"{confidence:g}", str(count), shown(plain / trials, trials),
              shown(promised / trials, trials), f"{(1 - share) ** count:.3f}"]

@@ -18,6 +18,7 @@ from triune.signals import leave_at_once, signal_of, word_of
 
 if TYPE_CHECKING:
     from triune.evaluation.judge import Judgement
+    from triune.evaluation.results import Results
     from triune.run.settings import EvaluateConfig, TrainConfig
 
 
@@ -128,8 +129,17 @@ def _trained(config: "TrainConfig") -> int:
     run, results = train_and_evaluate(config)
     report = write_report(run)
     print(summary(results))
+    _tell_cautions(results)
     print(f"\nrun     {run}\nreport  {report}")
     return 0
+
+
+def _tell_cautions(results: "Results") -> None:
+    """What the page says below its first figures, on standard error."""
+    from triune.report.sections.cautions import cautions
+
+    for sentence in cautions(results):
+        print(f"caution: {sentence}", file=sys.stderr)
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -146,6 +156,8 @@ def evaluate(arguments: list[str]) -> int:
         return 0  # a list is little work: the first process does it alone
     found = _judged(asked, kind)
     print(found.results.model_dump_json(indent=1) if asked.json else summary(found.results))
+    if not asked.json:
+        _tell_cautions(found.results)
     return 0
 
 
@@ -309,7 +321,8 @@ def verify(arguments: list[str]) -> int:
         return 0
     print(
         f"{'same' if verdict.same else 'different'}  {verdict.metric} distance {verdict.distance:.4f}, "
-        f"threshold {verdict.threshold:.4f} set at FPR {verdict.target_fpr:.3%} "
+        f"threshold {verdict.threshold:.4f} {'for' if verdict.confidence is None else 'promised for'} "
+        f"FPR {verdict.target_fpr:.3%} "
         f"({verdict.validation_fpr:.3%} on the pairs it was fitted on)"
     )
     print(for_new_identities(verdict.target_fpr, verdict.expected, verdict.confidence))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import polars
 import pytest
 
 from made_items import frame_of
@@ -57,11 +58,13 @@ def test_the_same_seed_draws_the_same_identities_and_another_one_others():
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_a_split_of_the_table_s_own_is_kept_and_a_share_of_0_takes_nothing():
+def test_a_share_of_0_takes_nothing_and_none_is_taken_beside_a_split_of_the_table_s_own():
     before = assign_splits(table())
     assert with_calibration(before, 0.0) is before
     marked = with_calibration(before, 0.25)
-    assert with_calibration(marked, 0.5) is marked
+    assert with_calibration(marked, 0.0) is marked
+    with pytest.raises(DataError, match="has a split calibration of its own"):
+        with_calibration(marked, 0.5)
 
 
 def test_where_identities_are_too_few_or_all_are_trained_on_it_is_refused():
@@ -81,6 +84,14 @@ def test_a_promise_needs_calibration_identities_and_enough_of_them():
     ):
         check_promise(marked, 0.05, 0.95)
     check_promise(marked, 0.096, 0.95)
+    for split in ("train", "val", "holdout"):
+        names = marked.frame["identity"].to_list()
+        place = marked.frame["split"].to_list().index("calibration")
+        moved = marked.frame["split"].to_list()
+        moved[place] = split
+        shared = replace(marked, frame=marked.frame.with_columns(polars.Series("split", moved)))
+        with pytest.raises(InputError, match=f"identity {names[place]} is in {split} and in calibration .1 such."):
+            check_promise(shared, 0.096, 0.95)
     single = replace(marked, frame=marked.frame.unique("identity"))
     with pytest.raises(InputError, match="split calibration: every identity has a single image"):
         check_promise(single, 0.096, 0.95)

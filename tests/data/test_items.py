@@ -183,3 +183,12 @@ def test_every_word_for_a_missing_label_is_not_known(tmp_path):
     table = read_table(csv(tmp_path, "\n".join(["image,label", *lines])))
     assert table.frame["label"].to_list() == [None] * len(words) + ["x"]
     assert f"{len(words)} cells of the column label say" in table.notes[0]
+
+
+def test_columns_that_may_be_meant_for_those_that_are_not_there_are_named(tmp_path):
+    text = "image,label,person_id,fold\na.png,x,p1,train\nb.png,y,p2,test\n"
+    said = "no column split: one is made (columns not used: person_id, fold)"
+    assert any(said in note for note in read_table(csv(tmp_path, text)).notes)
+    assert not read_table(csv(tmp_path, "image,label\na.png,x\n")).notes
+    known = "image,label,identity,split,camera\na.png,x,p1,train,c\n"
+    assert not read_table(csv(tmp_path, known)).notes

@@ -325,7 +325,7 @@ def test_every_fitted_threshold_says_what_new_identities_can_expect():
     val, test = items(1), items(2)
     found = asked(val, test, target_fpr=0.1)
     for each in found.fitted:
-        assert each.expected == expected_fpr(*val, each.threshold)
+        assert each.expected == expected_fpr(*val, threshold=each.threshold)
         assert (each.expected.identities, each.confidence) == (10, None)
     assert found.results.threshold.expected == found.fitted[0].expected
 
@@ -338,11 +338,15 @@ def test_a_budget_is_promised_where_it_was_asked_for_and_stricter_ones_where_ide
     assert [(each.target_fpr, each.confidence) for each in found.fitted] == [
         (0.1, 0.9), (0.05, None), (0.01, None), (0.001, None)
     ]  # fmt: skip
-    score = promised_score(*calibration, 0.1, 0.9)
+    score = promised_score(*calibration, fpr=0.1, confidence=0.9)
     applied = found.results.threshold
     assert applied.confidence == 0.9
-    assert found.fitted[0].lowest_accepted == pytest.approx(score, abs=1e-6)
+    pairs = verify_embeddings(*calibration)
+    assert found.fitted[0].lowest_accepted >= found.fitted[0].threshold >= score
+    assert pairs.confusion_at(score) == pairs.confusion_at(found.fitted[0].threshold)
     assert found.fitted[0].fpr < plain.fitted[0].fpr <= 0.1
-    assert found.fitted[1:] == plain.fitted[1:]
+    # Whoever asks for fewer false positives does not get more than were promised.
+    assert found.fitted[1].fpr <= found.fitted[0].fpr < plain.fitted[1].fpr
+    assert found.fitted[2:] == plain.fitted[2:]
     with pytest.raises(InputError, match=r"60 identities cannot promise a false-positive rate of 0\.01"):
         asked(test=test, calibration=calibration, target_fpr=0.01, fpr_confidence=0.9)

@@ -386,3 +386,30 @@ def test_a_sample_mask_of_a_turned_image_has_the_size_in_which_it_is_seen(tmp_pa
                            decoder_channels=(16, 8, 8, 8, 8)).eval()  # fmt: skip
     write_sample_masks(tmp_path / "masks", model, data, torch.device("cpu"))
     assert Image.open(tmp_path / "masks" / "2.png").size == (16, 24)
+
+
+def test_settings_of_another_run_are_refused_by_name(judged_run, tmp_path):
+    run, items, _ = judged_run
+    shutil.copytree(run, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("metric: cosine", "metric: euclidean"))
+    with pytest.raises(InputError, match=r"config\.yaml, field metric: it says euclidean, but .* with cosine"):
+        evaluate_again(tmp_path / "run", tmp_path / "out", RunQuestions(data=str(items), resampling=FAST))
+
+
+def test_identities_that_were_trained_on_are_counted_in_every_split(judged_run, tmp_path):
+    run, items, found = judged_run
+    assert {split: counts.trained for split, counts in found.results.data.splits.items()} == {
+        "train": 2,
+        "val": 0,
+        "test": 0,
+    }
+    again = evaluate_again(run, tmp_path / "out", RunQuestions(data=str(_all_as_test(items)), resampling=FAST))
+    assert again.results.data.splits["test"].trained == 2
+
+
+def _all_as_test(items):
+    lines = items.read_text().splitlines()
+    place = items.with_name("all.csv")
+    place.write_text("\n".join(line.replace(",train,", ",test,").replace(",val,", ",test,") for line in lines) + "\n")
+    return place

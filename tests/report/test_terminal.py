@@ -259,7 +259,7 @@ def test_what_follows_the_table_is_written_in_full():
         "",
         "threshold: accept at cosine distance <= 0.4000, chosen on validation pairs for FPR 5.0%",
         "  there: TPR 0.600  FPR 0.167  precision 0.750  TP 3  FP 1  TN 5  FN 2",
-        "  no promise for new identities: they may see more than 5%",
+        "  no promise for new identities: their false-positive rate may be above 5%",
         "by camera, all at distance <= 0.4000 fitted on other data, with 97.5% intervals",
         "  camera            same    different  TPR                   FPR",
         "  front side       1,234       54,321  0.912 (0.850-0.970)   0.0457 (0.8500-0.0600)",

@@ -10,6 +10,7 @@ import pytest
 from triune.errors import InputError
 from triune.files import write_record
 from triune.run.thresholds import StoredThresholds, read_thresholds
+from triune.verification.new_identities import ExpectedFPR
 from triune.verification.roc import verify_scores
 from triune.verification.thresholds import fit_threshold
 
@@ -83,4 +84,22 @@ def test_a_threshold_that_is_no_number_is_refused(tmp_path):
     write_record(tmp_path / "thresholds.json", stored)
     assert "NaN" in (tmp_path / "thresholds.json").read_text()
     with pytest.raises(InputError, match=r"thresholds\.json, field thresholds: .*not a number"):
+        read_thresholds(tmp_path / "thresholds.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"confidence": 7.5}, "confidence 7.5"),
+        ({"confidence": 0.0}, "confidence 0"),
+        ({"expected": ExpectedFPR(0.05, 0.9, 0.01, 0.95, 8, 100)}, "does not lie in its interval"),
+        ({"expected": ExpectedFPR(0.05, 0.01, 1.2, 0.95, 8, 100)}, "does not lie in its interval"),
+    ],
+)
+def test_a_promise_that_cannot_be_is_refused(tmp_path, change, said):
+    fitted = fit_threshold(verify_scores([0.9, 0.8, 0.3, 0.2], [1, 1, 0, 0]), 0.1, metric="cosine")
+    stored = StoredThresholds(metric="cosine", target_fpr=0.1, thresholds=[fitted])
+    broken = stored.model_copy(update={"thresholds": [dataclasses.replace(fitted, **change)]})
+    write_record(tmp_path / "thresholds.json", broken)
+    with pytest.raises(InputError, match=said):
         read_thresholds(tmp_path / "thresholds.json")

@@ -45,7 +45,7 @@ def test_each_identity_is_left_out_once_with_all_its_pairs(identities, level):
     x, labels = items(identities, 5)
     order = np.random.default_rng(0).permutation(len(labels))
     x, labels = x[order], labels[order]
-    found = expected_fpr(x, labels, 0.3, level=level)
+    found = expected_fpr(x, labels, threshold=0.3, level=level)
     assert (found.estimate, found.low, found.high) == pytest.approx(by_hand(x, labels, 0.3, level))
     assert (found.level, found.identities) == (level, identities)
     assert found.impostors == identities * (identities - 1) // 2 * 25
@@ -56,33 +56,33 @@ def test_identities_count_by_their_pairs_and_pairs_within_a_group_are_left_out()
     kept = np.random.default_rng(1).random(len(labels)) < 0.6
     x, labels = x[torch.from_numpy(kept)], labels[kept]
     groups = np.random.default_rng(2).integers(0, 4, len(labels))
-    found = expected_fpr(x, labels, 0.2, groups=groups)
+    found = expected_fpr(x, labels, threshold=0.2, groups=groups)
     assert (found.estimate, found.low, found.high) == pytest.approx(by_hand(x, labels, 0.2, 0.95, groups))
     prepared = triune.prepare(x, labels, groups=groups)
-    assert expected_fpr(prepared, None, 0.2) == found
+    assert expected_fpr(prepared, threshold=0.2) == found
 
 
 def test_a_distance_is_a_score_of_the_other_sign():
     x, labels = items(8, 4)
     unit = torch.nn.functional.normalize(x)
-    by_cosine = expected_fpr(x, labels, 0.4)
-    by_distance = expected_fpr(unit, labels, -math.sqrt(2 - 2 * 0.4), metric="euclidean")
+    by_cosine = expected_fpr(x, labels, threshold=0.4)
+    by_distance = expected_fpr(unit, labels, threshold=-math.sqrt(2 - 2 * 0.4), metric="euclidean")
     assert by_distance.low == pytest.approx(by_cosine.low)
     assert by_distance.high == pytest.approx(by_cosine.high)
 
 
 def test_no_false_positive_leaves_room_for_some_by_the_number_of_disjoint_pairs_of_identities():
     x, labels = items(20, 3)
-    none = expected_fpr(x, labels, math.inf)
+    none = expected_fpr(x, labels, threshold=math.inf)
     assert (none.estimate, none.low) == (0, 0)
     assert (1 - none.high) ** 10 == pytest.approx(0.025)
-    every = expected_fpr(x, labels, -math.inf)
+    every = expected_fpr(x, labels, threshold=-math.inf)
     assert (every.estimate, every.high, every.low) == (1, 1, 1 - none.high)
 
 
 def test_two_identities_say_nothing_of_others():
     x, labels = items(2, 30)
-    found = expected_fpr(x, labels, 0.0)
+    found = expected_fpr(x, labels, threshold=0.0)
     assert 0 < found.estimate < 1
     assert (found.low, found.high, found.identities) == (0, 1, 2)
 
@@ -98,19 +98,19 @@ def test_an_identity_without_pairs_does_not_count():
     prepared = triune.prepare(x, labels)
     fewer = prepared.take(np.flatnonzero(prepared.codes != 2))
     assert fewer.identities == 4
-    expected = expected_fpr(x[torch.from_numpy(labels != 2)], labels[labels != 2], 0.1)
-    assert expected_fpr(fewer, None, 0.1) == expected
+    expected = expected_fpr(x[torch.from_numpy(labels != 2)], labels[labels != 2], threshold=0.1)
+    assert expected_fpr(fewer, threshold=0.1) == expected
     assert expected.identities == 3
 
 
 def test_what_cannot_be_judged_is_refused():
     x, labels = items(3, 2)
     with pytest.raises(ValueError, match="no non-matching pair"):
-        expected_fpr(x, np.zeros(6, dtype=int), 0.0)
+        expected_fpr(x, np.zeros(6, dtype=int), threshold=0.0)
     with pytest.raises(ValueError, match="threshold is NaN"):
-        expected_fpr(x, labels, math.nan)
+        expected_fpr(x, labels, threshold=math.nan)
     with pytest.raises(ValueError, match="level is 95"):
-        expected_fpr(x, labels, 0.0, level=95)
+        expected_fpr(x, labels, threshold=0.0, level=95)
 
 
 def test_the_interval_covers_the_rate_of_the_population():

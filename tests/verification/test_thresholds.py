@@ -13,7 +13,7 @@ from triune.pairs.tiles import PairTiles
 from triune.verification import all_pairs, sampling
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.roc import from_scores, verify_scores
-from triune.verification.thresholds import Threshold, fit_threshold
+from triune.verification.thresholds import Threshold, fit_threshold, without_promise
 
 
 def sets(seed=0, n=60):
@@ -136,7 +136,7 @@ def test_with_the_embeddings_it_carries_what_new_identities_can_expect_and_reads
     assert plain.expected is None
     assert plain.confidence is None
     fitted = triune.fit_threshold(pairs, 0.3, prepared=prepared, level=0.8)
-    assert fitted.expected == triune.expected_fpr(x, labels, fitted.threshold, level=0.8)
+    assert fitted.expected == triune.expected_fpr(x, labels, threshold=fitted.threshold, level=0.8)
     assert (fitted.threshold, fitted.fpr, fitted.metric) == (plain.threshold, plain.fpr, "cosine")
     promised = triune.fit_threshold(pairs, 0.3, prepared=prepared, confidence=0.9)
     assert promised.threshold > fitted.threshold
@@ -166,6 +166,21 @@ def test_a_promise_never_lets_more_through_than_the_budget_on_the_pairs_at_hand(
     prepared = triune.prepare(embeddings, labels)
     pairs = triune.verify_embeddings(prepared)
     promised = triune.fit_threshold(pairs, 0.3, prepared=prepared, confidence=0.9)
-    assert triune.promised_score(prepared, None, 0.3, 0.9) < 61**-0.5  # it counts as one of 61
+    assert triune.promised_score(prepared, fpr=0.3, confidence=0.9) < 61**-0.5 + 1e-4  # it counts as one of 61
     assert promised.fpr <= 0.3
     assert promised.threshold > 61**-0.5
+
+
+def test_a_metric_that_is_not_that_of_the_embeddings_is_refused():
+    x, labels = torch.randn(40, 5, generator=torch.Generator().manual_seed(2)), np.repeat(np.arange(20), 2)
+    prepared = triune.prepare(x, labels)
+    with pytest.raises(ValueError, match="metric is 'euclidean', but prepared is for 'cosine'"):
+        triune.fit_threshold(triune.verify_embeddings(prepared), 0.3, metric="euclidean", prepared=prepared)
+
+
+def test_for_embeddings_of_another_network_nothing_is_promised():
+    x, labels = torch.randn(40, 5, generator=torch.Generator().manual_seed(2)), np.repeat(np.arange(20), 2)
+    prepared = triune.prepare(x, labels)
+    fitted = triune.fit_threshold(triune.verify_embeddings(prepared), 0.3, prepared=prepared, confidence=0.9)
+    plain = without_promise(fitted)
+    assert (plain.threshold, plain.fpr, plain.expected, plain.confidence) == (fitted.threshold, fitted.fpr, None, None)

@@ -17,7 +17,7 @@ from triune.verification.promise import identities_needed, too_few
 def with_calibration(table: ItemTable, share: float, seed: int = 0) -> ItemTable:
     """Take a share of the training identities, evenly over the classes, for the split calibration.
 
-    Images of theirs that were held out go along. A table that has rows of that split is given back as it is.
+    Images of theirs that were held out go along.
 
     Args:
         table: the items, with splits.
@@ -25,12 +25,15 @@ def with_calibration(table: ItemTable, share: float, seed: int = 0) -> ItemTable
         seed: of the draw.
 
     Raises:
-        DataError: fewer than two identities would be left on either side, or the table is split by image, so that no
-            identity is new to the network.
+        DataError: fewer than two identities would be left on either side; the table has such a split already; or it is
+            split by image, so that no identity is new to the network.
     """
     frame = table.frame
-    if not share or (frame["split"] == "calibration").any():
+    if not share:
         return table
+    if (frame["split"] == "calibration").any():
+        problem = "the table has a split calibration of its own, so no share is set aside"
+        raise DataError([Problem(table.source, None, "split", problem, "leave --calibration away")])
     if table.split_kind == "closed-set":
         problem = "every identity is trained on (closed-set), so none is left to calibrate on"
         raise DataError(
@@ -71,16 +74,23 @@ def check_promise(table: ItemTable, fpr: float, confidence: float) -> None:
         confidence: how sure the promise is to be.
 
     Raises:
-        InputError: there are no calibration identities, or too few of them.
+        InputError: there are no calibration identities, too few of them, or one that something was chosen by.
     """
     identities = table.part("calibration")["identity"].drop_nulls()
     count = identities.n_unique()
     if not count:
         raise InputError(
-            f"fpr_confidence {confidence:g} needs {identities_needed(fpr, confidence)} identities by which nothing was "
-            f"chosen: mark rows of {table.source} with the split calibration, or set --calibration to the share of "
+            f"--fpr_confidence {confidence:g} needs {identities_needed(fpr, confidence)} identities by which nothing "
+            f"was chosen: mark rows of {table.source} with the split calibration, or set --calibration to the share of "
             "training identities to set aside"
         )
+    for split in ("train", "holdout", "val"):
+        shared = set(table.part(split)["identity"].drop_nulls()) & set(identities)
+        if shared:
+            raise InputError(
+                f"{table.source}: the identity {min(shared)} is in {split} and in calibration ({len(shared)} such): a "
+                "promise needs identities by which nothing was chosen, so give each to one split"
+            )
     if count < identities_needed(fpr, confidence):
         raise InputError(
             f"{too_few(count, fpr, confidence)}: add calibration identities, raise --target_fpr, or leave "

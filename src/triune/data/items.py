@@ -172,6 +172,7 @@ def from_frame(
             remedy = f"write {SPLITS_IN_WORDS}, as in the other rows"
             problems += [Problem(source, row, "split", "the split is empty", remedy) for row in empty]
     others = frame.select(name for name in names if name not in COLUMNS)
+    notes += _not_there(source, names, others.columns)
     return ItemTable(
         frame=pl.DataFrame([columns[name] for name in ("row", *COLUMNS)]).hstack(_beside_row(others).get_columns()),
         source=source,
@@ -196,6 +197,16 @@ def _known_names(cells: pl.Series, source: str, notes: list[str]) -> pl.Series:
     known = text.drop_nulls()
     # What a data frame makes of whole numbers where some are missing.
     return text.str.strip_suffix(".0") if len(known) and known.str.contains(r"^-?\d+\.0$").all() else text
+
+
+def _not_there(source: str, names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Which columns are not there although others, of whose names nothing is known, may be meant for them."""
+    lacking = [name for name in ("identity", "split") if name not in names]
+    meant = [name for name in others if name not in _BOXES]
+    if not lacking or not meant or "label" not in names:
+        return []
+    said = {"identity": "no column identity: the label is taken for it", "split": "no column split: one is made"}
+    return [f"{source} has {'; '.join(said[name] for name in lacking)} (columns not used: {', '.join(meant)})"]
 
 
 def _beside_row(others: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -366,22 +366,30 @@ def _fitted(
     if questions.target_fpr is None:
         return fit
 
-    def fitted(fpr: float) -> Threshold:
+    def fitted(fpr: float, at_most: float = 1.0) -> Threshold:
+        """For a budget, letting no more through than ``at_most`` of the pairs at hand."""
         confidence = questions.fpr_confidence
         # Only the run's own budget was asked for with confidence; a stricter one is promised where that can be done.
         if confidence is not None and fpr != questions.target_fpr:
             confidence = confidence if prepared.identities >= identities_needed(fpr, confidence) else None
-        return fit_threshold(
+        found = fit_threshold(
             pairs,
-            fpr,
+            fpr if confidence is not None else min(fpr, at_most),
             fitted_on=f"{FITTED_ON[fit.split]} pairs",
             prepared=prepared,
             confidence=confidence,
             level=questions.resampling.level,
             divide_over=divide_over,
         )
+        return replace(found, target_fpr=fpr)
 
-    thresholds = {fpr: fitted(fpr) for fpr in _budgets(questions)}
+    own = fitted(questions.target_fpr)
+    # Whoever asks for fewer false positives than were promised must not get more.
+    most = own.fpr if own.confidence is not None else 1.0
+    thresholds = {
+        fpr: own if fpr == own.target_fpr else fitted(fpr, most if fpr < own.target_fpr else 1.0)
+        for fpr in _budgets(questions)
+    }
     told = measures.applied_threshold(thresholds[questions.target_fpr], pairs, None)
     return fit._replace(thresholds=tuple(thresholds.values()), applied=told)
 

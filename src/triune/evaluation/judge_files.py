@@ -32,7 +32,7 @@ from triune.run.thresholds import read_thresholds
 from triune.verification.all_pairs import why_not_verifiable
 from triune.verification.folds import cross_validated_accuracy
 from triune.verification.roc import verify_scores
-from triune.verification.thresholds import Threshold
+from triune.verification.thresholds import Threshold, without_promise
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -216,7 +216,8 @@ def _read(files: EmbeddingFiles, metric: Metric) -> tuple[list[Candidate], Known
     candidates = [Candidate(NAMES["model"], "model", metric, {"test": rows}, str(files.embeddings))]
     if files.against is not None:
         candidates.append(_read_other(files.against, files.embeddings, images, sets, metric))
-    threshold = None if files.threshold is None else read_threshold(files.threshold, metric)
+    # Whether these embeddings are of the network that it was fitted for is not known: what was promised falls away.
+    threshold = None if files.threshold is None else without_promise(read_threshold(files.threshold, metric))
     return candidates, KnownItems(labels, conditions, groups), threshold
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -50,9 +50,9 @@ from triune.run.loaders import ItemData
 from triune.run.origin import located, source_of
 from triune.run.parser import read_config
 from triune.run.settings import TrainConfig
-from triune.run.split import with_split_of
+from triune.run.split import read_split, with_split_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
-from triune.verification.thresholds import Threshold
+from triune.verification.thresholds import Threshold, without_promise
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -161,6 +161,7 @@ def evaluate_run(
     """
     device = evaluation_device(config)
     model, card = read_by_all(lambda: load_model(run, device), divide_over)
+    check_settings(run, config, card)
     asked = Questions(
         resampling=questions.resampling,
         reranked=questions.reranked,
@@ -175,7 +176,9 @@ def evaluate_run(
         raise InputError("--rerank judges whole rankings: leave --exclude away")
     predicted = _predict(model, data, device, divide_over)
     items = {split: _known_items(each.dataset, data, questions) for split, each in predicted.items()}
-    summary = empty_results(Path(os.path.abspath(run)).name, describe_data(data), config.metric).model_copy(
+    summary = empty_results(
+        Path(os.path.abspath(run)).name, describe_data(data, trained_on(run, data)), config.metric
+    ).model_copy(
         update={
             "classification": judge_classes(predicted, card.classes),
             "segmentation": judge_masks(predicted),
@@ -197,6 +200,27 @@ def evaluate_run(
         if output is None:
             seal(run, JUDGED)
     return found
+
+
+def check_settings(run: Path, config: TrainConfig, card: ModelCard) -> None:
+    """Raise an :class:`InputError` where the settings of a run are not those that its network was trained with.
+
+    Args:
+        run: the run folder.
+        config: its settings.
+        card: what its network says of itself.
+    """
+    told = {
+        "metric": (config.metric, card.metric),
+        "images.size": (config.images.size, card.size),
+        "images.channels": (config.images.channels, card.channels),
+    }
+    for name, (said, was) in told.items():
+        if said != was:
+            raise InputError(
+                f"{run / 'config.yaml'}, field {name}: it says {said}, but the network was trained with {was}: the "
+                "file was changed, or is of another run"
+            )
 
 
 def _predict(
@@ -332,15 +356,31 @@ def judge_masks(predicted: Mapping[Split, _Predicted]) -> MaskResult | None:
 HEADS_JUDGED: Final[tuple[Split, ...]] = ("test", "holdout", "val")
 
 
-def describe_data(data: ItemData) -> DataSummary:
-    """How many images, identities and classes each split has."""
+def trained_on(run: Path, data: ItemData) -> set[str]:
+    """The identities that a run was trained on, as it stored them; those of the table's split where it stored none."""
+    stored = read_split(run)
+    if stored is None:
+        return set(data.training_identities)
+    return set(stored.filter(polars.col("split") == "train")["identity"].drop_nulls())
+
+
+def describe_data(data: ItemData, trained: Set[str] = frozenset()) -> DataSummary:
+    """How many images, identities and classes each split has.
+
+    Args:
+        data: the table.
+        trained: the identities that were trained on.
+    """
     splits: dict[Split, SplitCounts] = {}
     for split in ALL_SPLITS:
         part = data.table.part(split)
         if len(part):
             identities, classes = (part[name].drop_nulls().n_unique() for name in ("identity", "label"))
             nameless = part["identity"].null_count() if identities else 0
-            splits[split] = SplitCounts(images=len(part), identities=identities, classes=classes, nameless=nameless)
+            known = len(trained & set(part["identity"].drop_nulls()))
+            splits[split] = SplitCounts(
+                images=len(part), identities=identities, classes=classes, nameless=nameless, trained=known
+            )
     return DataSummary(
         source=source_of(data.table),
         split=data.table.split_kind,
@@ -370,11 +410,13 @@ def _write_thresholds(run: Path, found: Judgement, config: TrainConfig) -> None:
 def _applied_threshold(run: Path, questions: RunQuestions, config: TrainConfig, again: bool) -> Threshold | None:
     """The threshold that is asked for, or the run's own where it is judged again; ``None`` to fit one."""
     if questions.threshold is not None:
-        return read_threshold(questions.threshold, config.metric)
+        return without_promise(read_threshold(questions.threshold, config.metric))
     path = run / "thresholds.json"
     if not (again and path.is_file()):
         return None
     stored = read_thresholds(path)
+    if stored.metric != config.metric:
+        raise InputError(f"{path} is for the metric {stored.metric}, but {run} was trained with {config.metric}")
     return None if stored.unavailable is not None else stored.own(str(path))
 
 

@@ -323,12 +323,21 @@ class MaskResult(Record):
 
 
 class SplitCounts(Record):
-    """How many images, identities and classes a split has, and how many of its images have no identity."""
+    """What a split holds.
+
+    Args:
+        images: how many.
+        identities: how many.
+        classes: how many.
+        nameless: images without an identity.
+        trained: how many of the identities were trained on.
+    """
 
     images: Count
     identities: Count
     classes: Count
     nameless: Count = 0
+    trained: Count = 0
 
 
 class DataSummary(Record):

@@ -5,6 +5,9 @@ A score is computed in two ways. Of listed pairs, and of a single one, it is exa
 the tiles of tiles.py). :func:`paired_scores` says how far apart the two can be.
 """
 
+import math
+from typing import Final
+
 import torch
 from torch import Tensor
 
@@ -12,6 +15,10 @@ from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check
 from triune.kernels import scores_cpu
 from triune.kernels.paths import choose_counting
 from triune.pairs import on_device
+from triune.pairs.prepared import PreparedEmbeddings
+
+UNIT_ROUNDOFF: Final = 2.0**-24
+"""u of float32."""
 
 
 def paired_scores(x: Embeddings, y: Embeddings, metric: Metric = "cosine") -> Tensor:
@@ -55,6 +62,22 @@ def paired_scores(x: Embeddings, y: Embeddings, metric: Metric = "cosine") -> Te
         return (a * b).sum(1).float()
     squared = (a - b).square().sum(1)
     return -(squared if metric == "squared_euclidean" else squared.sqrt()).float()
+
+
+def rounding_of(prepared: PreparedEmbeddings) -> float:
+    """How far a score of a tile may lie from the score of the same pair in a list, at most: see :func:`paired_scores`.
+
+    Args:
+        prepared: the embeddings.
+    """
+    dimensions = int(prepared.x.shape[1])
+    if prepared.metric == "cosine":
+        return (dimensions + 2) * UNIT_ROUNDOFF
+    most = 2 * float(prepared.squares.max()) if len(prepared.squares) else 0.0  # s
+    if prepared.metric == "squared_euclidean":
+        return 2 * (dimensions + 3) * UNIT_ROUNDOFF * most
+    # Of u·s / d the largest is where d² = s / 1000, below which it is u·d.
+    return (dimensions + 3) * UNIT_ROUNDOFF * math.sqrt(1000 * most)
 
 
 def to_distance(score: float, metric: Metric) -> float:

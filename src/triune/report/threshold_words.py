@@ -13,18 +13,18 @@ def for_new_identities(target_fpr: float, expected: ExpectedFPR | None, confiden
         confidence: of the promise; ``None`` where there is none.
     """
     budget = round_percent(target_fpr)
-    if confidence is not None:
-        by = "" if expected is None else f", from {plural(expected.identities, 'identity', 'identities')}"
-        return (
-            f"promised with {round_percent(confidence)} confidence{by}: at most {budget} of the pairs of two new "
-            "identities are accepted, if these come from the same population"
-        )
     if expected is None:
-        return f"no promise for new identities: they may see more than {budget}"
+        if confidence is not None:
+            return f"promised with {round_percent(confidence)} confidence: {_at_most(budget)}"
+        return f"no promise for new identities: their false-positive rate may be above {budget}"
     few = f"fitted on {plural(expected.identities, 'identity', 'identities')}"
+    likely = f"{percent(expected.low)} to {percent(expected.high)} ({round_percent(expected.level)} interval, {METHOD})"
+    if confidence is not None:
+        return f"promised with {round_percent(confidence)} confidence, {few}: {_at_most(budget)}; expected are {likely}"
     if (expected.low, expected.high) == (0, 1):
-        return f"no promise for new identities: {few}, too few to say what others will see"
-    return (
-        f"no promise for new identities: {few}, others may see {percent(expected.low)} to {percent(expected.high)} "
-        f"({round_percent(expected.level)} interval, {METHOD})"
-    )
+        return f"no promise for new identities: {few}, too few to say anything of others"
+    return f"no promise for new identities: {few}, the false-positive rate among others may be {likely}"
+
+
+def _at_most(budget: str) -> str:
+    return f"at most {budget} of the pairs of two new identities of the same population are accepted"

@@ -65,7 +65,10 @@ def resumed_items(
     moved = frame["identity"].ne_missing(kept["identity"])
     fresh = _at(table.frame, sorted(set(range(len(now))) - set(found)))
     if moved.any() or len(fresh):
-        frame = _fitted_in(frame.filter(~moved), polars.concat([frame.filter(moved), fresh]), stored, run)
+        others = polars.concat(
+            [frame.filter(moved), fresh.with_columns(polars.lit(None, polars.String).alias("split"))]
+        )
+        frame = _fitted_in(frame.filter(~moved), others, stored, run)
     if origin is None:
         return replace(table, frame=frame)
     _check_classes(run, table.source, frame, origin.classes)
@@ -126,24 +129,42 @@ def _check_classes(run: Path, source: str, frame: polars.DataFrame, classes: lis
 def _fitted_in(
     kept: polars.DataFrame, others: polars.DataFrame, stored: polars.DataFrame, run: Path
 ) -> polars.DataFrame:
-    """The items that are as they were, and of the others those whose identity has a split."""
-    splits: dict[str | None, str] = {None: "train"}
+    """The items that are as they were, and of the others those whose identity has a split.
+
+    An image that nothing was to be learnt from stays one: if its new identity is trained on, it is left out.
+
+    Args:
+        kept: the items that are as they were.
+        others: those that show somebody else now, with the split that they had; and new ones, whose split is null.
+        stored: the splits of the run.
+        run: its folder, for messages.
+    """
+    splits: dict[str | None, str] = {}
     # Where the images of an identity are in several splits, as in a closed-set split, train comes first.
     for name, split in stored.select("identity", "split").sort("split", descending=True).iter_rows():
         if name is not None:
             splits.setdefault(name, split)
             if split == "train":
                 splits[name] = split
-    found = [splits.get(name) for name in others["identity"].to_list()]
+    found = [
+        _new_split(had, splits.get(name) if name is not None else had or "train")
+        for name, had in others.select("identity", "split").iter_rows()
+    ]
     joined = others.with_columns(polars.Series("split", found, polars.String))
     known = joined.filter(col("split").is_not_null())
     if len(known) < len(joined):
-        first = joined.filter(col("split").is_null())["identity"][0]
+        first = joined.filter(col("split").is_null())["image"][0]
         print(
-            f"{run}: {_rows(len(joined) - len(known))} left out, of identities that the run does not know "
-            f"(the first is {first!r})", file=sys.stderr, flush=True,
+            f"{run}: {_rows(len(joined) - len(known))} left out, of identities that the run does not know, or held out "
+            f"before and of identities that it trains on now (the first is {first})", file=sys.stderr, flush=True,
         )  # fmt: skip
     return polars.concat([kept, known])
+
+
+def _new_split(had: str | None, split: str | None) -> str | None:
+    """The split of an image whose identity is of ``split``; ``None`` where it was held out and would be learnt from."""
+    learnt = ("train", "holdout")
+    return None if had is not None and had not in learnt and split in learnt else split
 
 
 def _rows(count: int) -> str:

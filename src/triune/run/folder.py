@@ -175,6 +175,8 @@ def load_card(run: Path) -> ModelCard:
 def _model_file(run: Path) -> Path:
     path = run if run.suffix == ".safetensors" else run / MODEL
     if not path.is_file():
+        if run.is_dir() and (run / "config.yaml").is_file():
+            raise InputError(f"{path} does not exist: finish the training with `triune train --resume {run}`")
         raise InputError(f"{path} does not exist: name a run folder that holds a finished training run")
     return path
 

@@ -36,6 +36,12 @@ class StoredThresholds(Record):
     def _decide(cls, thresholds: list[Threshold]) -> list[Threshold]:
         if any(math.isnan(each.threshold) for each in thresholds):
             raise ValueError("a threshold is not a number, and would call every pair different")
+        for each in thresholds:
+            if each.confidence is not None and not 0 < each.confidence < 1:
+                raise ValueError(f"a threshold has the confidence {each.confidence:g}, which does not lie in 0 to 1")
+            known = each.expected
+            if known is not None and not (0 <= known.low <= known.estimate <= known.high <= 1 and 0 < known.level < 1):
+                raise ValueError("the rate expected of a threshold does not lie in its interval, or that not in 0 to 1")
         return thresholds
 
     def at(self, fpr: float, source: str) -> Threshold:

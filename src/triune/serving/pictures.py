@@ -98,9 +98,7 @@ def _below(path: str) -> Iterator[str]:
 def _planes(images: Tensor) -> Iterator[Image.Image]:
     """Images ``(C, H, W)`` or ``(B, C, H, W)``."""
     if images.ndim not in (3, 4):
-        raise InputError(
-            f"a tensor of shape {tuple(images.shape)} is no image: (B, C, H, W) or (C, H, W) is needed"
-        )
+        raise InputError(f"a tensor of shape {tuple(images.shape)} is no image: (B, C, H, W) or (C, H, W) is needed")
     batch = images.detach().cpu()
     batch = batch[None] if batch.ndim == 3 else batch
     wide = batch.float() if batch.is_floating_point() else batch

@@ -52,9 +52,9 @@ class ExpectedFPR:
 
 def expected_fpr(
     embeddings: Embeddings | PreparedEmbeddings,
-    labels: Labels | None,
-    threshold: float,
+    labels: Labels | None = None,
     *,
+    threshold: float,
     metric: Metric | None = None,
     level: float = 0.95,
     groups: Labels | None = None,
@@ -70,7 +70,7 @@ def expected_fpr(
     Args:
         embeddings: ``(N, D)`` of the items that the threshold was fitted on, or what
             :func:`~triune.pairs.prepared.prepare` made of them.
-        labels: ``(N,)`` identities; ``None`` with prepared embeddings.
+        labels: ``(N,)`` identities; left away with prepared embeddings.
         threshold: pairs with at least this score are accepted; ±∞ is allowed.
         metric: the distance; the cosine where not given.
         level: the share of such intervals that should cover the rate.

@@ -114,5 +114,6 @@ def _runs(codes: Array) -> tuple[Array, Array]:
 
 def as_knot(threshold: float, dtype: Any) -> Any:
     """The least score of the type that is accepted: rounding down would accept a score below the threshold."""
-    value = np.asarray(threshold, dtype=dtype)[()]
+    with np.errstate(over="ignore"):  # beyond the type's range: ±∞
+        value = np.asarray(threshold, dtype=dtype)[()]
     return value if float(value) >= threshold else np.nextafter(value, np.asarray(np.inf, dtype=dtype)[()])

@@ -39,7 +39,8 @@ from scipy import optimize
 from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
-from triune.pairs.scores import scores_between
+from triune.pairs.scores import rounding_of, scores_between
+from triune.ranges import is_number, is_whole
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -48,6 +49,9 @@ IMAGES: Final = 64
 
 MEETINGS: Final = 1 << 16
 """About how many pairs of identities are looked at. Fewer ways of pairing off keep the promise, too."""
+
+MOST: Final = 1e15
+"""Pairs of identities beyond which nobody has as many."""
 
 SLACK: Final = 1e-9
 """For rounding, where the evidence is exactly enough."""
@@ -63,7 +67,10 @@ def identities_needed(fpr: float, confidence: float) -> int:
         ValueError: the budget or the confidence does not lie between 0 and 1.
     """
     _check(fpr, confidence)
-    return 2 * math.ceil(math.log1p(-confidence) / math.log1p(-fpr) - 1e-9)
+    pairs = math.log1p(-confidence) / math.log1p(-fpr)
+    if not pairs < MOST:
+        raise ValueError(f"no number of identities can promise a rate of {fpr:g} with confidence {confidence:g}")
+    return 2 * max(1, math.ceil(pairs - SLACK))
 
 
 def least_promisable_fpr(identities: int, confidence: float) -> float:
@@ -81,10 +88,10 @@ def least_promisable_fpr(identities: int, confidence: float) -> float:
 
 def promised_score(
     embeddings: Embeddings | PreparedEmbeddings,
-    labels: Labels | None,
+    labels: Labels | None = None,
+    *,
     fpr: float,
     confidence: float,
-    *,
     metric: Metric | None = None,
     groups: Labels | None = None,
     at_least: float = -math.inf,
@@ -98,7 +105,7 @@ def promised_score(
     Args:
         embeddings: ``(N, D)`` of identities that nothing was chosen by: neither trained on nor used to choose a
             checkpoint or a setting. Or what :func:`~triune.pairs.prepared.prepare` made of them.
-        labels: ``(N,)`` identities; ``None`` with prepared embeddings.
+        labels: ``(N,)`` identities; left away with prepared embeddings.
         fpr: the budget.
         confidence: how likely the promise holds.
         metric: the distance; the cosine where not given.
@@ -107,12 +114,19 @@ def promised_score(
         seed: of the order in which identities are paired off, and of the images looked at.
 
     Returns:
-        An observed score of two different identities, or a number above all of them, where only that can be promised.
+        A little more than an observed score of two different identities, or than all of them where only that can be
+        promised: by twice as much as a score may differ where it is computed in another way
+        (:func:`~triune.pairs.scores.rounding_of`), so that pairs of equal scores are on one side of it however they
+        are computed.
 
     Raises:
         ValueError: there are fewer identities than :func:`identities_needed`, and the message says what they can
             promise; or too few of their pairs are left by the groups.
     """
+    if math.isnan(at_least):
+        raise ValueError("at_least is NaN: a score is needed")
+    if not (is_whole(seed) and seed >= 0):
+        raise ValueError(f"seed is {seed!r}: a whole number of at least 0 is needed")
     prepared = as_prepared(embeddings, labels, metric, groups).cpu()
     prepared = prepared.among(np.unique(prepared.codes))  # those with an item
     if prepared.identities < identities_needed(fpr, confidence):
@@ -132,7 +146,8 @@ def promised_score(
             high = middle
         else:
             low = middle + 1
-    return float(values[high]) if high < len(values) else float(np.nextafter(values[-1], np.float32(np.inf)))
+    score = values[high] if high < len(values) else np.nextafter(values[-1], np.float32(np.inf))
+    return float(score) + 2 * rounding_of(prepared)
 
 
 def too_few(identities: int, fpr: float, confidence: float) -> str:
@@ -222,9 +237,10 @@ def _evidence(met: _Met, counted: int, bet: float, fpr: float) -> float:
     accepted = np.bincount(met.meeting[len(met.meeting) - counted :], minlength=len(met.sizes))
     # Where nothing was seen nothing is won or lost.
     rates = np.divide(accepted, met.sizes, out=np.full(len(met.sizes), fpr), where=met.sizes > 0)
-    with np.errstate(divide="ignore"):  # a bet that loses everything: a logarithm of 0, and E = 0
+    # A bet that loses everything: a logarithm of 0, and E = 0. One that wins beyond measure: E = ∞.
+    with np.errstate(divide="ignore", over="ignore"):
         logs = np.log1p(np.maximum(bet * (fpr - rates), -1.0))
-    return float(np.exp(np.add.reduceat(logs, met.rounds)).mean())
+        return float(np.exp(np.add.reduceat(logs, met.rounds)).mean())
 
 
 def _between(prepared: PreparedEmbeddings, first: Array, second: Array) -> Array:
@@ -259,5 +275,5 @@ def _rounded_up(rate: float) -> float:
 
 def _check(fpr: float, confidence: float) -> None:
     for name, value in (("fpr", fpr), ("confidence", confidence)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name} is {value}: a number between 0 and 1, such as 0.05 or 0.95, is needed")
+        if not (is_number(value) and 0 < value < 1):
+            raise ValueError(f"{name} is {value!r}: a number between 0 and 1, such as 0.05 or 0.95, is needed")

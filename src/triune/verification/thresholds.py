@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -110,6 +110,11 @@ class Threshold:
         return cls(**fields | {name: float(fields[name]) for name in ("threshold", "lowest_accepted")})
 
 
+def without_promise(threshold: Threshold) -> Threshold:
+    """The same threshold for scores that may come from another network: nothing is known of new identities there."""
+    return replace(threshold, expected=None, confidence=None)
+
+
 def fit_threshold(
     verification: Verification,
     fpr: float,
@@ -143,19 +148,22 @@ def fit_threshold(
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Raises:
-        ValueError: ``fpr`` is not from 0 to 1; ``prepared`` makes other pairs; or there are too few identities for the
-            promise, with the number that is needed.
+        ValueError: ``fpr`` is not from 0 to 1; ``prepared`` makes other pairs, or is for another metric; or there are
+            too few identities for the promise, with the number that is needed.
     """
     if confidence is not None and prepared is None:
         raise ValueError("confidence needs prepared, the embeddings of these pairs: identities are counted, not pairs")
-    budget, expected = fpr, None
+    if prepared is not None and metric not in (None, prepared.metric):
+        raise ValueError(f"metric is {metric!r}, but prepared is for {prepared.metric!r}: leave metric away")
+    budget, least, expected = fpr, -math.inf, None
     if confidence is not None and prepared is not None:
-        budget = _promised_budget(verification, prepared, fpr, confidence)
+        budget, least = _promised(verification, prepared, fpr, confidence)
     bracket = verification.bracket_at_fpr(budget)
     everything = bracket.false_positives == verification.impostors
     threshold = -math.inf if everything else _middle(bracket.rejected, bracket.accepted)
+    threshold = max(threshold, least)  # there may be room below what is promised, in which no score lies here
     if prepared is not None:
-        expected = expected_fpr(prepared, None, threshold, level=level, divide_over=divide_over)
+        expected = expected_fpr(prepared, threshold=threshold, level=level, divide_over=divide_over)
         if expected.impostors != verification.impostors:
             raise ValueError(
                 f"prepared makes {expected.impostors} non-matching pairs but verification has "
@@ -179,11 +187,13 @@ def fit_threshold(
     )
 
 
-def _promised_budget(verification: Verification, prepared: PreparedEmbeddings, fpr: float, confidence: float) -> float:
-    """The rate on these pairs of the lowest threshold that keeps the budget on new identities: at most the budget."""
+def _promised(
+    verification: Verification, prepared: PreparedEmbeddings, fpr: float, confidence: float
+) -> tuple[float, float]:
+    """The lowest score that is promised, and the rate that it lets through on these pairs: at most the budget."""
     kept = verification.bracket_at_fpr(fpr).accepted
-    score = promised_score(prepared, None, fpr, confidence, at_least=kept)
-    return fpr if score <= kept else verification.confusion_at(score).fpr
+    score = promised_score(prepared, fpr=fpr, confidence=confidence, at_least=kept)
+    return (fpr, -math.inf) if score <= kept else (verification.confusion_at(score).fpr, score)
 
 
 def _middle(rejected: float, accepted: float) -> float:

@@ -108,6 +108,14 @@ def test_a_threshold_of_which_others_may_see_twice_the_budget_is_told() -> None:
 
     assert told(0.1) == []
     assert told(0.101) == [
-        "The threshold for FPR 5% is no promise for new identities: fitted on 8 identities, others may see 2.0% to "
-        "10.1% (95% interval, delete-one-identity jackknife)."
+        "The threshold for FPR 5% is no promise for new identities: fitted on 8 identities, the false-positive rate "
+        "among others may be 2.0% to 10.1% (95% interval, delete-one-identity jackknife)."
     ]
+
+
+def test_identities_of_the_judged_split_that_were_trained_on_are_told() -> None:
+    results = run_results()
+    splits = results.data.splits | {"test": results.data.splits["test"].model_copy(update={"trained": 3})}
+    found = cautions(results.model_copy(update={"data": results.data.model_copy(update={"splits": splits})}))
+    assert any(text.startswith("3 of the ") and "were trained on" in text for text in found)
+    assert not any("were trained on" in text for text in cautions(results))

@@ -26,7 +26,20 @@ def cautions(results: Results) -> list[str]:
         found.append(f"Only {identities} in the test split: others may fare differently.")
     if results.data.split == "closed-set":
         found.append("Training saw the test identities: the figures do not hold for new ones.")
+    elif main is not None:
+        found += _known_identities(results, main)
     return found
+
+
+def _known_identities(results: Results, main: JudgedModel) -> list[str]:
+    """Where identities of the judged split were trained on, though the split does not say so."""
+    counts = results.data.splits.get(main.split)
+    if counts is None or not counts.trained:
+        return []
+    return [
+        f"{counts.trained} of the {plural(counts.identities, 'identity', 'identities')} of the {SPLITS[main.split]} "
+        "split were trained on: the figures do not hold for new ones."
+    ]
 
 
 def _splits_not_verified(results: Results) -> list[str]:
