@@ -92,3 +92,60 @@ def test_damage_in_an_old_file_is_one_line(tmp_path):
     path.write_text(json.dumps(stored))
     with pytest.raises(InputError, match=r"metrics\.json, field models\.0\.verification\.test\.auc: "):
         Results.read(path)
+
+
+def run_of(changes):
+    stored = json.loads((FORMAT1 / "embeddings.json").read_text())
+    changes(stored)
+    return migrated(stored), stored
+
+
+def test_the_judged_model_comes_first_whatever_others_are_called():
+    def rename(stored):  # "a" stands before "trained" in the alphabet, and before it in the file
+        for part in ("verification", "retrieval"):
+            stored[part] = {"a": stored[part].pop("other"), **stored[part]}
+        stored["comparison"]["against"] = "a"
+
+    found, _ = run_of(rename)
+    assert [(model["name"], model["role"]) for model in found["models"]] == [("this model", "model"), ("a", "against")]
+
+
+def test_a_model_that_is_called_as_a_baseline_is_still_the_one_that_is_compared_with():
+    def rename(stored):
+        for part in ("verification", "retrieval"):
+            stored[part]["pixels"] = stored[part].pop("other")
+        stored["comparison"]["against"] = "pixels"
+
+    found, _ = run_of(rename)
+    assert [model["role"] for model in found["models"]] == ["model", "against"]
+    without = run_of(lambda stored: (rename(stored), stored.pop("comparison")))[0]
+    assert [model["role"] for model in without["models"]] == ["model", "pixels"]
+
+
+def test_what_was_not_said_of_intervals_is_nothing():
+    def forget(stored):
+        for splits in stored["verification"].values():
+            splits["test"].pop("uncertainty", None)
+
+    found, _ = run_of(forget)
+    assert found["comparison"]["uncertainty"] == {"level": 0.8, "resamples": 0, "identities": 0, "seed": 0}
+    said = json.loads((FORMAT1 / "embeddings.json").read_text())["verification"]["trained"]["test"]["uncertainty"]
+    assert run_of(lambda stored: None)[0]["comparison"]["uncertainty"] == {**said, "level": 0.8}
+    # A run without a test split says nothing either; one without its model is still read.
+    assert (
+        run_of(lambda stored: stored["verification"]["trained"].pop("test"))[0]["comparison"]["uncertainty"]["seed"]
+        == 0
+    )
+    assert run_of(lambda stored: stored["verification"].pop("trained"))[0]["comparison"]["uncertainty"]["level"] == 0.8
+
+
+def test_the_distance_of_another_metric_is_minus_the_score_and_the_worst_condition_keeps_its_name():
+    def change(stored):
+        stored["metric"] = "euclidean"
+        stored["conditions"][0]["threshold"] = -0.75
+        stored["conditions"][0]["inequity"]["fpr"]["worst"] = None
+        stored["conditions"][0]["inequity"]["fnr"]["worst"] = 7
+
+    [table] = run_of(change)[0]["conditions"]
+    assert (table["threshold"], table["distance"]) == (-0.75, 0.75)
+    assert (table["inequity"]["fpr"]["worst"], table["inequity"]["fnr"]["worst"]) == (None, "7")

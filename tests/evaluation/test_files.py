@@ -9,6 +9,7 @@ from evaluation.conftest import N
 from triune.errors import InputError
 from triune.evaluation.files import (
     other_name,
+    read_against,
     read_embeddings,
     read_groups,
     read_labels,
@@ -199,3 +200,31 @@ def test_what_the_machine_cannot_read_is_no_bad_input(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "load", fails)
     with pytest.raises(PermissionError):
         read_embeddings(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_floats_of_up_to_64_bits_keep_their_type(tmp_path, kind):
+    np.save(tmp_path / "e.npy", np.ones((2, 3), dtype=kind))
+    assert read_embeddings(tmp_path / "e.npy").dtype == kind
+
+
+def test_another_model_s_rows_are_as_many(tmp_path):
+    np.save(tmp_path / "e.npy", np.ones((2, 3)))
+    assert read_against(tmp_path / "e.npy", 2, tmp_path / "x.npy").shape == (2, 3)
+    with pytest.raises(InputError, match=r"e\.npy has 2 rows but .*x\.npy has 3: the same items in the same order"):
+        read_against(tmp_path / "e.npy", 3, tmp_path / "x.npy")
+
+
+def test_the_template_of_two_labels_is_the_one_that_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("template\nb\na\nc\nb\nc\na\n")
+    templates = read_templates(tmp_path / "t.csv", 6, tmp_path / "e.npy")
+    assert templates.labels(np.array(["y", "x", "z", "y", "z", "x"]), tmp_path / "l.txt").tolist() == ["x", "y", "z"]
+    with pytest.raises(InputError, match="template c holds images of two labels"):
+        templates.labels(np.array(["y", "x", "z", "y", "w", "x"]), tmp_path / "l.txt")
+
+
+def test_an_empty_line_in_a_table_of_templates_is_a_row_that_is_told(tmp_path):
+    """Rows belong to embeddings one by one: none may be passed over."""
+    (tmp_path / "t.csv").write_text("template\na\n\nb\n")
+    with pytest.raises(InputError, match=r"row 3|3 rows"):
+        read_templates(tmp_path / "t.csv", 2, tmp_path / "e.npy")

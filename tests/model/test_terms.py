@@ -115,3 +115,15 @@ def test_a_pixel_that_is_ignored_moves_nothing_and_has_no_gradient(channels):
     segmentation_loss(leaf, masks, 1.0).backward()
     assert (leaf.grad[..., 0, 1] == 0).all()
     assert (leaf.grad[..., 0, 0] != 0).all()
+
+
+def test_a_channel_that_is_hardly_there_counts_with_the_share_that_it_is():
+    """One of 10,000 pixels, hit with a probability of 1e-4: 2·1e-4 of 1.0001 is what agrees."""
+    targets = torch.zeros(1, 1, 100, 100, dtype=torch.float64)
+    targets[0, 0, 3, 4] = 1
+    probabilities = 1e-4 * targets
+    known = torch.ones(1, 100, 100, dtype=torch.bool)
+    assert dice_loss(probabilities, targets, known).item() == pytest.approx(1 - 2e-4 / 1.0001, rel=1e-9)
+    # Of soft targets, too, whose sum lies far below 1.
+    tiny = dice_loss(1e-3 * targets, 1e-3 * targets, known).item()
+    assert tiny == pytest.approx(1 - 2e-6 / 2e-3, rel=1e-6)
