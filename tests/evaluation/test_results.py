@@ -3,9 +3,20 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from triune.errors import InputError
-from triune.evaluation.results import DataSummary, ModelResult, Results, Unavailable
+from triune.evaluation.results import (
+    ClassResult,
+    ConditionResult,
+    DataSummary,
+    ModelResult,
+    Rate,
+    Results,
+    SplitCounts,
+    Unavailable,
+    Uncertainty,
+)
 
 
 def results(**changes):
@@ -59,3 +70,39 @@ def test_damage_is_one_line_that_names_file_and_field(tmp_path, path, value, say
         Results.read(tmp_path / "metrics.json")
     assert str(raised.value).startswith(f"{tmp_path / 'metrics.json'}, {says}")
     assert "\n" not in str(raised.value)
+
+
+def test_shares_and_counts_have_their_ranges():
+    for level, count in ((0.0, 0), (1.0, 0), (0.5, 7)):
+        made = Uncertainty(level=level, resamples=count, identities=count, seed=0)
+        assert (made.level, made.resamples) == (level, count)
+    for wrong in ({"level": -0.001}, {"level": 1.001}, {"resamples": -1}, {"identities": -1}):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            Uncertainty(**{"level": 0.5, "resamples": 1, "identities": 1, "seed": 0, **wrong})
+
+
+def test_what_earlier_files_did_not_say_stands_for_nothing_unusual():
+    assert Uncertainty(level=0.9, resamples=1, identities=1, seed=0).reliable
+    counts = SplitCounts(images=3, identities=2, classes=1)
+    assert (counts.nameless, counts.trained) == (0, 0)
+    rate = Rate(estimate=0.5, low=0.1, high=0.9)
+    row = ConditionResult(condition="x", items=1, identities=1, matches=1, impostors=1, tpr=rate, fpr=rate)
+    assert row.reliable
+
+
+MORE = "more test images are left out: their classes"
+
+
+@pytest.mark.parametrize(
+    ("untrained", "said"),
+    [
+        ({}, None),
+        ({"cow": 3}, "3 more test images are left out: their class was never trained (cow)"),
+        ({"dog": 1, "cow": 3}, "4 more test images are left out: their classes were never trained (cow, dog)"),
+        (dict.fromkeys("abcdefghij", 1), f"10 {MORE} were never trained (a, b, c, d, e, f, g, h, i, j)"),
+        (dict.fromkeys("abcdefghijk", 2), f"22 {MORE} were never trained (a, b, c, d, e, f, g, h, i, j, …)"),
+    ],
+)
+def test_images_of_classes_that_were_never_trained_are_told(untrained, said):
+    found = ClassResult(split="test", items=1, accuracy=1, classes=["a"], confusion=[[1]], untrained=untrained)
+    assert found.left_out() == said
