@@ -172,3 +172,24 @@ def test_the_codes_of_identities_may_be_given_and_those_that_are_gone_keep_their
     assert data.training_identities == ["eve", "gone", "ann"]
     assert data.identities[:3] == ["eve", "gone", "ann"]
     assert set(data.identities[3:]) == {"bob", "cat", "dan", "aaa", "zoe"}
+
+
+def test_a_signal_while_loader_processes_are_started_takes_effect_when_they_are(tmp_path, monkeypatch):
+    """In the middle of a fork its exception would be lost, and its traceback printed."""
+    started = []
+    begin = torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__
+
+    def interrupted(self, loader):
+        os.kill(os.getpid(), signal.SIGTERM)
+        begin(self, loader)
+        started.append(self)
+
+    monkeypatch.setattr(torch.utils.data.dataloader._MultiProcessingDataLoaderIter, "__init__", interrupted)
+    loader = loaders._LateLoader([torch.zeros(1), torch.ones(1)], num_workers=1)
+    leave, here = signal.getsignal(signal.SIGTERM), []
+    signal.signal(signal.SIGTERM, lambda number, frame: here.append(len(started)))
+    try:
+        assert [each.item() for each in loader] == [0, 1]
+    finally:
+        signal.signal(signal.SIGTERM, leave)
+    assert here == [1]

@@ -18,6 +18,7 @@ from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
 from triune.parallel.divide import own_blocks
 from triune.run.settings import TrainConfig
+from triune.signals import held_back
 
 Loader = DataLoader[Any]
 
@@ -156,7 +157,9 @@ class _LateLoader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         try:
-            yield from super().__iter__()
+            with held_back():  # in the middle of a fork the exception of a signal would be lost, or told twice
+                batches = super().__iter__()
+            yield from batches
         except InputError as error:  # torch puts the traceback of a loader process into the message
             raise InputError(str(error).rstrip().splitlines()[-1].split("InputError: ")[-1]) from error
         except RuntimeError as error:
