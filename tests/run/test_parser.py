@@ -225,5 +225,6 @@ def test_a_value_that_none_can_be_is_named_by_its_flag(flags, named):
 
 
 def test_a_run_that_goes_on_stays_in_its_folder(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: digits\n")
     with pytest.raises(InputError, match="--output and --resume are both given"):
         parse_train(["--resume", str(tmp_path), "--output", "elsewhere"])

@@ -110,13 +110,13 @@ def parse_train(arguments: Sequence[str], command: Command[TrainConfig] = TRAIN)
     """
     resumed = _value_of("--resume", arguments)
     if resumed is not None:
+        stored = Path(resumed) / "config.yaml"
+        if not stored.is_file():
+            raise InputError(f"{stored} does not exist: --resume takes the folder of an earlier run")
         if _value_of("--output", arguments) is not None:
             raise InputError(
                 "--output and --resume are both given, but a run goes on in its own folder: leave --output away"
             )
-        stored = Path(resumed) / "config.yaml"
-        if not stored.is_file():
-            raise InputError(f"{stored} does not exist: --resume takes the folder of an earlier run")
         read_config(stored)
         arguments = ["--config", str(stored), *arguments]
     return command.parse(arguments)
