@@ -31,30 +31,22 @@ def with_calibration(table: ItemTable, share: float, seed: int = 0) -> ItemTable
     frame = table.frame
     if not share:
         return table
+
+    def refused(column: str, problem: str, remedy: str) -> DataError:
+        return DataError([Problem(table.source, None, column, problem, remedy)])
+
     if (frame["split"] == "calibration").any():
         problem = "the table has a split calibration of its own, so no share is set aside"
-        raise DataError([Problem(table.source, None, "split", problem, "leave --calibration away")])
+        raise refused("split", problem, "leave --calibration away")
     if table.split_kind == "closed-set":
         problem = "every identity is trained on (closed-set), so none is left to calibrate on"
-        raise DataError(
-            [Problem(table.source, None, "split", problem, "leave --split closed-set or --calibration away")]
-        )
+        raise refused("split", problem, "leave --split closed-set or --calibration away")
     names, labels, splits = (frame[name].to_list() for name in ("identity", "label", "split"))
     members = rows_by_name([name if split == "train" else None for name, split in zip(names, splits)])
     count = max(2, round(share * len(members)))
     if len(members) - count < 2:
         problem = f"{len(members)} training identities are too few to set {count} aside for calibration"
-        raise DataError(
-            [
-                Problem(
-                    table.source,
-                    None,
-                    table.identity_column,
-                    problem,
-                    "add identities, or take a smaller --calibration",
-                )
-            ]
-        )
+        raise refused(table.identity_column, problem, "add identities, or take a smaller --calibration")
     classes = {name: commonest(labels[row] for row in rows) for name, rows in members.items()}
     chosen = set(stratified(list(members), classes, count, np.random.default_rng(seed)))
     moved = [

@@ -390,7 +390,7 @@ def _fitted(
         fpr: own if fpr == own.target_fpr else fitted(fpr, most if fpr < own.target_fpr else 1.0)
         for fpr in _budgets(questions)
     }
-    told = measures.applied_threshold(thresholds[questions.target_fpr], pairs, None)
+    told = measures.applied_threshold(own, pairs, None)
     return fit._replace(thresholds=tuple(thresholds.values()), applied=told)
 
 

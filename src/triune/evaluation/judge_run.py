@@ -12,7 +12,6 @@ import polars
 import torch
 from PIL import Image
 from torch.distributed import ProcessGroup
-from torch.nn.functional import interpolate
 
 from triune.data.checks import examine
 from triune.data.dataset import ItemDataset
@@ -40,7 +39,7 @@ from triune.evaluation.results import (
     Unavailable,
 )
 from triune.files import write_record, written_whole
-from triune.model.network import MultiTaskModel, predicted_masks
+from triune.model.network import MultiTaskModel, masks_in_size
 from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
 from triune.run.facts import TrainingFacts
@@ -473,10 +472,8 @@ def write_sample_masks(folder: Path, model: MultiTaskModel, dataset: ItemDataset
     masked = np.flatnonzero(dataset.frame["mask"].is_not_null().to_numpy())
     for index in masked[np.linspace(0, len(masked) - 1, min(SAMPLE_MASKS, len(masked))).astype(int)]:
         row = dataset.frame.row(int(index), named=True)
-        height, width = upright_size(row["image"])
         logits = model(normalise(dataset.stored(int(index))[0])[None].to(device)).mask_logits
-        sized = interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
-        ids = predicted_masks(sized)[0].to(torch.uint8).cpu().numpy()
+        ids = masks_in_size(logits, upright_size(row["image"]))[0].cpu().numpy()
         with written_whole(folder / f"{row['row']}.png") as temporary:
             Image.fromarray(ids).save(temporary)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import dropout, interpolate, linear
 
 from triune.distances.embeddings import unit
 from triune.errors import InputError
@@ -161,3 +161,13 @@ class MultiTaskModel(nn.Module):
 def predicted_masks(logits: Tensor) -> Tensor:
     """Mask ids ``(B, H, W)`` int64 of logits ``(B, M, H, W)``: one channel is cut at 0, several take the largest."""
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
+
+
+def masks_in_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mask ids ``(B, h, w)`` uint8 of another size, from logits ``(B, M, H, W)`` that are interpolated to it.
+
+    Args:
+        logits: of the size that the network saw.
+        size: height and width, such as the image's own.
+    """
+    return predicted_masks(interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)).to(torch.uint8)

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from triune.data.dataset import as_input
 from triune.data.decode import decode_image
 from triune.errors import InputError
-from triune.model.network import MultiTaskModel, predicted_masks
+from triune.model.network import MultiTaskModel, masks_in_size
 from triune.pairs.scores import paired_scores
 from triune.run.folder import ModelCard, load_model
 from triune.serving.answers import ImagePrediction, Unreadable
@@ -80,9 +79,7 @@ class LoadedRun:
         Raises:
             InputError: an image cannot be read; it is named. Or the network has no embedding.
         """
-        rows = [each.embedding for each in self.embed_each(pictures(images), batch_size=batch_size, progress=progress)
-                if isinstance(each, ImagePrediction)]  # fmt: skip
-        return np.stack([row for row in rows if row is not None])
+        return self._rows(pictures(images), batch_size, progress)
 
     def embed_each(
         self,
@@ -159,9 +156,15 @@ class LoadedRun:
         if len(both) != 2:
             raise InputError(f"one image is compared with one other, but {len(both)} were given")
         threshold = stored_threshold(self.folder, fpr)
-        rows = [each.embedding for each in self.embed_each(both) if isinstance(each, ImagePrediction)]
-        score = float(paired_scores(np.stack(rows[:1]), np.stack(rows[1:]), self.card.metric))  # type: ignore[arg-type]
+        rows = self._rows(both)
+        score = float(paired_scores(rows[:1], rows[1:], self.card.metric))
         return verdict(score, threshold, self.card.metric)
+
+    def _rows(self, images: Sequence[Picture], batch_size: int = BATCH, progress: Progress | None = None) -> Array:
+        """The embeddings of images, all of which must be readable."""
+        answers = self.embed_each(images, batch_size=batch_size, progress=progress)
+        rows = (each.embedding for each in answers if isinstance(each, ImagePrediction))
+        return np.stack([row for row in rows if row is not None])
 
     def _answers(
         self,
@@ -222,9 +225,7 @@ class LoadedRun:
             order = np.argsort(-self._finite(shares, "class", picture), kind="stable")
             probabilities = {self.card.classes[k]: float(shares[k]) for k in order}
         if output.mask_logits is not None:
-            logits = output.mask_logits[place : place + 1].float()
-            sized = interpolate(logits, size=read.size, mode="bilinear", align_corners=False)
-            mask = predicted_masks(sized)[0].to(torch.uint8).cpu().numpy()
+            mask = masks_in_size(output.mask_logits[place : place + 1], read.size)[0].cpu().numpy()
         if output.embedding is not None:
             embedding = self._finite(output.embedding[place].float().cpu().numpy(), "embedding", picture)
         return ImagePrediction(picture.name, read.size, probabilities, mask, embedding)
