@@ -5,10 +5,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
-from triune.cli import COMMANDS, main
+from triune.cli import main
+from triune.commands import COMMANDS
 
 
 def test_help_names_every_command(capsys):
@@ -35,13 +35,6 @@ def test_help_of_a_command_exits_0_and_waits_for_nothing_heavy(name):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.startswith(f"usage: triune {name}")
     assert run.stdout.splitlines()[-1] == "0 []"
-
-
-def test_a_demo_shows_its_own_settings(capsys):
-    assert main(["demo", "--epochs", "3", "--print_config"]) == 0
-    shown = capsys.readouterr().out
-    assert "epochs: 3\n" in shown
-    assert "backbone: resnet10t\n" in shown
 
 
 def test_an_unknown_command_exits_2_and_lists_the_known_ones(capsys):
@@ -86,32 +79,6 @@ def test_bad_input_exits_2_with_one_line_and_no_traceback(arguments, named, caps
     assert captured.out == ""
     assert named in captured.err
     assert len(captured.err.strip().splitlines()) == 1
-
-
-def test_a_folder_that_is_no_run_is_refused_and_stays_as_it_is(tmp_path, capsys):
-    for folder in (tmp_path, tmp_path / "nosuch"):
-        assert main(["evaluate", str(folder)]) == 2
-        assert "name a run folder" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def judge(folder, *more):
-    np.save(folder / "e.npy", np.random.default_rng(0).normal(size=(12, 4)))
-    (folder / "l.txt").write_text("".join(f"p{i // 3}\n" for i in range(12)))
-    return main(["evaluate", "--embeddings", "e.npy", "--labels", "l.txt", "--resamples", "0", *more])
-
-
-def test_a_second_judgement_of_a_file_lies_beside_the_first(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert [judge(tmp_path) for _ in range(2)] == [0, 0]
-    assert sorted(each.name for each in (tmp_path / "runs").iterdir()) == ["evaluate-e-1", "evaluate-e-2"]
-
-
-def test_all_options_that_do_not_fit_are_told_at_once(capsys):
-    assert main(["evaluate", "--scores", "s.csv", "--level", "0.9", "--resamples", "30", "--rerank"]) == 2
-    said = capsys.readouterr().err
-    assert all(f"--{name} needs" in said for name in ("level", "resamples", "rerank"))
-    assert said.endswith("leave them away for --scores\n")
 
 
 def test_names_with_line_breaks_and_escapes_stay_on_one_line(capsys):
@@ -173,10 +140,11 @@ def test_output_that_nobody_takes_ends_in_one_line(command, buffered):
 IMPORTING = """
 import sys, time
 from triune import cli
+from triune.commands import report
 def slow(arguments):
     import lightning, triune.experiment
     time.sleep(60)
-cli.COMMANDS["report"] = slow
+report.run = slow
 sys.argv = ["triune", "report"]
 print("begun", flush=True)
 sys.exit(cli.main())

@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from triune.commands.evaluate import EvaluateConfig
+from triune.commands.verify import VerifyConfig
 from triune.errors import InputError
 from triune.run.parser import Command, parse_train, read_config
-from triune.run.settings import EvaluateConfig, TrainConfig, VerifyConfig, as_plain
+from triune.run.settings import TrainConfig, as_plain
 
 EVALUATE = Command("triune evaluate", "Judge.", EvaluateConfig, words=("run",))
 VERIFY = Command("triune verify", "Compare.", VerifyConfig, words=("run", "first", "second"), has_config=False)

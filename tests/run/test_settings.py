@@ -8,14 +8,12 @@ from pydantic import ValidationError
 
 from triune.data.augment import AugmentConfig
 from triune.run.settings import (
-    EvaluateConfig,
     ImageConfig,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
     TrainConfig,
     TrainerConfig,
-    VerifyConfig,
     as_plain,
 )
 
@@ -83,7 +81,6 @@ RANGES = {
         "hue": ((0, 0.5), (0.6, -0.1)),
         "degrees": ((0, 180), (-1, NAN)),
     },
-    EvaluateConfig: {"resamples": ((0,), (-1, 0.5)), "level": ((0.5, 0.99), (0, 1, 95)), "seed": ((0,), (-1,))},
 }
 
 
@@ -117,13 +114,6 @@ def test_a_run_without_any_weight_has_nothing_to_learn():
         TrainConfig(alpha=0, beta=0, gamma=0)
     with pytest.raises(ValidationError, match="alpha, beta and gamma are all 0"):
         dataclasses.replace(TrainConfig(beta=0, gamma=0), alpha=0)
-
-
-def test_the_rate_of_a_verdict_is_a_rate(tmp_path):
-    assert VerifyConfig(tmp_path, tmp_path, tmp_path, 0.01).fpr == 0.01
-    for fpr in (0, 1, -0.1):
-        with pytest.raises(ValidationError):
-            VerifyConfig(tmp_path, tmp_path, tmp_path, fpr)
 
 
 def test_settings_cannot_be_changed():

@@ -21,6 +21,8 @@ from malformed.case import EMBEDDINGS, LABELS, ROWS, SOUND, array, mask, picture
 from malformed.lists import PAIRS
 from malformed.tables import OF_A_GROUP, OF_A_TEMPLATE, OF_SCORES, as_parquet
 from soak.mutations import WORDS, damaged, texts
+from triune.commands.evaluate import EvaluateConfig
+from triune.commands.verify import VerifyConfig
 from triune.data.checks import check_table
 from triune.data.decode import probe_image, read_image, read_mask
 from triune.data.items import from_frame, read_table
@@ -34,7 +36,7 @@ from triune.run.folder import load_model
 from triune.run.history import read_history
 from triune.run.judged_items import read_judged_items
 from triune.run.parser import Command, parse_train, read_config
-from triune.run.settings import EvaluateConfig, TrainConfig, VerifyConfig
+from triune.run.settings import TrainConfig
 from triune.run.thresholds import read_thresholds
 from triune.training.checkpoints import read_checkpoint
 

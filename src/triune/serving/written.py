@@ -12,10 +12,9 @@ from PIL import Image
 from triune.data.decode import decode_image
 from triune.errors import InputError
 from triune.files import filled_together, written_whole
-from triune.run.settings import EmbedConfig, PredictConfig
 from triune.serving.answers import TOP, ImagePrediction, Unreadable
-from triune.serving.loaded import load
-from triune.serving.pictures import Picture, pictures
+from triune.serving.loaded import BATCH, LoadedRun
+from triune.serving.pictures import Given, Picture, pictures
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -24,27 +23,41 @@ COLOURS = np.array([[0, 0, 0], [230, 60, 20], [20, 120, 230], [30, 170, 80], [23
 """Of mask ids 0, 1, 2, … in overlays; from the second on, they come around again."""
 
 
-def write_predictions(asked: PredictConfig, progress: Progress | None = None) -> tuple[Path, list[str]]:
+def write_predictions(
+    run: LoadedRun,
+    given: Given,
+    output: Path,
+    *,
+    overlays: bool = False,
+    skip: bool = False,
+    batch_size: int = BATCH,
+    progress: Progress | None = None,
+) -> tuple[Path, list[str]]:
     """Write ``predictions.csv``, and ``masks/`` and ``overlays/`` as far as there are any, into a new folder.
 
     Args:
-        asked: the run, the images and the folder.
+        run: says what is on the images.
+        given: any images.
+        output: the new folder.
+        overlays: whether the images with their masks laid over them are written, too.
+        skip: whether an image that cannot be read is left out, and not an error.
+        batch_size: how many go through the network at a time.
         progress: called with the numbers of images that are done and of all.
 
     Returns:
         The folder, and the images that could not be read and were left out.
 
     Raises:
-        InputError: the run or an image cannot be read, or the folder is there already.
+        InputError: an image cannot be read, the folder is there already, or the network says nothing of images.
     """
-    if asked.output.exists():
-        raise InputError(f"{asked.output} is there already: name a new folder with --output")
-    run, images = load(asked.run), pictures(list(asked.images))
+    if output.exists():
+        raise InputError(f"{output} is there already: name a new folder with --output")
+    images = pictures(given)
     if run.model.class_head is None and run.model.mask_head is None:
-        raise InputError(f"{asked.run} has neither a class head nor a mask head: `triune embed` gives its embeddings")
-    answers = run.predict_each(images, skip=asked.skip, batch_size=asked.batch_size, progress=progress)
+        raise InputError(f"{run.folder} has neither a class head nor a mask head: `triune embed` gives its embeddings")
+    answers = run.predict_each(images, skip=skip, batch_size=batch_size, progress=progress)
     left_out: list[str] = []
-    with filled_together(asked.output) as (folder, move_into_place):
+    with filled_together(output) as (folder, move_into_place):
         with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["image", "height", "width", *_top_columns(), "mask", "mask_share"])
@@ -53,35 +66,47 @@ def write_predictions(asked: PredictConfig, progress: Progress | None = None) ->
                     left_out.append(f"{answer.name}: {answer.reason}")
                     continue
                 name = f"{number:06d}-{Path(answer.name).stem}.png"
-                place = _write_mask(folder, name, picture, answer, asked.overlays)
+                place = _write_mask(folder, name, picture, answer, overlays)
                 table.writerow([answer.name, *answer.size, *_top(answer), place, answer.mask_share])
         if len(left_out) == len(images):
             raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
         move_into_place()
-    return asked.output, left_out
+    return output, left_out
 
 
-def write_embeddings(asked: EmbedConfig, progress: Progress | None = None) -> tuple[Path, list[str]]:
+def write_embeddings(
+    run: LoadedRun,
+    given: Given,
+    output: Path,
+    *,
+    skip: bool = False,
+    batch_size: int = BATCH,
+    progress: Progress | None = None,
+) -> tuple[Path, list[str]]:
     """Write embeddings as Parquet (columns ``image`` and ``embedding``), or as ``.npy`` with their names beside it.
 
     Args:
-        asked: the run, the images and the file.
+        run: embeds the images.
+        given: any images.
+        output: the new file.
+        skip: whether an image that cannot be read is left out, and not an error.
+        batch_size: how many go through the network at a time.
         progress: called with the numbers of images that are done and of all.
 
     Returns:
         The file, and the images that could not be read and were left out.
 
     Raises:
-        InputError: the run or an image cannot be read, the file is there already or has another suffix.
+        InputError: an image cannot be read, the file is there already or has another suffix.
     """
-    kind, names_file = asked.output.suffix, asked.output.with_suffix(".txt")
+    kind, names_file = output.suffix, output.with_suffix(".txt")
     if kind not in (".parquet", ".npy"):
-        raise InputError(f"{asked.output} is neither .parquet nor .npy: name such a file with --output")
-    for path in (asked.output, *([names_file] if kind == ".npy" else [])):
+        raise InputError(f"{output} is neither .parquet nor .npy: name such a file with --output")
+    for path in (output, *([names_file] if kind == ".npy" else [])):
         if path.exists():
             raise InputError(f"{path} is there already: name a new file with --output")
-    run, images = load(asked.run), pictures(list(asked.images))
-    answers = run.embed_each(images, skip=asked.skip, batch_size=asked.batch_size, progress=progress)
+    images = pictures(given)
+    answers = run.embed_each(images, skip=skip, batch_size=batch_size, progress=progress)
     left_out: list[str] = []
     sound = list(_sound(answers, left_out))
     if not sound:
@@ -89,14 +114,14 @@ def write_embeddings(asked: EmbedConfig, progress: Progress | None = None) -> tu
     names, rows = [each.name for each in sound], np.stack([each.embedding for each in sound])  # type: ignore[misc]
     if kind == ".parquet":
         frame = pl.DataFrame({"image": names, "embedding": pl.Series(rows.tolist(), dtype=pl.List(pl.Float32))})
-        with written_whole(asked.output) as temporary:
+        with written_whole(output) as temporary:
             frame.write_parquet(temporary)
-        return asked.output, left_out
-    with written_whole(asked.output) as temporary, written_whole(names_file) as listed:
+        return output, left_out
+    with written_whole(output) as temporary, written_whole(names_file) as listed:
         with temporary.open("wb") as file:
             np.save(file, rows)
         listed.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    return asked.output, left_out
+    return output, left_out
 
 
 def _sound(answers: Iterable[ImagePrediction | Unreadable], left_out: list[str]) -> Iterator[ImagePrediction]:

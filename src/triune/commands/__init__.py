@@ -1,0 +1,12 @@
+"""The commands of `triune`, one file each: its settings, and ``run``, which the command line calls."""
+
+COMMANDS = {
+    "demo": "Train on real digits and write a report to look at.",
+    "train": "Train on a table, a folder or a named data set; evaluate and report.",
+    "evaluate": "Judge a run again, a file of embeddings, or scored pairs; torchrun divides it.",
+    "verify": "Say whether two images show the same thing.",
+    "predict": "Class and mask of new images, as a table and PNG files.",
+    "embed": "Embeddings of new images, as Parquet, or .npy with their names beside it.",
+    "report": "Write a run's report again.",
+}
+"""What each does, as help says it; its file is that of its name."""

@@ -1,0 +1,64 @@
+"""What several commands share: how they are parsed, how far they are, what they leave out, JSON."""
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from triune.commands import COMMANDS
+from triune.run.parser import Command
+
+T = TypeVar("T")
+
+
+def command(
+    name: str,
+    settings: type[T],
+    words: tuple[str, ...] = (),
+    *,
+    defaults: Path | None = None,
+    has_config: bool = False,
+) -> Command[T]:
+    """A command as its parser needs to know it.
+
+    Args:
+        name: a key of :data:`triune.commands.COMMANDS`.
+        settings: the dataclass of its settings.
+        words: settings that are given without a flag, in their order.
+        defaults: a YAML file whose values are the defaults; the dataclass's own where not given.
+        has_config: whether ``--config`` reads YAML and ``--print_config`` shows it.
+    """
+    return Command(f"triune {name}", COMMANDS[name], settings, words, defaults, has_config)
+
+
+def progress(word: str) -> Callable[[int, int], None]:
+    """What says how far it is: on a terminal only, on one line."""
+
+    def said(done: int, of: int) -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(f"\r{word} {done:,} of {of:,}", end="\n" if done == of else "", file=sys.stderr, flush=True)
+
+    return said
+
+
+def tell_left_out(names: list[str]) -> None:
+    """Say on standard error how many images could not be read, and which is the first."""
+    if names:
+        print(f"{len(names)} images could not be read and were left out; the first is {names[0]}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON; infinity and NaN, which it has not, in words, as in the files of a run."""
+    print(json.dumps(_in_words(value), indent=1))
+
+
+def _in_words(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_words(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_words(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

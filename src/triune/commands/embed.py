@@ -1,0 +1,46 @@
+"""`triune embed`: embeddings of new images, as Parquet, or .npy with their names beside it."""
+
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from triune.commands.common import command, progress, tell_left_out
+from triune.ranges import PositiveInt
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """What `triune embed` embeds.
+
+    Args:
+        run: a run folder.
+        images: files, folders, patterns or tables of images.
+        output: a new .parquet, or a new .npy. The names of the rows of NAME.npy are in NAME.txt, one a line.
+        skip: leave out images that cannot be read. They are counted and the first is named.
+        batch_size: images a step.
+    """
+
+    run: str
+    images: tuple[str, ...]
+    output: Path = Path("embeddings.parquet")
+    skip: bool = False
+    batch_size: PositiveInt = 64
+
+
+def run(arguments: list[str]) -> int:
+    """Embeddings of new images, as Parquet, or .npy with their names beside it."""
+    asked = command("embed", EmbedConfig, words=("run", "images")).parse(arguments)
+    from triune.serving.loaded import load
+    from triune.serving.written import write_embeddings
+
+    path, left_out = write_embeddings(
+        load(asked.run),
+        list(asked.images),
+        asked.output,
+        skip=asked.skip,
+        batch_size=asked.batch_size,
+        progress=progress("embedded"),
+    )
+    tell_left_out(left_out)
+    print(path)
+    return 0

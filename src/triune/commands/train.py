@@ -1,0 +1,24 @@
+"""`triune train`: train, evaluate and report."""
+
+from triune.commands.cautions import tell_cautions
+from triune.run.parser import parse_train
+from triune.run.settings import TrainConfig
+
+
+def run(arguments: list[str]) -> int:
+    """Train on a table, a folder or a named data set; evaluate and report."""
+    return trained(parse_train(arguments))
+
+
+def trained(config: TrainConfig) -> int:
+    """Train, print what was found, and say where the report is."""
+    from triune.experiment import train_and_evaluate
+    from triune.report.page import write_report
+    from triune.report.terminal import summary
+
+    folder, results = train_and_evaluate(config)
+    report = write_report(folder)
+    print(summary(results))
+    tell_cautions(results)
+    print(f"\nrun     {folder}\nreport  {report}")
+    return 0
