@@ -1,4 +1,4 @@
-"""`triune verify`: do two images show the same thing?"""
+"""`triune verify`: whether two images show the same thing."""
 
 import sys
 from dataclasses import asdict
