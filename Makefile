@@ -37,8 +37,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# A process a core, each with one thread: many tests wait for processes of their own or run on one thread anyway.
 unit: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
 slow: $(READY)
 	$(BIN)/pytest -m slow

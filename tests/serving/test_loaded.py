@@ -1,5 +1,7 @@
 """A run in use: the same answers as the network gives by hand, in order, whatever form the images have."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,11 @@ import triune
 from evaluation.conftest import SIDE, untrained_run, write_items
 from triune.data.dataset import as_input
 from triune.errors import InputError
-from triune.model.network import MultiTaskModel
-from triune.run.folder import load_model
+from triune.run.folder import load_model, save_model
 from triune.serving.answers import Unreadable
 from triune.serving.loaded import load
+from triune.serving.networks import Said
+from triune.serving.trained import TrainedNetwork
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +107,29 @@ def test_an_image_in_the_middle_that_cannot_be_read_is_named_or_left_out_in_its_
 
 
 def test_what_a_network_cannot_say_is_told(place, run, monkeypatch):
-    monkeypatch.setattr(MultiTaskModel, "embed", lambda self, images: torch.full((len(images), 16), torch.nan))
+    nothing = Said(embedding=np.full(16, np.nan, np.float32))
+    monkeypatch.setattr(TrainedNetwork, "say", lambda self, images, heads: [nothing for _ in images])
     with pytest.raises(InputError, match=r"gives no finite embedding of .*0-0\.png"):
         run.embed(files(place, 1))
     with pytest.raises(InputError, match="batch_size is 0"):
         run.predict(files(place, 1), batch_size=0)
     with pytest.raises(InputError, match="one image is compared with one other, but 3 were given"):
         run.verify(files(place, 2), files(place, 1))
+
+
+def test_single_heads_say_what_all_of_them_say(place, run):
+    paths = files(place)
+    for whole, label, mask in zip(run.predict(paths), run.classify(paths), run.segment(paths), strict=True):
+        assert label.probabilities == pytest.approx(whole.probabilities)
+        np.testing.assert_array_equal(mask.mask, whole.mask)
+        assert (label.mask, label.embedding, mask.probabilities, mask.embedding) == (None, None, None, None)
+
+
+def test_what_was_loaded_has_the_fingerprint_of_its_weights(place, run, tmp_path):
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(place / "run", copied)
+    assert load(copied, device="cpu").fingerprint == run.fingerprint
+    model, card = load_model(copied)
+    model.embedding_head.bias.data[0] += 1e-3
+    save_model(tmp_path / "model.safetensors", model, card)
+    assert load(tmp_path / "model.safetensors", device="cpu").fingerprint != run.fingerprint

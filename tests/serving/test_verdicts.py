@@ -16,7 +16,7 @@ from evaluation.conftest import untrained_run, write_items
 from triune.cli import main
 from triune.errors import InputError
 from triune.files import write_record
-from triune.model.network import MultiTaskModel
+from triune.model.network import MultiTaskModel, Prediction
 from triune.run.folder import load_model, save_model
 from triune.run.thresholds import StoredThresholds
 from triune.serving.loaded import load
@@ -138,12 +138,12 @@ def test_an_infinite_threshold_accepts_all_or_none(run, tmp_path, capsys, score,
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_there_is_no_verdict_from_an_embedding_that_is_not_finite(run, monkeypatch, value):
-    def embed(self, images):
+    def answer(self, images, **_):
         rows = torch.ones(2, 4)
         rows[1, 2] = value
-        return rows
+        return Prediction(None, None, rows)
 
-    monkeypatch.setattr(MultiTaskModel, "embed", embed)
+    monkeypatch.setattr(MultiTaskModel, "answer", answer)
     with pytest.raises(InputError, match=r"gives no finite embedding of .*5-0\.png"):
         verify(run, *images(run))
 

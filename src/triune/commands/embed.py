@@ -13,11 +13,12 @@ class EmbedConfig:
     """What `triune embed` embeds.
 
     Args:
-        run: a run folder.
+        run: a run folder, or timm:NAME for a public backbone.
         images: files, folders, patterns or tables of images.
         output: a new .parquet, or a new .npy. The names of the rows of NAME.npy are in NAME.txt, one a line.
         skip: leave out images that cannot be read. They are counted and the first is named.
         batch_size: images a step.
+        weights: a local file of the weights of timm:NAME. They are fetched where not given.
     """
 
     run: str
@@ -25,6 +26,7 @@ class EmbedConfig:
     output: Path = Path("embeddings.parquet")
     skip: bool = False
     batch_size: PositiveInt = 64
+    weights: Path | None = None
 
 
 def run(arguments: list[str]) -> int:
@@ -34,7 +36,7 @@ def run(arguments: list[str]) -> int:
     from triune.serving.written import write_embeddings
 
     path, left_out = write_embeddings(
-        load(asked.run),
+        load(asked.run, weights=asked.weights),
         list(asked.images),
         asked.output,
         skip=asked.skip,

@@ -76,14 +76,14 @@ def fetch_weights(model: Any, backbone: str, in_channels: int) -> None:
     model.load_state_dict(fetched.state_dict())
 
 
-def load_weights(model: Any, path: Path) -> None:
-    """Give the backbone the weights of a local file.
+def read_weights(path: Path) -> dict[str, Any]:
+    """The tensors of a local file by name: safetensors, or a state dict, whose loading runs no code.
 
     Raises:
-        InputError: the file is missing, cannot be read, or does not fit the backbone.
+        InputError: the file is missing or cannot be read.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist: --model.weights takes a local file of backbone weights")
+        raise InputError(f"{path} does not exist: a local file of backbone weights is needed")
     try:
         if path.suffix == ".safetensors":
             state: dict[str, Any] = safetensors.torch.load_file(path)
@@ -91,7 +91,17 @@ def load_weights(model: Any, path: Path) -> None:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(f"{path} cannot be read as weights: {error}") from error
-    state = state.get("state_dict", state)
+    found: dict[str, Any] = state.get("state_dict", state)
+    return found
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Give the backbone the weights of a local file.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or does not fit the backbone.
+    """
+    state = read_weights(path)
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
     if missing:

@@ -111,11 +111,11 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, images: Tensor) -> Prediction:
         """All heads: ``images (B, C, H, W)``, normalised, of any size."""
-        return self._heads(images, classes=True, masks=True)
+        return self.answer(images)
 
     def embed(self, images: Tensor) -> Tensor:
         """The embedding alone, ``(B, D)``; the decoder runs only where the embedding needs the mask."""
-        embedding = self._heads(images, classes=False, masks=self.mask_pooling).embedding
+        embedding = self.answer(images, classes=False, masks=False).embedding
         if embedding is None:
             raise InputError("this model has no embedding head (embedding_dim is 0)")
         return embedding
@@ -129,14 +129,21 @@ class MultiTaskModel(nn.Module):
         """The backbone's parameters: those that every head's loss reaches."""
         return list(self.backbone.parameters())
 
-    def _heads(self, images: Tensor, *, classes: bool, masks: bool) -> Prediction:
+    def answer(self, images: Tensor, *, classes: bool = True, masks: bool = True) -> Prediction:
+        """The embedding, and as far as they are asked for the other heads; the decoder runs only where it is needed.
+
+        Args:
+            images: ``(B, C, H, W)``, normalised, of any size.
+            classes: whether the class head is asked.
+            masks: whether the mask head is asked.
+        """
         height, width = images.shape[-2:]
         maps = self.backbone(padded(images, self.stride))
         deepest = maps[-1]
         class_logits = mask_logits = embedding = None
         if classes and self.class_head is not None:
             class_logits = self.class_head(dropout(average(deepest), self.dropout, self.training))
-        if masks and self.decoder is not None:
+        if (masks or self.mask_pooling) and self.decoder is not None:
             mask_logits = self.mask_head(self.decoder(maps))
         if self.embedding_head is not None:
             pooled = self._pool([m for m in maps[1:] if m.shape[1]][self.embedding_stage], mask_logits)
@@ -145,7 +152,7 @@ class MultiTaskModel(nn.Module):
                 head = self.embedding_head
                 embedding = unit(linear(pooled.float(), head.weight.float(), head.bias.float()))
         if mask_logits is not None:
-            mask_logits = mask_logits[..., :height, :width]
+            mask_logits = mask_logits[..., :height, :width] if masks else None
         return Prediction(class_logits, mask_logits, embedding)
 
     def _pool(self, features: Tensor, mask_logits: Tensor | None) -> Tensor:

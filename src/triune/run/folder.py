@@ -136,7 +136,7 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTask
         InputError: no such run, a file that is cut short or changed, one that was not written by Triune, or weights
             that are not finite.
     """
-    path = _model_file(run)
+    path = model_file(run)
     check_file(path)
     with _opened(path, device) as file:
         card = _card(path, file)
@@ -167,12 +167,17 @@ def load_card(run: Path) -> ModelCard:
     Raises:
         InputError: as for :func:`load_model`.
     """
-    path = _model_file(run)
+    path = model_file(run)
     with _opened(path, "cpu") as file:
         return _card(path, file)
 
 
-def _model_file(run: Path) -> Path:
+def model_file(run: Path) -> Path:
+    """The ``model.safetensors`` of a run folder, or that file itself.
+
+    Raises:
+        InputError: there is none.
+    """
     path = run if run.suffix == ".safetensors" else run / MODEL
     if not path.is_file():
         if run.is_dir() and (run / "config.yaml").is_file():

@@ -1,40 +1,33 @@
 """A run in use: embeddings, classes and masks of new images, and verdicts on pairs of them."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from triune.data.dataset import as_input
-from triune.data.decode import decode_image
+from triune.distances.embeddings import Metric
 from triune.errors import InputError
-from triune.model.network import MultiTaskModel, masks_in_size
 from triune.pairs.scores import paired_scores
-from triune.run.folder import ModelCard, load_model
 from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.networks import EMBEDDING, EVERYTHING, Heads, Network, Read, Said
 from triune.serving.pictures import Given, Picture, pictures
 from triune.serving.verdicts import Verdict, stored_threshold, verdict
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
 
+PUBLIC = "timm:"
+"""What a source that names a public backbone begins with."""
+
 BATCH = 64
 """Images that go through the network at a time."""
 
 DECODERS = 8
 """Threads that decode the next batch meanwhile, at most."""
-
-
-class _Read(NamedTuple):
-    """An image as the network takes it, ``(C, h, w)``, and the size that it had."""
-
-    pixels: Tensor
-    size: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +44,44 @@ class LoadedRun:
     :func:`triune.serving.pictures.pictures`.
 
     Args:
-        folder: the run folder, or its ``model.safetensors``.
-        model: the network, in evaluation mode.
-        card: how it was trained, and how it reads images.
-        device: where it is.
+        network: what answers.
+        folder: the run folder, or its ``model.safetensors``; ``None`` for a public backbone.
     """
 
-    folder: Path
-    model: MultiTaskModel
-    card: ModelCard
-    device: torch.device
+    network: Network
+    folder: Path | None
+
+    @property
+    def name(self) -> str:
+        """What it was loaded from."""
+        return self.network.card.name
+
+    @property
+    def metric(self) -> Metric:
+        """The distance between embeddings."""
+        return self.network.card.metric
+
+    @property
+    def dim(self) -> int:
+        """The length of an embedding; 0 where there is none."""
+        return self.network.card.dim
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes; empty without a class head."""
+        return self.network.card.classes
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the weights: embeddings of two runs may be compared only where it is the same."""
+        return self.network.fingerprint
 
     def __repr__(self) -> str:
-        heads = [f"{len(self.card.classes)} classes"] if self.model.class_head is not None else []
-        heads += ["masks"] if self.model.mask_head is not None else []
-        heads += [f"embeddings of {self.model.embedding_dim}"] if self.model.embedding_head is not None else []
-        return f"<{self.folder}: {self.card.model.backbone} on {self.device}; {', '.join(heads)}>"
+        card = self.network.card
+        heads = [f"{len(card.classes)} classes"] if card.classes else []
+        heads += ["masks"] if card.masks else []
+        heads += [f"embeddings of {card.dim}"] if card.dim else []
+        return f"<{card.name}: {card.backbone} on {card.device}; {', '.join(heads)}>"
 
     def embed(self, images: Given, *, batch_size: int = BATCH, progress: Progress | None = None) -> Array:
         """Embeddings ``(N, D)`` float32, of unit length, in the order of the images.
@@ -100,9 +115,9 @@ class LoadedRun:
         Raises:
             InputError: as :meth:`embed`.
         """
-        if self.model.embedding_head is None:
-            raise InputError(f"{self.folder} has no embedding head")
-        yield from self._answers(images, self._embedded, skip, batch_size, progress)
+        if not self.dim:
+            raise InputError(f"{self.name} has no embedding head")
+        yield from self._answers(images, EMBEDDING, skip, batch_size, progress)
 
     def predict(
         self, images: Given, *, skip: bool = False, batch_size: int = BATCH, progress: Progress | None = None
@@ -124,6 +139,7 @@ class LoadedRun:
         self,
         images: Sequence[Picture],
         *,
+        heads: Heads = EVERYTHING,
         skip: bool = False,
         batch_size: int = BATCH,
         progress: Progress | None = None,
@@ -132,6 +148,7 @@ class LoadedRun:
 
         Args:
             images: from :func:`triune.serving.pictures.pictures`.
+            heads: which answers are wanted; what is not asked for costs nothing.
             skip: whether an image that cannot be read is told in its place, and not an error.
             batch_size: how many go through the network at a time.
             progress: called after each batch with the numbers of images that are done and of all.
@@ -139,7 +156,45 @@ class LoadedRun:
         Raises:
             InputError: as :meth:`predict`.
         """
-        yield from self._answers(images, self._predicted, skip, batch_size, progress)
+        yield from self._answers(images, heads, skip, batch_size, progress)
+
+    def classify(
+        self, images: Given, *, skip: bool = False, batch_size: int = BATCH, progress: Progress | None = None
+    ) -> list[ImagePrediction | Unreadable]:
+        """Class and probabilities of each image, without mask and embedding.
+
+        Args:
+            images: any images.
+            skip: whether an image that cannot be read is told in its place, and not an error.
+            batch_size: how many go through the network at a time.
+            progress: called after each batch with the numbers of images that are done and of all.
+
+        Raises:
+            InputError: the network has no class head, or an image cannot be read; it is named.
+        """
+        if not self.classes:
+            raise InputError(f"{self.name} has no class head")
+        wanted = Heads(masks=False, embedding=False)
+        return list(self._answers(pictures(images), wanted, skip, batch_size, progress))
+
+    def segment(
+        self, images: Given, *, skip: bool = False, batch_size: int = BATCH, progress: Progress | None = None
+    ) -> list[ImagePrediction | Unreadable]:
+        """The mask of each image in the image's own size, without class and embedding.
+
+        Args:
+            images: any images.
+            skip: whether an image that cannot be read is told in its place, and not an error.
+            batch_size: how many go through the network at a time.
+            progress: called after each batch with the numbers of images that are done and of all.
+
+        Raises:
+            InputError: the network has no mask head, or an image cannot be read; it is named.
+        """
+        if not self.network.card.masks:
+            raise InputError(f"{self.name} has no mask head")
+        wanted = Heads(classes=False, embedding=False)
+        return list(self._answers(pictures(images), wanted, skip, batch_size, progress))
 
     def verify(self, first: Given, second: Given, *, fpr: float | None = None) -> Verdict:
         """Whether two images show the same thing, by the run's own threshold.
@@ -155,10 +210,12 @@ class LoadedRun:
         both = [*pictures(first), *pictures(second)]
         if len(both) != 2:
             raise InputError(f"one image is compared with one other, but {len(both)} were given")
+        if self.folder is None:
+            raise InputError(f"{self.name} was never trained here, so it has no threshold: `triune train` fits one")
         threshold = stored_threshold(self.folder, fpr)
         rows = self._rows(both)
-        score = float(paired_scores(rows[:1], rows[1:], self.card.metric))
-        return verdict(score, threshold, self.card.metric)
+        score = float(paired_scores(rows[:1], rows[1:], self.metric))
+        return verdict(score, threshold, self.metric)
 
     def _rows(self, images: Sequence[Picture], batch_size: int = BATCH, progress: Progress | None = None) -> Array:
         """The embeddings of images, all of which must be readable."""
@@ -169,7 +226,7 @@ class LoadedRun:
     def _answers(
         self,
         images: Sequence[Picture],
-        said_of: Callable[[list[Picture], list[_Read]], list[ImagePrediction]],
+        heads: Heads,
         skip: bool,
         batch_size: int,
         progress: Progress | None,
@@ -179,7 +236,7 @@ class LoadedRun:
             raise InputError(f"batch_size is {batch_size}: at least 1 is needed")
         batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
         done = 0
-        with ThreadPoolExecutor(min(DECODERS, batch_size, torch.get_num_threads() * 2)) as pool:
+        with ThreadPoolExecutor(min(DECODERS, batch_size, 2 * (os.cpu_count() or 1))) as pool:
             waiting = [pool.submit(self._read, each) for each in batches[0]]
             for place, batch in enumerate(batches):
                 read, waiting = [each.result() for each in waiting], []
@@ -189,65 +246,58 @@ class LoadedRun:
                     for each in read:
                         if isinstance(each, Unreadable):
                             raise InputError(f"{each.name} cannot be read as an image: {each.reason}")
-                sound = [(one, each) for one, each in zip(batch, read, strict=True) if isinstance(each, _Read)]
-                answers = iter(said_of([one for one, _ in sound], [each for _, each in sound]) if sound else [])
-                for each in read:
-                    yield each if isinstance(each, Unreadable) else next(answers)
+                sound = [each for each in read if isinstance(each, Read)]
+                said = iter(self.network.say(sound, heads) if sound else [])
+                for one, each in zip(batch, read, strict=True):
+                    yield each if isinstance(each, Unreadable) else self._answer(one, each, next(said))
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(images))
 
-    def _read(self, picture: Picture) -> _Read | Unreadable:
-        side = (self.card.size, self.card.size)
+    def _read(self, picture: Picture) -> Read | Unreadable:
         try:
-            pixels, size = decode_image(picture.source, self.card.channels, side, self.card.image_bits)
+            return self.network.read(picture.source)
         except (OSError, ValueError) as error:
             return Unreadable(picture.name, str(error))
-        return _Read(as_input(pixels), size)
 
-    def _embedded(self, images: list[Picture], read: list[_Read]) -> list[ImagePrediction]:
-        with torch.inference_mode():
-            rows = self.model.embed(torch.stack([each.pixels for each in read]).to(self.device)).float().cpu().numpy()
-        return [
-            ImagePrediction(picture.name, each.size, embedding=self._finite(row, "embedding", picture))
-            for picture, each, row in zip(images, read, rows, strict=True)
-        ]
-
-    def _predicted(self, images: list[Picture], read: list[_Read]) -> list[ImagePrediction]:
-        with torch.inference_mode():
-            output = self.model(torch.stack([each.pixels for each in read]).to(self.device))
-            return [self._one(output, k, *both) for k, both in enumerate(zip(images, read, strict=True))]
-
-    def _one(self, output: Any, place: int, picture: Picture, read: _Read) -> ImagePrediction:
-        probabilities = mask = embedding = None
-        if output.class_logits is not None:
-            shares = output.class_logits[place].double().softmax(0).cpu().numpy()
-            order = np.argsort(-self._finite(shares, "class", picture), kind="stable")
-            probabilities = {self.card.classes[k]: float(shares[k]) for k in order}
-        if output.mask_logits is not None:
-            mask = masks_in_size(output.mask_logits[place : place + 1], read.size)[0].cpu().numpy()
-        if output.embedding is not None:
-            embedding = self._finite(output.embedding[place].float().cpu().numpy(), "embedding", picture)
-        return ImagePrediction(picture.name, read.size, probabilities, mask, embedding)
+    def _answer(self, picture: Picture, read: Read, said: Said) -> ImagePrediction:
+        probabilities = None
+        if said.shares is not None:
+            order = np.argsort(-self._finite(said.shares, "class", picture), kind="stable")
+            probabilities = {self.classes[k]: float(said.shares[k]) for k in order}
+        embedding = None if said.embedding is None else self._finite(said.embedding, "embedding", picture)
+        return ImagePrediction(picture.name, read.size, probabilities, said.mask, embedding)
 
     def _finite(self, answer: Array, what: str, picture: Picture) -> Array:
         if not np.isfinite(answer).all():
             raise InputError(
-                f"the network of {self.folder} gives no finite {what} of {picture.name}: its training diverged"
+                f"the network of {self.name} gives no finite {what} of {picture.name}: its training diverged"
             )
         return answer
 
 
-def load(source: str | Path, *, device: torch.device | str | None = None) -> LoadedRun:
-    """A run, ready to be used on new images.
+def load(source: str | Path, *, weights: str | Path | None = None, device: Any = None) -> LoadedRun:
+    """A run, or a public backbone, ready to be used on new images.
 
     Args:
-        source: a run folder, or a ``model.safetensors``.
+        source: a run folder, a ``model.safetensors``, or ``timm:NAME``: a public backbone as it was published, with
+            its own preprocessing, whose pooled features are the embedding.
+        weights: of ``timm:NAME``: a local file of its weights, in place of the published ones.
         device: where the network goes; a GPU where there is one, else the processor, where not given.
 
     Raises:
-        InputError: there is no such run, or its network cannot be read.
+        InputError: there is no such run or backbone, or its weights cannot be had.
     """
+    import torch
+
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model, card = load_model(Path(source), place)
-    return LoadedRun(Path(source), model, card, place)
+    if str(source).startswith(PUBLIC):
+        from triune.serving.public import load_public
+
+        name = str(source).removeprefix(PUBLIC)
+        return LoadedRun(load_public(name, None if weights is None else Path(weights), place), None)
+    if weights is not None:
+        raise InputError(f"weights are for timm:NAME: {source} has its own")
+    from triune.serving.trained import load_trained
+
+    return LoadedRun(load_trained(Path(source), place), Path(source))

@@ -53,8 +53,8 @@ def write_predictions(
     if output.exists():
         raise InputError(f"{output} is there already: name a new folder with --output")
     images = pictures(given)
-    if run.model.class_head is None and run.model.mask_head is None:
-        raise InputError(f"{run.folder} has neither a class head nor a mask head: `triune embed` gives its embeddings")
+    if not run.classes and not run.network.card.masks:
+        raise InputError(f"{run.name} has neither a class head nor a mask head: `triune embed` gives its embeddings")
     answers = run.predict_each(images, skip=skip, batch_size=batch_size, progress=progress)
     left_out: list[str] = []
     with filled_together(output) as (folder, move_into_place):

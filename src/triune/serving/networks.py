@@ -1,0 +1,101 @@
+"""What a run in use asks of its network, whoever trained it: how it reads an image, and what it says of it."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from triune.distances.embeddings import Metric
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+class Read(NamedTuple):
+    """An image as a network takes it.
+
+    Args:
+        pixels: ``(C, h, w)`` float32, normalised.
+        size: height and width of the image itself, upright.
+    """
+
+    pixels: Array
+    size: tuple[int, int]
+
+
+class Said(NamedTuple):
+    """What a network says of one image; what it was not asked for, or has no head for, is ``None``.
+
+    Args:
+        shares: ``(C,)`` float64 probabilities of the classes.
+        mask: ``(H, W)`` uint8 mask ids, as large as the image.
+        embedding: ``(D,)`` float32, of unit length.
+    """
+
+    shares: Array | None = None
+    mask: Array | None = None
+    embedding: Array | None = None
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Which answers are wanted.
+
+    Args:
+        classes: the probabilities of the classes.
+        masks: the mask.
+        embedding: the embedding.
+    """
+
+    classes: bool = True
+    masks: bool = True
+    embedding: bool = True
+
+
+EVERYTHING = Heads()
+EMBEDDING = Heads(classes=False, masks=False)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a network before it sees an image.
+
+    Args:
+        name: what it was loaded from: a run folder, or ``timm:NAME``.
+        backbone: its name at timm.
+        metric: the distance between its embeddings.
+        dim: length D of the embedding; 0 for none.
+        classes: names of its classes; empty for no class head.
+        masks: whether it says masks.
+        device: where it computes.
+    """
+
+    name: str
+    backbone: str
+    metric: Metric
+    dim: int
+    classes: tuple[str, ...] = ()
+    masks: bool = False
+    device: str = field(default="cpu", compare=False)
+
+
+class Network(Protocol):
+    """A network as a run in use needs it: that of a run, or a public backbone."""
+
+    @property
+    def card(self) -> Card:
+        """What is known of it beforehand."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of its weights: embeddings of two networks with one fingerprint may be compared."""
+
+    def read(self, source: str | Image.Image) -> Read:
+        """An image as the network takes it.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+
+    def say(self, images: list[Read], heads: Heads) -> list[Said]:
+        """What it says of each image."""

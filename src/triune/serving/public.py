@@ -1,0 +1,127 @@
+"""A public backbone of timm as it was published, with its own preprocessing: search works before any training."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
+from torch import Tensor, nn
+
+from triune.data.decode import decode_image
+from triune.distances.embeddings import unit
+from triune.errors import InputError
+from triune.model.backbone import read_weights
+from triune.serving.networks import Card, Heads, Read, Said
+
+_SEED = 771_204_653
+"""Of weights by chance, which nobody else has."""
+
+
+@dataclass(frozen=True, eq=False)
+class PublicBackbone:
+    """A backbone of timm without its classifier: the pooled features are the embedding, compared by the cosine.
+
+    Args:
+        backbone: its name at timm.
+        model: the network, in evaluation mode; ``(B, C, H, W)`` to ``(B, D)``.
+        dim: length D of the embedding.
+        transform: timm's own preprocessing for it: size, crop, interpolation, mean and standard deviation.
+        device: where it is.
+    """
+
+    backbone: str
+    model: nn.Module
+    dim: int
+    transform: Callable[[Image.Image], Tensor]
+    device: torch.device
+
+    @property
+    def card(self) -> Card:
+        """What is known of it beforehand."""
+        return Card(f"timm:{self.backbone}", self.backbone, "cosine", self.dim, device=str(self.device))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of its name and weights."""
+        hashed = hashlib.sha256(self.backbone.encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            hashed.update(name.encode())
+            hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return hashed.hexdigest()
+
+    def read(self, source: str | Image.Image) -> Read:
+        """An image as the backbone was trained to see it.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        pixels, size = decode_image(source, 3)
+        return Read(self.transform(Image.fromarray(pixels)).numpy(), size)
+
+    def say(self, images: list[Read], heads: Heads) -> list[Said]:
+        """The embedding of each image."""
+        batch = torch.from_numpy(np.stack([each.pixels for each in images])).to(self.device)
+        with torch.inference_mode():
+            rows = unit(self.model(batch).float()).cpu().numpy()
+        return [Said(embedding=row) for row in rows]
+
+
+def load_public(name: str, weights: Path | None, device: torch.device) -> PublicBackbone:
+    """A backbone by its name at timm.
+
+    Args:
+        name: such as ``resnet50.a1_in1k``, with the published weights that the tag names.
+        weights: a local file of its weights, with or without a classifier, in place of the published ones.
+        device: where it goes.
+
+    Raises:
+        InputError: timm has no such model, or its weights cannot be had.
+    """
+    if not timm.is_model(name):
+        raise InputError(f"timm has no model {name!r}: timm.list_models('*{name.split('_')[0]}*') lists those like it")
+    try:
+        model = _created(name, weights)
+    except InputError:
+        raise
+    except Exception as error:  # the hub and damaged files raise many kinds; each means that the weights are not there
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if weights is not None:
+            raise InputError(f"{weights} does not hold weights of {name}: {reason}") from error
+        raise InputError(
+            f"the published weights of {name} cannot be fetched ({reason}): give a local file of them (--weights FILE)"
+        ) from error
+    model = model.to(device).eval()
+    config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    with torch.inference_mode():
+        dim = model(torch.zeros(1, *config["input_size"], device=device)).shape[-1]
+    return PublicBackbone(name, model, dim, create_transform(**config, is_training=False), device)
+
+
+def _created(name: str, weights: Path | None) -> nn.Module:
+    if weights is None:
+        return _model(name, pretrained=True)
+    overlay = {"state_dict": read_weights(weights)}
+    # timm passes over tensors that a file lacks. They are those that are as chance had made them without the file.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        by_chance = _model(name, pretrained=False).state_dict()
+        torch.manual_seed(_SEED)
+        model = _model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    for tensor_name, tensor in model.state_dict().items():
+        before = by_chance[tensor_name]
+        if torch.equal(before, tensor) and (before != before.flatten()[:1]).any():
+            raise ValueError(f"it lacks {tensor_name}")
+    return model
+
+
+def _model(name: str, **options: Any) -> nn.Module:
+    made: nn.Module = timm.create_model(name, num_classes=0, **options)
+    return made

@@ -1,0 +1,89 @@
+"""The network of a run that Triune trained, in use."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from triune.checksums import digest
+from triune.data.dataset import as_input
+from triune.data.decode import decode_image
+from triune.model.network import MultiTaskModel, masks_in_size
+from triune.run.folder import ModelCard, load_model, model_file
+from triune.serving.networks import Card, Heads, Read, Said
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """The network of a run.
+
+    Args:
+        source: the run folder, or its ``model.safetensors``.
+        model: the network, in evaluation mode.
+        trained: how it was trained, and how it reads images.
+        device: where it is.
+    """
+
+    source: Path
+    model: MultiTaskModel
+    trained: ModelCard
+    device: torch.device
+
+    @property
+    def card(self) -> Card:
+        """What is known of it beforehand."""
+        return Card(
+            name=str(self.source),
+            backbone=self.trained.model.backbone,
+            metric=self.trained.metric,
+            dim=self.model.embedding_dim,
+            classes=tuple(self.trained.classes) if self.model.class_head is not None else (),
+            masks=self.model.mask_head is not None,
+            device=str(self.device),
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of ``model.safetensors``."""
+        return digest(model_file(self.source))
+
+    def read(self, source: str | Image.Image) -> Read:
+        """An image as the network was trained to see it: upright, squashed to its square, at its bit depth.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        side = (self.trained.size, self.trained.size)
+        pixels, size = decode_image(source, self.trained.channels, side, self.trained.image_bits)
+        return Read(as_input(pixels).numpy(), size)
+
+    def say(self, images: list[Read], heads: Heads) -> list[Said]:
+        """What it says of each image."""
+        batch = torch.from_numpy(np.stack([each.pixels for each in images])).to(self.device)
+        with torch.inference_mode():
+            found = self.model.answer(batch, classes=heads.classes, masks=heads.masks)
+            return [self._one(found, place, each.size, heads) for place, each in enumerate(images)]
+
+    def _one(self, found: Any, place: int, size: tuple[int, int], heads: Heads) -> Said:
+        shares = mask = embedding = None
+        if heads.classes and found.class_logits is not None:
+            shares = found.class_logits[place].double().softmax(0).cpu().numpy()
+        if heads.masks and found.mask_logits is not None:
+            mask = masks_in_size(found.mask_logits[place : place + 1], size)[0].cpu().numpy()
+        if heads.embedding and found.embedding is not None:
+            embedding = found.embedding[place].float().cpu().numpy()
+        return Said(shares, mask, embedding)
+
+
+def load_trained(source: Path, device: torch.device) -> TrainedNetwork:
+    """The network of a run folder, or of a ``model.safetensors``.
+
+    Raises:
+        InputError: there is no such run, or its network cannot be read.
+    """
+    model, card = load_model(source, device)
+    return TrainedNetwork(source, model, card, device)
