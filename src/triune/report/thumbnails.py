@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from triune.data.decode import IGNORE, read_image, read_mask
+from triune.data.decode import IGNORE, decode_image, read_mask, upright_size
 from triune.data.reading import AS_IT_IS, Reading
 
 Array = np.ndarray[Any, Any]
@@ -36,9 +36,9 @@ class Sheet(NamedTuple):
     side: int
 
 
-def thumbnail(path: str | Path, side: int = SIDE) -> str | None:
-    """An image within ``side`` × ``side`` pixels, its shape kept; ``None`` where the file cannot be read."""
-    image = _image(path)
+def thumbnail(source: str | Path | Image.Image, side: int = SIDE) -> str | None:
+    """An image within ``side`` × ``side`` pixels, its shape kept; ``None`` where it cannot be read."""
+    image = _image(source, 2 * side)
     return None if image is None else _encoded(image.resize(_fitted(image.size, side), _filter(image.size, side)))
 
 
@@ -102,9 +102,14 @@ def sheet(paths: Sequence[str], side: int = 48) -> Sheet | None:
     return Sheet(_encoded(canvas, quality=72), columns, side) if found else None
 
 
-def _image(path: str | Path) -> Image.Image | None:
+def _image(source: str | Path | Image.Image, enough: int | None = None) -> Image.Image | None:
+    """An image; one of a file that is far larger than ``enough`` pixels a side may come smaller, which is quicker."""
     try:
-        return Image.fromarray(read_image(path, 3))
+        size = None
+        if enough is not None and not isinstance(source, Image.Image):
+            own = upright_size(source)
+            size = _fitted(own, enough) if max(own) >= 4 * enough else None
+        return Image.fromarray(decode_image(source, 3, size).pixels)
     except (OSError, ValueError):
         return None
 
