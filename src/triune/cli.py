@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TextIO
 
 from triune._version import __version__
-from triune.commands import COMMANDS
+from triune.commands import COMMANDS, DIVIDED
 from triune.errors import InputError
 from triune.signals import leave_at_once, signal_of, word_of
 
@@ -49,7 +49,7 @@ def _command(given: list[str]) -> int:
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}", 2)
-    if name == "evaluate" and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if name in DIVIDED and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from triune.parallel.command import run_in_processes
 
         return run_in_processes(lambda: _ended(lambda: _run(name, rest)))

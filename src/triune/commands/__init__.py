@@ -6,7 +6,10 @@ COMMANDS = {
     "evaluate": "Judge a run again, a file of embeddings, or scored pairs; torchrun divides it.",
     "verify": "Say whether two images show the same thing.",
     "predict": "Class and mask of new images, as a table and PNG files.",
-    "embed": "Embeddings of new images, as Parquet, or .npy with their names beside it.",
+    "embed": "Embeddings of new images, as Parquet, or .npy with their names beside it; torchrun divides it.",
     "report": "Write a run's report again.",
 }
 """What each does, as help says it; its file is that of its name."""
+
+DIVIDED = ("evaluate", "embed")
+"""Those whose work the processes of torchrun share."""

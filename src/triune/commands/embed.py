@@ -1,5 +1,6 @@
 """`triune embed`: embeddings of new images, as Parquet, or .npy with their names beside it."""
 
+import sys
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass
@@ -15,7 +16,8 @@ class EmbedConfig:
     Args:
         run: a run folder, or timm:NAME for a public backbone.
         images: files, folders, patterns or tables of images.
-        output: a new .parquet, or a new .npy. The names of the rows of NAME.npy are in NAME.txt, one a line.
+        output: a new .parquet, or a new .npy. The names of the rows of NAME.npy are in NAME.txt, one a line. A command
+            that was killed goes on when it is given again; what it has done lies in OUTPUT.parts meanwhile.
         skip: leave out images that cannot be read. They are counted and the first is named.
         batch_size: images a step.
         weights: a local file of the weights of timm:NAME. They are fetched where not given.
@@ -32,10 +34,11 @@ class EmbedConfig:
 def run(arguments: list[str]) -> int:
     """Embeddings of new images, as Parquet, or .npy with their names beside it."""
     asked = command("embed", EmbedConfig, words=("run", "images")).parse(arguments)
+    from triune.parallel.command import is_first
+    from triune.serving.embedded import write_embeddings
     from triune.serving.loaded import load
-    from triune.serving.written import write_embeddings
 
-    path, left_out = write_embeddings(
+    written = write_embeddings(
         load(asked.run, weights=asked.weights),
         list(asked.images),
         asked.output,
@@ -43,6 +46,10 @@ def run(arguments: list[str]) -> int:
         batch_size=asked.batch_size,
         progress=progress("embedded"),
     )
-    tell_left_out(left_out)
-    print(path)
+    if not is_first():
+        return 0
+    if written.known:
+        print(f"{written.known:,} images had been embedded before", file=sys.stderr)
+    tell_left_out(list(written.left_out))
+    print(written.path)
     return 0

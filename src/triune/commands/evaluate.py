@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,8 @@ class EvaluateConfig:
     Args:
         run: a run folder.
         data: of a RUN: judge it on this table's test split instead.
-        embeddings: N embeddings from any model, one a row (.npy).
-        labels: their N labels (.npy, or one a line).
+        embeddings: N embeddings from any model, one a row (.npy), or what `triune embed` wrote (.parquet).
+        labels: their N labels (.npy, or one a line). They are the column identity of a .parquet where not given.
         groups: a table of N conditions; of a RUN, names of columns. Figures are given for each value of each column
             of the table; the columns of a RUN are those of its own table, with commas between their names.
         exclude: column of --groups: leave pairs within a group out. Of a RUN: a column of its table.
@@ -43,7 +43,7 @@ class EvaluateConfig:
         seed: of the resampling.
         pairs: the pairs of --embeddings to compare. It is a table of first, second, match and maybe fold, or LFW's
             pairs.txt.
-        names: N names, one a line, by which --pairs calls them.
+        names: N names, one a line, by which --pairs calls them. They are a .parquet's column image where not given.
         scores: a table of score (or distance) and match, maybe fold.
         output: folder of metrics.json, report and figures. It is runs/evaluate-NAME-K, or RUN/evaluations/NAME-K,
             where not given.
@@ -82,6 +82,7 @@ class EvaluateConfig:
 def run(arguments: list[str]) -> int:
     """Judge a run again, a file of embeddings, or scored pairs; torchrun divides it."""
     asked = command("evaluate", EvaluateConfig, words=("run",), has_config=True).parse(arguments)
+    asked = _with_own_columns(asked)
     kind = _what_is_evaluated(asked)
     from triune.parallel.command import is_first
     from triune.report.terminal import summary
@@ -108,6 +109,16 @@ FITTING = {
     SCORED_PAIRS: {"scores", "output"},
 }
 """Which options can be answered of what; ``--json`` and ``--seed`` always."""
+
+
+def _with_own_columns(asked: EvaluateConfig) -> EvaluateConfig:
+    """Labels and names from the Parquet file of the embeddings, where no others are named."""
+    file = asked.embeddings
+    if file is None or file.suffix != ".parquet":
+        return asked
+    if asked.pairs is not None:
+        return asked if asked.names is not None else replace(asked, names=file)
+    return asked if asked.labels is not None else replace(asked, labels=file)
 
 
 def _what_is_evaluated(asked: EvaluateConfig) -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import polars
 
 from triune.data.columns import Columns
+from triune.data.parquet import read_frame
 from triune.data.problems import DataError
 from triune.data.tables import MISSING, Table, read_cells, read_lines
 from triune.errors import InputError
@@ -18,8 +20,15 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 
 def read_embeddings(path: Path) -> Array:
-    """Embeddings ``(N, D)`` from a ``.npy`` file, floats as they are; those beyond 64 bits become float64."""
-    rows = _read_array(path)
+    """Embeddings ``(N, D)``, floats as they are; those beyond 64 bits become float64.
+
+    Args:
+        path: a ``.npy`` file, or a Parquet file with a column ``embedding``, as `triune embed` writes it.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    rows = _read_column(path) if path.suffix == ".parquet" else _read_array(path)
     if rows.ndim != 2 or rows.dtype.kind != "f" or rows.shape[1] == 0:
         raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; floats of shape (N, D) are needed")
     return rows.astype(np.float64) if rows.dtype.itemsize > 8 else rows
@@ -46,14 +55,17 @@ def read_labels(path: Path, count: int, embeddings: Path) -> Array:
     """N labels from a file: whole numbers or strings, ``(N,)``.
 
     Args:
-        path: a ``.npy`` file, or a text file with a label a line.
+        path: a ``.npy`` file, a text file with a label a line, or a Parquet file with a column ``identity``.
         count: N, how many rows the embeddings have.
         embeddings: the file of the embeddings, for messages.
 
     Raises:
         InputError: it cannot be read, a label is missing, or there are not N.
     """
-    names = _read_array(path) if path.suffix == ".npy" else np.array(read_lines(path, missing=MISSING))
+    if path.suffix == ".parquet":
+        names = _read_identities(path)
+    else:
+        names = _read_array(path) if path.suffix == ".npy" else np.array(read_lines(path, missing=MISSING))
     if names.shape != (count,):
         found = f"{len(names)} labels" if names.ndim == 1 else f"labels of shape {names.shape}"
         raise InputError(f"{path} has {found} but {embeddings} has {count} rows: one for each")
@@ -66,14 +78,14 @@ def read_names(path: Path, count: int, embeddings: Path) -> list[str]:
     """N names from the lines of a text file.
 
     Args:
-        path: the text file.
+        path: a text file, or a Parquet file with a column ``image``.
         count: N, how many rows the embeddings have.
         embeddings: the file of the embeddings, for messages.
 
     Raises:
         InputError: it cannot be read, or there are not N.
     """
-    names = read_lines(path)
+    names = list(map(str, _column(path, "image"))) if path.suffix == ".parquet" else read_lines(path)
     if len(names) != count:
         raise InputError(f"{path} has {len(names)} names but {embeddings} has {count} rows")
     return names
@@ -159,6 +171,33 @@ def other_name(path: Path, embeddings: Path) -> str:
     """The name of the other model in results: its file's, with that of its folder where both files are called alike."""
     name = path.stem if path.stem != embeddings.stem else f"{path.parent.name}/{path.stem}"
     return f"{name} (other)" if name in NAMES.values() else name
+
+
+def _column(path: Path, name: str) -> polars.Series:
+    frame = read_frame(path)
+    if name not in frame.columns:
+        raise InputError(f"{path} has no column {name}: it has {', '.join(frame.columns) or 'none'}")
+    return frame[name]
+
+
+def _read_column(path: Path) -> Array:
+    """The rows of the column ``embedding``, ``(N, D)``."""
+    cells = _column(path, "embedding")
+    lengths = cells.list.len().unique() if isinstance(cells.dtype, polars.List) else polars.Series([1])
+    if not isinstance(cells.dtype, polars.List | polars.Array) or cells.is_null().any() or len(lengths) > 1:
+        raise InputError(f"{path}, column embedding: each cell must be a list of numbers, all of one length")
+    if isinstance(cells.dtype, polars.List):
+        cells = cells.list.to_array(int(lengths[0]) if len(lengths) else 0)
+    rows: Array = cells.to_numpy()
+    return rows
+
+
+def _read_identities(path: Path) -> Array:
+    names = _column(path, "identity")
+    if names.is_null().any():
+        raise InputError(f"{path}, column identity, row {int(names.is_null().arg_true()[0]) + 1}: it is empty")
+    found: Array = names.to_numpy()
+    return found.astype(str) if found.dtype == object else found
 
 
 def _read_array(path: Path) -> Array:

@@ -30,10 +30,14 @@ class Picture(NamedTuple):
     Args:
         name: its path; ``image K`` of one in memory, by its place among all that were given, from 0.
         source: the path, or the image.
+        label: its class, where it comes from a table that says it.
+        identity: likewise.
     """
 
     name: str
     source: str | Image.Image
+    label: str | None = None
+    identity: str | None = None
 
 
 def pictures(given: Given) -> list[Picture]:
@@ -50,14 +54,19 @@ def pictures(given: Given) -> list[Picture]:
     """
     found: list[Picture] = []
     for source in _sources(given):
-        found.append(Picture(source if isinstance(source, str) else f"image {len(found)}", source))
+        if isinstance(source, Picture):
+            found.append(source)
+        else:
+            found.append(Picture(source if isinstance(source, str) else f"image {len(found)}", source))
     if not found:
         raise InputError("no images were given")
     return found
 
 
-def _sources(given: Given) -> Iterator[str | Image.Image]:
-    if isinstance(given, str | Path):
+def _sources(given: Given) -> Iterator[Picture | str | Image.Image]:
+    if isinstance(given, Picture):
+        yield given
+    elif isinstance(given, str | Path):
         yield from _below(str(given))
     elif isinstance(given, Image.Image):
         yield given
@@ -72,7 +81,7 @@ def _sources(given: Given) -> Iterator[str | Image.Image]:
         raise InputError(f"{type(given).__name__} is no image: give {IN_WORDS}")
 
 
-def _below(path: str) -> Iterator[str]:
+def _below(path: str) -> Iterator[Picture | str]:
     """A file, the images of a folder or a table, or what a pattern matches."""
     place = Path(existing(path))
     if place.is_dir():
@@ -84,7 +93,8 @@ def _below(path: str) -> Iterator[str]:
         table = read_table(place)
         if table.problems:
             raise DataError(table.problems)
-        yield from table.frame["image"].to_list()
+        for image, label, identity in table.frame.select("image", "label", "identity").iter_rows():
+            yield Picture(image, image, label, identity)
     elif place.exists():
         yield str(place)
     else:

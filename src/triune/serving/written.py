@@ -1,17 +1,16 @@
-"""Predictions and embeddings of new images as files, whole or not at all."""
+"""Predictions of new images as a table with their masks beside it, whole or not at all."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import polars as pl
 from PIL import Image
 
 from triune.data.decode import decode_image
 from triune.errors import InputError
-from triune.files import filled_together, written_whole
+from triune.files import filled_together
 from triune.serving.answers import TOP, ImagePrediction, Unreadable
 from triune.serving.loaded import BATCH, LoadedRun
 from triune.serving.pictures import Given, Picture, pictures
@@ -72,64 +71,6 @@ def write_predictions(
             raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
         move_into_place()
     return output, left_out
-
-
-def write_embeddings(
-    run: LoadedRun,
-    given: Given,
-    output: Path,
-    *,
-    skip: bool = False,
-    batch_size: int = BATCH,
-    progress: Progress | None = None,
-) -> tuple[Path, list[str]]:
-    """Write embeddings as Parquet (columns ``image`` and ``embedding``), or as ``.npy`` with their names beside it.
-
-    Args:
-        run: embeds the images.
-        given: any images.
-        output: the new file.
-        skip: whether an image that cannot be read is left out, and not an error.
-        batch_size: how many go through the network at a time.
-        progress: called with the numbers of images that are done and of all.
-
-    Returns:
-        The file, and the images that could not be read and were left out.
-
-    Raises:
-        InputError: an image cannot be read, the file is there already or has another suffix.
-    """
-    kind, names_file = output.suffix, output.with_suffix(".txt")
-    if kind not in (".parquet", ".npy"):
-        raise InputError(f"{output} is neither .parquet nor .npy: name such a file with --output")
-    for path in (output, *([names_file] if kind == ".npy" else [])):
-        if path.exists():
-            raise InputError(f"{path} is there already: name a new file with --output")
-    images = pictures(given)
-    answers = run.embed_each(images, skip=skip, batch_size=batch_size, progress=progress)
-    left_out: list[str] = []
-    sound = list(_sound(answers, left_out))
-    if not sound:
-        raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
-    names, rows = [each.name for each in sound], np.stack([each.embedding for each in sound])  # type: ignore[misc]
-    if kind == ".parquet":
-        frame = pl.DataFrame({"image": names, "embedding": pl.Series(rows.tolist(), dtype=pl.List(pl.Float32))})
-        with written_whole(output) as temporary:
-            frame.write_parquet(temporary)
-        return output, left_out
-    with written_whole(output) as temporary, written_whole(names_file) as listed:
-        with temporary.open("wb") as file:
-            np.save(file, rows)
-        listed.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    return output, left_out
-
-
-def _sound(answers: Iterable[ImagePrediction | Unreadable], left_out: list[str]) -> Iterator[ImagePrediction]:
-    for answer in answers:
-        if isinstance(answer, Unreadable):
-            left_out.append(f"{answer.name}: {answer.reason}")
-        else:
-            yield answer
 
 
 def _top_columns() -> list[str]:

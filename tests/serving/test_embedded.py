@@ -1,0 +1,157 @@
+"""Embeddings of many images as one file: in order, in parts that outlive a kill, by several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars
+import pytest
+
+from conftest import torchrun
+from evaluation.conftest import untrained_run, write_items
+from triune.cli import main
+from triune.errors import InputError
+from triune.serving import embedded
+from triune.serving.embedded import write_embeddings
+from triune.serving.loaded import load
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embedded")
+    untrained_run(folder / "run", write_items(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    return load(place / "run", device="cpu")
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(embedded, "PART", 7)
+
+
+def rows(path):
+    return np.array(polars.read_parquet(path)["embedding"].to_list(), np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_rows_stand_in_the_order_of_the_images_whatever_the_parts(place, run, tmp_path, small_parts, suffix):
+    seen = []
+    written = write_embeddings(
+        run, place / "images", tmp_path / f"e{suffix}", progress=lambda *both: seen.append(both), batch_size=3
+    )
+    names = [str(each) for each in sorted((place / "images").glob("*.png"))]
+    found = np.load(written.path) if suffix == ".npy" else rows(written.path)
+    np.testing.assert_allclose(found, run.embed(names), atol=1e-6)
+    assert (written.count, written.left_out, written.known) == (60, (), 0)
+    assert sorted(os.listdir(tmp_path)) == (["e.npy", "e.txt"] if suffix == ".npy" else ["e.parquet"])
+    assert seen == sorted(seen)
+    assert seen[-1] == (60, 60)
+    if suffix == ".npy":
+        assert (tmp_path / "e.txt").read_text().splitlines() == names
+
+
+def test_what_a_table_says_stands_beside_the_embeddings_and_is_judged_without_labels(place, run, tmp_path):
+    path = write_embeddings(run, place / "items.csv", tmp_path / "e.parquet").path
+    frame = polars.read_parquet(path)
+    assert frame["identity"].to_list() == [f"id{k // 6}" for k in range(60)]
+    assert frame["label"].to_list() == [("even", "odd")[k // 6 % 2] for k in range(60)]
+    assert main(["evaluate", "--embeddings", str(path), "--resamples", "0", "--output", str(tmp_path / "j")]) == 0
+    assert (tmp_path / "j" / "metrics.json").is_file()
+
+
+def test_a_stopped_command_goes_on_with_the_parts_that_are_missing(place, run, tmp_path, small_parts, monkeypatch):
+    whole = write_embeddings(run, place / "images", tmp_path / "whole.parquet").path
+    reads, read = [], type(run.network).read
+
+    def stopping(self, source):
+        reads.append(source)
+        if len(reads) == 30:
+            raise KeyboardInterrupt
+        return read(self, source)
+
+    monkeypatch.setattr(type(run.network), "read", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        write_embeddings(run, place / "images", tmp_path / "e.parquet", batch_size=7)
+    assert sorted(each.name for each in (tmp_path / "e.parquet.parts").glob("*.parquet"))
+    reads.clear()
+    reads += [None] * 30
+    written = write_embeddings(run, place / "images", tmp_path / "e.parquet", batch_size=7)
+    assert written.known >= 21
+    assert len(reads) - 30 == 60 - written.known
+    np.testing.assert_allclose(rows(written.path), rows(whole), atol=1e-6)
+    assert sorted(os.listdir(tmp_path)) == ["e.parquet", "whole.parquet"]
+
+
+def test_parts_of_other_images_or_of_another_network_are_not_gone_on_with(place, run, tmp_path, small_parts):
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    images = sorted((place / "images").glob("*.png"))
+    given = [*images[:10], bad, *images[10:]]
+    with pytest.raises(InputError, match=r"bad\.png cannot be read"):
+        write_embeddings(run, given, tmp_path / "e.npy")
+    assert (tmp_path / "e.npy.parts" / "000000.parquet").is_file()
+    with pytest.raises(InputError, match="holds parts of other images or of another network"):
+        write_embeddings(run, images, tmp_path / "e.npy")
+    written = write_embeddings(run, given, tmp_path / "e.npy", skip=True)
+    assert (written.known, written.count) == (7, 60)
+    assert written.left_out[0].startswith(str(bad))
+    np.testing.assert_allclose(np.load(written.path), run.embed(images), atol=1e-6)
+
+
+def test_a_folder_that_is_in_the_way_is_left_alone(place, run, tmp_path):
+    (tmp_path / "e.npy.parts").mkdir()
+    (tmp_path / "e.npy.parts" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="is in the way"):
+        write_embeddings(run, place / "images", tmp_path / "e.npy")
+    assert (tmp_path / "e.npy.parts" / "mine.txt").read_text() == "mine"
+
+
+SLOW = """
+import sys, time
+from triune.serving import embedded, trained
+embedded.PART = 5
+read = trained.TrainedNetwork.read
+def slow(self, source):
+    time.sleep(0.05)
+    return read(self, source)
+trained.TrainedNetwork.read = slow
+from triune.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_after_a_kill_the_same_command_ends_with_the_same_file(place, run, tmp_path, monkeypatch):
+    out = tmp_path / "e.parquet"
+    command = ["embed", str(place / "run"), str(place / "images"), "--output", str(out), "--batch_size", "5"]
+    process = subprocess.Popen([sys.executable, "-c", SLOW, *command], stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("e.parquet.parts/00000[1-9].parquet")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    monkeypatch.setattr(embedded, "PART", 5)
+    written = write_embeddings(run, [str(place / "images")], out)
+    assert written.known >= 10
+    np.testing.assert_allclose(rows(out), run.embed(place / "images"), atol=1e-6)
+    assert os.listdir(tmp_path) == ["e.parquet"]
+
+
+def test_two_processes_write_the_file_of_one_and_say_it_once(place, run, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    images = [str(place / "images"), str(bad)]
+    command = ["embed", str(place / "run"), *images, "--skip", "--output", str(tmp_path / "two.parquet")]
+    two = torchrun(*command)
+    assert (two.returncode, two.stdout) == (0, f"{tmp_path / 'two.parquet'}\n"), two.stderr
+    assert two.stderr.count("1 images could not be read") == 1
+    np.testing.assert_allclose(rows(tmp_path / "two.parquet"), run.embed(place / "images"), atol=1e-5)
+    refused = torchrun(*command[:-1], str(tmp_path / "e.csv"))
+    assert refused.stderr.count("is neither .parquet nor .npy") == 1
