@@ -450,59 +450,100 @@ def machine() -> str:
 # --- the results ------------------------------------------------------------------------------------------------------
 
 
-def written(settings: dict[str, Any]) -> str:
-    """The page of results, from all outcomes that are kept and whose source is still there."""
+def written(settings: dict[str, Any], before: str = "") -> str:
+    """The page of results, from all outcomes that are kept and whose source is still there.
+
+    Args:
+        settings: ``mutation.toml``.
+        before: the page as it is: what it says of files whose outcomes are not kept here stays.
+    """
     equivalent = {(e["source"], e["before"], e["after"]): e["reason"] for e in settings.get("equivalent", [])}
     reports = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
     reports = [report for report in reports if (ROOT / report["source"]).exists()]
     reports = [report for report in reports if all(mutant["outcome"] for mutant in report["mutants"])]
-    rows, details, total = [], [], [0, 0, 0]
+    told = {name: told for name, told in _told_before(before).items() if (ROOT / "src" / "triune" / name).exists()}
     for report in reports:
         mutants = [Mutant(**m) for m in report["mutants"]]
         alive = [m for m in mutants if not m.is_killed]
         same = [m for m in alive if (report["source"], m.before, m.after) in equivalent]
-        dead = len(mutants) - len(alive)
-        total = [a + b for a, b in zip(total, (len(mutants), dead, len(same)))]
         name = report["source"].removeprefix("src/triune/")
-        shares = f"{_share(dead, len(mutants))} | {_share(dead, len(mutants) - len(same))}"
-        counts = f"{len(mutants)} | {dead} | {len(alive) - len(same)} | {len(same)}"
-        rows.append(f"| {name} | {counts} | {shares} | {report['strings']} | {report['minutes']} |")
-        if alive:
-            details += ["", f"## {name}", "", "| line | it says | changed to | |", "| --- | --- | --- | --- |"]
+        counts = (len(mutants), len(mutants) - len(alive), len(same))
+        details = (
+            ["", f"## {name}", "", "| line | it says | changed to | |", "| --- | --- | --- | --- |"] if alive else []
+        )
         for m in alive:
             reason = equivalent.get((report["source"], m.before, m.after))
             said = f"equivalent: {reason}" if reason else m.outcome
             details.append(f"| {m.line} | {_code(m.before)} | {_code(m.after)} | {said} |")
-    everything, dead, same = total
+        rest = f"{report['strings']} | {report['minutes']} | {report['machine'][:10]} |"
+        told[name] = Told(counts, rest, tuple(details))
+    machines = [line for line in before.splitlines() if re.match(r"20\d\d-\d\d-\d\d; ", line)]
     return "\n".join(
         [
             "# Mutation tests",
             "",
             PREFACE,
             "",
-            *dict.fromkeys(report["machine"] for report in reports),
+            *dict.fromkeys(
+                re.sub(r"load [\d.]+ at the start", "beside other work", each)
+                for each in [*machines, *(report["machine"] for report in reports)]
+            ),
             "",
             "| file | mutants | killed | survived | equivalent | killed of all | killed of those that can be "
-            "| strings, not changed | minutes |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-            *rows,
-            f"| all | {everything} | {dead} | {everything - dead - same} | {same} "
-            f"| {_share(dead, everything)} | {_share(dead, everything - same)} | | |",
-            *_not_told(settings, reports),
-            *details,
+            "| strings, not changed | minutes | measured |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+            *(f"| {name} | {_shares(told[name].counts)} | {told[name].rest}" for name in sorted(told)),
+            f"| all | {_shares(tuple(map(sum, zip(*(each.counts for each in told.values())))))} | | | |",
+            *_not_told(settings, set(told)),
+            *(line for name in sorted(told) for line in told[name].details),
             "",
         ]
     )
 
 
-def _not_told(settings: dict[str, Any], reports: list[dict[str, Any]]) -> Iterator[str]:
+@dataclass(frozen=True)
+class Told:
+    """What the page says of a file.
+
+    Args:
+        counts: mutants, those killed, those that are equivalent.
+        rest: the last cells of its row.
+        details: lines on those that were not killed.
+    """
+
+    counts: tuple[int, ...]
+    rest: str
+    details: tuple[str, ...]
+
+
+def _told_before(page: str) -> dict[str, Told]:
+    """What a page of results says, by file."""
+    head, *sections = page.split("\n## ")
+    details = {part.partition("\n")[0]: ("", *f"## {part}".rstrip().splitlines()) for part in sections}
+    found = {}
+    for line in head.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and cells[0].endswith(".py"):
+            mutants, killed, _, same = map(int, cells[1:5])
+            rest = " | ".join([*cells[7:9], *(cells[9:] or [""])]) + " |"
+            found[cells[0]] = Told((mutants, killed, same), rest, details.get(cells[0], ()))
+    return found
+
+
+def _shares(counts: tuple[int, ...]) -> str:
+    """The cells of a row from mutants, those killed and those equivalent."""
+    everything, dead, same = counts
+    shares = f"{_share(dead, everything)} | {_share(dead, everything - same)}"
+    return f"{everything} | {dead} | {everything - dead - same} | {same} | {shares}"
+
+
+def _not_told(settings: dict[str, Any], told: set[str]) -> Iterator[str]:
     """Lines on files whose mutants were not all run, and on those that have changed, or whose tests have, since."""
-    told = {report["source"] for report in reports}
     missing, changed = [], []
     for target, sources in _targets(settings, []):
         for source in sources:
             name = str(source.relative_to(ROOT / "src" / "triune"))
-            if str(source.relative_to(ROOT)) not in told:
+            if name not in told:
                 missing.append(name)
             elif not is_current(target, source):
                 changed.append(name)
@@ -559,7 +600,7 @@ def main() -> None:
         if stale:
             test_target(target, stale, given.survivors)
     if not given.list:
-        RESULTS.write_text(written(settings))
+        RESULTS.write_text(written(settings, RESULTS.read_text() if RESULTS.exists() else ""))
         print(f"written to {RESULTS.relative_to(ROOT)}", file=sys.stderr)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from triune.checksums import NAME, check_file, digest, read_checksums
+from triune.checksums import NAME, SEALED, check_file, digest, is_kept, read_checksums
 from triune.errors import InputError
 
 
@@ -48,6 +48,25 @@ def test_a_folder_without_a_list_checks_nothing(tmp_path):
     (tmp_path / "a").write_text("x")
     check_file(tmp_path / "a")
     assert read_checksums(tmp_path) == {}
+
+
+def test_a_list_that_is_gone_is_missed_where_the_settings_speak_of_it(folder):
+    (folder / NAME).unlink()
+    (folder / "config.yaml").write_text("data: x\n")  # as version 0.1.0 wrote it
+    assert read_checksums(folder) == {}
+    assert not is_kept(folder / "gone")
+    (folder / "config.yaml").write_text(f"data: x\n  {SEALED}\n")
+    for read in (lambda: read_checksums(folder), lambda: check_file(folder / "a.bin"), lambda: is_kept(folder / "no")):
+        with pytest.raises(InputError, match=r"checksums\.json is gone.* copy the whole run again") as refused:
+            read()
+        assert "\n" not in str(refused.value)
+
+
+def test_a_listed_file_that_is_gone_is_missed_by_its_name(folder):
+    assert is_kept(folder / "a.bin")
+    assert not is_kept(folder / "never listed")
+    with pytest.raises(InputError, match=r"gone is gone, though checksums\.json lists it: copy the whole run again"):
+        is_kept(folder / "gone")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"files": []}', '{"files": {"a": 1}}', "[" * 100_000, "\udcff"])

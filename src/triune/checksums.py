@@ -9,6 +9,9 @@ from triune.errors import InputError
 
 NAME: Final = "checksums.json"
 
+SEALED: Final = f"# {NAME} lists what the files of this run held. Without this line they are read unchecked."
+"""The line of a run's ``config.yaml`` by which a list that is gone is missed; runs of version 0.1.0 had neither."""
+
 
 def digest(path: Path) -> str:
     """The BLAKE2b digest of a file's bytes, 32 hexadecimal digits."""
@@ -22,12 +25,18 @@ def read_checksums(folder: Path) -> dict[str, str | None]:
     Empty where the folder keeps no checksums.
 
     Raises:
-        InputError: the list is damaged or another file.
+        InputError: the list is damaged or another file; or it is gone from a run that was begun with one.
     """
     path = folder / NAME
     try:
         stored = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        settings = folder / "config.yaml"
+        if settings.is_file() and SEALED.encode() in settings.read_bytes():
+            raise InputError(
+                f"{path} is gone, so that nothing says whether the files of {folder} are whole: copy the whole run "
+                f"again, or take the line {SEALED!r} out of {settings}"
+            ) from error
         return {}
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged or another file: no JSON") from error
@@ -35,6 +44,22 @@ def read_checksums(folder: Path) -> dict[str, str | None]:
     if not isinstance(files, dict) or not all(each is None or isinstance(each, str) for each in files.values()):
         raise InputError(f"{path} is damaged or another file: it lists no checksums")
     return files
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a folder holds a file that folders of version 0.1.0 did without.
+
+    Raises:
+        InputError: it is gone, though the folder's list speaks of it.
+    """
+    if path.is_file():
+        return True
+    if path.name in read_checksums(path.parent):
+        raise InputError(
+            f"{path} is gone, though {NAME} lists it: copy the whole run again, or train a new one with "
+            f"`triune train --config {path.parent / 'config.yaml'}`"
+        )
+    return False
 
 
 def check_file(path: Path) -> None:

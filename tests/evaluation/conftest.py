@@ -7,7 +7,7 @@ from PIL import Image
 from triune.evaluation.judge import Resampling
 from triune.evaluation.judge_run import RunQuestions, evaluate_run
 from triune.model.network import MultiTaskModel
-from triune.run.folder import save_config, save_model
+from triune.run.folder import save_config, save_model, seal
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
 from triune.run.split import write_split
@@ -73,8 +73,9 @@ def untrained_run(run, items):
     card = model_card(config, data)
     torch.manual_seed(5)
     save_model(run / "model.safetensors", MultiTaskModel(**card.model.model_dump(), pretrained=False), card)
-    save_config(run, config)
     write_split(run, table)
+    seal(run, ["model.safetensors", "split.csv"])
+    save_config(run, config)
     return config, data
 
 

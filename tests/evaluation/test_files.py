@@ -1,5 +1,6 @@
 """Files of embeddings, labels, names, groups and templates: what is read, and what is refused."""
 
+import dataclasses
 import errno
 
 import numpy as np
@@ -202,7 +203,7 @@ def test_what_the_machine_cannot_read_is_no_bad_input(tmp_path, monkeypatch):
         read_embeddings(tmp_path / "x.npy")
 
 
-@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", ">f8"])
 def test_floats_of_up_to_64_bits_keep_their_type(tmp_path, kind):
     np.save(tmp_path / "e.npy", np.ones((2, 3), dtype=kind))
     assert read_embeddings(tmp_path / "e.npy").dtype == kind
@@ -221,6 +222,28 @@ def test_the_template_of_two_labels_is_the_one_that_is_named(tmp_path):
     assert templates.labels(np.array(["y", "x", "z", "y", "z", "x"]), tmp_path / "l.txt").tolist() == ["x", "y", "z"]
     with pytest.raises(InputError, match="template c holds images of two labels"):
         templates.labels(np.array(["y", "x", "z", "y", "w", "x"]), tmp_path / "l.txt")
+    with pytest.raises(InputError, match="template b holds images of two labels"):  # the first of three
+        templates.labels(np.array(["y", "x", "z", "v", "w", "u"]), tmp_path / "l.txt")
+
+
+def test_templates_once_read_stay_as_they_are(tmp_path):
+    (tmp_path / "t.csv").write_text("template\na\n")
+    templates = read_templates(tmp_path / "t.csv", 1, tmp_path / "e.npy")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        templates.template = np.array(["b"])
+
+
+def test_why_a_file_is_no_array_is_told_in_numpy_s_words(tmp_path, monkeypatch):
+    (tmp_path / "e.npy").write_text("words")
+    with pytest.raises(InputError, match=r"numbers or strings: (?!ValueError)\w+ .*\w"):
+        read_embeddings(tmp_path / "e.npy")
+
+    def fails(*_, **__):
+        raise RecursionError
+
+    monkeypatch.setattr(np, "load", fails)
+    with pytest.raises(InputError, match=r"numbers or strings: RecursionError$"):
+        read_embeddings(tmp_path / "e.npy")
 
 
 def test_an_empty_line_in_a_table_of_templates_is_a_row_that_is_told(tmp_path):

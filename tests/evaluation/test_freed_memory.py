@@ -50,3 +50,32 @@ print(before - resident())
 """
     assert printed(program)[0] < 5, "what this test is about: glibc kept the 20 MiB"
     assert printed("freed_memory.return_large_arrays()" + program)[0] > 15
+
+
+def test_what_lies_free_at_the_end_is_given_back_as_well():
+    kept, returned = printed("""
+np.ones(30 << 20, np.uint8)  # freed: from now on glibc keeps up to 60 MiB at the end of the heap
+array = np.ones(20 << 20, np.uint8)
+before = resident()
+del array
+kept = before - resident()
+freed_memory.return_freed_memory()
+print(kept, before - resident())
+""")
+    assert kept < 5, "what this test is about: glibc kept the 20 MiB"
+    assert returned > 15
+
+
+@pytest.mark.parametrize(("size", "given_back"), [(1_500_000, True), (800_000, False), (300_000, False)])
+def test_large_arrays_are_those_of_a_mebibyte(size, given_back):
+    """Smaller ones come and go so often that asking the system for each would cost more than it gives back."""
+    blocks = max(1, 60_000_000 // size)
+    [returned] = printed(f"""
+freed_memory.return_large_arrays()
+blocks = [np.ones({size}, np.uint8) for _ in range({blocks})]
+last = np.ones(100_000, np.uint8)
+before = resident()
+del blocks
+print(before - resident())
+""")
+    assert returned > 45 if given_back else returned < 10

@@ -1,5 +1,6 @@
 """Files judged: embeddings with intervals, conditions and another model; listed and scored pairs; templates."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from evaluation.conftest import N
 from triune.errors import InputError
+from triune.evaluation import judge_files
 from triune.evaluation.judge import Resampling
 from triune.evaluation.judge_files import (
     EmbeddingFiles,
@@ -310,3 +312,36 @@ def test_exclusion_that_leaves_no_matching_pair_is_named(files):
     # One identity seen in a second session is enough.
     (folder / "own.csv").write_text("session\n" + "other\n" + "".join(f"s{i // 6}\n" for i in range(1, N)))
     assert judged(folder, groups="own.csv", exclude="session").models[0].verification["test"].matches == 5
+
+
+def test_rankings_are_made_anew_only_where_that_is_asked_for(files):
+    folder, *_ = files
+    [plain] = evaluate_embeddings(EmbeddingFiles(folder / "x.npy", folder / "y.txt"), resampling=FAST).results.models
+    [asked] = judged(folder, reranked=True).models
+    assert (plain.rankings, list(asked.rankings)) == ({}, ["expanded", "re-ranked"])
+
+
+@pytest.mark.parametrize(("exclude", "compared"), [(None, []), ("session", ["groups.csv, --exclude"])])
+def test_all_that_processes_read_is_compared_between_them(files, monkeypatch, exclude, compared):
+    folder, _, other, _, _, sessions = files
+    seen = {}
+    monkeypatch.setattr(judge_files, "check_same", lambda contents, divide_over: seen.update(contents))
+    judged(folder, groups="groups.csv", against="other.npy", exclude=exclude)
+    names = ["x.npy", "other.npy", "y.txt", *(f"groups.csv, column {each}," for each in CONDITIONS[exclude]), *compared]
+    assert sorted(seen) == sorted(str(folder / name) for name in names)
+    np.testing.assert_array_equal(seen[str(folder / "other.npy")], other)
+    if exclude:
+        np.testing.assert_array_equal(seen[str(folder / "groups.csv, --exclude")].astype(int), sessions)
+
+
+CONDITIONS = {None: ["camera", "session"], "session": ["camera"]}
+
+
+def test_what_is_asked_and_what_was_read_stays_as_it_is(tmp_path):
+    for record in (
+        EmbeddingFiles(tmp_path, tmp_path),
+        PairFiles(tmp_path, tmp_path),
+        judge_files._ListedScores(np.ones(1), np.ones(1), None, "score"),
+    ):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(record, dataclasses.fields(record)[0].name, None)

@@ -118,7 +118,7 @@ def test_damage_is_named_and_an_old_run_has_none(tmp_path):
         read_origin(tmp_path)
     seal(tmp_path, [NAME])
     os.remove(tmp_path / NAME)
-    with pytest.raises(InputError, match=r"data\.json does not exist"):
+    with pytest.raises(InputError, match=r"data\.json is gone, though checksums\.json lists it"):
         read_origin(tmp_path)
 
 

@@ -17,7 +17,7 @@ from triune.cli import main
 from triune.errors import InputError
 from triune.files import write_record
 from triune.model.network import MultiTaskModel, Prediction
-from triune.run.folder import load_model, save_model
+from triune.run.folder import load_model, save_model, seal
 from triune.run.thresholds import StoredThresholds
 from triune.serving.loaded import load
 from triune.serving.verdicts import stored_threshold
@@ -154,10 +154,12 @@ def test_there_is_no_verdict_from_weights_or_a_threshold_that_are_no_numbers(run
     with torch.no_grad():
         next(model.parameters())[0] = math.nan
     save_model(tmp_path / "run" / "model.safetensors", model, card)
+    seal(tmp_path / "run", ["model.safetensors"])
     command = ["verify", str(tmp_path / "run"), *map(str, images(run))]
     assert main(command) == 2
     assert "are not finite" in capsys.readouterr().err
     shutil.copy(run / "model.safetensors", tmp_path / "run" / "model.safetensors")
+    seal(tmp_path / "run", ["model.safetensors"])
     text = (run / "thresholds.json").read_text().replace('"threshold": -1.0', '"threshold": "NaN"')
     assert "NaN" in text
     (tmp_path / "run" / "thresholds.json").write_text(text)

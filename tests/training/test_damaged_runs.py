@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from training.test_train import TINY, write_items
+from triune.checksums import SEALED
 from triune.cli import main
 from triune.run.folder import JUDGED, MODEL
 
@@ -117,17 +118,50 @@ def test_a_damaged_file_is_one_line_that_names_it(name, command, damage, run, ma
         (MODEL, "verify"),
         (MODEL, "evaluate"),
         ("thresholds.json", "verify"),
-        ("split.csv", "train"),
-        ("data.json", "train"),
+        *((name, command) for name in ("split.csv", "data.json") for command in ("train", "evaluate")),
+        *(("checksums.json", command) for command in ("verify", "report", "evaluate", "train")),
     ],
 )
-def test_a_missing_file_is_one_line_that_names_it(name, command, run, made, capsys):
+def test_a_missing_file_is_one_line_that_names_it_and_the_way_out(name, command, run, made, capsys):
     (run / name).unlink()
+    before = contents(run)
     capsys.readouterr()
     assert main(arguments(command, run, made)) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
     assert name in said[0]
+    assert "copy" in said[0] or name in (MODEL, "thresholds.json")
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("command", ["verify", "report", "evaluate", "train"])
+def test_what_a_run_stored_of_its_data_and_its_files_is_not_lost_in_silence(command, run, made, capsys):
+    """All of it: a run of version 0.1.0 has none of these files, and its split is that of the table or drawn anew."""
+    for name in ("checksums.json", "data.json", "split.csv"):
+        (run / name).unlink()
+    before = contents(run)
+    capsys.readouterr()
+    assert main(arguments(command, run, made)) == 2
+    [said] = capsys.readouterr().err.strip().splitlines()
+    assert f"{run / 'checksums.json'} is gone" in said
+    assert contents(run) == before
+
+
+def test_a_run_is_read_unchecked_where_the_line_that_speaks_of_its_list_is_taken_out(run, made, capsys):
+    (run / "checksums.json").unlink()
+    settings = run / "config.yaml"
+    settings.write_text(settings.read_text().replace(f"{SEALED}\n", ""))
+    assert main(arguments("verify", run, made)) == 0
+    (run / "data.json").unlink()
+    (run / "split.csv").unlink()
+    assert main(arguments("report", run, made)) == 0
+
+
+def test_another_run_begins_with_the_settings_of_one_whose_files_are_gone(run, made, tmp_path):
+    (run / "split.csv").unlink()
+    flags = ["--config", str(run / "config.yaml"), "--output", str(tmp_path / "new")]
+    assert main(["train", *flags]) == 0
+    assert (tmp_path / "new" / "checksums.json").is_file()
 
 
 def test_between_the_new_network_and_its_judgement_the_old_judgement_is_refused(run, made, capsys):

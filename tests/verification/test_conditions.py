@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import special, stats
 
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.conditions import rates_by_condition
+from triune.verification.new_identities import expected_fpr
 from triune.verification.weighing import draw_weights
 
 
@@ -149,8 +151,69 @@ def test_a_rate_of_zero_has_an_upper_end():
     x, labels = sample(30, 3)
     (row,) = rates_by_condition(x, labels, [0] * 90, 1.5, resamples=40).rows
     assert (row.tpr.estimate, row.fpr.estimate, row.fpr.low) == (0, 0, 0)
-    assert 0.1 < row.fpr.high < 0.3  # none of 15 couples of identities: Wilson
+    assert 0.1 < row.fpr.high < 0.3  # none of 15 pairs of identities without one in common
     assert 0.05 < row.tpr.high < 0.2
+
+
+def test_the_fpr_s_interval_leaves_out_one_identity_at_a_time():
+    x, labels = sample(16, 4)
+    conditions = np.random.default_rng(2).integers(0, 2, len(x))
+    for row in rates_by_condition(x, labels, conditions, 0.3, resamples=40, level=0.9).rows:
+        part = conditions == row.first
+        expected = expected_fpr(x[part], labels[part], threshold=0.3, level=0.9)
+        assert (row.fpr.low, row.fpr.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_between_two_conditions_each_identity_is_left_out_with_its_pairs_on_both_sides():
+    x, labels = sample(14, 3)
+    scores = scores_of(x, "cosine")
+    for conditions, apart in ((labels % 2, 7), (labels < 2, 2), (np.arange(len(x)) % 2, 7)):
+        (row,) = (
+            each
+            for each in rates_by_condition(x, labels, conditions.astype(int), 0.2, cross="all", resamples=40).rows
+            if each.first != each.second
+        )
+        known = (labels[:, None] != labels[None, :]) & (conditions[:, None] != conditions[None, :])
+
+        def rate(kept):
+            part = known[np.ix_(kept, kept)]
+            return (scores[np.ix_(kept, kept)] >= 0.2)[part].mean()
+
+        whole = rate(np.full(len(x), True))
+        left = np.array([rate(labels != name) for name in range(14)])
+        error = math.sqrt(13 / 14 * ((left - left.mean()) ** 2).sum())
+        half = stats.t(13 if apart == 7 else 2 * apart - 1).ppf(0.975) * error / (whole * (1 - whole))
+        assert special.logit([row.fpr.low, row.fpr.high]) == pytest.approx(
+            special.logit(whole) + half * np.array([-1, 1])
+        )
+        none = rates_by_condition(x, labels, conditions.astype(int), 2.0, cross="all", resamples=40).rows[1].fpr
+        assert none.low == 0
+        assert (1 - none.high) ** apart == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("identities", [10, 30])
+def test_the_fpr_s_interval_covers_the_rate_of_the_population(identities):
+    """One identity in ten resembles all; of its resampled rates 95 % intervals covered it in 70 and 80 % of draws."""
+    g = np.random.default_rng(5)
+
+    def draw(count, images):
+        centres = g.normal(size=(count, 8))
+        chosen = g.random(count) < 0.1
+        centres[chosen] = 0.3 * centres[chosen] + 0.3
+        x = centres[:, None] + 0.5 + 0.4 * g.normal(size=(count, images, 8))
+        return x.reshape(-1, 8).astype(np.float32), np.repeat(np.arange(count), images)
+
+    population = np.sort(scores_of(draw(2000, 1)[0], "cosine")[np.triu_indices(2000, 1)])
+    threshold = population[int(0.97 * len(population))]
+    covered, resampled, trials = 0, 0, 120
+    for _ in range(trials):
+        x, labels = draw(identities, 5)
+        (row,) = rates_by_condition(x, labels, [0] * len(x), float(threshold), resamples=60).rows
+        covered += row.fpr.low <= 0.03 <= row.fpr.high
+        low, high = np.nanquantile(row.fpr.values, [0.025, 0.975])
+        resampled += low <= 0.03 <= high
+    assert covered >= 0.91 * trials  # 95% less two standard errors
+    assert resampled < 0.88 * trials
 
 
 def test_no_resamples_give_no_intervals():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import triune
-from triune.pairs.scores import paired_scores
+from triune.pairs.scores import paired_scores, rounding_of, scores_between
 from triune.verification.promise import (
     best_bet,
     identities_needed,
@@ -179,6 +179,16 @@ def test_identities_of_one_and_the_same_embedding_are_on_one_side_however_their_
     promised = triune.fit_threshold(pairs, 0.05, prepared=prepared, confidence=0.95)
     assert promised.apply(pairs).fp == promised.fpr == promised.expected.estimate == 0
     assert not promised.accepts(paired_scores(x[:1], x[1:2], metric)).any()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
+def test_scores_just_below_the_least_one_are_kept_off_by_the_same_margin(metric):
+    """Scores that lie below ``at_least`` by rounding alone may lie above it where they are computed in another way."""
+    prepared = triune.prepare(*items(118, 2), metric=metric)
+    highest = max(scores_between(prepared.x[: 2 * k], prepared.x[2 * k :], metric).max().item() for k in range(1, 118))
+    for at_least in (np.nextafter(np.float32(highest), np.float32(np.inf)).item(), highest + 1e-3):
+        score = promised_score(prepared, fpr=0.05, confidence=0.95, at_least=at_least)
+        assert at_least + rounding_of(prepared) < score < at_least + 3 * rounding_of(prepared)
 
 
 def test_what_no_number_of_identities_can_promise_is_refused():

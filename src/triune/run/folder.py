@@ -11,7 +11,7 @@ import torch
 import yaml
 from pydantic import Field
 
-from triune.checksums import NAME as CHECKSUMS, check_file, digest, read_checksums
+from triune.checksums import NAME as CHECKSUMS, SEALED, check_file, digest, read_checksums
 from triune.data.reading import Reading
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
@@ -87,8 +87,8 @@ def new_run_folder(name: str, parent: Path = Path("runs")) -> Path:
 
 
 def save_config(run: Path, config: TrainConfig) -> None:
-    """Write the settings to ``run/config.yaml``, in the form that ``--config`` reads."""
-    write_text(run / "config.yaml", yaml.safe_dump(as_plain(config), sort_keys=False))
+    """Write the settings to ``run/config.yaml``, in the form that ``--config`` reads; :func:`seal` comes before."""
+    write_text(run / "config.yaml", f"{SEALED}\n{yaml.safe_dump(as_plain(config), sort_keys=False)}")
 
 
 def seal(run: Path, names: Iterable[str], *, outdated: Iterable[str] = (), unchecked: Iterable[str] = ()) -> None:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from triune.checksums import read_checksums
+from triune.checksums import is_kept
 from triune.data.items import ItemTable
 from triune.data.sources.named import SOURCES
 from triune.errors import InputError
@@ -103,9 +103,7 @@ def read_origin(run: Path) -> Origin | None:
         InputError: the file is damaged, or gone though the run was begun with one.
     """
     path = run / NAME
-    if path.is_file() or NAME in read_checksums(run):
-        return read_record(path, Origin)
-    return None
+    return read_record(path, Origin) if is_kept(path) else None
 
 
 def with_whole_paths(config: TrainConfig) -> TrainConfig:

@@ -8,7 +8,7 @@ from typing import Final
 import polars
 from polars import col
 
-from triune.checksums import read_checksums
+from triune.checksums import is_kept
 from triune.data.items import ItemTable
 from triune.errors import InputError
 from triune.run.columns import read_csv, write_csv
@@ -53,7 +53,7 @@ def read_split(run: Path) -> polars.DataFrame | None:
         InputError: the file is damaged, or gone though the run was begun with one.
     """
     path = run / NAME
-    if not path.is_file() and NAME not in read_checksums(run):
+    if not is_kept(path):
         return None
     stored = read_csv(path, COLUMNS, required=3)
     for name in ("image", "split"):

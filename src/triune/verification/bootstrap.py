@@ -14,17 +14,25 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels_together
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
-from triune.parallel.divide import exact_sums, gather_in_order, own_blocks, rank_and_size
+from triune.parallel.divide import all_reduce, exact_sums, gather_in_order, own_blocks, rank_and_size
 from triune.ranges import is_number
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.intervals import Interval, check_resamples, rate_interval
-from triune.verification.pair_noise import COLUMNS, accepted_by_identity, identity_turns, without_pair_noise
+from triune.verification.new_identities import jackknife_interval
+from triune.verification.pair_noise import (
+    COLUMNS,
+    accepted_by_identity,
+    add_by_identity,
+    identity_turns,
+    without_pair_noise,
+)
 from triune.verification.resampled_figures import ResampledFigures, figures_of_histograms, joined_figures
 from triune.verification.roc import FPRS, Verification, as_array, verify_scores
 from triune.verification.weighing import (
@@ -89,7 +97,9 @@ def bootstrap_verification(
     split into equal random sets, and pairs within a set are weighed; resampled values are then shifted by what this
     changes in the estimate.
 
-    Intervals are percentile intervals. For the FPR at a threshold, the spread of the resampled rates is first corrected
+    Intervals are percentile intervals, but that of the FPR at a threshold, which leaves out one identity at a time
+    (:func:`~triune.verification.new_identities.jackknife_interval`): of few identities resampled rates scatter too
+    little. The spread of those that are given as its values is corrected
     (:func:`~triune.verification.pair_noise.without_pair_noise`). A resample without a matching or a non-matching pair
     is left out.
 
@@ -125,8 +135,8 @@ def bootstrap_verification(
     if verification is not None:
         _require_same_pairs(verification, found)
     witnesses = len({code for scores, code in found if len(scores)})
-    values = _resample_items(items, found, weights, fprs, thresholds, max_pairs, seed, divide_over)
-    return _summarise(exact, values, fprs, thresholds, (items.identities, witnesses), level)
+    values, own = _resample_items(items, found, weights, fprs, thresholds, max_pairs, seed, divide_over)
+    return _summarise(exact, values, own, fprs, thresholds, (items.identities, witnesses), level)
 
 
 ROUNDING = 1e-3
@@ -191,29 +201,39 @@ def bootstrap_scores(
     knots = choose_knots(exact.match_scores, thresholds)
     bins = bins_of(knots, values)
     matches = weigh_matches([(bins[flags], first[flags])], len(knots), weights)
+    witnesses = len(np.unique(first[flags]))
     impostors = weigh_list(bins[~flags], first[~flags], second[~flags], len(knots), weights)
     figures = figures_of_histograms(matches, impostors, knots, fprs, thresholds)
-    couples = (np.minimum(first, second) * len(known) + np.maximum(first, second))[~flags]
+    first, second = first[~flags], second[~flags]
+    couples = np.minimum(first, second) * len(known) + np.maximum(first, second)
     figures = figures._replace(
         fpr_at_threshold=[
             without_pair_noise(rates, _listed_pair_noise(couples, values[~flags] >= threshold))
             for threshold, rates in zip(thresholds, figures.fpr_at_threshold)
         ]
     )
-    return _summarise(exact, figures, fprs, thresholds, (len(known), len(np.unique(first[flags]))), level)
+    ends = np.concatenate([first, second])
+    met = np.bincount(ends, minlength=len(known))
+    by_identity = [np.stack([np.bincount(ends, np.tile(values[~flags] >= t, 2), len(known)), met]) for t in thresholds]
+    return _summarise(exact, figures, by_identity, fprs, thresholds, (len(known), witnesses), level)
 
 
 def _couple_sums(
     items: PreparedEmbeddings, threshold: float, divide_over: ProcessGroup | None
-) -> list[tuple[float, ...]]:
-    """Over pairs of identities, a of n pairs accepted: Σ a, Σ n, Σ a², Σ a·n, Σ n² of each of this process's turns."""
+) -> tuple[list[tuple[float, ...]], Array]:
+    """Over pairs of identities, a of n pairs accepted: Σ a, Σ n, Σ a², Σ a·n, Σ n² of each of this process's turns.
+
+    And ``(2, G)``: how many pairs of each identity with others are accepted, and how many it has.
+    """
     sums = []
+    by_identity = np.zeros((2, items.identities))
     for own, a, n in accepted_by_identity(items, items, threshold, identity_turns(items.identities, 0, divide_over)):
         for each in (a, n):
             each[np.arange(len(each)), np.arange(own.start, own.stop)] = 0
+        add_by_identity(by_identity, own, a, n)
         products = (a, n, np.square(a), a * n, np.square(n))
         sums.append(tuple(float(each.sum()) for each in products))
-    return sums
+    return sums, by_identity
 
 
 def _pair_noise(a: float, n: float, aa: float, an: float, nn: float) -> float:
@@ -241,7 +261,8 @@ def _resample_items(
     max_pairs: int,
     seed: int,
     divide_over: ProcessGroup | None,
-) -> ResampledFigures:
+) -> tuple[ResampledFigures, Array]:
+    """The resampled figures, and ``(thresholds, 2, G)``: each identity's accepted and all pairs with others."""
     knots = choose_knots(np.sort(np.concatenate([scores for scores, _ in found])), thresholds).astype(np.float32)
     count = len(items.codes)
     sets = max(1, math.ceil(count * count / 2 / max_pairs))
@@ -270,33 +291,51 @@ def _resample_items(
         )
     joined = joined_figures(gather_in_order(figures, divide_over))
     own: list[list[tuple[float, ...]]] = [[] for _ in thresholds]
+    by_identity = np.zeros((len(thresholds), 2, items.identities))
     if thresholds:
-        for part, _ in parts():
+        for part, known in parts():
             for k, threshold in enumerate(thresholds):
-                own[k] += _couple_sums(part, threshold, divide_over)
+                sums_of_turns, counts = _couple_sums(part, threshold, divide_over)
+                own[k] += sums_of_turns
+                by_identity[k][:, known] += counts
     sums = exact_sums(own, 5, divide_over)
     rates = [without_pair_noise(each, _pair_noise(*sums[k])) for k, each in enumerate(joined.fpr_at_threshold)]
-    return joined._replace(fpr_at_threshold=rates)
+    by_identity = all_reduce(torch.from_numpy(by_identity), divide_over).numpy()
+    return joined._replace(fpr_at_threshold=rates), by_identity
 
 
 def _summarise(
     exact: Verification,
     values: ResampledFigures,
+    by_identity: Sequence[Array] | Array,
     fprs: Sequence[float],
     thresholds: Sequence[float],
     identities: tuple[int, int],
     level: float,
 ) -> Intervals:
-    """Estimates and intervals; ``identities``: how many there are, and how many of them have a matching pair."""
+    """Estimates and intervals.
+
+    Args:
+        exact: the estimates.
+        values: of the resamples.
+        by_identity: for each threshold ``(2, G)``, how many pairs of each identity with others are accepted, and how
+            many it has; of all pairs, or of a random part.
+        fprs: false-positive budgets.
+        thresholds: scores from which pairs are accepted.
+        identities: how many there are, and how many of them have a matching pair.
+        level: of the intervals.
+    """
+
+    def shifted(estimate: float, figure: Array) -> Array:
+        """The resamples, without what the choice of knots and of pairs changes in the sample itself."""
+        result: Array = np.clip(figure[1:] + (estimate - figure[0]), 0.0, 1.0)
+        return result
 
     def interval(estimate: float, figure: Array, independent: float) -> Interval:
-        # What the choice of knots and of pairs changes in the sample itself is taken off the resamples.
-        off = estimate - figure[0]
-        return rate_interval(estimate, np.clip(figure[1:] + off, 0.0, 1.0), level, independent)
+        return rate_interval(estimate, shifted(estimate, figure), level, independent)
 
     points = [exact.confusion_at(t) for t in thresholds]
-    # Nothing seen in any resample: every identity with a matching pair is a trial of TPR, every two of FPR.
-    couples, trials = float(max(identities[0] // 2, 1)), float(identities[1])
+    trials = float(identities[1])  # where no resample saw anything, every identity with a matching pair is one of TPR
     return Intervals(
         auc=interval(exact.auc, values.auc, trials),
         eer=interval(exact.eer, values.eer, trials),
@@ -305,7 +344,10 @@ def _summarise(
             t: interval(point.tpr, v, trials) for t, point, v in zip(thresholds, points, values.tpr_at_threshold)
         },
         fpr_at_threshold={
-            t: interval(point.fpr, v, couples) for t, point, v in zip(thresholds, points, values.fpr_at_threshold)
+            t: Interval(
+                point.fpr, *jackknife_interval(counts[0], counts[1], level, rate=point.fpr), shifted(point.fpr, v)
+            )
+            for t, point, v, counts in zip(thresholds, points, values.fpr_at_threshold, by_identity)
         },
         identities=identities[0],
         resamples=len(values.auc) - 1,

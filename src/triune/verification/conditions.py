@@ -2,7 +2,8 @@
 
 The differential-performance tables of NIST's face recognition tests: one threshold for all, since a deployed system has
 one, then false non-matches and false matches of each group (Grother, Ngan & Hanaoka 2019, NISTIR 8280), and between
-groups. Intervals resample identities (bootstrap.py); all cells of the table share the resamples.
+groups. Intervals of the TPR resample identities (bootstrap.py), and all cells of the table share the resamples. Those
+of the FPR leave out one identity at a time (new_identities.py): resampled rates of few identities scatter too little.
 """
 
 import math
@@ -19,7 +20,8 @@ from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums
 from triune.ranges import is_number
 from triune.verification.intervals import Interval, check_level, check_resamples, rate_interval
-from triune.verification.pair_noise import accepted_by_identity, identity_turns, without_pair_noise
+from triune.verification.new_identities import jackknife_interval
+from triune.verification.pair_noise import accepted_by_identity, add_by_identity, identity_turns, without_pair_noise
 from triune.verification.weighing import draw_weights
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -42,7 +44,7 @@ class ConditionRates(NamedTuple):
         matches: how many pairs of the same identity.
         impostors: how many of different ones.
         tpr: share of matching pairs accepted; NaN where there is none.
-        fpr: share of the others accepted; NaN where there is none.
+        fpr: share of the others accepted; NaN where there is none. Its interval leaves out one identity at a time.
     """
 
     first: Any
@@ -173,14 +175,19 @@ def rates_by_condition(
     weights = draw_weights(items.identities, resamples, seed)
     couples = [(i, j) for i in range(len(parts)) for j in (range(i, len(parts)) if cross == "all" else (i,))]
     counts = np.zeros((len(couples), 4, weights.shape[1]))
-    squares = []
+    squares, own = [], []
     for turn, (i, j) in enumerate(couples):
-        squares.append(_count(parts[i], parts[j], threshold, weights, counts[turn], turn, divide_over))
+        found = _count(parts[i], parts[j], threshold, weights, counts[turn], turn, divide_over)
+        squares.append(found[0])
+        own.append(found[1])
     # Whole numbers below 2⁵³, whose sums do not round; those of squares may be larger.
     counts = all_reduce(torch.from_numpy(counts), divide_over).numpy()
     sums = exact_sums(squares, 4, divide_over)
+    widths = np.cumsum([each.shape[1] for each in own])[:-1]
+    by_identity = np.split(all_reduce(torch.from_numpy(np.hstack(own)), divide_over).numpy(), widths, axis=1)
     rows = [
-        _rates(parts[i], parts[j], (names[i], names[j]), counts[k], sums[k], level) for k, (i, j) in enumerate(couples)
+        _rates(parts[i], parts[j], (names[i], names[j]), counts[k], sums[k], by_identity[k], level)
+        for k, (i, j) in enumerate(couples)
     ]
     return RatesByCondition(names, tuple(rows), threshold, level)
 
@@ -193,7 +200,7 @@ def _count(
     counts: Array,
     turn: int,
     divide_over: ProcessGroup | None,
-) -> list[tuple[float, ...]]:
+) -> tuple[list[tuple[float, ...]], Array]:
     """Count this process's part of the pairs of two conditions, weighed by each resample.
 
     Args:
@@ -207,7 +214,8 @@ def _count(
 
     Returns:
         For some identities at a time Σ a², Σ a·n and Σ n² over their pairs with others, a of n pairs accepted, and how
-        many of them have a matching pair.
+        many of them have a matching pair. And ``(2, identities of the two)``: how many impostor pairs of each identity
+        are accepted, and how many it has.
     """
     # Only the identities of these two: with many conditions each has few.
     known = np.union1d(one.codes, other.codes)
@@ -216,6 +224,7 @@ def _count(
     second = first if one is other else other.among(known)
     accepted_matches, matches, accepted, impostors = counts
     sums = []
+    by_identity = np.zeros((2, len(known)))
     for own, a, n in accepted_by_identity(first, second, threshold, identity_turns(len(known), turn, divide_over)):
         mine = weights[own]
         diagonal = np.arange(len(a)), np.arange(own.start, own.stop)
@@ -223,20 +232,29 @@ def _count(
         matches += n[diagonal] @ mine
         witnesses = float((n[diagonal] > 0).sum())
         a[diagonal] = n[diagonal] = 0
+        add_by_identity(by_identity, own, a, n)
         accepted += (mine * (a @ weights)).sum(0)
         impostors += (mine * (n @ weights)).sum(0)
         # Σ a², Σ a·n and Σ n² over pairs of identities. Where both have items in both conditions their two counts are
         # taken for two pairs, which can only make the interval wider.
         sums.append((*(float(each.sum()) for each in (np.square(a), a * n, np.square(n))), witnesses))
-    return sums
+    return sums, by_identity
 
 
 def _rates(
-    one: PreparedEmbeddings, other: PreparedEmbeddings, names: tuple[Any, Any], counts: Array, sums: Array, level: float
+    one: PreparedEmbeddings,
+    other: PreparedEmbeddings,
+    names: tuple[Any, Any],
+    counts: Array,
+    sums: Array,
+    by_identity: Array,
+    level: float,
 ) -> ConditionRates:
     """The rates of what all processes counted."""
     accepted_matches, matches, accepted, impostors = counts
-    identities = len(np.union1d(one.codes, other.codes))
+    identities = by_identity.shape[1]
+    # Between two conditions a pair takes an identity of each.
+    apart = min(identities // 2, len(np.unique(one.codes)), len(np.unique(other.codes)))
     with np.errstate(divide="ignore", invalid="ignore"):
         tprs, fprs = accepted_matches / matches, accepted / impostors
         noise = (sums[0] - 2 * fprs[0] * sums[1] + fprs[0] ** 2 * sums[2]) / impostors[0] ** 2
@@ -247,15 +265,15 @@ def _rates(
         identities=identities,
         matches=int(matches[0]),
         impostors=int(impostors[0]),
-        tpr=_interval(tprs, level, int(sums[3])),
-        fpr=_interval(fprs, level, max(identities // 2, 1)),
+        tpr=rate_interval(float(tprs[0]), tprs[1:], level, int(sums[3])) if len(tprs) > 1 else _bare(tprs),
+        fpr=Interval(
+            float(fprs[0]), *jackknife_interval(by_identity[0], by_identity[1], level, disjoint=apart), fprs[1:]
+        )
+        if len(fprs) > 1
+        else _bare(fprs),
     )
 
 
-def _interval(rates: Array, level: float, trials: int) -> Interval:
-    estimate, values = float(rates[0]), rates[1:]
-    return (
-        rate_interval(estimate, values, level, trials)
-        if len(values)
-        else Interval(estimate, math.nan, math.nan, values)
-    )
+def _bare(rates: Array) -> Interval:
+    """A rate without an interval."""
+    return Interval(float(rates[0]), math.nan, math.nan, rates[1:])

@@ -20,7 +20,7 @@ from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce
 from triune.verification.intervals import check_level
-from triune.verification.pair_noise import accepted_by_identity, identity_turns
+from triune.verification.pair_noise import accepted_by_identity, add_by_identity, identity_turns
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -91,25 +91,36 @@ def expected_fpr(
     return ExpectedFPR(float(accepted.sum() / pairs.sum()), low, high, level, len(pairs), int(pairs.sum()) // 2)
 
 
-def jackknife_interval(accepted: Array, pairs: Array, level: float) -> tuple[float, float]:
+def jackknife_interval(
+    accepted: Array, pairs: Array, level: float, *, rate: float | None = None, disjoint: int | None = None
+) -> tuple[float, float]:
     """The interval of :func:`expected_fpr` from counts of each identity.
 
     Args:
         accepted: ``(G,)`` how many non-matching pairs of each identity are accepted.
-        pairs: ``(G,)`` how many it has.
+        pairs: ``(G,)`` how many it has; no pair at all says nothing, and the interval is NaN.
         level: the share of such intervals that should cover the rate.
+        rate: the rate to lay the interval around, where the counts are a random part of all pairs; theirs otherwise.
+        disjoint: how many pairs of identities have none in common; ⌊G/2⌋ where any two identities make a pair.
     """
     count, total, taken = len(pairs), pairs.sum() / 2, accepted.sum() / 2
+    if not total:
+        return math.nan, math.nan
+    most_apart = count // 2
+    apart = most_apart if disjoint is None else min(disjoint, most_apart)
+    rate = taken / total if rate is None else rate
+    if taken in (0.0, total) or rate in (0.0, 1.0):
+        most = 1 - ((1 - level) / 2) ** (1 / max(apart, 1))
+        low, high = (0.0, most) if rate < 0.5 else (1 - most, 1.0)
+        return min(low, rate), max(high, rate)
     left = total - pairs
-    rate = taken / total
-    if rate in (0.0, 1.0):
-        most = 1 - ((1 - level) / 2) ** (1 / max(count // 2, 1))
-        return (0.0, most) if rate == 0 else (1 - most, 1.0)
     if count < 3 or not (left > 0).all():  # without one identity no pair would be left
         return 0.0, 1.0
     without = (taken - accepted) / left
     error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
-    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error / (rate * (1 - rate))
+    # Where few identities of one kind meet many of another, the few decide how well the error itself is known.
+    degrees = count - 1 if apart == most_apart else 2 * apart - 1
+    half = float(stats.t.ppf((1 + level) / 2, degrees)) * error / (rate * (1 - rate))
     middle = float(special.logit(rate))
     return float(special.expit(middle - half)), float(special.expit(middle + half))
 
@@ -121,9 +132,8 @@ def _by_identity(prepared: PreparedEmbeddings, threshold: float, divide_over: Pr
         prepared, prepared, threshold, identity_turns(prepared.identities, 0, divide_over)
     ):
         own = np.arange(turn.start, turn.stop)
-        for total, part in zip(counts, both, strict=True):
+        for part in both:
             part[own - turn.start, own] = 0  # pairs of one identity match
-            total[turn] += part.sum(1)
-            total += part.sum(0)
+        add_by_identity(counts, turn, *both)
     reduced: Array = all_reduce(torch.from_numpy(counts), divide_over).numpy()
     return reduced

@@ -106,6 +106,20 @@ def accepted_by_identity(
         yield turn, accepted, pairs
 
 
+def add_by_identity(totals: Array, turn: slice, accepted: Array, pairs: Array) -> None:
+    """Add the pairs of different identities of one turn to the counts of each identity; a pair counts for both.
+
+    Args:
+        totals: ``(2, G)``, written: accepted and all pairs of each identity.
+        turn: which identities the rows are.
+        accepted: ``(identities of the turn, G)`` accepted pairs, 0 for an identity with itself.
+        pairs: all pairs, likewise.
+    """
+    for total, part in zip(totals, (accepted, pairs), strict=True):
+        total[turn] += part.sum(1)
+        total += part.sum(0)
+
+
 def _runs(codes: Array) -> tuple[Array, Array]:
     """Where each run of equal codes begins, and its code."""
     starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])[: len(codes)]

@@ -114,10 +114,10 @@ def promised_score(
         seed: of the order in which identities are paired off, and of the images looked at.
 
     Returns:
-        A little more than an observed score of two different identities, or than all of them where only that can be
-        promised: by twice as much as a score may differ where it is computed in another way
-        (:func:`~triune.pairs.scores.rounding_of`), so that pairs of equal scores are on one side of it however they
-        are computed.
+        A little more than an observed score of two different identities, than all of them where only that can be
+        promised, or than ``at_least`` where they all lie below it: by twice as much as a score may differ where it is
+        computed in another way (:func:`~triune.pairs.scores.rounding_of`), so that pairs of equal scores are on one
+        side of it however they are computed.
 
     Raises:
         ValueError: there are fewer identities than :func:`identities_needed`, and the message says what they can
@@ -135,8 +135,9 @@ def promised_score(
     bet = best_bet(prepared.identities // 2, fpr, confidence)
     if _evidence(met, 0, bet, fpr) * (1 - confidence) < 1 - SLACK:
         raise ValueError(f"too few pairs of identities lie in different groups to promise a rate of {fpr:g}")
+    margin = 2 * rounding_of(prepared)
     if not len(met.scores):
-        return at_least
+        return at_least + margin
     values = np.unique(met.scores)
     low, high = 0, len(values)  # values[high] keeps the promise, or no value does
     while low < high:
@@ -147,7 +148,7 @@ def promised_score(
         else:
             low = middle + 1
     score = values[high] if high < len(values) else np.nextafter(values[-1], np.float32(np.inf))
-    return float(score) + 2 * rounding_of(prepared)
+    return float(score) + margin
 
 
 def too_few(identities: int, fpr: float, confidence: float) -> str:
