@@ -7,11 +7,11 @@ covariance of the collection, and v = tr Σ / D its mean variance,
     z(x) = unit((Σ + shrinkage · v · I)^−½ (x − μ))
 
 and the query is the mean z of the liked items minus a share of the mean z of the disliked ones. Its score with an item
-is its product with z of the item. On z this is Rocchio's formula (1971, "Relevance feedback in information retrieval");
-(Σ + …)^−1 (liked − μ) is the exemplar LDA of Hariharan, Malik & Ramanan (2012, "Discriminative decorrelation for
-clustering and classification"), to which the unit length of both sides adds that no item is ranked high or low for being
-far from the mean. benchmarks/recommendation.py compares it with Rocchio's formula on the embeddings themselves, with the
-closest liked item, with smooth maxima and with a logistic head.
+is its product with z of the item. On z this is Rocchio's formula (1971, "Relevance feedback in information
+retrieval"). (Σ + …)^−1 (liked − μ) is the exemplar LDA of Hariharan, Malik & Ramanan (2012, "Discriminative
+decorrelation for clustering and classification"), to which the unit length of both sides adds that no item is ranked
+high or low for being far from the mean. benchmarks/recommendation.py compares it with Rocchio's formula on the
+embeddings themselves, with the closest liked item, with smooth maxima and with a logistic head.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from triune.distances.embeddings import Embeddings, as_embeddings, check_finite,
 from triune.ranges import is_number
 
 SHRINKAGE: Final = 10.0
-"""Of the covariance, in units of the mean variance. Features of a backbone that was never trained on the collection gain
-most by 3 to 5, trained embeddings, whose variance is what tells items apart already, by none; 10 serves both."""
+"""Of the covariance, in units of the mean variance. Features of a backbone that never saw the collection's kind gain
+most by 3 to 5; trained embeddings, whose variance is what tells items apart already, by none; 10 serves both."""
 
 DISLIKED: Final = 0.25
 """The weight of the disliked items beside the liked ones: from 0.2 to 0.4 little changes."""
