@@ -1,14 +1,14 @@
-"""At which score is somebody named, if strangers are to be called unknown?
+"""The score from which on somebody is named, so that at most a share of strangers is.
 
 The false-positive identification rate (FPIR) of a gallery is the share of strangers, people who are not enrolled, that
-it names all the same (ISO/IEC 19795-1; NIST's FRTE 1:N). It grows with the gallery: the more are enrolled, the more alike
-to a stranger the closest of them is. So a threshold for pairs says little of it, and 1 − (1 − FPR)^N, which takes the
-scores of one stranger for independent, needs an FPR of FPIR / N, which no validation set of a usual size can measure.
-Here strangers are held against the very gallery that is used, however large it is and however many images of each
-identity it holds: the highest score of each is what a stranger reaches *there*. benchmarks/identification.py compares
-the ways.
+it names all the same (ISO/IEC 19795-1; NIST's FRTE 1:N). It grows with the gallery: the more are enrolled, the more
+alike to a stranger the closest of them is. So a threshold for pairs says little of it, and 1 − (1 − FPR)^N, which takes
+the scores of one stranger for independent, needs an FPR of FPIR / N, which no validation set of a usual size can
+measure. Here strangers are held against the very gallery that is used, however large it is and however many images of
+each identity it holds: the highest score of each is what a stranger reaches *there*. benchmarks/identification.py
+compares the ways.
 
-With n identities of strangers, let r(t) be the mean, over identities, of the share of its images that reach the score t.
+With n identities of strangers, let r(t) be the mean, over identities, of the share of its images that reach a score t.
 The threshold is the lowest t between two observed scores with r(t) ≤ FPIR. If the next stranger is exchangeable with
 these, its rate is at most
 
@@ -28,7 +28,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from triune.labels import Labels, encode_labels
+from triune.labels import encode_labels
 from triune.ranges import is_number
 from triune.verification.intervals import check_level, wilson_interval
 
