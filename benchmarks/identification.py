@@ -50,7 +50,7 @@ of enrolled people that are named rightly, at our threshold."""
 REAL_NOTE = """Identities are divided at random into enrolled, validation and strangers, a third each, {trials} times.
 The rate is that of the strangers, with nine in ten of its values; of so few identities it scatters by itself."""
 
-SCORE_NOTE = """What an identity's score should be: that of its best row, of the mean of its rows, or the mean of its two
+SCORE_NOTE = """An identity scores as its best row does, as the mean of its rows, or by the mean of its two
 best. DIR at a rate of 5% and 10% *on the strangers themselves*, so that only the score differs."""
 
 
