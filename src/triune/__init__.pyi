@@ -26,6 +26,8 @@ from .retrieval.metrics import (
     retrieval_per_query as retrieval_per_query,
 )
 from .retrieval.neighbours import top_k as top_k
+from .serving.gallery.gallery import Gallery as Gallery
+from .serving.gallery.hits import Hit as Hit, Hits as Hits
 from .serving.loaded import LoadedRun as LoadedRun, load as load
 from .verification.all_pairs import verify_embeddings as verify_embeddings
 from .verification.bootstrap import bootstrap_verification as bootstrap_verification

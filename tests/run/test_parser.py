@@ -2,10 +2,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic.dataclasses import dataclass
 
 from triune.commands.evaluate import EvaluateConfig
 from triune.commands.verify import VerifyConfig
 from triune.errors import InputError
+from triune.ranges import PositiveInt
 from triune.run.parser import Command, parse_train, read_config
 from triune.run.settings import TrainConfig, as_plain
 
@@ -230,3 +232,68 @@ def test_a_run_that_goes_on_stays_in_its_folder(tmp_path):
     (tmp_path / "config.yaml").write_text("data: digits\n")
     with pytest.raises(InputError, match="--output and --resume are both given"):
         parse_train(["--resume", str(tmp_path), "--output", "elsewhere"])
+
+
+@dataclass(frozen=True)
+class Several:
+    """Settings that take several values, or none.
+
+    Args:
+        gallery: where.
+        images: of what.
+        like: some.
+        paths: of files.
+        k: how many.
+        json: print JSON.
+    """
+
+    gallery: str
+    images: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+    paths: tuple[Path, ...] = ()
+    k: PositiveInt = 3
+    json: bool = False
+
+
+SEVERAL = Command("triune find", "Find.", Several, words=("gallery", "images"), has_config=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("G", Several("G")),
+        ("G a b --k 4", Several("G", ("a", "b"), k=4)),
+        ("--json G a", Several("G", ("a",), json=True)),
+        ("--k 4 G --json a b", Several("G", ("a", "b"), k=4, json=True)),
+        ("G --like a 1e5 null --k 4", Several("G", like=("a", "1e5", "null"), k=4)),
+        ("G --like=a --like b --json", Several("G", like=("a", "b"), json=True)),
+        ('G --like ["a","b"]', Several("G", like=("a", "b"))),
+        ("G --like ü'x [x].jpg -y", Several("G", like=("ü'x", "[x].jpg", "-y"))),
+        ("G --like a --paths b c", Several("G", like=("a",), paths=(Path("b"), Path("c")))),
+        ("G a --like", Several("G", ("a",))),
+    ],
+)
+def test_a_setting_of_several_texts_takes_all_up_to_the_next_flag(given, asked):
+    assert SEVERAL.parse(given.split()) == asked
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("--k 4", "gallery"),
+        ("G --k", "--k: expected one argument"),
+        ("G a --frob b --like c", "there is no setting --frob"),
+    ],
+)
+def test_what_is_wrong_beside_several_texts_is_still_named(given, named):
+    with pytest.raises(InputError, match=named):
+        SEVERAL.parse(given.split())
+
+
+def test_help_says_which_settings_take_several_texts(capsys):
+    with pytest.raises(SystemExit):
+        SEVERAL.parse(["--help"])
+    told = capsys.readouterr().out
+    assert "usage: triune find GALLERY [IMAGES …] [--SETTING" in told
+    assert "--like TEXT …" in told
+    assert "--paths PATH …" in told

@@ -7,6 +7,8 @@ COMMANDS = {
     "verify": "Say whether two images show the same thing.",
     "predict": "Class and mask of new images, as a table and PNG files.",
     "embed": "Embeddings of new images, as Parquet, or .npy with their names beside it; torchrun divides it.",
+    "index": "Embed images into a gallery, to be searched.",
+    "search": "The images of a gallery that are most alike.",
     "report": "Write a run's report again.",
 }
 """What each does, as help says it; its file is that of its name."""

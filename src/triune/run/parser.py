@@ -2,10 +2,11 @@
 
 import difflib
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
@@ -74,6 +75,9 @@ class Command(Generic[T]):
         parser = _Parser.of(self)
         known = {setting.name: setting for setting in parser.settings}
         given = _spelt(arguments, {name for name, each in known.items() if each.kind is bool}, bool(self.words))
+        given = _gathered(given, {name for name, each in known.items() if _is_texts(each.kind)} - set(self.words))
+        if parser.may_be_none:
+            given = _words_first(given)
         if "-h" in given or "--help" in given or "--help_all" in given:
             print(parser.full_help() if "--help_all" in given else parser.short_help())
             raise SystemExit(0)
@@ -145,6 +149,8 @@ class _Parser(ArgumentParser):
 
     command: Command[Any]
     settings: list[Setting]
+    may_be_none: set[str]
+    """Settings without a flag that take several values, or none."""
 
     @classmethod
     def of(cls, command: Command[Any]) -> "_Parser":
@@ -153,14 +159,21 @@ class _Parser(ArgumentParser):
             parser.default_config_files = [command.defaults]
         parser.command = command
         parser.settings = []
+        parser.may_be_none = set()
         if command.has_config:
             parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
         hints = get_type_hints(command.settings, include_extras=True)
+        lacking = {each.name for each in fields(command.settings) if _has_no_default(each)}
         for name in command.words:
             if _is_optional(hints[name]):
                 parser.add_argument(name, type=hints[name], nargs="?", default=SUPPRESS)
             elif _is_several(hints[name]):
-                parser.add_argument(name, type=get_args(hints[name])[0], nargs="+")
+                kind = get_args(hints[name])[0]
+                if name in lacking:
+                    parser.add_argument(name, type=kind, nargs="+")
+                else:
+                    parser.may_be_none.add(name)
+                    parser.add_argument(name, type=kind, nargs="*", default=())
             else:
                 parser.add_argument(name, type=hints[name])
         parser.add_class_arguments(command.settings, skip=set(command.words))
@@ -236,9 +249,9 @@ class _Parser(ArgumentParser):
     def _usage(self) -> list[str]:
         kinds = {setting.name: setting.kind for setting in self.settings}
         words = [
-            f"[{name.upper()}]"
-            if _is_optional(kinds[name])
-            else name.upper() + (" …" if _is_several(kinds[name]) else "")
+            f"[{_word(name, kinds[name])}]"
+            if _is_optional(kinds[name]) or name in self.may_be_none
+            else _word(name, kinds[name])
             for name in self.command.words
         ]
         return [f"usage: {' '.join([self.command.name, *words])} [--SETTING VALUE …]", "", self.command.text]
@@ -288,14 +301,29 @@ def _is_several(kind: Any) -> bool:
     return get_origin(kind) is tuple
 
 
+def _is_texts(kind: Any) -> bool:
+    """Whether it takes one text or path or more."""
+    return _is_several(kind) and get_args(kind)[0] in (str, Path)
+
+
+def _has_no_default(setting: "Field[Any]") -> bool:
+    return setting.default is MISSING and setting.default_factory is MISSING
+
+
 def _is_optional(kind: Any) -> bool:
     return type(None) in get_args(kind)
+
+
+def _word(name: str, kind: Any) -> str:
+    return name.upper() + (" …" if _is_several(kind) else "")
 
 
 def _shown(setting: Setting) -> str:
     """A flag with its default, or with the kind of value that it takes where there is none."""
     if setting.kind is bool and setting.default is False:
         return f"--{setting.name}"
+    if _is_texts(setting.kind) and not setting.default:
+        return f"--{setting.name} {'PATH' if Path in get_args(setting.kind) else 'TEXT'} …"
     if setting.default is None:
         kinds = str(setting.kind)
         value = "PATH" if "Path" in kinds else "NUMBER" if "float" in kinds or "int" in kinds else "TEXT"
@@ -330,6 +358,51 @@ def _spelt(arguments: Sequence[str], flags: set[str], words: bool) -> list[str]:
             argument = f"--{name}{equals}{value}"
         spelt.append(argument)
     return spelt
+
+
+def _gathered(arguments: Sequence[str], lists: set[str]) -> list[str]:
+    """``--like a b`` is ``--like=["a", "b"]``, where a setting takes several texts; up to the next flag.
+
+    Args:
+        arguments: as :func:`_spelt` gives them.
+        lists: the settings that take several texts.
+    """
+    gathered: list[str] = []
+    into: list[str] | None = None
+    values: dict[str, list[str]] = {}
+    for argument in arguments:
+        name, equals, value = argument[2:].partition("=") if argument.startswith("--") else ("", "", "")
+        if name in lists:
+            into = values.setdefault(name, [])
+            into += [value] if equals else []
+        elif argument.startswith("--") or into is None:
+            into = None
+            gathered.append(argument)
+        else:
+            into.append(argument)
+    for name, each in values.items():
+        written = len(each) == 1 and each[0].startswith("[") and each[0].endswith("]")
+        gathered.append(f"--{name}={each[0] if written else json.dumps(each)}")
+    return gathered
+
+
+def _words_first(arguments: Sequence[str]) -> list[str]:
+    """What is given without a flag before all flags: argparse takes a list that may be empty for empty elsewhere.
+
+    Args:
+        arguments: as :func:`_gathered` gives them, so that a flag without ``=`` is followed by its value.
+    """
+    words: list[str] = []
+    flags: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("--"):
+            words.append(argument)
+        else:
+            flags.append(argument)
+            if "=" not in argument and argument not in ("--help", "--help_all"):
+                flags += [value for value in (next(rest, None),) if value is not None]
+    return words + flags
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:

@@ -46,10 +46,12 @@ class LoadedRun:
     Args:
         network: what answers.
         folder: the run folder, or its ``model.safetensors``; ``None`` for a public backbone.
+        weights: the local file of a public backbone's weights, where one was given.
     """
 
     network: Network
     folder: Path | None
+    weights: Path | None = None
 
     @property
     def name(self) -> str:
@@ -294,8 +296,8 @@ def load(source: str | Path, *, weights: str | Path | None = None, device: Any =
     if str(source).startswith(PUBLIC):
         from triune.serving.public import load_public
 
-        name = str(source).removeprefix(PUBLIC)
-        return LoadedRun(load_public(name, None if weights is None else Path(weights), place), None)
+        name, local = str(source).removeprefix(PUBLIC), None if weights is None else Path(weights)
+        return LoadedRun(load_public(name, local, place), None, local)
     if weights is not None:
         raise InputError(f"weights are for timm:NAME: {source} has its own")
     from triune.serving.trained import load_trained

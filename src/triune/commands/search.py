@@ -1,0 +1,59 @@
+"""`triune search`: the images of a gallery that are most alike, for one image or many."""
+
+import sys
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from triune.commands.common import command, print_json
+from triune.ranges import PositiveInt
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What `triune search` looks for, and where.
+
+    Args:
+        gallery: a folder or URL that `triune index` wrote.
+        images: files, folders, patterns or tables of images to look for.
+        k: how many hits an image has. -k is short for it.
+        where: a condition that hits meet, such as "label = 'cup' and price < 20".
+        exclude_self: an image that is in the gallery is not found for itself.
+        run: the run that made the gallery, where it lies elsewhere now.
+        weights: a local file of the weights of that run, where it is timm:NAME.
+        json: print JSON.
+        csv: also write the hits as a CSV.
+    """
+
+    gallery: str
+    images: tuple[str, ...]
+    k: PositiveInt = 10
+    where: str | None = None
+    exclude_self: bool = False
+    run: str | None = None
+    weights: Path | None = None
+    json: bool = False
+    csv: Path | None = None
+
+
+def run(arguments: list[str]) -> int:
+    """Print the images of a gallery that are most alike."""
+    spelt = ["--k" + each[2:] if each == "-k" or each.startswith("-k=") else each for each in arguments]
+    asked = command("search", SearchConfig, words=("gallery", "images")).parse(spelt)
+    from triune.serving.gallery.gallery import Gallery
+    from triune.serving.gallery.written import as_text, write_hits
+    from triune.serving.loaded import load
+
+    gallery = Gallery.open(asked.gallery, None if asked.run is None else load(asked.run, weights=asked.weights))
+    found = gallery.search(list(asked.images), asked.k, where=asked.where, exclude_self=asked.exclude_self)
+    if asked.csv is not None:
+        write_hits(asked.csv, found)
+    if asked.json:
+        print_json([each.to_dict() for each in found])
+    else:
+        print(as_text(found))
+    fewest = min(len(each.hits) for each in found)
+    if fewest < asked.k:
+        among = "" if asked.where is None else f" that meet {asked.where!r}"
+        print(f"{asked.gallery} holds {fewest} rows to be found{among}: all are listed", file=sys.stderr)
+    return 0

@@ -1,0 +1,71 @@
+"""What a gallery says of itself, how its columns are typed, and what it needs to be installed."""
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import polars as pl
+
+from triune.distances.embeddings import Metric
+from triune.errors import InputError
+from triune.files import Record
+from triune.ranges import PositiveInt
+
+if TYPE_CHECKING:
+    from triune.serving.loaded import LoadedRun
+
+FORMAT: Final = 1
+
+OWN: Final = ("image", "label", "identity")
+"""The columns that every gallery has and that people fill."""
+
+STAMP: Final = ("file_bytes", "file_time")
+"""Size and time of change of the file that an embedding was made from: what tells whether it has changed since."""
+
+RESERVED: Final = ("row", "embedding", "thumbnail", "score", "distance", *STAMP)
+"""What no column of a table may be called."""
+
+TYPES: Final = {"text": pl.String(), "int": pl.Int64(), "float": pl.Float64(), "bool": pl.Boolean()}
+"""What ``--types`` knows."""
+
+
+class GalleryCard(Record):
+    """Which network made a gallery's embeddings, and how they are compared.
+
+    Args:
+        fingerprint: of the network's weights.
+        source: what the network was loaded from.
+        weights: the local file of a public backbone's weights, where one was given.
+        metric: the distance.
+        dim: length of an embedding.
+    """
+
+    format: Literal[1] = FORMAT
+    fingerprint: str
+    source: str
+    weights: str | None = None
+    metric: Metric
+    dim: PositiveInt
+
+
+def card_of(run: "LoadedRun") -> GalleryCard:
+    """What a gallery stores of the run that fills it."""
+    source = os.path.abspath(run.name) if os.path.exists(run.name) else run.name
+    weights = None if run.weights is None else os.path.abspath(run.weights)
+    return GalleryCard(fingerprint=run.fingerprint, source=source, weights=weights, metric=run.metric, dim=run.dim)
+
+
+def library(name: str, extra: str) -> Any:
+    """A module of a library that is installed on demand.
+
+    Args:
+        name: the module.
+        extra: which of Triune's extras it comes with.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise InputError(f"this needs {name}, which is not installed: pip install 'triune[{extra}]'") from error

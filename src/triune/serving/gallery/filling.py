@@ -1,0 +1,223 @@
+"""Images are embedded and written batch by batch; what is there already and has not changed is passed over."""
+
+import io
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from triune.data.decode import decode_image
+from triune.errors import InputError
+from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.gallery.card import OWN, STAMP
+from triune.serving.gallery.listing import Listing
+from triune.serving.gallery.store import Batch, Store
+from triune.serving.pictures import Picture
+
+if TYPE_CHECKING:
+    from triune.serving.loaded import LoadedRun
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+BATCH = 64
+"""Images that go through the network at a time."""
+
+ROWS = 256
+"""Rows that are written together."""
+
+SIDE = 160
+"""The longer side of a thumbnail, in pixels."""
+
+THREADS = 4
+"""That make thumbnails."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of images that were put into a gallery.
+
+    Args:
+        added: how many are new.
+        updated: how many took the place of their former row.
+        unchanged: how many were there already, of the same file and with the same cells.
+        left_out: those that could not be read, each with the reason.
+    """
+
+    added: int
+    updated: int
+    unchanged: int
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How a gallery is filled.
+
+    Args:
+        skip: whether an image that cannot be read is left out, and not an error.
+        batch_size: images that go through the network at a time.
+        thumbnails: whether a small picture of each is kept.
+        progress: called with the numbers of images that are done and of all.
+    """
+
+    skip: bool = False
+    batch_size: int = BATCH
+    thumbnails: bool = True
+    progress: Progress | None = None
+
+
+PLAINLY = Filling()
+"""Every image must be readable."""
+
+
+def all_columns(listing: Listing) -> dict[str, pl.DataType]:
+    """The types of a gallery's columns, of which what is listed is the first content."""
+    own: dict[str, pl.DataType] = dict.fromkeys(OWN, pl.String())
+    return own | {name: listing.frame.schema[name] for name in listing.known} | dict.fromkeys(STAMP, pl.Int64())
+
+
+def fitted(listing: Listing, store: Store) -> Listing:
+    """A listing whose columns have the types of the store's; those that the store lacks are added to it.
+
+    Raises:
+        InputError: a cell cannot be read as the type of its column.
+    """
+    there = store.columns()
+    new = {name: listing.frame.schema[name] for name in listing.known if name not in there}
+    if new:
+        store.widen(new)
+    frame = listing.frame
+    for name in listing.known:
+        kind = there.get(name, frame.schema[name])
+        values = frame[name].cast(kind, strict=False)
+        wrong = (values.is_null() & frame[name].is_not_null()).arg_true()
+        if len(wrong):
+            cell = frame[name][int(wrong[0])]
+            raise InputError(f"column {name} of {store.name} holds {kind}, and {cell!r} is none: correct the table")
+        frame = frame.with_columns(values)
+    return Listing(frame, listing.pictures)
+
+
+def embedded(run: "LoadedRun", listing: Listing, how: Filling) -> Iterator[tuple[Batch, list[str]]]:
+    """Batches of rows, and which images of each could not be read.
+
+    Args:
+        run: embeds the images.
+        listing: the images and what is known of them.
+        how: as asked for.
+
+    Raises:
+        InputError: an image cannot be read, and is not to be skipped.
+    """
+    answers = run.embed_each(listing.pictures, skip=how.skip, batch_size=how.batch_size, progress=how.progress)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(listing.pictures), ROWS):
+            part = listing.pictures[start : start + ROWS]
+            # They are made while the network embeds the same images.
+            small = [pool.submit(_thumbnail, each) for each in part] if how.thumbnails else []
+            said = list(itertools.islice(answers, len(part)))
+            sound = [place for place, each in enumerate(said) if isinstance(each, ImagePrediction)]
+            rows: list[Any] = [each.embedding for each in said if isinstance(each, ImagePrediction)]
+            pictures = [small[place].result() if small else None for place in sound]
+            frame = listing.frame[start : start + ROWS][sound]
+            left_out = [f"{each.name}: {each.reason}" for each in said if isinstance(each, Unreadable)]
+            yield Batch(frame, np.stack(rows) if rows else np.empty((0, 0), np.float32), pictures), left_out
+
+
+def put(store: Store, batch: Batch, before: pl.DataFrame) -> None:
+    """Write a batch; cells of columns that it says nothing of stay as they were.
+
+    Args:
+        store: takes it.
+        batch: its rows.
+        before: the rows that are there, by image.
+    """
+    frame, lacking = batch.frame, [name for name in store.columns() if name not in batch.frame.columns]
+    if lacking:
+        known = [name for name in lacking if name in before.columns]
+        frame = frame.join(before.select("image", *known), on="image", how="left", maintain_order="left")
+        columns = store.columns()
+        frame = frame.with_columns(
+            pl.lit(None, dtype=columns[name]).alias(name) for name in lacking if name not in known
+        )
+    store.put(Batch(frame, batch.embeddings, batch.thumbnails))
+
+
+def changed(listing: Listing, before: pl.DataFrame) -> Listing:
+    """What of a listing is not there yet, or is there of another file or with other cells.
+
+    Args:
+        listing: of columns as the rows have them.
+        before: the rows that are there.
+    """
+    columns = [*listing.known, *STAMP]
+    there = before.select("image", *(name for name in columns if name in before.columns))
+    there = there.with_columns(pl.lit(True).alias("__there"))
+    joined = listing.frame.join(
+        there.with_columns(pl.lit(True).alias("__there")),
+        on="image",
+        how="left",
+        suffix="__before",
+        maintain_order="left",
+    )
+    same = joined["__there"].fill_null(False)
+    for name in columns:
+        if name in there.columns:
+            same &= joined[name].eq_missing(joined[f"{name}__before"])
+        else:
+            same &= joined[name].is_null()
+    places = (~same).arg_true().to_list()
+    return Listing(listing.frame[places], tuple(listing.pictures[place] for place in places))
+
+
+@contextmanager
+def going_on(name: str, written: Callable[[], int]) -> Iterator[None]:
+    """Where images cannot all be embedded, say what was written before, and how it goes on.
+
+    Args:
+        name: of the gallery.
+        written: how many images are in it by now.
+    """
+    try:
+        yield
+    except InputError as error:
+        count = written()
+        if not count:
+            raise
+        raise InputError(
+            f"{error}; the {count} images before it are in {name}: leave it out with --skip, and go on with --add"
+        ) from error
+
+
+def _thumbnail(picture: Picture) -> bytes | None:
+    """A small JPEG of an image, or ``None`` where it cannot be read."""
+    try:
+        pixels = decode_image(picture.source, 3).pixels
+    except (OSError, ValueError):
+        return None
+    image = Image.fromarray(pixels)
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=84)
+    return buffer.getvalue()
+
+
+def types_of(text: str) -> Mapping[str, str]:
+    """The types that ``--types price=float,seats=int`` asks for.
+
+    Raises:
+        InputError: it is written otherwise.
+    """
+    types: dict[str, str] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, equals, kind = part.rpartition("=")
+        if not equals or not name:
+            raise InputError(f"--types {text}: write NAME=TYPE, with commas between several (price=float,seats=int)")
+        types[name.strip()] = kind.strip()
+    return types

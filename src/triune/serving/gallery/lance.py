@@ -1,0 +1,262 @@
+"""Rows in LanceDB: a folder, or a place in object storage by its URL.
+
+A batch becomes visible with the one small file that lists what belongs to a version, so that a process killed in the
+middle of an add leaves the version before. Two processes may write at once: on a disk a lock lets one commit at a
+time, and Lance itself refuses to commit onto a version that is not the latest.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import filelock
+import numpy as np
+import polars as pl
+
+from triune.errors import InputError
+from triune.files import on_one_line, parse_record
+from triune.serving.gallery.card import GalleryCard, library
+from triune.serving.gallery.store import Batch, Snapshot
+
+TABLE: Final = "items"
+CARD: Final = b"triune.gallery"
+LOCK: Final = "writing.lock"
+PATIENCE: Final = 120.0
+"""Seconds to wait for another process that commits."""
+
+AT_ONCE: Final = 1000
+"""So many images are named in one condition."""
+
+
+class LanceStore:
+    """A table of LanceDB.
+
+    Args:
+        name: the folder or URL.
+        table: LanceDB's own.
+        card: what the gallery says of itself.
+    """
+
+    def __init__(self, name: str, table: Any, card: GalleryCard) -> None:
+        self.name = name
+        self.card = card
+        self._table = table
+        # Where the process goes meanwhile does not matter.
+        self._place = name if is_url(name) else os.path.abspath(name)
+
+    @classmethod
+    def create(cls, name: str, card: GalleryCard, columns: Mapping[str, pl.DataType]) -> "LanceStore":
+        """A new table without rows.
+
+        Args:
+            name: a folder that is new or empty, or a URL.
+            card: what the gallery says of itself.
+            columns: the types of the columns but for embeddings and thumbnails.
+
+        Raises:
+            InputError: something is there already.
+        """
+        pa = library("pyarrow", "gallery")
+        if not is_url(name):
+            require_empty(name)
+        fields = [*_fields(pa, columns), pa.field("embedding", pa.list_(pa.float32(), card.dim))]
+        fields.append(pa.field("thumbnail", pa.binary()))
+        schema = pa.schema(fields, metadata={CARD: card.model_dump_json()})
+        with _said(name):
+            database = _lancedb().connect(name)
+            with _writing(name):
+                try:
+                    table = database.create_table(TABLE, schema=schema)
+                except ValueError as error:
+                    raise InputError(f"{name} is there already: go on with it, or name another place") from error
+        return cls(name, table, card)
+
+    @classmethod
+    def open(cls, name: str) -> "LanceStore":
+        """A table that is there.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not is_url(name) and not os.path.isdir(os.path.join(name, f"{TABLE}.lance")):
+            there = "is no gallery" if os.path.exists(name) else "does not exist"
+            raise InputError(f"{name} {there}: `triune index` makes one")
+        with _said(name):
+            try:
+                table = _lancedb().connect(name).open_table(TABLE)
+            except ValueError as error:
+                raise InputError(f"{name} is no gallery ({_short(error)}): `triune index` makes one") from error
+        text = (table.schema.metadata or {}).get(CARD)
+        if text is None:
+            raise InputError(f"{name} is a table of LanceDB, but no gallery: `triune index` makes one")
+        return cls(name, table, parse_record(text.decode(), GalleryCard, name))
+
+    @property
+    def version(self) -> int:
+        """The number of the latest version."""
+        with _said(self.name):
+            self._table.checkout_latest()
+            return int(self._table.version)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, where it is one."""
+        return None if is_url(self.name) else Path(self._place)
+
+    def columns(self) -> dict[str, pl.DataType]:
+        """The types of the columns but for embeddings and thumbnails."""
+        with _said(self.name):
+            self._table.checkout_latest()
+            return dict(pl.Schema(_plain_part(self._table.schema)))
+
+    def read(self) -> Snapshot:
+        """Everything but the thumbnails, at the latest version, whatever others write meanwhile."""
+        with _said(self.name):
+            table = _lancedb().connect(self._place).open_table(TABLE)
+            version = table.version
+            table.checkout(version)
+            count, names = table.count_rows(), _plain_part(table.schema).names
+            frame = pl.DataFrame(schema=pl.Schema(_plain_part(table.schema)))
+            embeddings = np.empty((count, self.card.dim), np.float32)
+            if count:
+                frame = pl.DataFrame(pl.from_arrow(table.search().select(names).limit(count).to_arrow()))
+                start = 0
+                for part in table.search().select(["embedding"]).limit(count).to_batches():
+                    rows = part.column("embedding").flatten().to_numpy().reshape(-1, self.card.dim)
+                    embeddings[start : start + len(rows)] = rows
+                    start += len(rows)
+        return Snapshot(version, frame.with_row_index("row").cast({"row": pl.Int64}), embeddings)
+
+    def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
+        """The thumbnails of some images, as far as there are any."""
+        found: dict[str, bytes] = {}
+        with _said(self.name):
+            for condition, count in _conditions(images):
+                query = self._table.search().where(condition).select(["image", "thumbnail"]).limit(count)
+                for row in query.to_arrow().to_pylist():
+                    if row["thumbnail"] is not None:
+                        found[row["image"]] = row["thumbnail"]
+        return found
+
+    def put(self, batch: Batch) -> None:
+        """Add rows; those whose image is there already take its place."""
+        pa = library("pyarrow", "gallery")
+        with _said(self.name), _writing(self._place):
+            self._table.checkout_latest()
+            schema = self._table.schema
+            flat = pa.array(np.ascontiguousarray(batch.embeddings, dtype=np.float32).ravel())
+            own = {
+                "embedding": pa.FixedSizeListArray.from_arrays(flat, self.card.dim),
+                "thumbnail": pa.array(list(batch.thumbnails), pa.binary()),
+            }
+            arrays = [
+                own[field.name] if field.name in own else batch.frame[field.name].to_arrow().cast(field.type)
+                for field in schema
+            ]
+            rows = pa.Table.from_arrays(arrays, schema=schema)
+            if self._table.count_rows() == 0:
+                self._table.add(rows)
+            else:
+                merge = self._table.merge_insert("image").when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(rows)
+
+    def widen(self, columns: Mapping[str, pl.DataType]) -> None:
+        """Add columns, empty in the rows that are there."""
+        pa = library("pyarrow", "gallery")
+        with _said(self.name), _writing(self._place):
+            self._table.checkout_latest()
+            self._table.add_columns(_fields(pa, columns))
+
+    def remove(self, images: Sequence[str]) -> None:
+        """Remove the rows of images."""
+        with _said(self.name), _writing(self._place):
+            self._table.checkout_latest()
+            for condition, _ in _conditions(images):
+                self._table.delete(condition)
+
+    def tidy(self) -> None:
+        """Put many small files together."""
+        with _said(self.name), _writing(self._place):
+            self._table.checkout_latest()
+            self._table.optimize()
+
+
+def _lancedb() -> Any:
+    # It tells of a place that it is about to make as of a fault.
+    os.environ.setdefault("LANCE_LOG", "error")
+    return library("lancedb", "gallery")
+
+
+def require_empty(name: str) -> None:
+    """Refuse a folder in which something is.
+
+    Raises:
+        InputError: it is a file, or holds some.
+    """
+    if os.path.exists(name) and (not os.path.isdir(name) or set(os.listdir(name)) - {LOCK}):
+        raise InputError(f"{name} is there already: go on with it (--add), or name another place")
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is a URL, and no folder."""
+    return "://" in name
+
+
+def _fields(pa: Any, columns: Mapping[str, pl.DataType]) -> list[Any]:
+    """Columns as fields of Arrow; text in its common form, which every version of Lance reads."""
+    empty = pl.DataFrame(schema=pl.Schema(dict(columns))).to_arrow().schema
+    wide = (pa.large_string(), pa.string_view())
+    return [pa.field(each.name, pa.string() if each.type in wide else each.type) for each in empty]
+
+
+def _plain_part(schema: Any) -> Any:
+    """A schema without embeddings and thumbnails."""
+    pa = library("pyarrow", "gallery")
+    return pa.schema([each for each in schema if each.name not in ("embedding", "thumbnail")])
+
+
+def _conditions(images: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Conditions that name images, and how many each names."""
+    for start in range(0, len(images), AT_ONCE):
+        part = images[start : start + AT_ONCE]
+        quoted = ", ".join("'" + image.replace("'", "''") + "'" for image in part)
+        yield f"image IN ({quoted})", len(part)
+
+
+@contextmanager
+def _writing(name: str) -> Iterator[None]:
+    """Be the only one that commits to a folder."""
+    if is_url(name):
+        yield
+        return
+    lock = filelock.FileLock(Path(name) / LOCK, thread_local=False)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except filelock.Timeout as error:
+        raise InputError(f"another process has been writing into {name} for {PATIENCE:.0f} s: wait for it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _said(name: str) -> Iterator[None]:
+    """What Lance cannot do is told in one line that names the gallery."""
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise OSError(f"{name}: {_short(error)}") from error
+
+
+def _short(error: BaseException) -> str:
+    """What Lance says, without the places in its source."""
+    text = on_one_line(str(error))
+    with contextlib.suppress(ValueError):
+        text = text[: text.index(", /root/")]
+    return text[:300]

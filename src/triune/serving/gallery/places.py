@@ -1,0 +1,52 @@
+"""Which store a name stands for: a folder and object storage are LanceDB's, ``qdrant://`` is a server's."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from triune.errors import InputError
+from triune.serving.gallery.card import GalleryCard
+from triune.serving.gallery.lance import LanceStore, is_url, require_empty
+from triune.serving.gallery.store import Store
+
+
+def create_store(name: str, card: GalleryCard, columns: Mapping[str, pl.DataType]) -> Store:
+    """A new store without rows.
+
+    Args:
+        name: a folder, a URL of object storage, or ``qdrant://host:port/name``.
+        card: what the gallery says of itself.
+        columns: the types of the columns but for embeddings and thumbnails.
+
+    Raises:
+        InputError: something is there already.
+    """
+    return LanceStore.create(name, card, columns)
+
+
+def open_store(name: str) -> Store:
+    """The store that is there.
+
+    Raises:
+        InputError: there is none.
+    """
+    return LanceStore.open(name)
+
+
+def require_free(name: str) -> None:
+    """Refuse a place where something is already, before anything is embedded.
+
+    Raises:
+        InputError: something is there.
+    """
+    if not is_url(name):
+        require_empty(name)
+
+
+def is_there(name: str) -> bool:
+    """Whether there is a gallery of that name."""
+    try:
+        open_store(name)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""Where a gallery's rows lie: what every store can do, and which one a name stands for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from triune.serving.gallery.card import GalleryCard
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A gallery as it was at one version.
+
+    Args:
+        version: its number.
+        frame: ``row``, ``image``, ``label``, ``identity``, the table's own columns, and those of the stamp.
+        embeddings: ``(N, D)`` float32, in the order of the rows.
+    """
+
+    version: int
+    frame: pl.DataFrame
+    embeddings: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows that are written together: all of them or none.
+
+    Args:
+        frame: a column each that the store has, but for those below; images are told apart by ``image``.
+        embeddings: ``(B, D)`` float32.
+        thumbnails: a small JPEG each, where there is one.
+    """
+
+    frame: pl.DataFrame
+    embeddings: Array
+    thumbnails: Sequence[bytes | None]
+
+
+class Store(Protocol):
+    """Rows that outlive the process: written in whole batches, read at one version."""
+
+    name: str
+    card: GalleryCard
+
+    @property
+    def version(self) -> int:
+        """The number of the latest version."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where files of its own may lie beside it; ``None`` where it is not on this machine's disk."""
+
+    def columns(self) -> dict[str, pl.DataType]:
+        """The types of the columns but for embeddings and thumbnails, in their order."""
+
+    def read(self) -> Snapshot:
+        """Everything but the thumbnails, at the latest version."""
+
+    def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
+        """The thumbnails of some images, as far as there are any."""
+
+    def put(self, batch: Batch) -> None:
+        """Add rows; those whose image is there already take its place."""
+
+    def widen(self, columns: Mapping[str, pl.DataType]) -> None:
+        """Add columns, empty in the rows that are there."""
+
+    def remove(self, images: Sequence[str]) -> None:
+        """Remove the rows of images."""
+
+    def tidy(self) -> None:
+        """Put many small pieces together."""

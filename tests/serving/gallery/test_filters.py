@@ -1,0 +1,58 @@
+"""A condition chooses the rows that SQL would choose; a faulty one is told in one line."""
+
+import polars as pl
+import pytest
+
+from triune.errors import InputError
+from triune.serving.gallery.filters import matching
+
+FRAME = pl.DataFrame(
+    {
+        "label": ["cup", "dog", None, "cup", "it's"],
+        "price": [5.0, 30.0, 2.0, None, 19.5],
+        "code": ["007", "7", "07", "7", None],
+        "ripe": [True, False, None, True, False],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("where", "rows"),
+    [
+        ("label = 'cup'", [0, 3]),
+        ("label = 'cup' and price < 20", [0]),
+        ("label = 'cup' or price > 20", [0, 1, 3]),
+        ("not label = 'cup'", [1, 4]),
+        ("label is null", [2]),
+        ("label in ('dog', 'it''s')", [1, 4]),
+        ("label like 'c%'", [0, 3]),
+        ("price between 2 and 19.5", [0, 2, 4]),
+        ("code = '7'", [1, 3]),
+        ("ripe", [0, 3]),
+        ("(price < 3 or price > 25) and label is not null", [1]),
+        ("1 = 1", [0, 1, 2, 3, 4]),
+        ("1 = 2", []),
+    ],
+)
+def test_a_condition_chooses_rows_and_empty_cells_meet_none(where, rows):
+    assert matching(FRAME, where, "G").tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        ("colour = 'red'", "colour"),
+        ("label = = 'cup'", "label = = 'cup'"),
+        ("price", "price"),
+        ("", "''"),
+        ("code < 8", "--types"),
+        ("label = 'cup", "'cup"),
+        ("label = 'a'; drop table items", "drop table"),
+    ],
+)
+def test_what_is_no_condition_is_told_in_a_line_with_the_columns_there_are(where, named):
+    with pytest.raises(InputError) as caught:
+        matching(FRAME, where, "G")
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "price (float)" in str(caught.value)

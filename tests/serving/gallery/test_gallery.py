@@ -1,0 +1,227 @@
+"""A gallery keeps images with what is known of them, finds the most alike, and takes its own network's queries only."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import triune
+from serving.gallery.conftest import DIM, ColourRun
+from triune.errors import InputError
+from triune.serving.gallery.gallery import Gallery
+
+
+@pytest.fixture
+def gallery(tmp_path, table, run):
+    return Gallery.create(tmp_path / "G", run, table, types={"price": "float"})
+
+
+def paths(table, count=12):
+    return sorted(str(path) for path in table.parent.glob("*/*.png"))[:count]
+
+
+def test_its_rows_are_those_of_the_table_in_their_order_with_all_columns(gallery, table):
+    assert triune.Gallery is Gallery
+    frame = gallery.rows()
+    assert frame.columns == ["row", "image", "label", "identity", "price", "note"]
+    assert frame["row"].to_list() == list(range(12))
+    assert frame["image"].to_list() == [
+        str(table.parent / f"{('cup', 'dog', 'car')[k % 3]}/{k:02d}.png") for k in range(12)
+    ]
+    assert frame["price"].to_list() == [5.0 * k for k in range(12)]
+    assert frame["note"][3] == "it's no. 3"
+    assert gallery.embeddings.shape == (gallery.count, gallery.dim) == (12, DIM)
+    assert (gallery.metric, gallery.fingerprint, len(gallery)) == ("cosine", "f1", 12)
+    assert "12 images" in repr(gallery)
+
+
+def test_what_is_read_back_is_what_was_written(gallery, run):
+    again = Gallery.open(gallery.name, run)
+    assert again.rows().equals(gallery.rows())
+    np.testing.assert_array_equal(again.embeddings, gallery.embeddings)
+    np.testing.assert_array_equal(again.embeddings, run.embed(gallery.rows()["image"].to_list()))
+    small = again.thumbnails(gallery.rows()["image"].to_list()[:2])
+    assert [Image.open(io.BytesIO(each)).size for each in small.values()] == [(16, 12)] * 2
+
+
+def test_a_query_finds_itself_first_unless_it_is_left_out(gallery, table, monkeypatch):
+    one, two = paths(table)[4], paths(table)[9]
+    found = gallery.search([one, two], k=3)
+    assert [each.query for each in found] == [one, two]
+    assert [each.hits[0].image for each in found] == [one, two]
+    assert found[0].hits[0].score == pytest.approx(1, abs=1e-6)
+    assert found[0].hits[0].distance == pytest.approx(0, abs=1e-6)
+    scores = [hit.score for hit in found[0].hits]
+    assert scores == sorted(scores, reverse=True)
+    without = gallery.search(one, k=2, exclude_self=True)[0]
+    assert without.hits == found[0].hits[1:]
+    monkeypatch.chdir(table.parent)
+    assert gallery.search(os.path.relpath(one), k=2, exclude_self=True)[0].hits == without.hits
+
+
+def test_hits_meet_the_condition_and_are_none_of_those_excluded(gallery, table):
+    every = gallery.search(gallery.embeddings[:1], k=100)[0].hits
+    assert sorted(hit.row for hit in every) == list(range(12))
+    cheap = gallery.search(gallery.embeddings[:1], k=100, where="label = 'cup' and price < 20")[0].hits
+    assert cheap == tuple(hit for hit in every if hit.label == "cup" and hit.columns["price"] < 20)
+    assert {hit.row for hit in cheap} == {0, 3}
+    out = [every[0].image, every[3].row]
+    kept = gallery.search(gallery.embeddings[:1], k=100, exclude=out)[0].hits
+    assert kept == tuple(hit for place, hit in enumerate(every) if place not in (0, 3))
+    assert gallery.search(gallery.embeddings[:1], where="label = 'cow'")[0].hits == ()
+
+
+def test_an_answer_says_what_it_is_in_words_and_in_plain_values(gallery, table):
+    found = gallery.search(paths(table)[0], k=4)[0]
+    hit = found.hits[0]
+    assert repr(hit) == f"<{hit.image}; car, car0, score 1.0000>"
+    assert repr(found).startswith(f"<{paths(table)[0]}: 4 hits: <")
+    plain = found.to_dict()
+    assert plain["query"] == paths(table)[0]
+    assert plain["hits"][0]["columns"] == {"price": 10.0, "note": "it's no. 2"}
+
+
+def test_another_network_s_queries_and_images_are_refused(gallery, table):
+    other = ColourRun(name="others", fingerprint="f2")
+    for attempt in (
+        lambda: Gallery.open(gallery.name, other),
+        lambda: gallery.add(table, other),
+    ):
+        with pytest.raises(InputError, match="was made by another network"):
+            attempt()
+    assert gallery.count == 12
+
+
+def test_a_run_that_is_not_there_any_more_is_named(gallery, table):
+    with pytest.raises(InputError, match=r"made by colours, which cannot be loaded.*--run"):
+        Gallery.open(gallery.name).search(paths(table)[0])
+
+
+def test_adding_again_changes_nothing_and_what_changed_is_updated(gallery, run, table):
+    version = gallery.version
+    done = gallery.add(table, run)
+    assert (done.added, done.updated, done.unchanged) == (0, 0, 12)
+    assert gallery.version == version
+    changed = paths(table)[5]
+    Image.fromarray(np.full((9, 9, 3), 200, np.uint8)).save(changed)
+    Image.fromarray(np.full((9, 9, 3), 20, np.uint8)).save(table.parent / "cup/new.png")
+    done = gallery.add(table.parent, run)
+    assert (done.added, done.updated, done.unchanged) == (1, 1, 11)
+    frame = gallery.rows()
+    assert frame["image"].n_unique() == len(frame) == 13
+    # What a folder does not say of an image stays as the table said it.
+    assert frame.filter(image=changed)["note"].to_list() == ["it's no. 3"]
+    row = frame.filter(image=changed)["row"][0]
+    np.testing.assert_array_equal(gallery.embeddings[row], run.embed(changed)[0])
+    text = table.read_text().replace("it's no. 4", "changed")
+    table.write_text(text)
+    done = gallery.add(table, run)
+    assert (done.added, done.updated, done.unchanged) == (0, 1, 11)
+    assert gallery.rows("note = 'changed'")["price"].to_list() == [20.0]
+
+
+def test_images_are_enrolled_with_an_identity_and_new_columns_are_empty_before(gallery, run, table, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    Image.fromarray(np.full((9, 9, 3), 90, np.uint8)).save(more / "a.png")
+    (more / "t.csv").write_text("image,colour\na.png,grey\n")
+    gallery.add(more / "t.csv", run, identity="alice", label="person")
+    last = gallery.rows("colour = 'grey'").to_dicts()[0]
+    assert (last["identity"], last["label"], last["price"]) == ("alice", "person", None)
+    assert gallery.rows("colour is null").height == 12
+
+
+def test_rows_are_removed_by_path_by_folder_by_pattern_and_by_condition(gallery, table):
+    assert gallery.remove([paths(table)[0]]) == 1
+    assert gallery.remove([table.parent / "dog"]) == 4
+    assert gallery.remove([str(table.parent / "cup/0*.png")]) == 4
+    assert gallery.rows()["label"].to_list() == ["car"] * 3
+    assert gallery.remove(where="price > 30") == 2
+    assert gallery.count == 1
+    with pytest.raises(InputError, match=r"holds no image nothing\.png"):
+        gallery.remove(["nothing.png"])
+    assert gallery.count == 1
+
+
+def test_what_another_has_written_is_taken_up_when_asked_for(gallery, run, table):
+    other = Gallery.open(gallery.name, run)
+    assert other.count == 12
+    assert not other.refresh()
+    gallery.remove([paths(table)[0]])
+    assert other.count == 12
+    assert other.refresh()
+    assert other.count == 11
+
+
+def test_an_image_that_cannot_be_read_is_named_or_left_out(tmp_path, run, table):
+    bad = table.parent / "cup/05bad.png"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"05bad\.png cannot be read"):
+        Gallery.create(tmp_path / "G", run, table.parent)
+    assert not (tmp_path / "G").exists()
+    gallery = Gallery.create(tmp_path / "G", run, table.parent, skip=True)
+    assert gallery.count == 12
+    bad_alone = tmp_path / "bad"
+    bad_alone.mkdir()
+    (bad_alone / "x.png").write_bytes(b"")
+    with pytest.raises(InputError, match="none of the 1 images could be read"):
+        Gallery.create(tmp_path / "H", run, bad_alone, skip=True)
+
+
+def test_what_was_written_before_a_fault_stays_and_adding_goes_on(tmp_path, run, table, monkeypatch):
+    monkeypatch.setattr("triune.serving.gallery.filling.ROWS", 5)
+    bad = table.parent / "dog/05bad.png"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"05bad.*the 10 images before it are in .*G.*--skip.*--add"):
+        Gallery.create(tmp_path / "G", run, table.parent)
+    gallery = Gallery.open(tmp_path / "G", run)
+    assert gallery.count == 10
+    done = gallery.add(table.parent, run, skip=True)
+    assert (done.added, done.unchanged, len(done.left_out)) == (2, 10, 1)
+
+
+def test_a_place_that_is_taken_or_empty_is_refused_in_a_line(tmp_path, run, table):
+    Gallery.create(tmp_path / "G", run, table)
+    with pytest.raises(InputError, match=r"G is there already"):
+        Gallery.create(tmp_path / "G", run, table)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="plain is there already"):
+        Gallery.create(tmp_path / "plain", run, table)
+    with pytest.raises(InputError, match="plain is no gallery"):
+        Gallery.open(tmp_path / "plain")
+    with pytest.raises(InputError, match="absent does not exist"):
+        Gallery.open(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_k_is_one_at_least(gallery, k):
+    with pytest.raises(InputError, match=f"k is {k}"):
+        gallery.search(gallery.embeddings[:1], k=k)
+
+
+def test_embeddings_of_another_width_or_not_finite_are_refused(gallery):
+    with pytest.raises(InputError, match="queries have 5 dimensions"):
+        gallery.search(np.ones((2, 5), np.float32))
+    bad = gallery.embeddings[:2].copy()
+    bad[1, 0] = np.nan
+    with pytest.raises(ValueError, match="row 1"):
+        gallery.search(bad)
+
+
+def test_images_in_memory_have_a_name_of_their_pixels_and_are_not_doubled(tmp_path, run):
+    g = np.random.default_rng(0)
+    images = [Image.fromarray(g.integers(0, 256, (8, 8, 3)).astype(np.uint8)) for _ in range(3)]
+    gallery = Gallery.create(tmp_path / "G", run, images)
+    gallery.add([images[1], images[2].rotate(90)], run)
+    assert gallery.count == 4
+    assert gallery.rows()["image"].n_unique() == 4
+
+
+def test_half_precision_and_float64_queries_are_searched_as_float32(gallery):
+    for kind in (np.float16, np.float64):
+        found = gallery.search(gallery.embeddings[:3].astype(kind), k=1)
+        assert [each.hits[0].row for each in found] == [0, 1, 2]
