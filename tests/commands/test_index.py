@@ -10,6 +10,7 @@ from PIL import Image
 
 from evaluation.conftest import untrained_run, write_items
 from triune.cli import main
+from triune.run.folder import load_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +100,12 @@ def test_a_gallery_smaller_than_k_and_a_condition_that_nothing_meets_are_said_be
 
 def test_a_run_of_other_weights_is_refused_and_the_same_run_moved_elsewhere_is_taken(place, capsys, tmp_path):
     other = tmp_path / "other"
-    untrained_run(other, place / "items.csv")
-    weights = other / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    other.mkdir()
+    model, card = load_model(place / "run")
+    model.embedding_head.bias.data[0] += 1e-3
+    save_model(other / "model.safetensors", model, card)
     image = place / "images" / "0-0.png"
-    assert "another network" in refused(capsys, "search", place / "G", image, "--run", other)
+    assert "another network" in refused(capsys, "search", place / "G", image, "--run", other / "model.safetensors")
     assert "another network" in refused(capsys, "index", other, image, "--output", place / "G", "--add")
     shutil.copytree(place / "run", tmp_path / "moved")
     assert ran(capsys, "search", place / "G", image, "--run", tmp_path / "moved")[0] == 0
