@@ -267,8 +267,8 @@ SETTINGS = [
     Case("settings: verify without images", ("verify", "RUN"), ("first",), {}),
     Case(
         "settings: a false-positive rate without a threshold",
-        ("verify", "RUN", "0.png", "1.png", "--fpr", "0.123"),
-        ("0.123", "0.05"),
+        ("verify", "RUN", "0.png", "1.png", "--fpr", "1e-9"),
+        ("1e-09", "0.05"),
         ITEMS,
     ),
 ]

@@ -124,9 +124,7 @@ def test_a_file_of_defaults_is_overridden_by_config_and_flags(tmp_path):
 
 
 def test_words_without_a_flag_come_in_their_order():
-    assert VERIFY.parse(["r", "a.jpg", "--fpr", "0.01", "b.jpg"]) == VerifyConfig(
-        Path("r"), Path("a.jpg"), Path("b.jpg"), 0.01
-    )
+    assert VERIFY.parse(["r", "a.jpg", "--fpr", "0.01", "b.jpg"]) == VerifyConfig("r", "a.jpg", "b.jpg", fpr=0.01)
     assert EVALUATE.parse([]).run is None
     assert EVALUATE.parse(["r"]).run == Path("r")
     with pytest.raises(InputError, match="second"):

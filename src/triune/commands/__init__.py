@@ -4,7 +4,7 @@ COMMANDS = {
     "demo": "Train on real digits and write a report to look at.",
     "train": "Train on a table, a folder or a named data set; evaluate and report.",
     "evaluate": "Judge a run again, a file of embeddings, or scored pairs; torchrun divides it.",
-    "verify": "Say whether two images show the same thing.",
+    "verify": "Say whether two images show the same thing, or each pair of many.",
     "predict": "Class and mask of new images, as a table and PNG files.",
     "embed": "Embeddings of new images, as Parquet, or .npy with their names beside it; torchrun divides it.",
     "index": "Embed images into a gallery, to be searched.",

@@ -27,8 +27,8 @@ class EvaluateConfig:
     Args:
         run: a run folder.
         data: of a RUN: judge it on this table's test split instead.
-        embeddings: N embeddings from any model, one a row (.npy), or what `triune embed` wrote (.parquet).
-        labels: their N labels (.npy, or one a line). They are the column identity of a .parquet where not given.
+        embeddings: N embeddings from any model (.npy or .parquet). A .parquet is what `triune embed` writes.
+        labels: their N labels (.npy, or one a line). They are a .parquet's column identity where not given.
         groups: a table of N conditions; of a RUN, names of columns. Figures are given for each value of each column
             of the table; the columns of a RUN are those of its own table, with commas between their names.
         exclude: column of --groups: leave pairs within a group out. Of a RUN: a column of its table.

@@ -1,52 +1,191 @@
-"""`triune verify`: whether two images show the same thing."""
+"""`triune verify`: whether two images show the same thing, or each pair of many."""
 
+import csv
+import json
 import sys
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json
+from triune.commands.common import command, print_json, progress, tell_left_out
+from triune.errors import InputError
 from triune.ranges import Rate
+
+if TYPE_CHECKING:
+    from triune.serving.answers import Unreadable
+    from triune.serving.loaded import LoadedRun
+    from triune.serving.pictures import Picture
+    from triune.serving.verdicts import Verdict
+
+DIFFERENT = 3
+"""The exit code for images that show different things, where it is asked for."""
 
 
 @dataclass(frozen=True)
 class VerifyConfig:
-    """Which two images `triune verify` compares, and by which run.
+    """Which images `triune verify` compares, and by which run.
 
     Args:
         run: a run folder.
-        first: an image.
-        second: another image.
-        fpr: false-positive rate of the threshold. It is the run's own where not given.
-        json: print JSON.
+        first: an image, or several. They are a folder, a pattern or a table; each is compared with each of the second.
+        second: another image, or several.
+        pairs: a table of pairs with columns first and second. It takes the place of the two.
+        fpr: false-positive rate of the threshold. It is the run's own where not given; where none is stored for it, the
+            most generous of those that keep it is taken.
+        skip: leave out pairs with an image that cannot be read. The images are counted and the first is named.
+        exit_status: exit with 3 where images are different. Of several pairs: where any is.
+        csv: also write the verdicts into this file.
+        html: also write a page of the pairs.
+        json: print JSON. Of several pairs: a line each.
     """
 
-    run: Path
-    first: Path
-    second: Path
+    run: str
+    first: str | None = None
+    second: str | None = None
+    pairs: Path | None = None
     fpr: Rate | None = None
+    skip: bool = False
+    exit_status: bool = False
+    csv: Path | None = None
+    html: Path | None = None
     json: bool = False
+
+    @model_validator(mode="after")
+    def _two_sides(self) -> "VerifyConfig":
+        if (self.pairs is None) != (self.first is not None and self.second is not None) or (
+            self.pairs is not None and self.first is not None
+        ):
+            raise ValueError("name a first and a second image, or a table of pairs with --pairs")
+        return self
 
 
 def run(arguments: list[str]) -> int:
     """Say whether two images show the same thing."""
     asked = command("verify", VerifyConfig, words=("run", "first", "second")).parse(arguments)
-    from triune.report.threshold_words import for_new_identities
     from triune.serving.loaded import load
 
-    verdict = load(asked.run).verify(asked.first, asked.second, fpr=asked.fpr)
-    if asked.json:
-        expected = None if verdict.expected is None else asdict(verdict.expected)
-        print_json(verdict._asdict() | {"expected": expected})
-        return 0
+    for path in (asked.csv, asked.html):
+        if path is not None and path.exists():
+            raise InputError(f"{path} is there already: name a new file")
+    loaded = load(asked.run)
+    pairs = _pairs(asked)
+    verdicts = loaded.compare_each(pairs, fpr=asked.fpr, skip=asked.skip, progress=progress("embedded"))
+    single = len(pairs) == 1 and asked.pairs is None
+    left_out: list[str] = []
+    sound = _sound(verdicts, left_out)
+    found = list(_told(asked, sound, single=single))
+    if not found:
+        raise InputError(f"no pair could be compared; the first image that cannot be read is {left_out[0]}")
+    tell_left_out(list(dict.fromkeys(left_out)))
+    _tell_cautions(asked, found)
+    if asked.html is not None:
+        print(_write_page(asked.html, loaded, found), file=sys.stderr)
+    return DIFFERENT if asked.exit_status and not all(each.same for each in found) else 0
+
+
+def _pairs(asked: VerifyConfig) -> "Sequence[tuple[Picture, Picture]]":
+    from triune.data.pair_lists import read_open_pairs
+    from triune.serving.pictures import Picture, pictures
+
+    if asked.pairs is not None:
+        return [(Picture(one, one), Picture(other, other)) for one, other in read_open_pairs(asked.pairs)]
+    assert asked.first is not None
+    assert asked.second is not None
+    sides = pictures(asked.first), pictures(asked.second)
+    pairs = list(product(*sides))
+    # An image that is on both sides is not compared with itself, unless that is all that was asked for.
+    return [pair for pair in pairs if pair[0].source != pair[1].source] or pairs
+
+
+def _sound(verdicts: "Iterable[Verdict | Unreadable]", left_out: list[str]) -> "Iterator[Verdict]":
+    from triune.serving.answers import Unreadable
+
+    for each in verdicts:
+        if isinstance(each, Unreadable):
+            left_out.append(f"{each.name}: {each.reason}")
+        else:
+            yield each
+
+
+def _told(asked: VerifyConfig, verdicts: "Iterable[Verdict]", *, single: bool) -> "Iterator[Verdict]":
+    """The verdicts, each printed and written as it comes."""
+    from triune.files import on_one_line, written_whole
+
+    with ExitStack() as opened:
+        table: Any = None
+        if asked.csv is not None:
+            temporary = opened.enter_context(written_whole(asked.csv))
+            table = csv.writer(opened.enter_context(temporary.open("w", newline="", encoding="utf-8")))
+            table.writerow(["first", "second", "same", "distance", "threshold", "unfamiliar"])
+        for number, each in enumerate(verdicts):
+            if table is not None:
+                unlike = ";".join(each.unfamiliar)
+                table.writerow([each.first, each.second, each.same, each.distance, each.threshold, unlike])
+            if asked.json:
+                print_json(each.to_dict()) if single else print(json.dumps(each.to_dict()))
+            elif single:
+                _say(each)
+            else:
+                if number == 0:
+                    print(_rule(each), file=sys.stderr)
+                word = "same" if each.same else "different"
+                print(f"{word:<9}  {each.distance:.4f}  {on_one_line(each.first)}  {on_one_line(each.second)}")
+            yield each
+
+
+def _say(verdict: "Verdict") -> None:
+    from triune.report.threshold_words import for_new_identities
+
     print(
-        f"{'same' if verdict.same else 'different'}  {verdict.metric} distance {verdict.distance:.4f}, "
-        f"threshold {verdict.threshold:.4f} {'for' if verdict.confidence is None else 'promised for'} "
-        f"FPR {verdict.target_fpr:.3%} "
-        f"({verdict.validation_fpr:.3%} on the pairs it was fitted on)"
+        f"{'same' if verdict.same else 'different'}  {verdict.metric} distance {verdict.distance:.4f}, {_rule(verdict)}"
     )
     print(for_new_identities(verdict.target_fpr, verdict.expected, verdict.confidence))
-    if verdict.caution is not None:
-        print(f"that rate is not to be leaned on: {verdict.caution}", file=sys.stderr)
-    return 0
+
+
+def _rule(verdict: "Verdict") -> str:
+    return (
+        f"threshold {verdict.threshold:.4f} {'for' if verdict.confidence is None else 'promised for'} "
+        f"FPR {verdict.target_fpr:.3%} ({verdict.validation_fpr:.3%} on the pairs it was fitted on)"
+    )
+
+
+def _tell_cautions(asked: VerifyConfig, found: "Sequence[Verdict]") -> None:
+    """On standard error: what the verdicts rest on, as far as it is less than it seems."""
+    from triune.files import on_one_line
+
+    first = found[0]
+    if asked.fpr is not None and asked.fpr != first.target_fpr:
+        print(
+            f"no threshold is stored for FPR {asked.fpr:.3%}: the one for {first.target_fpr:.3%} keeps it, and decided",
+            file=sys.stderr,
+        )
+    if first.caution is not None:
+        print(f"that rate is not to be leaned on: {first.caution}", file=sys.stderr)
+    unlike = list(dict.fromkeys(name for each in found for name in each.unfamiliar))
+    if unlike:
+        shown = ", ".join(on_one_line(name) for name in unlike[:3]) + (", …" if len(unlike) > 3 else "")
+        which = "lies" if len(unlike) == 1 else f"({len(unlike)} images) lie"
+        print(
+            f"caution: {shown} {which} far from everything that the run was validated on: the verdict says little",
+            file=sys.stderr,
+        )
+
+
+def _write_page(path: Path, loaded: "LoadedRun", found: "Sequence[Verdict]") -> Path:
+    from triune.serving.sheets import SheetImage, SheetRow, write_sheet
+
+    rows = []
+    for each in found:
+        word = "same" if each.same else "different"
+        said = f"{word}, distance {each.distance:.4f}"
+        note = "far from what the run was validated on: " + ", ".join(each.unfamiliar) if each.unfamiliar else ""
+        second = SheetImage(each.second, said, each.second, "good" if each.same else "bad")
+        rows.append(SheetRow(SheetImage(each.first, Path(each.first).name, each.first), [second], note))
+    about = [f"{len(found)} pairs by {loaded.name}: {_rule(found[0])}", "Nearest pairs first"]
+    order = sorted(range(len(found)), key=lambda k: found[k].distance)
+    return write_sheet(path, "Same or different", [rows[k] for k in order], about=about)

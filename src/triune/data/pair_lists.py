@@ -72,6 +72,34 @@ class PairList:
         )
 
 
+def read_open_pairs(path: str | Path) -> list[tuple[str, str]]:
+    """Read pairs of images of which nobody says whether they match: a CSV or Parquet table of ``first`` and ``second``.
+
+    Relative paths are relative to the table; other columns are passed over.
+
+    Raises:
+        InputError: there is no such file, it is not text, it is empty, or it lacks a column.
+        DataError: lines are wrong: all of them, with their numbers.
+    """
+    path = Path(path)
+    columns = Columns(
+        ("first", "second"), ("first", "second"), advice="a list of pairs has the columns first and second"
+    )
+    table = read_cells(path, columns)
+    cells = list(zip(table.lines, table.text("first"), table.text("second")))
+    empty = [
+        Problem(table.source, line, name, "it is empty", "name an image or remove the row")
+        for line, *both in cells
+        for name, cell in zip(("first", "second"), both)
+        if not cell
+    ]
+    if table.problems or empty:
+        raise DataError([*table.problems, *empty])
+    if not cells:
+        raise InputError(f"{path} lists no pair: a line a pair is needed below the header")
+    return [(str(path.parent / str(first)), str(path.parent / str(second))) for _, first, second in cells]
+
+
 class _Pair(NamedTuple):
     line: int
     first: str

@@ -76,7 +76,7 @@ class Command(Generic[T]):
         known = {setting.name: setting for setting in parser.settings}
         given = _spelt(arguments, {name for name, each in known.items() if each.kind is bool}, bool(self.words))
         given = _gathered(given, {name for name, each in known.items() if _is_texts(each.kind)} - set(self.words))
-        if parser.may_be_none:
+        if self.words:
             given = _words_first(given)
         if "-h" in given or "--help" in given or "--help_all" in given:
             print(parser.full_help() if "--help_all" in given else parser.short_help())

@@ -4,18 +4,21 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from triune.data.pair_lists import read_open_pairs
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
-from triune.pairs.scores import paired_scores
 from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.compared import distinct_images, verdicts_of
+from triune.serving.familiar import Familiar, read_familiar
 from triune.serving.networks import EMBEDDING, EVERYTHING, Heads, Network, Read, Said
 from triune.serving.pictures import Given, Picture, pictures
-from triune.serving.verdicts import Verdict, stored_threshold, verdict
+from triune.serving.verdicts import Verdict, beside_model, stored_threshold
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -204,7 +207,8 @@ class LoadedRun:
         Args:
             first: an image.
             second: another.
-            fpr: one of the false-positive rates that the run stored a threshold for; its own where not given.
+            fpr: a false-positive rate; the run's own where not given. Where no threshold is stored for it, the most
+                generous of those that keep it decides.
 
         Raises:
             InputError: an image cannot be read, there is not one on each side, or the run has no such threshold.
@@ -212,12 +216,69 @@ class LoadedRun:
         both = [*pictures(first), *pictures(second)]
         if len(both) != 2:
             raise InputError(f"one image is compared with one other, but {len(both)} were given")
+        (found,) = self.compare_each([(both[0], both[1])], fpr=fpr)
+        assert isinstance(found, Verdict)
+        return found
+
+    def verify_pairs(
+        self,
+        pairs: str | Path | Sequence[tuple[Given, Given]],
+        *,
+        fpr: float | None = None,
+        skip: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Verdict | Unreadable]:
+        """The verdict on each of many pairs, in order; an image that occurs in several is embedded once.
+
+        Args:
+            pairs: two images each; or a CSV or Parquet table with the columns ``first`` and ``second``.
+            fpr: as in :meth:`verify`.
+            skip: whether a pair with an image that cannot be read is told in its place, and not an error.
+            progress: called with the numbers of images that are embedded and of all.
+
+        Raises:
+            InputError: as in :meth:`verify`.
+        """
+        listed = read_open_pairs(pairs) if isinstance(pairs, str | Path) else pairs
+        both: list[tuple[Picture, Picture]] = []
+        for pair in listed:
+            given = pictures(list(pair))
+            if len(given) != 2:
+                raise InputError(f"pair {len(both)} is of {len(given)} images: one is compared with one other")
+            both.append((given[0], given[1]))
+        if not both:
+            raise InputError("no pairs were given")
+        return list(self.compare_each(both, fpr=fpr, skip=skip, progress=progress))
+
+    def compare_each(
+        self,
+        pairs: Sequence[tuple[Picture, Picture]],
+        *,
+        fpr: float | None = None,
+        skip: bool = False,
+        progress: Progress | None = None,
+    ) -> Iterator[Verdict | Unreadable]:
+        """The same one verdict at a time; in memory: one embedding of each image.
+
+        Args:
+            pairs: from :func:`triune.serving.pictures.pictures`.
+            fpr: as in :meth:`verify`.
+            skip: whether a pair with an image that cannot be read is told in its place, and not an error.
+            progress: called with the numbers of images that are embedded and of all.
+
+        Raises:
+            InputError: as in :meth:`verify`.
+        """
         if self.folder is None:
             raise InputError(f"{self.name} was never trained here, so it has no threshold: `triune train` fits one")
         threshold = stored_threshold(self.folder, fpr)
-        rows = self._rows(both)
-        score = float(paired_scores(rows[:1], rows[1:], self.metric))
-        return verdict(score, threshold, self.metric)
+        distinct = distinct_images(pairs)
+        answers = list(self.embed_each(distinct.images, skip=skip, progress=progress))
+        yield from verdicts_of(pairs, distinct, answers, self.metric, threshold, self._familiar)
+
+    @cached_property
+    def _familiar(self) -> Familiar | None:
+        return None if self.folder is None else read_familiar(beside_model(self.folder), self.metric)
 
     def _rows(self, images: Sequence[Picture], batch_size: int = BATCH, progress: Progress | None = None) -> Array:
         """The embeddings of images, all of which must be readable."""

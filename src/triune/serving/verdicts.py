@@ -1,7 +1,8 @@
 """Do two images show the same thing? What a run's stored threshold says of their score."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from triune.distances.embeddings import Metric
 from triune.pairs.scores import to_distance
@@ -23,6 +24,10 @@ class Verdict(NamedTuple):
         caution: why that rate is not to be leaned on, where the validation pairs were too few to measure it by.
         expected: the false-positive rate to be expected among new identities, where it is known.
         confidence: how sure it is that those see at most ``target_fpr``; ``None`` where nothing is promised.
+        first: the one image.
+        second: the other.
+        unfamiliar: those of the two that lie far from everything the run was validated on, where the verdict says
+            little.
     """
 
     same: bool
@@ -34,6 +39,16 @@ class Verdict(NamedTuple):
     caution: str | None
     expected: ExpectedFPR | None
     confidence: float | None
+    first: str = "image 0"
+    second: str = "image 1"
+    unfamiliar: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return self._asdict() | {
+            "expected": None if self.expected is None else asdict(self.expected),
+            "unfamiliar": list(self.unfamiliar),
+        }
 
 
 def verdict(score: float, threshold: Threshold, metric: Metric) -> Verdict:
@@ -60,9 +75,16 @@ def verdict(score: float, threshold: Threshold, metric: Metric) -> Verdict:
 def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
     """The run's threshold for a false-positive rate, or for the run's own where none is given.
 
+    Where none is stored for that rate, the most generous of those that keep it is taken.
+
     Raises:
-        InputError: the run has none for that rate; the message lists those there are.
+        InputError: none keeps it; the message lists those there are.
     """
-    path = (run.parent if run.suffix == ".safetensors" else run) / "thresholds.json"
+    path = beside_model(run) / "thresholds.json"
     stored = read_thresholds(path)
-    return stored.at(stored.target_fpr if target_fpr is None else target_fpr, str(path))
+    return stored.own(str(path)) if target_fpr is None else stored.within(target_fpr, str(path))
+
+
+def beside_model(run: Path) -> Path:
+    """The folder of a run that is named by its folder or by its ``model.safetensors``."""
+    return run.parent if run.suffix == ".safetensors" else run

@@ -1,0 +1,84 @@
+"""The verdict on each pair of images, of which each is embedded once."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from triune.distances.embeddings import Metric
+from triune.pairs.scores import paired_scores
+from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.familiar import Familiar
+from triune.serving.pictures import Picture
+from triune.serving.verdicts import Verdict, verdict
+from triune.verification.thresholds import Threshold
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+PAIRS_AT_ONCE = 4096
+"""Pairs that are scored at a time."""
+
+
+class Distinct(NamedTuple):
+    """P pairs as places in a list of images that holds each once.
+
+    Args:
+        images: N images. Files of one path are one image; images in memory are each their own.
+        first: ``(P,)`` places in them.
+        second: ``(P,)``.
+    """
+
+    images: list[Picture]
+    first: Array
+    second: Array
+
+
+def distinct_images(pairs: Sequence[tuple[Picture, Picture]]) -> Distinct:
+    """Each image of some pairs once, in the order in which they are first named."""
+    places: dict[Any, int] = {}
+    images: list[Picture] = []
+    for one in (each for pair in pairs for each in pair):
+        key = one.source if isinstance(one.source, str) else id(one.source)
+        if places.setdefault(key, len(images)) == len(images):
+            images.append(one)
+    sides = (
+        np.array([places[one.source if isinstance(one.source, str) else id(one.source)] for one in side])
+        for side in zip(*pairs, strict=True)
+    )
+    return Distinct(images, *sides)
+
+
+def verdicts_of(
+    pairs: Sequence[tuple[Picture, Picture]],
+    distinct: Distinct,
+    answers: Sequence[ImagePrediction | Unreadable],
+    metric: Metric,
+    threshold: Threshold,
+    familiar: Familiar | None,
+) -> Iterator[Verdict | Unreadable]:
+    """The verdict on each pair, in order; of a pair with an image that could not be read, why.
+
+    Args:
+        pairs: the P pairs.
+        distinct: their N images.
+        answers: N embeddings, or why there is none.
+        metric: the distance.
+        threshold: decides.
+        familiar: what the run was validated on; ``None`` where that is not known, and nothing counts as far from it.
+    """
+    sound = {k: each.embedding for k, each in enumerate(answers) if isinstance(each, ImagePrediction)}
+    width = len(next(iter(sound.values()))) if sound else 1  # type: ignore[arg-type]
+    rows = np.zeros((len(answers), width), np.float32)
+    for place, embedding in sound.items():
+        rows[place] = embedding
+    far = np.zeros(len(rows), bool) if familiar is None or not sound else familiar.is_far(rows)
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        scores = paired_scores(rows[distinct.first[part]], rows[distinct.second[part]], metric).tolist()
+        for pair, i, j, score in zip(pairs[part], distinct.first[part], distinct.second[part], scores, strict=True):
+            unread = next((each for each in (answers[i], answers[j]) if isinstance(each, Unreadable)), None)
+            if unread is not None:
+                yield unread
+                continue
+            unlike = tuple(each.name for each, place in zip(pair, (i, j), strict=True) if far[place])
+            yield verdict(score, threshold, metric)._replace(first=pair[0].name, second=pair[1].name, unfamiliar=unlike)
