@@ -4,6 +4,7 @@ import io
 import os
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -11,6 +12,7 @@ import triune
 from serving.gallery.conftest import DIM, ColourRun
 from triune.errors import InputError
 from triune.serving.gallery.gallery import Gallery
+from triune.serving.gallery.store import Batch
 
 
 @pytest.fixture
@@ -225,3 +227,21 @@ def test_half_precision_and_float64_queries_are_searched_as_float32(gallery):
     for kind in (np.float16, np.float64):
         found = gallery.search(gallery.embeddings[:3].astype(kind), k=1)
         assert [each.hits[0].row for each in found] == [0, 1, 2]
+
+
+def test_a_gallery_is_searched_approximately_where_that_is_asked_for(gallery, run):
+    before = gallery.embeddings[:4].copy()
+    g = np.random.default_rng(0)
+    x = g.normal(size=(12_000, DIM)) + 3 * g.normal(size=(600, DIM))[np.arange(12_000) % 600]
+    names = pl.DataFrame({"image": [f"r{k}" for k in range(12_000)]})
+    frame = names.with_columns(
+        pl.lit(None, dtype=kind).alias(name) for name, kind in gallery._store.columns().items() if name != "image"
+    )
+    rows = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    gallery._store.put(Batch(frame, rows, [None] * 12_000))
+    assert gallery.refresh()
+    quick = Gallery.open(gallery.name, run, approximate=True)
+    assert quick.recall > 0.95
+    assert gallery.recall is None
+    assert quick.search(before, k=1) == gallery.search(before, k=1)
+    assert quick.search(before, k=3, where="price < 30") == gallery.search(before, k=3, where="price < 30")

@@ -12,8 +12,9 @@ import polars as pl
 from triune.distances.embeddings import Metric, check_finite
 from triune.errors import InputError
 from triune.pairs.scores import to_distance
-from triune.serving.gallery import exact
+from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
 from triune.serving.gallery.card import OWN, STAMP, GalleryCard, card_of
+from triune.serving.gallery.exact import ExactSearch
 from triune.serving.gallery.filling import (
     BATCH,
     PLAINLY,
@@ -31,7 +32,7 @@ from triune.serving.gallery.filters import matching
 from triune.serving.gallery.hits import Hit, Hits
 from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming, listed
 from triune.serving.gallery.places import create_store, open_store, require_free
-from triune.serving.gallery.store import Snapshot, Store
+from triune.serving.gallery.store import Search, Snapshot, Store
 from triune.serving.pictures import Given, pictures
 
 if TYPE_CHECKING:
@@ -53,12 +54,16 @@ class Gallery:
     Args:
         store: where its rows lie.
         run: embeds queries; loaded from where the gallery says that it lay where not given.
+        approximate: whether it is searched approximately; beyond a million rows where not given.
     """
 
-    def __init__(self, store: Store, run: "LoadedRun | None" = None) -> None:
+    def __init__(self, store: Store, run: "LoadedRun | None" = None, approximate: bool | None = None) -> None:
         self._store = store
         self._run = run
+        self._approximate = approximate
         self._snapshot: Snapshot | None = None
+        self._x: Array | None = None
+        self._search: Search | None = None
 
     @classmethod
     def create(
@@ -128,17 +133,18 @@ class Gallery:
         return gallery, Added(added, 0, 0, tuple(left_out))
 
     @classmethod
-    def open(cls, path: str | Path, run: "LoadedRun | None" = None) -> "Gallery":
+    def open(cls, path: str | Path, run: "LoadedRun | None" = None, *, approximate: bool | None = None) -> "Gallery":
         """A gallery that is there.
 
         Args:
             path: the folder, or the URL.
             run: embeds queries; loaded from where the gallery says that it lay where not given.
+            approximate: whether it is searched approximately; beyond a million rows where not given.
 
         Raises:
             InputError: there is no gallery, or another network made it.
         """
-        gallery = cls(open_store(str(path)))
+        gallery = cls(open_store(str(path)), approximate=approximate)
         if run is not None:
             gallery._run = gallery._checked(run)
         return gallery
@@ -187,7 +193,18 @@ class Gallery:
     @property
     def embeddings(self) -> Array:
         """``(N, D)`` float32, of unit length, in the order of :meth:`rows`."""
-        return self._read.embeddings
+        if self._x is None:
+            self._x = self._store.embeddings(self._read)
+        return self._x
+
+    @property
+    def recall(self) -> float | None:
+        """The share of the ten nearest neighbours that approximate search finds, as measured on a sample of the rows.
+
+        ``None`` where the search is exact, or where a server does it.
+        """
+        search = self._searcher()
+        return search.about.recall if isinstance(search, ApproximateSearch) else None
 
     def rows(self, where: str | None = None) -> pl.DataFrame:
         """``row``, ``image``, ``label``, ``identity`` and the table's own columns.
@@ -205,7 +222,7 @@ class Gallery:
         """Take up what others have written since it was read; whether there was anything."""
         if self._snapshot is None or self._store.version == self._snapshot.version:
             return False
-        self._snapshot = None
+        self._forget()
         return True
 
     def run(self) -> "LoadedRun":
@@ -315,7 +332,7 @@ class Gallery:
                         done += batch.frame["image"].to_list()
         finally:
             if done or self._store.version != self.version:
-                self._snapshot = None
+                self._forget()
         if done:
             self._store.tidy()
         there = set(before["image"].to_list())
@@ -342,7 +359,7 @@ class Gallery:
             chosen |= found
         if chosen:
             self._store.remove(sorted(chosen))
-            self._snapshot = None
+            self._forget()
         return len(chosen)
 
     def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
@@ -354,6 +371,23 @@ class Gallery:
         if self._snapshot is None:
             self._snapshot = self._store.read()
         return self._snapshot
+
+    def _forget(self) -> None:
+        self._snapshot = self._x = self._search = None
+
+    def _searcher(self) -> Search:
+        """What searches the version that was read."""
+        if self._search is not None:
+            return self._search
+        wanted = self.count > MOST_EXACT if self._approximate is None else self._approximate
+        self._search = self._store.search(self._read, wanted)
+        if self._search is None:
+            x, folder = self.embeddings, self._store.folder
+            if wanted and self.count >= LEAST:
+                self._search = approximate_search(x, self.metric, self.fingerprint, self.version, folder)
+            else:
+                self._search = ExactSearch(x, self.metric)
+        return self._search
 
     def _checked(self, run: "LoadedRun") -> "LoadedRun":
         if run.fingerprint != self.card.fingerprint:
@@ -391,21 +425,17 @@ class Gallery:
     def _found(
         self, names: list[str], vectors: Array, k: int, candidates: Array | None, exclude_self: bool
     ) -> list[Hits]:
-        x, frame = self.embeddings, self._read.frame
-        scores, rows = self._nearest(x if candidates is None else x[candidates], vectors, k + exclude_self)
-        if candidates is not None:
-            rows = candidates[rows]
-        flat = np.unique(rows)
+        frame = self._read.frame
+        scores, rows = self._searcher().nearest(vectors, k + exclude_self, candidates)
+        flat = np.unique(rows[rows >= 0])
         cells = dict(zip(flat.tolist(), frame[flat].drop("row", *STAMP).to_dicts())) if len(flat) else {}
         found = []
         for name, of_scores, of_rows in zip(names, scores.tolist(), rows.tolist()):
             own = {name, os.path.abspath(name)} if exclude_self else ()
-            pairs = [(row, score) for row, score in zip(of_rows, of_scores) if cells[row]["image"] not in own]
+            pairs = [(row, score) for row, score in zip(of_rows, of_scores) if row >= 0]
+            pairs = [pair for pair in pairs if cells[pair[0]]["image"] not in own] if own else pairs
             found.append(Hits(name, tuple(self._hit(row, score, cells[row]) for row, score in pairs[:k])))
         return found
-
-    def _nearest(self, x: Array, vectors: Array, k: int) -> tuple[Array, Array]:
-        return exact.nearest(x, vectors, k, self.metric)
 
     def _hit(self, row: int, score: float, cells: dict[str, Any]) -> Hit:
         columns = {name: value for name, value in cells.items() if name not in OWN}

@@ -20,12 +20,10 @@ class Snapshot:
     Args:
         version: its number.
         frame: ``row``, ``image``, ``label``, ``identity``, the table's own columns, and those of the stamp.
-        embeddings: ``(N, D)`` float32, in the order of the rows.
     """
 
     version: int
     frame: pl.DataFrame
-    embeddings: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +39,19 @@ class Batch:
     frame: pl.DataFrame
     embeddings: Array
     thumbnails: Sequence[bytes | None]
+
+
+class Search(Protocol):
+    """Finds the most alike rows."""
+
+    def nearest(self, queries: Array, k: int, among: Array | None = None) -> tuple[Array, Array]:
+        """Scores ``(Q, k)``, the best first, and rows ``(Q, k)`` of the most alike, ties to the lower row.
+
+        Args:
+            queries: ``(Q, D)`` float32, of unit length.
+            k: how many; all rows where there are fewer.
+            among: the rows that may be found, ``(M,)`` int64; all where not given.
+        """
 
 
 class Store(Protocol):
@@ -61,7 +72,13 @@ class Store(Protocol):
         """The types of the columns but for embeddings and thumbnails, in their order."""
 
     def read(self) -> Snapshot:
-        """Everything but the thumbnails, at the latest version."""
+        """Everything but embeddings and thumbnails, at the latest version."""
+
+    def embeddings(self, snapshot: Snapshot) -> Array:
+        """``(N, D)`` float32, in the order of a snapshot's rows."""
+
+    def search(self, snapshot: Snapshot, approximate: bool) -> Search | None:
+        """What searches a snapshot where the rows lie; ``None`` where they are to be searched in memory."""
 
     def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
         """The thumbnails of some images, as far as there are any."""
