@@ -12,12 +12,13 @@ import triune
 from serving.gallery.conftest import DIM, ColourRun
 from triune.errors import InputError
 from triune.serving.gallery.gallery import Gallery
+from triune.serving.gallery.places import is_there
 from triune.serving.gallery.store import Batch
 
 
 @pytest.fixture
-def gallery(tmp_path, table, run):
-    return Gallery.create(tmp_path / "G", run, table, types={"price": "float"})
+def gallery(place, table, run):
+    return Gallery.create(place, run, table, types={"price": "float"})
 
 
 def paths(table, count=12):
@@ -26,9 +27,11 @@ def paths(table, count=12):
 
 def test_its_rows_are_those_of_the_table_in_their_order_with_all_columns(gallery, table):
     assert triune.Gallery is Gallery
+    assert gallery.rows()["row"].to_list() == list(range(12))
     frame = gallery.rows()
     assert frame.columns == ["row", "image", "label", "identity", "price", "note"]
-    assert frame["row"].to_list() == list(range(12))
+    if "://" in gallery.name:  # where rows stand in the order of their ids
+        frame = frame.sort("price")
     assert frame["image"].to_list() == [
         str(table.parent / f"{('cup', 'dog', 'car')[k % 3]}/{k:02d}.png") for k in range(12)
     ]
@@ -68,7 +71,7 @@ def test_hits_meet_the_condition_and_are_none_of_those_excluded(gallery, table):
     assert sorted(hit.row for hit in every) == list(range(12))
     cheap = gallery.search(gallery.embeddings[:1], k=100, where="label = 'cup' and price < 20")[0].hits
     assert cheap == tuple(hit for hit in every if hit.label == "cup" and hit.columns["price"] < 20)
-    assert {hit.row for hit in cheap} == {0, 3}
+    assert {hit.columns["price"] for hit in cheap} == {0.0, 15.0}
     out = [every[0].image, every[3].row]
     kept = gallery.search(gallery.embeddings[:1], k=100, exclude=out)[0].hits
     assert kept == tuple(hit for place, hit in enumerate(every) if place not in (0, 3))
@@ -157,13 +160,13 @@ def test_what_another_has_written_is_taken_up_when_asked_for(gallery, run, table
     assert other.count == 11
 
 
-def test_an_image_that_cannot_be_read_is_named_or_left_out(tmp_path, run, table):
+def test_an_image_that_cannot_be_read_is_named_or_left_out(place, tmp_path, run, table):
     bad = table.parent / "cup/05bad.png"
     bad.write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"05bad\.png cannot be read"):
-        Gallery.create(tmp_path / "G", run, table.parent)
-    assert not (tmp_path / "G").exists()
-    gallery = Gallery.create(tmp_path / "G", run, table.parent, skip=True)
+        Gallery.create(place, run, table.parent)
+    assert not is_there(place)
+    gallery = Gallery.create(place, run, table.parent, skip=True)
     assert gallery.count == 12
     bad_alone = tmp_path / "bad"
     bad_alone.mkdir()
@@ -172,22 +175,24 @@ def test_an_image_that_cannot_be_read_is_named_or_left_out(tmp_path, run, table)
         Gallery.create(tmp_path / "H", run, bad_alone, skip=True)
 
 
-def test_what_was_written_before_a_fault_stays_and_adding_goes_on(tmp_path, run, table, monkeypatch):
+def test_what_was_written_before_a_fault_stays_and_adding_goes_on(place, tmp_path, run, table, monkeypatch):
     monkeypatch.setattr("triune.serving.gallery.filling.ROWS", 5)
     bad = table.parent / "dog/05bad.png"
     bad.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"05bad.*the 10 images before it are in .*G.*--skip.*--add"):
-        Gallery.create(tmp_path / "G", run, table.parent)
-    gallery = Gallery.open(tmp_path / "G", run)
+    with pytest.raises(InputError, match=r"05bad.*the 10 images before it are in .*--skip.*--add"):
+        Gallery.create(place, run, table.parent)
+    gallery = Gallery.open(place, run)
     assert gallery.count == 10
     done = gallery.add(table.parent, run, skip=True)
     assert (done.added, done.unchanged, len(done.left_out)) == (2, 10, 1)
 
 
-def test_a_place_that_is_taken_or_empty_is_refused_in_a_line(tmp_path, run, table):
-    Gallery.create(tmp_path / "G", run, table)
-    with pytest.raises(InputError, match=r"G is there already"):
-        Gallery.create(tmp_path / "G", run, table)
+def test_a_place_that_is_taken_or_empty_is_refused_in_a_line(place, tmp_path, run, table):
+    Gallery.create(place, run, table)
+    with pytest.raises(InputError, match="is there already"):
+        Gallery.create(place, run, table)
+    with pytest.raises(InputError, match="_absent does not exist"):
+        Gallery.open(place + "_absent")
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="plain is there already"):
@@ -214,10 +219,10 @@ def test_embeddings_of_another_width_or_not_finite_are_refused(gallery):
         gallery.search(bad)
 
 
-def test_images_in_memory_have_a_name_of_their_pixels_and_are_not_doubled(tmp_path, run):
+def test_images_in_memory_have_a_name_of_their_pixels_and_are_not_doubled(place, tmp_path, run):
     g = np.random.default_rng(0)
     images = [Image.fromarray(g.integers(0, 256, (8, 8, 3)).astype(np.uint8)) for _ in range(3)]
-    gallery = Gallery.create(tmp_path / "G", run, images)
+    gallery = Gallery.create(place, run, images)
     gallery.add([images[1], images[2].rotate(90)], run)
     assert gallery.count == 4
     assert gallery.rows()["image"].n_unique() == 4
@@ -241,7 +246,8 @@ def test_a_gallery_is_searched_approximately_where_that_is_asked_for(gallery, ru
     gallery._store.put(Batch(frame, rows, [None] * 12_000))
     assert gallery.refresh()
     quick = Gallery.open(gallery.name, run, approximate=True)
-    assert quick.recall > 0.95
     assert gallery.recall is None
+    if "://" not in gallery.name:
+        assert quick.recall > 0.95
     assert quick.search(before, k=1) == gallery.search(before, k=1)
     assert quick.search(before, k=3, where="price < 30") == gallery.search(before, k=3, where="price < 30")
