@@ -23,6 +23,7 @@ class SearchConfig:
         weights: a local file of the weights of that run, where it is timm:NAME.
         json: print JSON.
         csv: also write the hits as a CSV.
+        html: also write the hits as a page of images.
     """
 
     gallery: str
@@ -34,6 +35,7 @@ class SearchConfig:
     weights: Path | None = None
     json: bool = False
     csv: Path | None = None
+    html: Path | None = None
 
 
 def run(arguments: list[str]) -> int:
@@ -41,6 +43,7 @@ def run(arguments: list[str]) -> int:
     spelt = ["--k" + each[2:] if each == "-k" or each.startswith("-k=") else each for each in arguments]
     asked = command("search", SearchConfig, words=("gallery", "images")).parse(spelt)
     from triune.serving.gallery.gallery import Gallery
+    from triune.serving.gallery.sheet import write_found
     from triune.serving.gallery.written import as_text, write_hits
     from triune.serving.loaded import load
 
@@ -48,6 +51,8 @@ def run(arguments: list[str]) -> int:
     found = gallery.search(list(asked.images), asked.k, where=asked.where, exclude_self=asked.exclude_self)
     if asked.csv is not None:
         write_hits(asked.csv, found)
+    if asked.html is not None:
+        write_found(asked.html, "Most alike", found, gallery, [f"in {gallery.name}"])
     if asked.json:
         print_json([each.to_dict() for each in found])
     else:

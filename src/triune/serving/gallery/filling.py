@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,16 +208,16 @@ def _thumbnail(picture: Picture) -> bytes | None:
     return buffer.getvalue()
 
 
-def types_of(text: str) -> Mapping[str, str]:
-    """The types that ``--types price=float,seats=int`` asks for.
+def types_of(words: Sequence[str]) -> Mapping[str, str]:
+    """The types that ``--types price=float seats=int`` asks for.
 
     Raises:
         InputError: it is written otherwise.
     """
     types: dict[str, str] = {}
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        name, equals, kind = part.rpartition("=")
+    for word in words:
+        name, equals, kind = word.rpartition("=")
         if not equals or not name:
-            raise InputError(f"--types {text}: write NAME=TYPE, with commas between several (price=float,seats=int)")
+            raise InputError(f"--types {word}: write NAME=TYPE, such as price=float")
         types[name.strip()] = kind.strip()
     return types

@@ -12,8 +12,10 @@ import polars as pl
 from triune.distances.embeddings import Metric, check_finite
 from triune.errors import InputError
 from triune.pairs.scores import to_distance
+from triune.serving.gallery import exact
 from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
 from triune.serving.gallery.card import OWN, STAMP, GalleryCard, card_of
+from triune.serving.gallery.duplicates import groups, near_duplicates
 from triune.serving.gallery.exact import ExactSearch
 from triune.serving.gallery.filling import (
     BATCH,
@@ -32,7 +34,7 @@ from triune.serving.gallery.filters import matching
 from triune.serving.gallery.hits import Hit, Hits
 from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming, listed
 from triune.serving.gallery.places import create_store, open_store, require_free
-from triune.serving.gallery.store import Search, Snapshot, Store
+from triune.serving.gallery.store import Search, Snapshot, Store, Version
 from triune.serving.pictures import Given, pictures
 
 if TYPE_CHECKING:
@@ -361,6 +363,47 @@ class Gallery:
             self._store.remove(sorted(chosen))
             self._forget()
         return len(chosen)
+
+    def near_duplicates(self, distance: float, *, progress: Progress | None = None) -> list[Hits]:
+        """Groups of rows that are nearly the same: connected by pairs at most so far apart.
+
+        Args:
+            distance: the largest between two rows that counts.
+            progress: called with the numbers of rows that are done and of all.
+
+        Returns:
+            A group each: its lowest row as the query, and as hits the others, by their score with it.
+
+        Raises:
+            InputError: the distance is negative, or connects too much.
+        """
+        x, frame = self.embeddings, self._read.frame
+        pairs = near_duplicates(x, self.metric, distance, progress)
+        found = []
+        for first, *others in groups(pairs, len(frame)):
+            scores, places = exact.nearest(x[others], x[first : first + 1], len(others), self.metric)
+            rows = np.array(others)[places[0]]
+            cells = frame[rows].drop("row", *STAMP).to_dicts()
+            hits = [self._hit(*each) for each in zip(rows.tolist(), scores[0].tolist(), cells)]
+            found.append(Hits(frame["image"][first], tuple(hits)))
+        return found
+
+    def versions(self) -> list[Version]:
+        """The versions that :meth:`restore` can go back to, the latest last.
+
+        Raises:
+            InputError: the place keeps none.
+        """
+        return self._store.versions()
+
+    def restore(self, version: int) -> None:
+        """Make a new version that is as a former one was; those in between stay.
+
+        Raises:
+            InputError: there is none of that number, or the place keeps none.
+        """
+        self._store.restore(version)
+        self._forget()
 
     def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
         """Small JPEGs of some rows, as far as there are any, by their paths."""

@@ -19,7 +19,7 @@ import polars as pl
 from triune.errors import InputError
 from triune.files import on_one_line, parse_record
 from triune.serving.gallery.card import GalleryCard, library
-from triune.serving.gallery.store import Array, Batch, Search, Snapshot
+from triune.serving.gallery.store import Array, Batch, Search, Snapshot, Version
 
 TABLE: Final = "items"
 CARD: Final = b"triune.gallery"
@@ -192,6 +192,31 @@ class LanceStore:
             self._table.checkout_latest()
             for condition, _ in _conditions(images):
                 self._table.delete(condition)
+
+    def versions(self) -> list[Version]:
+        """The versions that can be gone back to, the latest last; Lance keeps them for a week at least."""
+        with _said(self.name):
+            self._table.checkout_latest()
+            return [
+                Version(each["version"], each["timestamp"], int(each["metadata"]["total_rows"]))
+                for each in self._table.list_versions()
+            ]
+
+    def restore(self, version: int) -> None:
+        """Make a new version that is as a former one was.
+
+        Raises:
+            InputError: there is none of that number.
+        """
+        known = self.versions()
+        if version not in {each.number for each in known}:
+            raise InputError(
+                f"{self.name} has no version {version}: it has {known[0].number} to {known[-1].number}, not all of them"
+            )
+        with _said(self.name), _writing(self._place):
+            self._table.checkout(version)
+            self._table.restore()
+            self._table.checkout_latest()
 
     def tidy(self) -> None:
         """Put many small files together."""

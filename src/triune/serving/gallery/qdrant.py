@@ -28,7 +28,7 @@ from triune.errors import InputError
 from triune.files import on_one_line, parse_record
 from triune.serving.gallery.card import GalleryCard, library
 from triune.serving.gallery.exact import Candidates, nearest_of
-from triune.serving.gallery.store import Array, Batch, Search, Snapshot
+from triune.serving.gallery.store import Array, Batch, Search, Snapshot, Version
 
 SCHEMES: Final = {"qdrant": "http", "qdrants": "https"}
 AT_ONCE: Final = 1000
@@ -216,6 +216,18 @@ class QdrantStore:
                 ids = models.PointIdsList(points=[_point(image) for image in images[start : start + AT_ONCE]])
                 self._client.delete(self._collection, points_selector=ids, wait=True)
         self._touch(self.columns())
+
+    def versions(self) -> list[Version]:
+        """There are none to go back to.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{self.name}: Qdrant keeps no versions; take snapshots of the collection with its own tools")
+
+    def restore(self, version: int) -> None:
+        """As :meth:`versions`."""
+        self.versions()
 
     def tidy(self) -> None:
         """The server does that by itself."""

@@ -1,5 +1,6 @@
 """Where a gallery's rows lie: what every store can do, and which one a name stands for."""
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,21 @@ class Snapshot:
 
     version: int
     frame: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Version:
+    """A state that a gallery was in.
+
+    Args:
+        number: of the version.
+        time: when it was written.
+        count: its rows.
+    """
+
+    number: int
+    time: datetime.datetime
+    count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +107,20 @@ class Store(Protocol):
 
     def remove(self, images: Sequence[str]) -> None:
         """Remove the rows of images."""
+
+    def versions(self) -> list[Version]:
+        """The versions that can be gone back to, the latest last.
+
+        Raises:
+            InputError: the store keeps none.
+        """
+
+    def restore(self, version: int) -> None:
+        """Make a new version that is as a former one was.
+
+        Raises:
+            InputError: there is none of that number.
+        """
 
     def tidy(self) -> None:
         """Put many small pieces together."""
