@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 
-from triune.distances.embeddings import Metric
+from triune.distances.embeddings import Metric, unit
 from triune.kernels.scores_cpu import scores_of_pairs
 from triune.pairs.scores import UNIT_ROUNDOFF
 from triune.serving.gallery.card import library
@@ -108,6 +109,11 @@ def nearest_of(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tu
         part = slice(start, start + QUERIES)
         _search(find, n, queries[part], metric, (scores[part], rows[part]))
     return scores, rows
+
+
+def unit_rows(x: Array) -> Array:
+    """Embeddings at unit length, float32 and C-contiguous."""
+    return np.ascontiguousarray(unit(torch.from_numpy(np.array(x))).float().numpy())
 
 
 def rescored(found: Candidates, queries: Array, k: int, metric: Metric) -> tuple[Array, Array]:

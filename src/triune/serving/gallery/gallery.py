@@ -1,6 +1,5 @@
 """Embedded images that outlive the process, and the most alike of them to new images."""
 
-import fnmatch
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,26 +13,14 @@ from triune.errors import InputError
 from triune.pairs.scores import to_distance
 from triune.serving.gallery import exact
 from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
-from triune.serving.gallery.card import OWN, STAMP, GalleryCard, card_of
+from triune.serving.gallery.card import OWN, STAMP, GalleryCard
 from triune.serving.gallery.duplicates import groups, near_duplicates
-from triune.serving.gallery.exact import ExactSearch
-from triune.serving.gallery.filling import (
-    BATCH,
-    PLAINLY,
-    Added,
-    Filling,
-    Progress,
-    all_columns,
-    changed,
-    embedded,
-    fitted,
-    going_on,
-    put,
-)
-from triune.serving.gallery.filters import matching
+from triune.serving.gallery.exact import ExactSearch, unit_rows
+from triune.serving.gallery.filling import BATCH, PLAINLY, Added, Filling, Progress, fill_more, fill_new
+from triune.serving.gallery.filters import allowed, matching, named_or_matching
 from triune.serving.gallery.hits import Hit, Hits
-from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming, listed
-from triune.serving.gallery.places import create_store, open_store, require_free
+from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming
+from triune.serving.gallery.places import open_store
 from triune.serving.gallery.store import Search, Snapshot, Store, Version
 from triune.serving.pictures import Given, pictures
 
@@ -116,23 +103,8 @@ class Gallery:
             naming: what is said of all images.
             how: what happens to images that cannot be read, and how far it is.
         """
-        listing = listed(images, naming)
-        require_free(str(path))
-        gallery: Gallery | None = None
-        added, left_out = 0, list[str]()
-        with going_on(str(path), lambda: added):
-            for batch, unread in embedded(run, listing, how):
-                left_out += unread
-                if not len(batch.frame):
-                    continue
-                if gallery is None:
-                    gallery = cls(create_store(str(path), card_of(run), all_columns(listing)), run)
-                put(gallery._store, batch, listing.frame.clear())
-                added += len(batch.frame)
-        if gallery is None:
-            raise InputError(f"none of the {len(listing.pictures)} images could be read; the first is {left_out[0]}")
-        gallery._store.tidy()
-        return gallery, Added(added, 0, 0, tuple(left_out))
+        store, added = fill_new(str(path), run, images, naming, how)
+        return cls(store, run), added
 
     @classmethod
     def open(cls, path: str | Path, run: "LoadedRun | None" = None, *, approximate: bool | None = None) -> "Gallery":
@@ -321,25 +293,10 @@ class Gallery:
         """
         run = self._checked(run) if run is not None else self.run()
         self.refresh()
-        before = self._read.frame
-        listing = fitted(listed(images, naming), self._store)
-        fresh = changed(listing, before)
-        done, left_out = list[str](), list[str]()
         try:
-            with going_on(self.name, lambda: len(done)):
-                for batch, unread in embedded(run, fresh, how) if fresh.pictures else ():
-                    left_out += unread
-                    if len(batch.frame):
-                        put(self._store, batch, before)
-                        done += batch.frame["image"].to_list()
+            return fill_more(self._store, self._read.frame, run, images, naming, how)
         finally:
-            if done or self._store.version != self.version:
-                self._forget()
-        if done:
-            self._store.tidy()
-        there = set(before["image"].to_list())
-        updated = sum(image in there for image in done)
-        return Added(len(done) - updated, updated, len(listing.pictures) - len(fresh.pictures), tuple(left_out))
+            self.refresh()
 
     def remove(self, images: Iterable[str | Path] = (), *, where: str | None = None) -> int:
         """Remove rows, and say how many.
@@ -352,13 +309,7 @@ class Gallery:
             InputError: no row is of one of these, or the condition is none.
         """
         self.refresh()
-        frame = self.rows()
-        chosen = set(frame["image"][matching(frame, where, self.name)].to_list()) if where is not None else set()
-        for each in images:
-            found = self._below(frame["image"].to_list(), str(each))
-            if not found:
-                raise InputError(f"{self.name} holds no image {each}: nothing was removed")
-            chosen |= found
+        chosen = named_or_matching(self.rows(), [str(each) for each in images], where, self.name)
         if chosen:
             self._store.remove(sorted(chosen))
             self._forget()
@@ -453,17 +404,7 @@ class Gallery:
 
     def _candidates(self, where: str | None, exclude: Iterable[str | int] | None) -> Array | None:
         """The rows that may be found; ``None`` where all may."""
-        frame = self._read.frame.drop(STAMP)
-        rows = None if where is None else matching(frame, where, self.name)
-        if exclude is None:
-            return rows
-        left_out = set(exclude)
-        named = {os.path.abspath(each) for each in left_out if isinstance(each, str)} | left_out
-        out = frame.filter(pl.col("image").is_in([each for each in named if isinstance(each, str)]))["row"]
-        rows = frame["row"].to_numpy() if rows is None else rows
-        numbers = [each for each in left_out if not isinstance(each, str)]
-        kept: Array = rows[~np.isin(rows, np.concatenate([out.to_numpy(), np.array(numbers, np.int64)]))]
-        return kept
+        return allowed(self._read.frame.drop(STAMP), where, exclude, self.name)
 
     def _found(
         self, names: list[str], vectors: Array, k: int, candidates: Array | None, exclude_self: bool
@@ -484,20 +425,3 @@ class Gallery:
         columns = {name: value for name, value in cells.items() if name not in OWN}
         distance = to_distance(score, self.metric)
         return Hit(row, cells["image"], cells["label"], cells["identity"], score, distance, columns)
-
-    @staticmethod
-    def _below(images: list[str], given: str) -> set[str]:
-        """Those of a gallery's images that are a path, lie below it, or match it as a pattern."""
-        path = os.path.abspath(given)
-        below = path.rstrip(os.sep) + os.sep
-        exact_ones = {each for each in images if each in (path, given) or each.startswith(below)}
-        return exact_ones or {each for each in images if fnmatch.fnmatchcase(each, path)}
-
-
-def unit_rows(x: Array) -> Array:
-    """Embeddings at unit length, float32 and C-contiguous."""
-    import torch
-
-    from triune.distances.embeddings import unit
-
-    return np.ascontiguousarray(unit(torch.from_numpy(np.array(x))).float().numpy())
