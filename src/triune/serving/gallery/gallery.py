@@ -11,9 +11,9 @@ import polars as pl
 
 from triune.distances.embeddings import Metric, check_finite
 from triune.errors import InputError
-from triune.pairs.scores import to_distance
+from triune.ranges import is_number
 from triune.serving.gallery import exact
-from triune.serving.gallery.card import OWN, STAMP, GalleryCard, card_of
+from triune.serving.gallery.card import STAMP, GalleryCard, card_of
 from triune.serving.gallery.filling import (
     BATCH,
     PLAINLY,
@@ -28,10 +28,13 @@ from triune.serving.gallery.filling import (
     put,
 )
 from triune.serving.gallery.filters import matching
-from triune.serving.gallery.hits import Hit, Hits
+from triune.serving.gallery.hits import Hits, hits_of
+from triune.serving.gallery.identified import Identification, enrolled_in, identified, rule_for, strangers_there
 from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming, listed
 from triune.serving.gallery.places import create_store, open_store, require_free
 from triune.serving.gallery.store import Snapshot, Store
+from triune.serving.gallery.strangers import strangers_of
+from triune.serving.gallery.taste import diverse, freed, in_words, items_of, pool_size, ranked_by_taste
 from triune.serving.pictures import Given, pictures
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ class Gallery:
         self._store = store
         self._run = run
         self._snapshot: Snapshot | None = None
+        self._made: dict[Any, Any] = {}  # of the snapshot, where making it again would take long
 
     @classmethod
     def create(
@@ -229,14 +233,21 @@ class Gallery:
 
     def search(
         self,
-        queries: Given | Array,
+        queries: Given | Array | None = None,
         k: int = 10,
         *,
         where: str | None = None,
         exclude: Iterable[str | int] | None = None,
         exclude_self: bool = False,
+        like: Given | Array | None = None,
+        unlike: Given | Array | None = None,
+        diversity: float = 0.0,
     ) -> list[Hits]:
         """The k most alike rows of each query, the best first; of equal scores the lower row.
+
+        With ``like``, the rows that are most like several items and least like others: one answer, whose scores are
+        cosine similarities with a query combined of all of them (:mod:`triune.retrieval.feedback`). None of these
+        items is found.
 
         Args:
             queries: any images, or their embeddings ``(N, D)`` of floats.
@@ -244,14 +255,51 @@ class Gallery:
             where: a condition that rows must meet.
             exclude: paths or numbers of rows that are not to be found.
             exclude_self: whether a query that is in the gallery is not found for itself.
+            like: instead of queries: images or embeddings that are liked; those in the gallery need not be read.
+            unlike: the same that are disliked.
+            diversity: from 0 to 1: how much hits should differ from each other rather than be like the query.
 
         Raises:
             InputError: an image cannot be read, the condition is none, or the gallery is of another network.
         """
         if k < 1:
             raise InputError(f"k is {k}: at least 1 is needed")
+        if not (is_number(diversity) and 0 <= diversity <= 1):
+            raise InputError(f"diversity is {diversity}: a number from 0 to 1 is needed")
+        if (queries is None) == (like is None):
+            raise InputError("give images to look for, or like (and unlike): one of the two")
+        if like is not None:
+            return self._by_taste(like, unlike, k, self._candidates(where, exclude), diversity)
+        if unlike is not None:
+            raise InputError("unlike needs like: give at least one item that is liked")
+        assert queries is not None
         names, vectors = self._queries(queries)
-        return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self)
+        return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self, diversity)
+
+    def identify(self, queries: Given | Array, fpir: float = 0.01, *, where: str | None = None) -> list[Identification]:
+        """Who is on each image, of those whose ``identity`` is enrolled; or nobody of them.
+
+        An identity scores as the most alike of its images does. It is named from the score on that a share of
+        strangers of at most ``fpir`` reaches: validation identities of the run, and each enrolled identity as a
+        stranger to the others, held against this gallery (:mod:`triune.recognition.strangers`).
+
+        Args:
+            queries: any images, or their embeddings ``(N, D)`` of floats.
+            fpir: the false-positive identification rate: the share of images of strangers that are named all the same.
+            where: a condition that the enrolled rows meet.
+
+        Raises:
+            InputError: nobody is enrolled, or there are no strangers; or as :meth:`search`.
+        """
+        if not (is_number(fpir) and 0 < fpir < 1):
+            raise InputError(f"fpir is {fpir}: a rate between 0 and 1, such as 0.01, is needed")
+        enrolled = enrolled_in(self.rows(where), self.embeddings, self.metric, self.name)
+        if ("strangers", where) not in self._made:
+            run = self.run()
+            known = strangers_of(getattr(run, "folder", None), run.name, self.dim)
+            self._made["strangers", where] = strangers_there(enrolled, known)
+        rule = rule_for(enrolled, self._made["strangers", where], fpir, self.name)
+        return identified(*self._queries(queries), enrolled, rule)
 
     def add(
         self,
@@ -352,7 +400,7 @@ class Gallery:
     @property
     def _read(self) -> Snapshot:
         if self._snapshot is None:
-            self._snapshot = self._store.read()
+            self._snapshot, self._made = self._store.read(), {}
         return self._snapshot
 
     def _checked(self, run: "LoadedRun") -> "LoadedRun":
@@ -389,28 +437,44 @@ class Gallery:
         return kept
 
     def _found(
-        self, names: list[str], vectors: Array, k: int, candidates: Array | None, exclude_self: bool
+        self,
+        names: list[str],
+        vectors: Array,
+        k: int,
+        candidates: Array | None,
+        exclude_self: bool,
+        diversity: float,
     ) -> list[Hits]:
-        x, frame = self.embeddings, self._read.frame
-        scores, rows = self._nearest(x if candidates is None else x[candidates], vectors, k + exclude_self)
+        x = self.embeddings
+        fetched = (pool_size(k) if diversity else k) + exclude_self
+        scores, rows = self._nearest(x if candidates is None else x[candidates], vectors, fetched)
         if candidates is not None:
             rows = candidates[rows]
-        flat = np.unique(rows)
-        cells = dict(zip(flat.tolist(), frame[flat].drop("row", *STAMP).to_dicts())) if len(flat) else {}
-        found = []
-        for name, of_scores, of_rows in zip(names, scores.tolist(), rows.tolist()):
-            own = {name, os.path.abspath(name)} if exclude_self else ()
-            pairs = [(row, score) for row, score in zip(of_rows, of_scores) if cells[row]["image"] not in own]
-            found.append(Hits(name, tuple(self._hit(row, score, cells[row]) for row, score in pairs[:k])))
+        images, found = self._read.frame["image"], []
+        for name, vector, of_scores, of_rows in zip(names, vectors, scores, rows):
+            if exclude_self:
+                other = ~images[of_rows].is_in([name, os.path.abspath(name)]).to_numpy()
+                of_scores, of_rows = of_scores[other], of_rows[other]
+            chosen = diverse(x[of_rows] @ vector, x[of_rows], k, diversity)
+            found.append(hits_of(name, self._read.frame[of_rows[chosen]], of_scores[chosen], self.metric))
         return found
+
+    def _by_taste(
+        self, like: Given | Array, unlike: Given | Array | None, k: int, candidates: Array | None, diversity: float
+    ) -> list[Hits]:
+        liked = items_of(like, self._read.frame, self.embeddings, self._queries)
+        disliked = None if unlike is None else items_of(unlike, self._read.frame, self.embeddings, self._queries)
+        rows = np.arange(self.count) if candidates is None else candidates
+        for shown in (liked, disliked):
+            rows = rows if shown is None else np.setdiff1d(rows, shown.rows)
+        if "freed" not in self._made:
+            self._made["freed"] = freed(self.embeddings)
+        unwanted = None if disliked is None else disliked.vectors
+        scores, rows = ranked_by_taste(self._made["freed"], liked.vectors, unwanted, rows, k, diversity)
+        return [hits_of(in_words(liked, disliked), self._read.frame[rows], scores, "cosine")]
 
     def _nearest(self, x: Array, vectors: Array, k: int) -> tuple[Array, Array]:
         return exact.nearest(x, vectors, k, self.metric)
-
-    def _hit(self, row: int, score: float, cells: dict[str, Any]) -> Hit:
-        columns = {name: value for name, value in cells.items() if name not in OWN}
-        distance = to_distance(score, self.metric)
-        return Hit(row, cells["image"], cells["label"], cells["identity"], score, distance, columns)
 
     @staticmethod
     def _below(images: list[str], given: str) -> set[str]:

@@ -2,7 +2,16 @@
 
 import datetime
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from triune.distances.embeddings import Metric
+from triune.pairs.scores import to_distance
+from triune.serving.gallery.card import OWN, STAMP
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,23 @@ class Hits:
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self.hits[:3]))
         return f"<{self.query}: {len(self.hits)} hits{': ' if shown else ''}{shown}{', …' if self.hits[3:] else ''}>"
+
+
+def hits_of(query: str, frame: pl.DataFrame, scores: Array, metric: Metric) -> Hits:
+    """What was found, from the rows of a gallery.
+
+    Args:
+        query: what was looked for.
+        frame: the rows that were found, the best first, with all that the gallery holds of them.
+        scores: one each.
+        metric: what the scores are.
+    """
+    hits = []
+    for score, cells in zip(scores.tolist(), frame.drop(STAMP, strict=False).to_dicts(), strict=True):
+        columns = {name: value for name, value in cells.items() if name not in ("row", *OWN)}
+        known = (cells["row"], cells["image"], cells["label"], cells["identity"])
+        hits.append(Hit(*known, score, to_distance(score, metric), columns))
+    return Hits(query, tuple(hits))
 
 
 def _plain(value: Any) -> Any:
