@@ -279,3 +279,14 @@ def test_a_gallery_goes_back_to_a_former_version_where_its_place_keeps_them(gall
     assert [each.count for each in gallery.versions()][-3:] == [12, 11, 12]
     with pytest.raises(InputError, match="has no version 99"):
         gallery.restore(99)
+
+
+def test_a_gallery_that_was_emptied_says_so_and_takes_images_again(gallery, run, table):
+    embeddings = gallery.embeddings[:1]
+    assert gallery.remove(where="1 = 1") == 12
+    assert gallery.count == 0
+    for asked in ({"queries": embeddings}, {"like": embeddings}):
+        with pytest.raises(InputError, match="holds no images"):
+            gallery.search(**asked)
+    assert gallery.add(table, run).added == 12
+    assert gallery.search(embeddings, k=1)[0].hits[0].score == pytest.approx(1, abs=1e-6)

@@ -10,18 +10,21 @@ import polars as pl
 
 from triune.distances.embeddings import Metric, check_finite
 from triune.errors import InputError
-from triune.pairs.scores import to_distance
+from triune.ranges import is_number
 from triune.serving.gallery import exact
 from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
-from triune.serving.gallery.card import OWN, STAMP, GalleryCard
+from triune.serving.gallery.card import STAMP, GalleryCard
 from triune.serving.gallery.duplicates import groups, near_duplicates
 from triune.serving.gallery.exact import ExactSearch, unit_rows
 from triune.serving.gallery.filling import BATCH, PLAINLY, Added, Filling, Progress, fill_more, fill_new
 from triune.serving.gallery.filters import allowed, matching, named_or_matching
-from triune.serving.gallery.hits import Hit, Hits
+from triune.serving.gallery.hits import Hits, cells_of, hits_of
+from triune.serving.gallery.identified import Identification, enrolled_in, identified, rule_for, strangers_there
 from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming
 from triune.serving.gallery.places import open_store
 from triune.serving.gallery.store import Search, Snapshot, Store, Version
+from triune.serving.gallery.strangers import strangers_of
+from triune.serving.gallery.taste import diverse, freed, in_words, items_of, pool_size, ranked_by_taste
 from triune.serving.pictures import Given, pictures
 
 if TYPE_CHECKING:
@@ -51,8 +54,10 @@ class Gallery:
         self._run = run
         self._approximate = approximate
         self._snapshot: Snapshot | None = None
+        # Of the snapshot, where making it again would take long.
         self._x: Array | None = None
         self._search: Search | None = None
+        self._made: dict[Any, Any] = {}
 
     @classmethod
     def create(
@@ -220,14 +225,21 @@ class Gallery:
 
     def search(
         self,
-        queries: Given | Array,
+        queries: Given | Array | None = None,
         k: int = 10,
         *,
         where: str | None = None,
         exclude: Iterable[str | int] | None = None,
         exclude_self: bool = False,
+        like: Given | Array | None = None,
+        unlike: Given | Array | None = None,
+        diversity: float = 0.0,
     ) -> list[Hits]:
         """The k most alike rows of each query, the best first; of equal scores the lower row.
+
+        With ``like``, the rows that are most like several items and least like others: one answer, whose scores are
+        cosine similarities with a query combined of all of them (:mod:`triune.retrieval.feedback`). None of these
+        items is found.
 
         Args:
             queries: any images, or their embeddings ``(N, D)`` of floats.
@@ -235,14 +247,53 @@ class Gallery:
             where: a condition that rows must meet.
             exclude: paths or numbers of rows that are not to be found.
             exclude_self: whether a query that is in the gallery is not found for itself.
+            like: instead of queries: images or embeddings that are liked; those in the gallery need not be read.
+            unlike: the same that are disliked.
+            diversity: from 0 to 1: how much hits should differ from each other rather than be like the query.
 
         Raises:
             InputError: an image cannot be read, the condition is none, or the gallery is of another network.
         """
         if k < 1:
             raise InputError(f"k is {k}: at least 1 is needed")
+        if not self.count:
+            raise InputError(f"{self.name} holds no images: add some (`triune index … --add`)")
+        if not (is_number(diversity) and 0 <= diversity <= 1):
+            raise InputError(f"diversity is {diversity}: a number from 0 to 1 is needed")
+        if (queries is None) == (like is None):
+            raise InputError("give images to look for, or like (and unlike): one of the two")
+        if like is not None:
+            return self._by_taste(like, unlike, k, self._candidates(where, exclude), diversity)
+        if unlike is not None:
+            raise InputError("unlike needs like: give at least one item that is liked")
+        assert queries is not None
         names, vectors = self._queries(queries)
-        return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self)
+        return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self, diversity)
+
+    def identify(self, queries: Given | Array, fpir: float = 0.01, *, where: str | None = None) -> list[Identification]:
+        """Who is on each image, of those whose ``identity`` is enrolled; or nobody of them.
+
+        An identity scores as the most alike of its images does. It is named from the score on that a share of
+        strangers of at most ``fpir`` reaches: validation identities of the run, and each enrolled identity as a
+        stranger to the others, held against this gallery (:mod:`triune.recognition.strangers`).
+
+        Args:
+            queries: any images, or their embeddings ``(N, D)`` of floats.
+            fpir: the false-positive identification rate: the share of images of strangers that are named all the same.
+            where: a condition that the enrolled rows meet.
+
+        Raises:
+            InputError: nobody is enrolled, or there are no strangers; or as :meth:`search`.
+        """
+        if not (is_number(fpir) and 0 < fpir < 1):
+            raise InputError(f"fpir is {fpir}: a rate between 0 and 1, such as 0.01, is needed")
+        enrolled = enrolled_in(self.rows(where), self.embeddings, self.metric, self.name)
+        if ("strangers", where) not in self._made:
+            run = self.run()
+            known = strangers_of(getattr(run, "folder", None), run.name, self.dim)
+            self._made["strangers", where] = strangers_there(enrolled, known)
+        rule = rule_for(enrolled, self._made["strangers", where], fpir, self.name)
+        return identified(*self._queries(queries), enrolled, rule)
 
     def add(
         self,
@@ -334,9 +385,7 @@ class Gallery:
         for first, *others in groups(pairs, len(frame)):
             scores, places = exact.nearest(x[others], x[first : first + 1], len(others), self.metric)
             rows = np.array(others)[places[0]]
-            cells = frame[rows].drop("row", *STAMP).to_dicts()
-            hits = [self._hit(*each) for each in zip(rows.tolist(), scores[0].tolist(), cells)]
-            found.append(Hits(frame["image"][first], tuple(hits)))
+            found.append(hits_of(frame["image"][first], rows, scores[0], cells_of(frame, rows), self.metric))
         return found
 
     def versions(self) -> list[Version]:
@@ -368,6 +417,7 @@ class Gallery:
 
     def _forget(self) -> None:
         self._snapshot = self._x = self._search = None
+        self._made = {}
 
     def _searcher(self) -> Search:
         """What searches the version that was read."""
@@ -407,21 +457,41 @@ class Gallery:
         return allowed(self._read.frame.drop(STAMP), where, exclude, self.name)
 
     def _found(
-        self, names: list[str], vectors: Array, k: int, candidates: Array | None, exclude_self: bool
+        self,
+        names: list[str],
+        vectors: Array,
+        k: int,
+        candidates: Array | None,
+        exclude_self: bool,
+        diversity: float,
     ) -> list[Hits]:
         frame = self._read.frame
-        scores, rows = self._searcher().nearest(vectors, k + exclude_self, candidates)
-        flat = np.unique(rows[rows >= 0])
-        cells = dict(zip(flat.tolist(), frame[flat].drop("row", *STAMP).to_dicts())) if len(flat) else {}
+        fetched = (pool_size(k) if diversity else k) + exclude_self
+        scores, rows = self._searcher().nearest(vectors, fetched, candidates)
+        cells = cells_of(frame, rows)
         found = []
-        for name, of_scores, of_rows in zip(names, scores.tolist(), rows.tolist()):
+        for name, vector, of_scores, of_rows in zip(names, vectors, scores, rows):
             own = {name, os.path.abspath(name)} if exclude_self else ()
-            pairs = [(row, score) for row, score in zip(of_rows, of_scores) if row >= 0]
-            pairs = [pair for pair in pairs if cells[pair[0]]["image"] not in own] if own else pairs
-            found.append(Hits(name, tuple(self._hit(row, score, cells[row]) for row, score in pairs[:k])))
+            kept = np.array([row >= 0 and cells[row]["image"] not in own for row in of_rows.tolist()], bool)
+            of_scores, of_rows = of_scores[kept], of_rows[kept]
+            if diversity:
+                x = self.embeddings[of_rows]
+                chosen = diverse(x @ vector, x, k, diversity)
+                of_scores, of_rows = of_scores[chosen], of_rows[chosen]
+            found.append(hits_of(name, of_rows[:k], of_scores[:k], cells, self.metric))
         return found
 
-    def _hit(self, row: int, score: float, cells: dict[str, Any]) -> Hit:
-        columns = {name: value for name, value in cells.items() if name not in OWN}
-        distance = to_distance(score, self.metric)
-        return Hit(row, cells["image"], cells["label"], cells["identity"], score, distance, columns)
+    def _by_taste(
+        self, like: Given | Array, unlike: Given | Array | None, k: int, candidates: Array | None, diversity: float
+    ) -> list[Hits]:
+        frame = self._read.frame
+        liked = items_of(like, frame, self.embeddings, self._queries)
+        disliked = None if unlike is None else items_of(unlike, frame, self.embeddings, self._queries)
+        rows = np.arange(self.count) if candidates is None else candidates
+        for shown in (liked, disliked):
+            rows = rows if shown is None else np.setdiff1d(rows, shown.rows)
+        if "freed" not in self._made:
+            self._made["freed"] = freed(self.embeddings)
+        unwanted = None if disliked is None else disliked.vectors
+        scores, rows = ranked_by_taste(self._made["freed"], liked.vectors, unwanted, rows, k, diversity)
+        return [hits_of(in_words(liked, disliked), rows, scores, cells_of(frame, rows), "cosine")]
