@@ -40,8 +40,8 @@ WAYS_NOTE = """How the threshold is found:
   none of k identities out of V is among the G drawn is a ratio of binomial coefficients). Where there are fewer than G,
   the union bound: a gallery of G is G/V galleries of V, so that its rate is at most G/V times theirs.
 - validation: the validation images against this very gallery, counted.
-- ours: the same, and each enrolled identity as a stranger to the others, the stricter of the two, with an exponential
-  tail where less than one identity may be named (`triune.recognition.strangers`)."""
+- ours: the same, and each enrolled identity as a stranger to the others, the stricter of the two; from the tail of the
+  scores where less than one identity may be named (`triune.recognition.strangers`)."""
 
 SIMULATED_NOTE = """{trials} galleries a line, 3 images enrolled of each identity, 5 images of each validation identity;
 the rate is measured on 2,000 strangers. In brackets where nine in ten of the rates lie. DIR is the share of new images

@@ -20,6 +20,9 @@ from .model.objective import LossTerms as LossTerms, MultiTaskObjective as Multi
 from .pairs.prepared import PreparedEmbeddings as PreparedEmbeddings, prepare as prepare
 from .recognition.clustering import clustering_quality as clustering_quality
 from .recognition.few_shot import few_shot as few_shot
+from .recognition.strangers import StrangerScores as StrangerScores, fpir_threshold as fpir_threshold
+from .retrieval.diversity import maximal_marginal_relevance as maximal_marginal_relevance
+from .retrieval.feedback import background as background, combined_query as combined_query
 from .retrieval.metrics import (
     RetrievalMetrics as RetrievalMetrics,
     retrieval_metrics as retrieval_metrics,
@@ -28,6 +31,11 @@ from .retrieval.metrics import (
 from .retrieval.neighbours import top_k as top_k
 from .serving.gallery.gallery import Gallery as Gallery
 from .serving.gallery.hits import Hit as Hit, Hits as Hits
+from .serving.gallery.identified import (
+    Candidate as Candidate,
+    Identification as Identification,
+    IdentificationRule as IdentificationRule,
+)
 from .serving.loaded import LoadedRun as LoadedRun, load as load
 from .verification.all_pairs import verify_embeddings as verify_embeddings
 from .verification.bootstrap import bootstrap_verification as bootstrap_verification

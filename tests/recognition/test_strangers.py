@@ -66,22 +66,31 @@ def test_what_is_promised_holds_in_the_mean_over_sets_of_strangers():
         assert np.mean(rates) > promised / 10, "a threshold that nobody passes would keep any promise"
 
 
-def test_a_rate_too_small_to_be_counted_follows_from_the_tail_and_is_said():
-    """Exponential scores, whose tail is known: P(s > t) = e^-t."""
+@pytest.mark.parametrize(("metric", "offset"), [("cosine", 1.0), ("euclidean", 0.0)])
+def test_a_rate_too_small_to_be_counted_follows_from_the_tail_and_is_said(metric, offset):
+    """Distances whose smallest ones follow a known power: P(d < x) = x³."""
     g = np.random.default_rng(1)
     reached = []
     for _ in range(50):
-        found = fpir_threshold([StrangerScores("v", g.exponential(size=90), np.arange(90))], 0.001)
-        reached.append(math.exp(-found.threshold))
+        scores = offset - g.random(90) ** (1 / 3)
+        found = fpir_threshold([StrangerScores("v", scores, np.arange(90))], 0.001, metric=metric)
+        reached.append((offset - found.threshold) ** 3)
         assert found.strangers[0].extrapolated
         assert "90 identities of strangers can count rates from 1.1% on; the threshold for 0.001" in found.reason
     assert 0.0004 < np.median(reached) < 0.002
+    assert min(reached) > 0, "a distance below 0 would never be reached by anybody"
 
 
 def test_the_tail_never_lets_more_through_than_counting_would():
-    scores = np.append(np.zeros(40), 9.0)  # the tail is no exponential one
+    scores = np.append(np.zeros(40), 0.97)  # the tail follows no power
     found = fpir_threshold([StrangerScores("v", scores, np.arange(41))], 0.01)
-    assert found.threshold > 9
+    assert 0.97 < found.threshold < 1
+
+
+def test_a_stranger_who_is_a_copy_of_somebody_enrolled_leaves_a_threshold_that_is_a_number():
+    scores = np.append(np.linspace(0, 0.5, 40), [1.0, 1.0, 1.0000001])
+    found = fpir_threshold([StrangerScores("v", scores, np.arange(43))], 0.001)
+    assert 1.0000001 < found.threshold < 1.001
 
 
 def test_enrolled_identities_alone_promise_nothing():

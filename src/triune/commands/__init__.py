@@ -9,6 +9,8 @@ COMMANDS = {
     "embed": "Embeddings of new images, as Parquet, or .npy with their names beside it; torchrun divides it.",
     "index": "Embed images into a gallery, to be searched.",
     "search": "The images of a gallery that are most alike.",
+    "identify": "Say who is on an image, of those enrolled in a gallery; or nobody of them.",
+    "gallery": "What a gallery holds; remove rows, find near-duplicates, go back.",
     "report": "Write a run's report again.",
 }
 """What each does, as help says it; its file is that of its name."""

@@ -23,7 +23,7 @@ class IndexConfig:
         label: the class of all the images.
         identity: what all the images show.
         folder_is: what the folder says that an image lies in.
-        types: types of columns, such as price=float,seats=int. They are text, int, float or bool; cells of a CSV are
+        types: types of columns, such as price=float seats=int. They are text, int, float or bool; cells of a CSV are
             text else.
         weights: a local file of the weights of timm:NAME. They are fetched where not given.
         skip: leave out images that cannot be read. They are counted and the first is named.
@@ -38,7 +38,7 @@ class IndexConfig:
     label: str | None = None
     identity: str | None = None
     folder_is: Literal["label", "identity"] | None = None
-    types: str = ""
+    types: tuple[str, ...] = ()
     weights: Path | None = None
     skip: bool = False
     thumbnails: bool = True
@@ -68,5 +68,7 @@ def run(arguments: list[str]) -> int:
         f"{gallery.count:,} images, embeddings of {gallery.dim}, version {gallery.version}",
         file=sys.stderr,
     )
+    if gallery.recall is not None:
+        print(f"searched approximately: {gallery.recall:.1%} of the ten nearest are found", file=sys.stderr)
     print(asked.output)
     return 0

@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
 from triune.commands.common import command, print_json
-from triune.ranges import PositiveInt
+from triune.ranges import PositiveInt, Share
+
+if TYPE_CHECKING:
+    from triune.serving.gallery.gallery import Gallery
 
 
 @dataclass(frozen=True)
@@ -15,25 +19,35 @@ class SearchConfig:
 
     Args:
         gallery: a folder or URL that `triune index` wrote.
-        images: files, folders, patterns or tables of images to look for.
+        images: files, folders, patterns or tables of images to look for. With --like there are none.
         k: how many hits an image has. -k is short for it.
         where: a condition that hits meet, such as "label = 'cup' and price < 20".
+        like: images that are liked. One list of hits is looked for that are like all of them together.
+        unlike: images that are disliked.
+        seen: a list of images that are not to be found again. It is a table with a column image, or one path a line.
+        diversity: from 0 to 1, how much hits differ from each other rather than being like what is looked for.
         exclude_self: an image that is in the gallery is not found for itself.
         run: the run that made the gallery, where it lies elsewhere now.
         weights: a local file of the weights of that run, where it is timm:NAME.
         json: print JSON.
         csv: also write the hits as a CSV.
+        html: also write the hits as a page of images.
     """
 
     gallery: str
-    images: tuple[str, ...]
+    images: tuple[str, ...] = ()
     k: PositiveInt = 10
     where: str | None = None
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    seen: Path | None = None
+    diversity: Share = 0.0
     exclude_self: bool = False
     run: str | None = None
     weights: Path | None = None
     json: bool = False
     csv: Path | None = None
+    html: Path | None = None
 
 
 def run(arguments: list[str]) -> int:
@@ -41,13 +55,25 @@ def run(arguments: list[str]) -> int:
     spelt = ["--k" + each[2:] if each == "-k" or each.startswith("-k=") else each for each in arguments]
     asked = command("search", SearchConfig, words=("gallery", "images")).parse(spelt)
     from triune.serving.gallery.gallery import Gallery
+    from triune.serving.gallery.sheet import write_found
     from triune.serving.gallery.written import as_text, write_hits
     from triune.serving.loaded import load
 
     gallery = Gallery.open(asked.gallery, None if asked.run is None else load(asked.run, weights=asked.weights))
-    found = gallery.search(list(asked.images), asked.k, where=asked.where, exclude_self=asked.exclude_self)
+    found = gallery.search(
+        list(asked.images) or None,
+        asked.k,
+        where=asked.where,
+        exclude=None if asked.seen is None else _seen(asked.seen, gallery),
+        exclude_self=asked.exclude_self,
+        like=list(asked.like) or None,
+        unlike=list(asked.unlike) or None,
+        diversity=asked.diversity,
+    )
     if asked.csv is not None:
         write_hits(asked.csv, found)
+    if asked.html is not None:
+        write_found(asked.html, "Most alike", found, gallery, [f"in {gallery.name}"])
     if asked.json:
         print_json([each.to_dict() for each in found])
     else:
@@ -57,3 +83,12 @@ def run(arguments: list[str]) -> int:
         among = "" if asked.where is None else f" that meet {asked.where!r}"
         print(f"{asked.gallery} holds {fewest} rows to be found{among}: all are listed", file=sys.stderr)
     return 0
+
+
+def _seen(history: Path, gallery: "Gallery") -> frozenset[str]:
+    """The images of a gallery that a history lists; how many they are is said on standard error."""
+    from triune.serving.gallery.seen import seen_of
+
+    seen = seen_of(history, gallery.rows()["image"])
+    print(f"{history}: {len(seen.images):,} of {seen.listed:,} images are in {gallery.name}", file=sys.stderr)
+    return seen.images

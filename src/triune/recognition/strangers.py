@@ -18,7 +18,9 @@ in the mean over such sets of strangers, whatever the scores are like: one more 
 the others (split conformal prediction; Bates et al. 2023, "Testing for outliers with conformal p-values"; for several
 images of an identity: Dunn, Wasserman & Ramdas 2022, "Distribution-free prediction sets for two-layer hierarchical
 models"). Where n · FPIR < 1, less than one identity may be named, and the lowest such t lies at the end of what was
-observed: t is then also no lower than where an exponential tail, fitted to the highest scores, falls to FPIR.
+observed: t is then also no lower than where the tail of the highest scores falls to FPIR. Distances d end at 0, so
+that the smallest of them follow a power of d (Gnedenko 1943): −log d has an exponential tail, which is fitted by its
+mean excess (Hill 1975).
 """
 
 import math
@@ -28,6 +30,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from triune.distances.embeddings import Metric, check_metric
 from triune.labels import encode_labels
 from triune.ranges import is_number
 from triune.verification.intervals import check_level, wilson_interval
@@ -40,6 +43,9 @@ TAIL_SHARE: Final = 0.1
 TAIL_LEAST: Final = 10
 """Scores that a tail is fitted to at least, where there are as many."""
 
+LEAST_DISTANCE: Final = 1e-7
+"""Smaller ones are rounding."""
+
 SLACK: Final = 1e-12
 """For rounding, where a rate is exactly the one asked for."""
 
@@ -50,7 +56,8 @@ class StrangerScores:
 
     Args:
         name: who they are, in words.
-        scores: ``(P,)`` each image's highest score with an enrolled identity that is not its own.
+        scores: ``(P,)`` each image's highest score with an enrolled identity that is not its own: the cosine
+            similarity, or minus the distance.
         identities: ``(P,)`` whose image it is, int64 codes.
         exchangeable: whether the next stranger is as these are; not so of the enrolled identities themselves.
     """
@@ -122,7 +129,9 @@ class FpirThreshold:
         return None
 
 
-def fpir_threshold(strangers: Sequence[StrangerScores], fpir: float, *, level: float = 0.95) -> FpirThreshold:
+def fpir_threshold(
+    strangers: Sequence[StrangerScores], fpir: float, *, metric: Metric = "cosine", level: float = 0.95
+) -> FpirThreshold:
     """The score from which on somebody is named, so that a share of strangers of at most ``fpir`` is.
 
     >>> known = StrangerScores("validation", scores, identities)
@@ -131,18 +140,20 @@ def fpir_threshold(strangers: Sequence[StrangerScores], fpir: float, *, level: f
     Args:
         strangers: one set, or several of which the strictest decides.
         fpir: the false-positive identification rate asked for.
+        metric: what the scores are.
         level: of the intervals.
 
     Raises:
         ValueError: there are no strangers, a score is NaN, counts differ, or ``fpir`` does not lie between 0 and 1.
     """
     check_level(level)
+    check_metric(metric)
     if not (is_number(fpir) and 0 < fpir < 1):
         raise ValueError(f"fpir is {fpir!r}: a rate between 0 and 1, such as 0.01, is needed")
     sets = [(each, *_checked(each)) for each in strangers if len(each.scores)]
     if not sets:
         raise ValueError("there are no strangers to set a threshold by")
-    own = [_own_threshold(scores, weights, count, fpir) for _, scores, weights, count in sets]
+    own = [_own_threshold(scores, weights, count, fpir, metric) for _, scores, weights, count in sets]
     threshold = max(value for value, _ in own)
     found, promised = [], None
     for (each, scores, weights, count), (_, extrapolated) in zip(sets, own, strict=True):
@@ -167,7 +178,7 @@ def _checked(strangers: StrangerScores) -> tuple[Array, Array, int]:
     return scores, 1 / (len(images) * images[place]), len(images)
 
 
-def _own_threshold(scores: Array, weights: Array, count: int, fpir: float) -> tuple[float, bool]:
+def _own_threshold(scores: Array, weights: Array, count: int, fpir: float, metric: Metric) -> tuple[float, bool]:
     """What one set of strangers asks for, and whether that follows from the tail of their scores.
 
     Args:
@@ -175,6 +186,7 @@ def _own_threshold(scores: Array, weights: Array, count: int, fpir: float) -> tu
         weights: ``(P,)``, all together 1.
         count: of identities.
         fpir: the rate.
+        metric: what the scores are.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, reached = scores[order], np.cumsum(weights[order])
@@ -191,27 +203,31 @@ def _own_threshold(scores: Array, weights: Array, count: int, fpir: float) -> tu
         counted = middle if middle > values[kept] else values[kept - 1]
     if fpir * count >= 1:
         return float(counted), False
-    return max(float(counted), _tail(ranked, weights[order], fpir)), True
+    return max(float(counted), _tail(ranked, weights[order], fpir, metric)), True
 
 
-def _tail(ranked: Array, weights: Array, fpir: float) -> float:
-    """Where an exponential tail falls to a rate; −∞ where there is none to fit.
+def _tail(ranked: Array, weights: Array, fpir: float, metric: Metric) -> float:
+    """Where the tail falls to a rate; −∞ where there is none to fit.
 
-    With w the share of the images above the score u, and b their mean excess over u, w · e^−((t − u) / b) = fpir.
+    With w the share of the images above the score of y = −log d, and b their mean excess over y, it does so where
+    w · e^−((y' − y) / b) = fpir.
 
     Args:
         ranked: ``(P,)`` scores, the highest first.
         weights: ``(P,)`` what each counts, all together 1.
         fpir: the rate.
+        metric: what the scores are.
     """
     k = min(max(TAIL_LEAST, math.ceil(TAIL_SHARE * len(ranked))), len(ranked) - 1)
     if k < 2:
         return -math.inf
-    start, share = ranked[k], float(weights[:k].sum())
+    offset = 1.0 if metric == "cosine" else 0.0
+    y = -np.log(np.maximum(offset - ranked[: k + 1], LEAST_DISTANCE))
+    share = float(weights[:k].sum())
     if fpir >= share:
         return -math.inf
-    excess = float((weights[:k] * (ranked[:k] - start)).sum()) / share
-    return float(start + excess * math.log(share / fpir))
+    excess = float((weights[:k] * (y[:k] - y[k])).sum()) / share
+    return offset - math.exp(-(float(y[k]) + excess * math.log(share / fpir)))
 
 
 def _just_above(score: float) -> float:

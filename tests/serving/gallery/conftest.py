@@ -1,5 +1,7 @@
 """What tests of galleries share: pictures, a table of them, and a run whose embeddings are the pictures' colours."""
 
+import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from PIL import Image
 from triune.data.decode import decode_image
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.gallery import qdrant
 
 SIDE = 4
 DIM = 3 * SIDE * SIDE
@@ -62,6 +65,24 @@ def write_pictures(folder: Path, count=12, kinds=("cup", "dog", "car")):
     table = folder / "items.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+def servers():
+    """Kinds of places: a folder, qdrant-client's stand-in, and a server where one is named."""
+    return ["folder", "qdrant", *(["server"] if "TRIUNE_QDRANT" in os.environ else [])]
+
+
+@pytest.fixture(params=servers())
+def place(request, tmp_path):
+    """A name where no gallery is yet."""
+    if request.param == "folder":
+        yield str(tmp_path / "G")
+        return
+    address = os.environ["TRIUNE_QDRANT"] if request.param == "server" else ""
+    name = f"qdrant://{address}/{uuid.uuid4().hex}"
+    yield name
+    client, collection = qdrant._connected(name)
+    client.delete_collection(collection)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from triune.retrieval.neighbours import top_k
-from triune.serving.gallery.exact import nearest, rescored
+from triune.serving.gallery.exact import Candidates, ExactSearch, nearest, rescored
 
 
 def unit(x):
@@ -59,8 +59,19 @@ def test_a_near_duplicate_keeps_its_distance():
 
 def test_candidates_that_are_not_there_come_last_with_no_score():
     x = unit(np.random.default_rng(2).normal(size=(6, 8)))
-    scores, rows = rescored(x, x[:1], np.array([[3, -1, 0, -1]]), 3, "cosine")
+    scores, rows = rescored(Candidates(np.zeros((1, 4)), np.array([[3, -1, 0, -1]]), x), x[:1], 3, "cosine")
     assert rows[0, 0] == 0
     assert scores[0, 0] == pytest.approx(1)
     assert rows[0].tolist()[1:] == [3, -1]
     assert scores[0, 2] == -np.inf
+
+
+def test_among_some_rows_the_best_of_these_are_found():
+    g = np.random.default_rng(3)
+    x, queries, some = unit(g.normal(size=(90, 8))), unit(g.normal(size=(5, 8))), np.array([3, 4, 50, 70, 71, 89])
+    scores, rows = ExactSearch(x, "cosine").nearest(queries, 4, some)
+    for query, of_scores, of_rows in zip(queries, scores, rows):
+        expected = some[np.argsort(-(x[some].astype(np.float64) @ query), kind="stable")[:4]]
+        assert of_rows.tolist() == expected.tolist()
+        np.testing.assert_allclose(of_scores, x[expected] @ query, atol=1e-6)
+    assert ExactSearch(x, "cosine").nearest(queries, 4, some[:0])[1].shape == (5, 0)

@@ -4,6 +4,7 @@ import io
 import os
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -11,11 +12,13 @@ import triune
 from serving.gallery.conftest import DIM, ColourRun
 from triune.errors import InputError
 from triune.serving.gallery.gallery import Gallery
+from triune.serving.gallery.places import is_there
+from triune.serving.gallery.store import Batch
 
 
 @pytest.fixture
-def gallery(tmp_path, table, run):
-    return Gallery.create(tmp_path / "G", run, table, types={"price": "float"})
+def gallery(place, table, run):
+    return Gallery.create(place, run, table, types={"price": "float"})
 
 
 def paths(table, count=12):
@@ -24,9 +27,11 @@ def paths(table, count=12):
 
 def test_its_rows_are_those_of_the_table_in_their_order_with_all_columns(gallery, table):
     assert triune.Gallery is Gallery
+    assert gallery.rows()["row"].to_list() == list(range(12))
     frame = gallery.rows()
     assert frame.columns == ["row", "image", "label", "identity", "price", "note"]
-    assert frame["row"].to_list() == list(range(12))
+    if "://" in gallery.name:  # where rows stand in the order of their ids
+        frame = frame.sort("price")
     assert frame["image"].to_list() == [
         str(table.parent / f"{('cup', 'dog', 'car')[k % 3]}/{k:02d}.png") for k in range(12)
     ]
@@ -66,7 +71,7 @@ def test_hits_meet_the_condition_and_are_none_of_those_excluded(gallery, table):
     assert sorted(hit.row for hit in every) == list(range(12))
     cheap = gallery.search(gallery.embeddings[:1], k=100, where="label = 'cup' and price < 20")[0].hits
     assert cheap == tuple(hit for hit in every if hit.label == "cup" and hit.columns["price"] < 20)
-    assert {hit.row for hit in cheap} == {0, 3}
+    assert {hit.columns["price"] for hit in cheap} == {0.0, 15.0}
     out = [every[0].image, every[3].row]
     kept = gallery.search(gallery.embeddings[:1], k=100, exclude=out)[0].hits
     assert kept == tuple(hit for place, hit in enumerate(every) if place not in (0, 3))
@@ -155,13 +160,13 @@ def test_what_another_has_written_is_taken_up_when_asked_for(gallery, run, table
     assert other.count == 11
 
 
-def test_an_image_that_cannot_be_read_is_named_or_left_out(tmp_path, run, table):
+def test_an_image_that_cannot_be_read_is_named_or_left_out(place, tmp_path, run, table):
     bad = table.parent / "cup/05bad.png"
     bad.write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"05bad\.png cannot be read"):
-        Gallery.create(tmp_path / "G", run, table.parent)
-    assert not (tmp_path / "G").exists()
-    gallery = Gallery.create(tmp_path / "G", run, table.parent, skip=True)
+        Gallery.create(place, run, table.parent)
+    assert not is_there(place)
+    gallery = Gallery.create(place, run, table.parent, skip=True)
     assert gallery.count == 12
     bad_alone = tmp_path / "bad"
     bad_alone.mkdir()
@@ -170,22 +175,24 @@ def test_an_image_that_cannot_be_read_is_named_or_left_out(tmp_path, run, table)
         Gallery.create(tmp_path / "H", run, bad_alone, skip=True)
 
 
-def test_what_was_written_before_a_fault_stays_and_adding_goes_on(tmp_path, run, table, monkeypatch):
+def test_what_was_written_before_a_fault_stays_and_adding_goes_on(place, tmp_path, run, table, monkeypatch):
     monkeypatch.setattr("triune.serving.gallery.filling.ROWS", 5)
     bad = table.parent / "dog/05bad.png"
     bad.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"05bad.*the 10 images before it are in .*G.*--skip.*--add"):
-        Gallery.create(tmp_path / "G", run, table.parent)
-    gallery = Gallery.open(tmp_path / "G", run)
+    with pytest.raises(InputError, match=r"05bad.*the 10 images before it are in .*--skip.*--add"):
+        Gallery.create(place, run, table.parent)
+    gallery = Gallery.open(place, run)
     assert gallery.count == 10
     done = gallery.add(table.parent, run, skip=True)
     assert (done.added, done.unchanged, len(done.left_out)) == (2, 10, 1)
 
 
-def test_a_place_that_is_taken_or_empty_is_refused_in_a_line(tmp_path, run, table):
-    Gallery.create(tmp_path / "G", run, table)
-    with pytest.raises(InputError, match=r"G is there already"):
-        Gallery.create(tmp_path / "G", run, table)
+def test_a_place_that_is_taken_or_empty_is_refused_in_a_line(place, tmp_path, run, table):
+    Gallery.create(place, run, table)
+    with pytest.raises(InputError, match="is there already"):
+        Gallery.create(place, run, table)
+    with pytest.raises(InputError, match="_absent does not exist"):
+        Gallery.open(place + "_absent")
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="plain is there already"):
@@ -212,10 +219,10 @@ def test_embeddings_of_another_width_or_not_finite_are_refused(gallery):
         gallery.search(bad)
 
 
-def test_images_in_memory_have_a_name_of_their_pixels_and_are_not_doubled(tmp_path, run):
+def test_images_in_memory_have_a_name_of_their_pixels_and_are_not_doubled(place, tmp_path, run):
     g = np.random.default_rng(0)
     images = [Image.fromarray(g.integers(0, 256, (8, 8, 3)).astype(np.uint8)) for _ in range(3)]
-    gallery = Gallery.create(tmp_path / "G", run, images)
+    gallery = Gallery.create(place, run, images)
     gallery.add([images[1], images[2].rotate(90)], run)
     assert gallery.count == 4
     assert gallery.rows()["image"].n_unique() == 4
@@ -225,3 +232,61 @@ def test_half_precision_and_float64_queries_are_searched_as_float32(gallery):
     for kind in (np.float16, np.float64):
         found = gallery.search(gallery.embeddings[:3].astype(kind), k=1)
         assert [each.hits[0].row for each in found] == [0, 1, 2]
+
+
+def test_a_gallery_is_searched_approximately_where_that_is_asked_for(gallery, run):
+    before = gallery.embeddings[:4].copy()
+    g, n = np.random.default_rng(0), 600 if "://" in gallery.name else 12_000
+    x = g.normal(size=(n, DIM)) + 3 * g.normal(size=(600, DIM))[np.arange(n) % 600]
+    names = pl.DataFrame({"image": [f"r{k}" for k in range(n)]})
+    frame = names.with_columns(
+        pl.lit(None, dtype=kind).alias(name) for name, kind in gallery._store.columns().items() if name != "image"
+    )
+    rows = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    gallery._store.put(Batch(frame, rows, [None] * n))
+    assert gallery.refresh()
+    quick = Gallery.open(gallery.name, run, approximate=True)
+    assert gallery.recall is None
+    if "://" not in gallery.name:
+        assert quick.recall > 0.95
+    assert quick.search(before, k=1) == gallery.search(before, k=1)
+    assert quick.search(before, k=3, where="price < 30") == gallery.search(before, k=3, where="price < 30")
+
+
+def test_groups_of_near_duplicates_are_told_from_their_lowest_row(gallery, run, table):
+    copy = table.parent / "cup/copy.png"
+    copy.write_bytes((table.parent / "dog/04.png").read_bytes())
+    gallery.add([copy], run)
+    found = gallery.near_duplicates(1e-6)
+    assert len(found) == 1
+    both = [found[0].query, *(hit.image for hit in found[0].hits)]
+    assert sorted(both) == [str(copy), str(table.parent / "dog/04.png")]
+    assert found[0].query == gallery.rows().filter(pl.col("image").is_in(both))["image"][0]
+    assert found[0].hits[0].score == pytest.approx(1, abs=1e-6)
+    assert len(gallery.near_duplicates(2.0)[0].hits) == 12
+
+
+def test_a_gallery_goes_back_to_a_former_version_where_its_place_keeps_them(gallery, table):
+    before, number = gallery.rows(), gallery.version
+    gallery.remove([paths(table)[0]])
+    if "://" in gallery.name:
+        with pytest.raises(InputError, match="Qdrant keeps no versions"):
+            gallery.restore(number)
+        return
+    gallery.restore(number)
+    assert gallery.rows().equals(before)
+    assert gallery.version > number + 1
+    assert [each.count for each in gallery.versions()][-3:] == [12, 11, 12]
+    with pytest.raises(InputError, match="has no version 99"):
+        gallery.restore(99)
+
+
+def test_a_gallery_that_was_emptied_says_so_and_takes_images_again(gallery, run, table):
+    embeddings = gallery.embeddings[:1]
+    assert gallery.remove(where="1 = 1") == 12
+    assert gallery.count == 0
+    for asked in ({"queries": embeddings}, {"like": embeddings}):
+        with pytest.raises(InputError, match="holds no images"):
+            gallery.search(**asked)
+    assert gallery.add(table, run).added == 12
+    assert gallery.search(embeddings, k=1)[0].hits[0].score == pytest.approx(1, abs=1e-6)

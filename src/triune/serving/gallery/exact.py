@@ -5,11 +5,14 @@ the true product of two unit rows (u = 2⁻²⁴). A row that FAISS left out can
 the last one that it gave comes within the sum of both errors of the k-th; then more are asked for.
 """
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 
-from triune.distances.embeddings import Metric
+from triune.distances.embeddings import Metric, unit
 from triune.kernels.scores_cpu import scores_of_pairs
 from triune.pairs.scores import UNIT_ROUNDOFF
 from triune.serving.gallery.card import library
@@ -23,44 +26,113 @@ QUERIES = 1024
 """So many are searched for at a time."""
 
 
-def nearest(x: Array, queries: Array, k: int, metric: Metric) -> tuple[Array, Array]:
-    """The k most alike rows of each query.
+class Candidates(NamedTuple):
+    """Rows that may be among the most alike.
 
     Args:
-        x: ``(N, D)`` float32, of unit length, C-contiguous.
-        queries: ``(Q, D)`` the same.
-        k: how many; all N where there are fewer.
-        metric: the distance.
-
-    Returns:
-        Scores ``(Q, k)`` float32, the best first, and rows ``(Q, k)`` int64.
+        products: ``(Q, C)`` float32, of unit rows, the largest first.
+        rows: ``(Q, C)`` int64; −1 where there is none.
+        x: ``(M, D)`` float32, which holds their embeddings.
+        places: where in ``x`` each of them is, ``(Q, C)`` int64; the rows themselves where not given.
     """
-    k = min(k, len(x))
-    scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    if k == 0:
-        return scores, rows
-    for start in range(0, len(queries), QUERIES):
-        part = slice(start, start + QUERIES)
-        _search(x, queries[part], metric, scores[part], rows[part])
-    return scores, rows
+
+    products: Array
+    rows: Array
+    x: Array
+    places: Array | None = None
 
 
-def rescored(x: Array, queries: Array, candidates: Array, k: int, metric: Metric) -> tuple[Array, Array]:
-    """The k best of each query's candidates by the score of the pair, ties to the lower row.
+Find: TypeAlias = Callable[[Array, int], Candidates]
+"""Finds a number of candidates for each of some queries."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExactSearch:
+    """Search among all rows, in memory.
+
+    Args:
+        x: ``(N, D)`` float32, of unit length, C-contiguous; it is not copied.
+        metric: the distance.
+    """
+
+    x: Array
+    metric: Metric
+
+    def nearest(self, queries: Array, k: int, among: Array | None = None) -> tuple[Array, Array]:
+        """The k most alike rows of each query.
+
+        Args:
+            queries: ``(Q, D)`` float32, of unit length.
+            k: how many; all rows where there are fewer.
+            among: the rows that may be found, ``(M,)`` int64; all where not given.
+
+        Returns:
+            Scores ``(Q, k)`` float32, the best first, and rows ``(Q, k)`` int64.
+        """
+        if among is None:
+            return nearest(self.x, queries, k, self.metric)
+        scores, places = nearest(self.x[among], queries, k, self.metric)
+        return scores, among[places]
+
+
+def nearest(x: Array, queries: Array, k: int, metric: Metric) -> tuple[Array, Array]:
+    """The k most alike rows of each query, as :meth:`ExactSearch.nearest`.
 
     Args:
         x: ``(N, D)``.
         queries: ``(Q, D)``.
-        candidates: rows ``(Q, C)`` int64; −1 where there is none.
+        k: how many; all N where there are fewer.
+        metric: the distance.
+    """
+
+    def find(asked: Array, count: int) -> Candidates:
+        faiss = library("faiss", "gallery")
+        products, rows = faiss.knn(asked, x, count, metric=faiss.METRIC_INNER_PRODUCT)
+        return Candidates(products, rows, x)
+
+    return nearest_of(find, len(x), queries, k, metric)
+
+
+def nearest_of(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tuple[Array, Array]:
+    """The same of whatever finds candidates by their products.
+
+    Args:
+        find: gives as many candidates of each query as it is asked for, those of the largest products.
+        n: how many rows there are.
+        queries: ``(Q, D)``.
+        k: how many; all n where there are fewer.
+        metric: the distance.
+    """
+    k = min(k, n)
+    scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries) if k else 0, QUERIES):
+        part = slice(start, start + QUERIES)
+        _search(find, n, queries[part], metric, (scores[part], rows[part]))
+    return scores, rows
+
+
+def unit_rows(x: Array) -> Array:
+    """Embeddings at unit length, float32 and C-contiguous."""
+    return np.ascontiguousarray(unit(torch.from_numpy(np.array(x))).float().numpy())
+
+
+def rescored(found: Candidates, queries: Array, k: int, metric: Metric) -> tuple[Array, Array]:
+    """The k best of each query's candidates by the score of the pair, ties to the lower row.
+
+    Args:
+        found: C candidates of each query.
+        queries: ``(Q, D)``.
         k: at most C.
         metric: the distance.
 
     Returns:
         Scores ``(Q, k)`` (−∞ where there is none) and rows ``(Q, k)``.
     """
-    rows = np.sort(candidates, axis=1)
-    places = np.repeat(np.arange(len(queries)), rows.shape[1])
-    scores = scores_of_pairs(x, queries, rows.ravel().clip(0), places, metric == "cosine").reshape(rows.shape)
+    order = np.argsort(found.rows, axis=1, kind="stable")
+    rows = np.take_along_axis(found.rows, order, 1)
+    places = rows if found.places is None else np.take_along_axis(found.places, order, 1)
+    own = np.repeat(np.arange(len(queries)), rows.shape[1])
+    scores = scores_of_pairs(found.x, queries, places.ravel().clip(0), own, metric == "cosine").reshape(rows.shape)
     if metric == "euclidean":
         scores = -np.sqrt(-scores)
     scores[rows < 0] = -np.inf
@@ -68,21 +140,21 @@ def rescored(x: Array, queries: Array, candidates: Array, k: int, metric: Metric
     return np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
 
 
-def _search(x: Array, queries: Array, metric: Metric, scores: Array, rows: Array) -> None:
-    """Fill in the answers of some queries."""
-    faiss = library("faiss", "gallery")
-    k, fetched = scores.shape[1], min(len(x), scores.shape[1] + SPARE)
-    slack = 2 * (x.shape[1] + 8) * UNIT_ROUNDOFF
-    open_ones = np.arange(len(queries))
-    while len(open_ones):
-        asked = queries[open_ones]
-        products, candidates = faiss.knn(asked, x, fetched, metric=faiss.METRIC_INNER_PRODUCT)
-        scores[open_ones], rows[open_ones] = rescored(x, asked, candidates, k, metric)
-        if fetched == len(x):
+def _search(find: Find, n: int, queries: Array, metric: Metric, into: tuple[Array, Array]) -> None:
+    """Fill in the scores and rows of some queries."""
+    scores, rows = into
+    k, count = scores.shape[1], min(n, scores.shape[1] + SPARE)
+    slack = 2 * (queries.shape[1] + 8) * UNIT_ROUNDOFF
+    waiting = np.arange(len(queries))
+    while len(waiting):
+        asked = queries[waiting]
+        found = find(asked, count)
+        scores[waiting], rows[waiting] = rescored(found, asked, k, metric)
+        if count == n:
             return
-        worst = _as_product(scores[open_ones, -1].astype(np.float64), metric)
-        open_ones = open_ones[products[:, -1] + slack >= worst]
-        fetched = min(len(x), 8 * fetched)
+        worst = _as_product(scores[waiting, -1].astype(np.float64), metric)
+        waiting = waiting[found.products[:, -1] + slack >= worst]
+        count = min(n, 8 * count)
 
 
 def _as_product(scores: Array, metric: Metric) -> Array:

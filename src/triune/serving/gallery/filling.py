@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ from PIL import Image
 from triune.data.decode import decode_image
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable
-from triune.serving.gallery.card import OWN, STAMP
-from triune.serving.gallery.listing import Listing
+from triune.serving.gallery.card import OWN, STAMP, card_of
+from triune.serving.gallery.listing import Listing, Naming, listed
+from triune.serving.gallery.places import create_store, require_free
 from triune.serving.gallery.store import Batch, Store
-from triune.serving.pictures import Picture
+from triune.serving.pictures import Given, Picture
 
 if TYPE_CHECKING:
     from triune.serving.loaded import LoadedRun
@@ -74,6 +75,70 @@ class Filling:
 
 PLAINLY = Filling()
 """Every image must be readable."""
+
+
+def fill_new(name: str, run: "LoadedRun", images: Given, naming: Naming, how: Filling) -> tuple[Store, Added]:
+    """A new store of images, and what became of them.
+
+    Args:
+        name: where it is made.
+        run: embeds the images.
+        images: any images.
+        naming: what is said of all of them.
+        how: as asked for.
+
+    Raises:
+        InputError: something is there already, or an image cannot be read; what was written before it stays.
+    """
+    listing = listed(images, naming)
+    require_free(name)
+    store: Store | None = None
+    added, left_out = 0, list[str]()
+    with going_on(name, lambda: added):
+        for batch, unread in embedded(run, listing, how):
+            left_out += unread
+            if not len(batch.frame):
+                continue
+            if store is None:
+                store = create_store(name, card_of(run), all_columns(listing))
+            put(store, batch, listing.frame.clear())
+            added += len(batch.frame)
+    if store is None:
+        raise InputError(f"none of the {len(listing.pictures)} images could be read; the first is {left_out[0]}")
+    store.tidy()
+    return store, Added(added, 0, 0, tuple(left_out))
+
+
+def fill_more(
+    store: Store, before: pl.DataFrame, run: "LoadedRun", images: Given, naming: Naming, how: Filling
+) -> Added:
+    """Add images to a store; those that are there are updated where their file or their cells have changed.
+
+    Args:
+        store: takes them.
+        before: the rows that are there.
+        run: embeds the images.
+        images: any images.
+        naming: what is said of all of them.
+        how: as asked for.
+
+    Raises:
+        InputError: an image cannot be read; what was written before it stays.
+    """
+    listing = fitted(listed(images, naming), store)
+    fresh = changed(listing, before)
+    done, left_out = list[str](), list[str]()
+    with going_on(store.name, lambda: len(done)):
+        for batch, unread in embedded(run, fresh, how) if fresh.pictures else ():
+            left_out += unread
+            if len(batch.frame):
+                put(store, batch, before)
+                done += batch.frame["image"].to_list()
+    if done:
+        store.tidy()
+    there = set(before["image"].to_list())
+    updated = sum(image in there for image in done)
+    return Added(len(done) - updated, updated, len(listing.pictures) - len(fresh.pictures), tuple(left_out))
 
 
 def all_columns(listing: Listing) -> dict[str, pl.DataType]:
@@ -208,16 +273,16 @@ def _thumbnail(picture: Picture) -> bytes | None:
     return buffer.getvalue()
 
 
-def types_of(text: str) -> Mapping[str, str]:
-    """The types that ``--types price=float,seats=int`` asks for.
+def types_of(words: Sequence[str]) -> Mapping[str, str]:
+    """The types that ``--types price=float seats=int`` asks for.
 
     Raises:
         InputError: it is written otherwise.
     """
     types: dict[str, str] = {}
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        name, equals, kind = part.rpartition("=")
+    for word in words:
+        name, equals, kind = word.rpartition("=")
         if not equals or not name:
-            raise InputError(f"--types {text}: write NAME=TYPE, with commas between several (price=float,seats=int)")
+            raise InputError(f"--types {word}: write NAME=TYPE, such as price=float")
         types[name.strip()] = kind.strip()
     return types

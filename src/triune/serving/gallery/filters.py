@@ -1,5 +1,8 @@
 """Conditions on a gallery's columns, as SQL writes them: ``label = 'cup' and price < 20``."""
 
+import fnmatch
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +34,56 @@ def matching(frame: pl.DataFrame, where: str, source: str) -> Array:
         raise InputError(f"{source}: {where!r} is no condition on its columns {kinds}: {reason}{hint}") from error
     rows: Array = chosen.cast(pl.Int64).to_numpy()
     return rows
+
+
+def allowed(frame: pl.DataFrame, where: str | None, exclude: Iterable[str | int] | None, source: str) -> Array | None:
+    """The rows that may be found, ``(M,)`` int64; ``None`` where all may.
+
+    Args:
+        frame: ``row``, ``image`` and whatever else the condition speaks of.
+        where: a condition that they must meet.
+        exclude: paths or numbers of rows that are left out.
+        source: what messages call the frame.
+
+    Raises:
+        InputError: it is no condition on these columns.
+    """
+    rows = None if where is None else matching(frame, where, source)
+    if exclude is None:
+        return rows
+    left_out = set(exclude)
+    names = {each for each in left_out if isinstance(each, str)}
+    names |= {os.path.abspath(each) for each in names}
+    out = frame.filter(pl.col("image").is_in(sorted(names)))["row"].to_numpy()
+    numbers = np.array([each for each in left_out if not isinstance(each, str)], np.int64)
+    every: Array = frame["row"].to_numpy() if rows is None else rows
+    kept: Array = every[~np.isin(every, np.concatenate([out, numbers]))]
+    return kept
+
+
+def named_or_matching(frame: pl.DataFrame, given: Sequence[str], where: str | None, source: str) -> set[str]:
+    """The images that are a given path, lie below one, or match one as a pattern; and those that meet a condition.
+
+    Args:
+        frame: with a column ``image``.
+        given: paths, folders or patterns; the files need not be there any more.
+        where: the condition; none where not given.
+        source: what messages call the frame.
+
+    Raises:
+        InputError: there is no such image, or it is no condition.
+    """
+    images: list[str] = frame["image"].to_list()
+    chosen = set() if where is None else {images[row] for row in matching(frame, where, source).tolist()}
+    for each in given:
+        path = os.path.abspath(each)
+        below = path.rstrip(os.sep) + os.sep
+        found = {image for image in images if image in (path, each) or image.startswith(below)}
+        found = found or {image for image in images if fnmatch.fnmatchcase(image, path)}
+        if not found:
+            raise InputError(f"{source} holds no image {each}: nothing was removed")
+        chosen |= found
+    return chosen
 
 
 def _word(kind: pl.DataType) -> str:

@@ -1,6 +1,5 @@
 """Embedded images that outlive the process, and the most alike of them to new images."""
 
-import fnmatch
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,27 +10,21 @@ import polars as pl
 
 from triune.distances.embeddings import Metric, check_finite
 from triune.errors import InputError
-from triune.pairs.scores import to_distance
+from triune.ranges import is_number
 from triune.serving.gallery import exact
-from triune.serving.gallery.card import OWN, STAMP, GalleryCard, card_of
-from triune.serving.gallery.filling import (
-    BATCH,
-    PLAINLY,
-    Added,
-    Filling,
-    Progress,
-    all_columns,
-    changed,
-    embedded,
-    fitted,
-    going_on,
-    put,
-)
-from triune.serving.gallery.filters import matching
-from triune.serving.gallery.hits import Hit, Hits
-from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming, listed
-from triune.serving.gallery.places import create_store, open_store, require_free
-from triune.serving.gallery.store import Snapshot, Store
+from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
+from triune.serving.gallery.card import STAMP, GalleryCard
+from triune.serving.gallery.duplicates import groups, near_duplicates
+from triune.serving.gallery.exact import ExactSearch, unit_rows
+from triune.serving.gallery.filling import BATCH, PLAINLY, Added, Filling, Progress, fill_more, fill_new
+from triune.serving.gallery.filters import allowed, matching, named_or_matching
+from triune.serving.gallery.hits import Hits, cells_of, hits_of
+from triune.serving.gallery.identified import Identification, enrolled_in, identified, rule_for, strangers_there
+from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming
+from triune.serving.gallery.places import open_store
+from triune.serving.gallery.store import Search, Snapshot, Store, Version
+from triune.serving.gallery.strangers import strangers_of
+from triune.serving.gallery.taste import diverse, freed, in_words, items_of, pool_size, ranked_by_taste
 from triune.serving.pictures import Given, pictures
 
 if TYPE_CHECKING:
@@ -53,12 +46,18 @@ class Gallery:
     Args:
         store: where its rows lie.
         run: embeds queries; loaded from where the gallery says that it lay where not given.
+        approximate: whether it is searched approximately; beyond a million rows where not given.
     """
 
-    def __init__(self, store: Store, run: "LoadedRun | None" = None) -> None:
+    def __init__(self, store: Store, run: "LoadedRun | None" = None, approximate: bool | None = None) -> None:
         self._store = store
         self._run = run
+        self._approximate = approximate
         self._snapshot: Snapshot | None = None
+        # Of the snapshot, where making it again would take long.
+        self._x: Array | None = None
+        self._search: Search | None = None
+        self._made: dict[Any, Any] = {}
 
     @classmethod
     def create(
@@ -109,36 +108,22 @@ class Gallery:
             naming: what is said of all images.
             how: what happens to images that cannot be read, and how far it is.
         """
-        listing = listed(images, naming)
-        require_free(str(path))
-        gallery: Gallery | None = None
-        added, left_out = 0, list[str]()
-        with going_on(str(path), lambda: added):
-            for batch, unread in embedded(run, listing, how):
-                left_out += unread
-                if not len(batch.frame):
-                    continue
-                if gallery is None:
-                    gallery = cls(create_store(str(path), card_of(run), all_columns(listing)), run)
-                put(gallery._store, batch, listing.frame.clear())
-                added += len(batch.frame)
-        if gallery is None:
-            raise InputError(f"none of the {len(listing.pictures)} images could be read; the first is {left_out[0]}")
-        gallery._store.tidy()
-        return gallery, Added(added, 0, 0, tuple(left_out))
+        store, added = fill_new(str(path), run, images, naming, how)
+        return cls(store, run), added
 
     @classmethod
-    def open(cls, path: str | Path, run: "LoadedRun | None" = None) -> "Gallery":
+    def open(cls, path: str | Path, run: "LoadedRun | None" = None, *, approximate: bool | None = None) -> "Gallery":
         """A gallery that is there.
 
         Args:
             path: the folder, or the URL.
             run: embeds queries; loaded from where the gallery says that it lay where not given.
+            approximate: whether it is searched approximately; beyond a million rows where not given.
 
         Raises:
             InputError: there is no gallery, or another network made it.
         """
-        gallery = cls(open_store(str(path)))
+        gallery = cls(open_store(str(path)), approximate=approximate)
         if run is not None:
             gallery._run = gallery._checked(run)
         return gallery
@@ -187,7 +172,18 @@ class Gallery:
     @property
     def embeddings(self) -> Array:
         """``(N, D)`` float32, of unit length, in the order of :meth:`rows`."""
-        return self._read.embeddings
+        if self._x is None:
+            self._x = self._store.embeddings(self._read)
+        return self._x
+
+    @property
+    def recall(self) -> float | None:
+        """The share of the ten nearest neighbours that approximate search finds, as measured on a sample of the rows.
+
+        ``None`` where the search is exact, or where a server does it.
+        """
+        search = self._searcher()
+        return search.about.recall if isinstance(search, ApproximateSearch) else None
 
     def rows(self, where: str | None = None) -> pl.DataFrame:
         """``row``, ``image``, ``label``, ``identity`` and the table's own columns.
@@ -205,7 +201,7 @@ class Gallery:
         """Take up what others have written since it was read; whether there was anything."""
         if self._snapshot is None or self._store.version == self._snapshot.version:
             return False
-        self._snapshot = None
+        self._forget()
         return True
 
     def run(self) -> "LoadedRun":
@@ -229,14 +225,21 @@ class Gallery:
 
     def search(
         self,
-        queries: Given | Array,
+        queries: Given | Array | None = None,
         k: int = 10,
         *,
         where: str | None = None,
         exclude: Iterable[str | int] | None = None,
         exclude_self: bool = False,
+        like: Given | Array | None = None,
+        unlike: Given | Array | None = None,
+        diversity: float = 0.0,
     ) -> list[Hits]:
         """The k most alike rows of each query, the best first; of equal scores the lower row.
+
+        With ``like``, the rows that are most like several items and least like others: one answer, whose scores are
+        cosine similarities with a query combined of all of them (:mod:`triune.retrieval.feedback`). None of these
+        items is found.
 
         Args:
             queries: any images, or their embeddings ``(N, D)`` of floats.
@@ -244,14 +247,53 @@ class Gallery:
             where: a condition that rows must meet.
             exclude: paths or numbers of rows that are not to be found.
             exclude_self: whether a query that is in the gallery is not found for itself.
+            like: instead of queries: images or embeddings that are liked; those in the gallery need not be read.
+            unlike: the same that are disliked.
+            diversity: from 0 to 1: how much hits should differ from each other rather than be like the query.
 
         Raises:
             InputError: an image cannot be read, the condition is none, or the gallery is of another network.
         """
         if k < 1:
             raise InputError(f"k is {k}: at least 1 is needed")
+        if not self.count:
+            raise InputError(f"{self.name} holds no images: add some (`triune index … --add`)")
+        if not (is_number(diversity) and 0 <= diversity <= 1):
+            raise InputError(f"diversity is {diversity}: a number from 0 to 1 is needed")
+        if (queries is None) == (like is None):
+            raise InputError("give images to look for, or like (and unlike): one of the two")
+        if like is not None:
+            return self._by_taste(like, unlike, k, self._candidates(where, exclude), diversity)
+        if unlike is not None:
+            raise InputError("unlike needs like: give at least one item that is liked")
+        assert queries is not None
         names, vectors = self._queries(queries)
-        return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self)
+        return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self, diversity)
+
+    def identify(self, queries: Given | Array, fpir: float = 0.01, *, where: str | None = None) -> list[Identification]:
+        """Who is on each image, of those whose ``identity`` is enrolled; or nobody of them.
+
+        An identity scores as the most alike of its images does. It is named from the score on that a share of
+        strangers of at most ``fpir`` reaches: validation identities of the run, and each enrolled identity as a
+        stranger to the others, held against this gallery (:mod:`triune.recognition.strangers`).
+
+        Args:
+            queries: any images, or their embeddings ``(N, D)`` of floats.
+            fpir: the false-positive identification rate: the share of images of strangers that are named all the same.
+            where: a condition that the enrolled rows meet.
+
+        Raises:
+            InputError: nobody is enrolled, or there are no strangers; or as :meth:`search`.
+        """
+        if not (is_number(fpir) and 0 < fpir < 1):
+            raise InputError(f"fpir is {fpir}: a rate between 0 and 1, such as 0.01, is needed")
+        enrolled = enrolled_in(self.rows(where), self.embeddings, self.metric, self.name)
+        if ("strangers", where) not in self._made:
+            run = self.run()
+            known = strangers_of(getattr(run, "folder", None), run.name, self.dim)
+            self._made["strangers", where] = strangers_there(enrolled, known)
+        rule = rule_for(enrolled, self._made["strangers", where], fpir, self.name)
+        return identified(*self._queries(queries), enrolled, rule)
 
     def add(
         self,
@@ -302,25 +344,10 @@ class Gallery:
         """
         run = self._checked(run) if run is not None else self.run()
         self.refresh()
-        before = self._read.frame
-        listing = fitted(listed(images, naming), self._store)
-        fresh = changed(listing, before)
-        done, left_out = list[str](), list[str]()
         try:
-            with going_on(self.name, lambda: len(done)):
-                for batch, unread in embedded(run, fresh, how) if fresh.pictures else ():
-                    left_out += unread
-                    if len(batch.frame):
-                        put(self._store, batch, before)
-                        done += batch.frame["image"].to_list()
+            return fill_more(self._store, self._read.frame, run, images, naming, how)
         finally:
-            if done or self._store.version != self.version:
-                self._snapshot = None
-        if done:
-            self._store.tidy()
-        there = set(before["image"].to_list())
-        updated = sum(image in there for image in done)
-        return Added(len(done) - updated, updated, len(listing.pictures) - len(fresh.pictures), tuple(left_out))
+            self.refresh()
 
     def remove(self, images: Iterable[str | Path] = (), *, where: str | None = None) -> int:
         """Remove rows, and say how many.
@@ -333,17 +360,50 @@ class Gallery:
             InputError: no row is of one of these, or the condition is none.
         """
         self.refresh()
-        frame = self.rows()
-        chosen = set(frame["image"][matching(frame, where, self.name)].to_list()) if where is not None else set()
-        for each in images:
-            found = self._below(frame["image"].to_list(), str(each))
-            if not found:
-                raise InputError(f"{self.name} holds no image {each}: nothing was removed")
-            chosen |= found
+        chosen = named_or_matching(self.rows(), [str(each) for each in images], where, self.name)
         if chosen:
             self._store.remove(sorted(chosen))
-            self._snapshot = None
+            self._forget()
         return len(chosen)
+
+    def near_duplicates(self, distance: float, *, progress: Progress | None = None) -> list[Hits]:
+        """Groups of rows that are nearly the same: connected by pairs at most so far apart.
+
+        Args:
+            distance: the largest between two rows that counts.
+            progress: called with the numbers of rows that are done and of all.
+
+        Returns:
+            A group each: its lowest row as the query, and as hits the others, by their score with it.
+
+        Raises:
+            InputError: the distance is negative, or connects too much.
+        """
+        x, frame = self.embeddings, self._read.frame
+        pairs = near_duplicates(x, self.metric, distance, progress)
+        found = []
+        for first, *others in groups(pairs, len(frame)):
+            scores, places = exact.nearest(x[others], x[first : first + 1], len(others), self.metric)
+            rows = np.array(others)[places[0]]
+            found.append(hits_of(frame["image"][first], rows, scores[0], cells_of(frame, rows), self.metric))
+        return found
+
+    def versions(self) -> list[Version]:
+        """The versions that :meth:`restore` can go back to, the latest last.
+
+        Raises:
+            InputError: the place keeps none.
+        """
+        return self._store.versions()
+
+    def restore(self, version: int) -> None:
+        """Make a new version that is as a former one was; those in between stay.
+
+        Raises:
+            InputError: there is none of that number, or the place keeps none.
+        """
+        self._store.restore(version)
+        self._forget()
 
     def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
         """Small JPEGs of some rows, as far as there are any, by their paths."""
@@ -354,6 +414,24 @@ class Gallery:
         if self._snapshot is None:
             self._snapshot = self._store.read()
         return self._snapshot
+
+    def _forget(self) -> None:
+        self._snapshot = self._x = self._search = None
+        self._made = {}
+
+    def _searcher(self) -> Search:
+        """What searches the version that was read."""
+        if self._search is not None:
+            return self._search
+        wanted = self.count > MOST_EXACT if self._approximate is None else self._approximate
+        self._search = self._store.search(self._read, wanted)
+        if self._search is None:
+            x, folder = self.embeddings, self._store.folder
+            if wanted and self.count >= LEAST:
+                self._search = approximate_search(x, self.metric, self.fingerprint, self.version, folder)
+            else:
+                self._search = ExactSearch(x, self.metric)
+        return self._search
 
     def _checked(self, run: "LoadedRun") -> "LoadedRun":
         if run.fingerprint != self.card.fingerprint:
@@ -376,55 +454,44 @@ class Gallery:
 
     def _candidates(self, where: str | None, exclude: Iterable[str | int] | None) -> Array | None:
         """The rows that may be found; ``None`` where all may."""
-        frame = self._read.frame.drop(STAMP)
-        rows = None if where is None else matching(frame, where, self.name)
-        if exclude is None:
-            return rows
-        left_out = set(exclude)
-        named = {os.path.abspath(each) for each in left_out if isinstance(each, str)} | left_out
-        out = frame.filter(pl.col("image").is_in([each for each in named if isinstance(each, str)]))["row"]
-        rows = frame["row"].to_numpy() if rows is None else rows
-        numbers = [each for each in left_out if not isinstance(each, str)]
-        kept: Array = rows[~np.isin(rows, np.concatenate([out.to_numpy(), np.array(numbers, np.int64)]))]
-        return kept
+        return allowed(self._read.frame.drop(STAMP), where, exclude, self.name)
 
     def _found(
-        self, names: list[str], vectors: Array, k: int, candidates: Array | None, exclude_self: bool
+        self,
+        names: list[str],
+        vectors: Array,
+        k: int,
+        candidates: Array | None,
+        exclude_self: bool,
+        diversity: float,
     ) -> list[Hits]:
-        x, frame = self.embeddings, self._read.frame
-        scores, rows = self._nearest(x if candidates is None else x[candidates], vectors, k + exclude_self)
-        if candidates is not None:
-            rows = candidates[rows]
-        flat = np.unique(rows)
-        cells = dict(zip(flat.tolist(), frame[flat].drop("row", *STAMP).to_dicts())) if len(flat) else {}
+        frame = self._read.frame
+        fetched = (pool_size(k) if diversity else k) + exclude_self
+        scores, rows = self._searcher().nearest(vectors, fetched, candidates)
+        cells = cells_of(frame, rows)
         found = []
-        for name, of_scores, of_rows in zip(names, scores.tolist(), rows.tolist()):
+        for name, vector, of_scores, of_rows in zip(names, vectors, scores, rows):
             own = {name, os.path.abspath(name)} if exclude_self else ()
-            pairs = [(row, score) for row, score in zip(of_rows, of_scores) if cells[row]["image"] not in own]
-            found.append(Hits(name, tuple(self._hit(row, score, cells[row]) for row, score in pairs[:k])))
+            kept = np.array([row >= 0 and cells[row]["image"] not in own for row in of_rows.tolist()], bool)
+            of_scores, of_rows = of_scores[kept], of_rows[kept]
+            if diversity:
+                x = self.embeddings[of_rows]
+                chosen = diverse(x @ vector, x, k, diversity)
+                of_scores, of_rows = of_scores[chosen], of_rows[chosen]
+            found.append(hits_of(name, of_rows[:k], of_scores[:k], cells, self.metric))
         return found
 
-    def _nearest(self, x: Array, vectors: Array, k: int) -> tuple[Array, Array]:
-        return exact.nearest(x, vectors, k, self.metric)
-
-    def _hit(self, row: int, score: float, cells: dict[str, Any]) -> Hit:
-        columns = {name: value for name, value in cells.items() if name not in OWN}
-        distance = to_distance(score, self.metric)
-        return Hit(row, cells["image"], cells["label"], cells["identity"], score, distance, columns)
-
-    @staticmethod
-    def _below(images: list[str], given: str) -> set[str]:
-        """Those of a gallery's images that are a path, lie below it, or match it as a pattern."""
-        path = os.path.abspath(given)
-        below = path.rstrip(os.sep) + os.sep
-        exact_ones = {each for each in images if each in (path, given) or each.startswith(below)}
-        return exact_ones or {each for each in images if fnmatch.fnmatchcase(each, path)}
-
-
-def unit_rows(x: Array) -> Array:
-    """Embeddings at unit length, float32 and C-contiguous."""
-    import torch
-
-    from triune.distances.embeddings import unit
-
-    return np.ascontiguousarray(unit(torch.from_numpy(np.array(x))).float().numpy())
+    def _by_taste(
+        self, like: Given | Array, unlike: Given | Array | None, k: int, candidates: Array | None, diversity: float
+    ) -> list[Hits]:
+        frame = self._read.frame
+        liked = items_of(like, frame, self.embeddings, self._queries)
+        disliked = None if unlike is None else items_of(unlike, frame, self.embeddings, self._queries)
+        rows = np.arange(self.count) if candidates is None else candidates
+        for shown in (liked, disliked):
+            rows = rows if shown is None else np.setdiff1d(rows, shown.rows)
+        if "freed" not in self._made:
+            self._made["freed"] = freed(self.embeddings)
+        unwanted = None if disliked is None else disliked.vectors
+        scores, rows = ranked_by_taste(self._made["freed"], liked.vectors, unwanted, rows, k, diversity)
+        return [hits_of(in_words(liked, disliked), rows, scores, cells_of(frame, rows), "cosine")]

@@ -1,8 +1,18 @@
 """What a search answers: for each query the rows that are most alike, best first."""
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from triune.distances.embeddings import Metric
+from triune.pairs.scores import to_distance
+from triune.serving.gallery.card import OWN, STAMP
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,38 @@ class Hits:
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self.hits[:3]))
         return f"<{self.query}: {len(self.hits)} hits{': ' if shown else ''}{shown}{', …' if self.hits[3:] else ''}>"
+
+
+def cells_of(frame: pl.DataFrame, rows: Array) -> dict[int, dict[str, Any]]:
+    """The cells of some rows of a gallery, by their numbers.
+
+    Args:
+        frame: all rows.
+        rows: int64 of any shape; −1 stands for none.
+    """
+    several = np.unique(rows[rows >= 0])
+    if not len(several):
+        return {}
+    return dict(zip(several.tolist(), frame[several].drop("row", *STAMP, strict=False).to_dicts(), strict=True))
+
+
+def hits_of(query: str, rows: Array, scores: Array, cells: Mapping[int, Mapping[str, Any]], metric: Metric) -> Hits:
+    """What was found for a query.
+
+    Args:
+        query: what was looked for.
+        rows: ``(k,)`` the rows that were found, the best first.
+        scores: one each.
+        cells: of these rows, from :func:`cells_of`.
+        metric: what the scores are.
+    """
+    hits = []
+    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        known = cells[row]
+        columns = {name: value for name, value in known.items() if name not in OWN}
+        own = (known["image"], known["label"], known["identity"])
+        hits.append(Hit(row, *own, score, to_distance(score, metric), columns))
+    return Hits(query, tuple(hits))
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ import polars as pl
 from triune.errors import InputError
 from triune.files import on_one_line, parse_record
 from triune.serving.gallery.card import GalleryCard, library
-from triune.serving.gallery.store import Batch, Snapshot
+from triune.serving.gallery.store import Array, Batch, Search, Snapshot, Version
 
 TABLE: Final = "items"
 CARD: Final = b"triune.gallery"
@@ -113,22 +113,38 @@ class LanceStore:
             return dict(pl.Schema(_plain_part(self._table.schema)))
 
     def read(self) -> Snapshot:
-        """Everything but the thumbnails, at the latest version, whatever others write meanwhile."""
+        """Everything but embeddings and thumbnails, at the latest version."""
         with _said(self.name):
-            table = _lancedb().connect(self._place).open_table(TABLE)
-            version = table.version
-            table.checkout(version)
-            count, names = table.count_rows(), _plain_part(table.schema).names
-            frame = pl.DataFrame(schema=pl.Schema(_plain_part(table.schema)))
-            embeddings = np.empty((count, self.card.dim), np.float32)
+            table = self._at(None)
+            count, plain = table.count_rows(), _plain_part(table.schema)
+            frame = pl.DataFrame(schema=pl.Schema(plain))
             if count:
-                frame = pl.DataFrame(pl.from_arrow(table.search().select(names).limit(count).to_arrow()))
-                start = 0
-                for part in table.search().select(["embedding"]).limit(count).to_batches():
-                    rows = part.column("embedding").flatten().to_numpy().reshape(-1, self.card.dim)
-                    embeddings[start : start + len(rows)] = rows
-                    start += len(rows)
-        return Snapshot(version, frame.with_row_index("row").cast({"row": pl.Int64}), embeddings)
+                frame = pl.DataFrame(pl.from_arrow(table.search().select(plain.names).limit(count).to_arrow()))
+        return Snapshot(int(table.version), frame.with_row_index("row").cast({"row": pl.Int64}))
+
+    def embeddings(self, snapshot: Snapshot) -> Array:
+        """``(N, D)`` float32, in the order of a snapshot's rows, whatever others have written since."""
+        count = len(snapshot.frame)
+        x = np.empty((count, self.card.dim), np.float32)
+        if not count:
+            return x
+        with _said(self.name):
+            start = 0
+            for part in self._at(snapshot.version).search().select(["embedding"]).limit(count).to_batches():
+                rows = part.column("embedding").flatten().to_numpy().reshape(-1, self.card.dim)
+                x[start : start + len(rows)] = rows
+                start += len(rows)
+        return x
+
+    def search(self, snapshot: Snapshot, approximate: bool) -> Search | None:
+        """Rows are searched in memory."""
+        return None
+
+    def _at(self, version: int | None) -> Any:
+        """A handle of its own on one version, the latest where none is given, that stays there."""
+        table = _lancedb().connect(self._place).open_table(TABLE)
+        table.checkout(table.version if version is None else version)
+        return table
 
     def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
         """The thumbnails of some images, as far as there are any."""
@@ -176,6 +192,31 @@ class LanceStore:
             self._table.checkout_latest()
             for condition, _ in _conditions(images):
                 self._table.delete(condition)
+
+    def versions(self) -> list[Version]:
+        """The versions that can be gone back to, the latest last; Lance keeps them for a week at least."""
+        with _said(self.name):
+            self._table.checkout_latest()
+            return [
+                Version(each["version"], each["timestamp"], int(each["metadata"]["total_rows"]))
+                for each in self._table.list_versions()
+            ]
+
+    def restore(self, version: int) -> None:
+        """Make a new version that is as a former one was.
+
+        Raises:
+            InputError: there is none of that number.
+        """
+        known = self.versions()
+        if version not in {each.number for each in known}:
+            raise InputError(
+                f"{self.name} has no version {version}: it has {known[0].number} to {known[-1].number}, not all of them"
+            )
+        with _said(self.name), _writing(self._place):
+            self._table.checkout(version)
+            self._table.restore()
+            self._table.checkout_latest()
 
     def tidy(self) -> None:
         """Put many small files together."""

@@ -7,6 +7,7 @@ import polars as pl
 from triune.errors import InputError
 from triune.serving.gallery.card import GalleryCard
 from triune.serving.gallery.lance import LanceStore, is_url, require_empty
+from triune.serving.gallery.qdrant import SCHEMES, QdrantStore
 from triune.serving.gallery.store import Store
 
 
@@ -21,7 +22,8 @@ def create_store(name: str, card: GalleryCard, columns: Mapping[str, pl.DataType
     Raises:
         InputError: something is there already.
     """
-    return LanceStore.create(name, card, columns)
+    kind = QdrantStore if is_qdrant(name) else LanceStore
+    return kind.create(name, card, columns)
 
 
 def open_store(name: str) -> Store:
@@ -30,7 +32,12 @@ def open_store(name: str) -> Store:
     Raises:
         InputError: there is none.
     """
-    return LanceStore.open(name)
+    return QdrantStore.open(name) if is_qdrant(name) else LanceStore.open(name)
+
+
+def is_qdrant(name: str) -> bool:
+    """Whether a name stands for a collection of a Qdrant server."""
+    return name.partition("://")[0] in SCHEMES and "://" in name
 
 
 def require_free(name: str) -> None:
@@ -39,7 +46,10 @@ def require_free(name: str) -> None:
     Raises:
         InputError: something is there.
     """
-    if not is_url(name):
+    if is_url(name):
+        if is_there(name):
+            raise InputError(f"{name} is there already: go on with it (--add), or name another place")
+    else:
         require_empty(name)
 
 

@@ -1,5 +1,6 @@
 """Where a gallery's rows lie: what every store can do, and which one a name stands for."""
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,25 @@ class Snapshot:
     Args:
         version: its number.
         frame: ``row``, ``image``, ``label``, ``identity``, the table's own columns, and those of the stamp.
-        embeddings: ``(N, D)`` float32, in the order of the rows.
     """
 
     version: int
     frame: pl.DataFrame
-    embeddings: Array
+
+
+@dataclass(frozen=True)
+class Version:
+    """A state that a gallery was in.
+
+    Args:
+        number: of the version.
+        time: when it was written.
+        count: its rows.
+    """
+
+    number: int
+    time: datetime.datetime
+    count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +55,19 @@ class Batch:
     frame: pl.DataFrame
     embeddings: Array
     thumbnails: Sequence[bytes | None]
+
+
+class Search(Protocol):
+    """Finds the most alike rows."""
+
+    def nearest(self, queries: Array, k: int, among: Array | None = None) -> tuple[Array, Array]:
+        """Scores ``(Q, k)``, the best first, and rows ``(Q, k)`` of the most alike, ties to the lower row.
+
+        Args:
+            queries: ``(Q, D)`` float32, of unit length.
+            k: how many; all rows where there are fewer.
+            among: the rows that may be found, ``(M,)`` int64; all where not given.
+        """
 
 
 class Store(Protocol):
@@ -61,7 +88,13 @@ class Store(Protocol):
         """The types of the columns but for embeddings and thumbnails, in their order."""
 
     def read(self) -> Snapshot:
-        """Everything but the thumbnails, at the latest version."""
+        """Everything but embeddings and thumbnails, at the latest version."""
+
+    def embeddings(self, snapshot: Snapshot) -> Array:
+        """``(N, D)`` float32, in the order of a snapshot's rows."""
+
+    def search(self, snapshot: Snapshot, approximate: bool) -> Search | None:
+        """What searches a snapshot where the rows lie; ``None`` where they are to be searched in memory."""
 
     def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
         """The thumbnails of some images, as far as there are any."""
@@ -74,6 +107,20 @@ class Store(Protocol):
 
     def remove(self, images: Sequence[str]) -> None:
         """Remove the rows of images."""
+
+    def versions(self) -> list[Version]:
+        """The versions that can be gone back to, the latest last.
+
+        Raises:
+            InputError: the store keeps none.
+        """
+
+    def restore(self, version: int) -> None:
+        """Make a new version that is as a former one was.
+
+        Raises:
+            InputError: there is none of that number.
+        """
 
     def tidy(self) -> None:
         """Put many small pieces together."""

@@ -1,0 +1,53 @@
+"""`triune identify`: who is on an image, of those who are enrolled in a gallery; or nobody of them."""
+
+import sys
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from triune.commands.common import command, print_json
+from triune.ranges import Rate
+
+
+@dataclass(frozen=True)
+class IdentifyConfig:
+    """Whom `triune identify` looks for, and where.
+
+    Args:
+        gallery: a folder or URL that `triune index` wrote. Its rows have an identity, several as a rule the same one.
+        images: files, folders, patterns or tables of images.
+        fpir: false-positive identification rate. It is the share of images of strangers that are named all the same.
+        where: a condition that the enrolled rows meet, such as "team = 'red'".
+        run: the run that made the gallery, where it lies elsewhere now.
+        weights: a local file of the weights of that run, where it is timm:NAME.
+        json: print JSON.
+    """
+
+    gallery: str
+    images: tuple[str, ...]
+    fpir: Rate = 0.01
+    where: str | None = None
+    run: str | None = None
+    weights: Path | None = None
+    json: bool = False
+
+
+def run(arguments: list[str]) -> int:
+    """Say who is on an image, of those who are enrolled; or nobody of them."""
+    asked = command("identify", IdentifyConfig, words=("gallery", "images")).parse(arguments)
+    from triune.serving.gallery.gallery import Gallery
+    from triune.serving.gallery.identified import as_text
+    from triune.serving.loaded import load
+
+    gallery = Gallery.open(asked.gallery, None if asked.run is None else load(asked.run, weights=asked.weights))
+    found = gallery.identify(list(asked.images), asked.fpir, where=asked.where)
+    rule = found[0].rule
+    if asked.json:
+        print_json({"rule": rule.to_dict(), "answers": [each.to_dict(with_rule=False) for each in found]})
+    else:
+        print(as_text(found))
+    for line in rule.lines():
+        print(line, file=sys.stderr)
+    if rule.caution is not None:
+        print(f"that rate is not to be leaned on: {rule.caution}", file=sys.stderr)
+    return 0

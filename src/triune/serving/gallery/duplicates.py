@@ -1,0 +1,92 @@
+"""Rows of a gallery that are nearly the same: pairs within a distance, and the groups that they make."""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from triune.distances.embeddings import Metric
+from triune.errors import InputError
+from triune.kernels.scores_cpu import scores_of_pairs
+from triune.pairs.scores import UNIT_ROUNDOFF
+from triune.ranges import is_number
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Progress: TypeAlias = Callable[[int, int], None]
+
+BLOCK: Final = 1 << 23
+"""Products at a time: 32 MiB."""
+
+MOST: Final = 10_000_000
+"""Pairs; more are no near-duplicates, but a distance that is too large."""
+
+
+class Pairs(NamedTuple):
+    """Pairs of rows.
+
+    Args:
+        first: ``(P,)`` int64, the lower row of each.
+        second: the higher.
+        scores: ``(P,)`` float32: the cosine similarity, or minus the distance.
+    """
+
+    first: Array
+    second: Array
+    scores: Array
+
+
+def near_duplicates(x: Array, metric: Metric, distance: float, progress: Progress | None = None) -> Pairs:
+    """All pairs of rows at most so far apart, the closest first. Time: N²·D, in blocks of 32 MiB.
+
+    Args:
+        x: ``(N, D)`` float32, of unit length.
+        metric: the distance.
+        distance: the largest that counts.
+        progress: called with the numbers of rows that are done and of all.
+
+    Raises:
+        InputError: the distance is negative or no number, or more than :data:`MOST` pairs lie within it.
+    """
+    if not (is_number(distance) and 0 <= distance < float("inf")):
+        raise InputError(f"the distance is {distance}: a number of at least 0 is needed")
+    product = {"cosine": 1 - distance, "squared_euclidean": 1 - distance / 2, "euclidean": 1 - distance**2 / 2}[metric]
+    slack = 2 * (x.shape[1] + 8) * UNIT_ROUNDOFF
+    found: list[Pairs] = []
+    count, height = 0, max(1, BLOCK // max(1, len(x)))
+    for start in range(0, len(x), height):
+        block = x[start : start + height] @ x[start:].T
+        rows, columns = np.nonzero(block >= product - slack)
+        later = columns > rows
+        first, second = rows[later] + start, columns[later] + start
+        squares = -scores_of_pairs(x, x, first, second, False)  # of differences: products lose a small distance
+        apart = {"cosine": squares / 2, "squared_euclidean": squares}.get(metric, np.sqrt(squares))
+        near = apart <= distance
+        scores = 1 - apart if metric == "cosine" else -apart
+        found.append(Pairs(first[near], second[near], scores[near]))
+        count += int(near.sum())
+        if count > MOST:
+            raise InputError(f"more than {MOST:,} pairs lie within a distance of {distance}: ask for a smaller one")
+        if progress is not None:
+            progress(min(start + height, len(x)), len(x))
+    if not found:
+        return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    pairs = Pairs(*(np.concatenate(parts) for parts in zip(*found)))
+    order = np.lexsort((pairs.second, pairs.first, -pairs.scores))
+    return Pairs(*(each[order] for each in pairs))
+
+
+def groups(pairs: Pairs, count: int) -> list[list[int]]:
+    """Rows that pairs connect, each group in the order of its rows, that of the lowest row first.
+
+    Args:
+        pairs: from :func:`near_duplicates`.
+        count: of all rows.
+    """
+    graph = coo_array((np.ones(len(pairs.first), bool), (pairs.first, pairs.second)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    members: dict[int, list[int]] = {}
+    for row in np.unique(np.concatenate([pairs.first, pairs.second])).tolist():
+        members.setdefault(int(labels[row]), []).append(row)
+    return list(members.values())

@@ -1,0 +1,75 @@
+"""`triune gallery`: what is there, what is removed, what is nearly the same."""
+
+import json
+import shutil
+
+import pytest
+
+from evaluation.conftest import untrained_run, write_items
+from triune.cli import main
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gallery")
+    items = write_items(folder)
+    untrained_run(folder / "run", items)
+    shutil.copy(folder / "images" / "2-1.png", folder / "images" / "copy.png")
+    with items.open("a") as file:
+        file.write("images/copy.png,,odd,id9,test,c0,s0\n")
+    assert main(["index", str(folder / "run"), str(items), "--output", str(folder / "G")]) == 0
+    return folder
+
+
+@pytest.fixture
+def gallery(made, tmp_path):
+    shutil.copytree(made / "G", tmp_path / "G")
+    return tmp_path / "G"
+
+
+def ran(capsys, *arguments):
+    capsys.readouterr()
+    code = main(["gallery", *map(str, arguments)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_it_says_what_a_gallery_holds(gallery, capsys):
+    code, out, err = ran(capsys, gallery, "--where", "label = 'odd'")
+    assert (code, err) == (0, "")
+    assert "61 images, 31 of which meet the condition" in out
+    assert "camera" in out
+    about = json.loads(ran(capsys, gallery, "--json")[1])
+    assert (about["images"], about["embedding"]) == (61, 16)
+    assert about["columns"]["label"] == {"type": "String", "values": 2, "empty": 0}
+    assert about["versions"][-1]["images"] == 61
+
+
+def test_rows_are_removed_and_a_former_version_comes_back(gallery, made, capsys):
+    before = json.loads(ran(capsys, gallery, "--json")[1])["version"]
+    some = [made / "images" / f"{k}-0.png" for k in range(3)]
+    code, out, err = ran(capsys, gallery, "--remove", *some, "--remove_where", "camera = 'c1'")
+    assert (code, err) == (0, "33 rows removed, 28 left\n")
+    assert "28 images" in out
+    code, out, _ = ran(capsys, gallery, "--restore", before)
+    assert (code, "61 images" in out) == (0, True)
+    code, _, err = ran(capsys, gallery, "--restore", 999)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "has no version 999" in err
+    code, _, err = ran(capsys, gallery, "--remove", "nothing.png")
+    assert (code, "holds no image nothing.png" in err) == (2, True)
+
+
+def test_near_duplicates_are_groups_and_a_page(gallery, made, capsys, tmp_path):
+    code, out, err = ran(capsys, gallery, "--duplicates", "1e-9", "--html", tmp_path / "d.html")
+    assert code == 0
+    assert out.splitlines() == [
+        str(made / "images" / "2-1.png"),
+        f"  1  1.0000  odd  id9  {made / 'images' / 'copy.png'}",
+    ]
+    assert "2 of 61 images are in 1 groups within a distance of 1e-09" in err
+    assert (tmp_path / "d.html").read_text().count("data:image/jpeg;base64,") == 2
+    found = json.loads(ran(capsys, gallery, "--duplicates", "1e-9", "--json")[1])
+    assert [len(each["hits"]) for each in found] == [1]
+    code, _, err = ran(capsys, gallery, "--html", tmp_path / "e.html")
+    assert (code, "--duplicates" in err) == (2, True)

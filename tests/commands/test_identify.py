@@ -1,0 +1,107 @@
+"""`triune identify`, and likes and dislikes of `triune search`, on a real run: images in, answers out, or one line."""
+
+import json
+
+import pytest
+
+from evaluation.conftest import untrained_run, write_items
+from triune.cli import main
+from triune.evaluation.judge import Resampling
+from triune.evaluation.judge_run import RunQuestions, evaluate_run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A run with four validation identities, and a gallery of the four test identities, two images each."""
+    folder = tmp_path_factory.mktemp("identify")
+    config, data = untrained_run(folder / "run", write_items(folder))
+    evaluate_run(folder / "run", config, data, RunQuestions(resampling=Resampling(40, 0.8, 1)))
+    rows = [f"images/{i}-{k}.png,id{i}" for i in range(6, 10) for k in range(2)]
+    (folder / "enrolled.csv").write_text("\n".join(["image,identity", *rows]) + "\n")
+    assert main(["index", str(folder / "run"), str(folder / "enrolled.csv"), "--output", str(folder / "G")]) == 0
+    return folder
+
+
+def ran(capsys, *arguments):
+    capsys.readouterr()
+    code = main([str(each) for each in arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def refused(capsys, *arguments):
+    """The one line of a command that ends with bad input."""
+    code, out, err = ran(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_an_enrolled_image_is_named_and_the_terms_are_said_beside_the_answer(place, capsys):
+    images = [place / "images" / f"{i}-0.png" for i in (6, 9)]
+    code, out, err = ran(capsys, "identify", place / "G", *images, "--fpir", 0.5)
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert [line[0] for line in lines] == list(map(str, images))
+    assert [line[1:3] for line in lines] == [["id6", "1.0000"], ["id9", "1.0000"]]
+    assert lines[0][3] == "then"
+    assert "4 identities enrolled by 8 images; named from a score of" in err
+    assert "of 4 validation identities (24 images)" in err
+    assert "promised: of strangers who are as the validation identities are, at most 60.0% are named" in err
+    assert "not to be leaned on" not in err
+
+
+def test_a_rate_that_four_identities_cannot_count_is_said(place, capsys):
+    code, out, err = ran(capsys, "identify", place / "G", place / "images" / "0-0.png")
+    assert code == 0
+    assert out.split()[1] == "unknown"
+    assert "that rate is not to be leaned on: 4 identities of strangers can count rates from 25.0% on" in err
+
+
+def test_json_holds_the_rule_once_and_an_answer_each(place, capsys):
+    code, out, _ = ran(
+        capsys, "identify", place / "G", place / "images" / "6-0.png", place / "images" / "1-1.png", "--json",
+        "--fpir", 0.3,
+    )  # fmt: skip
+    told = json.loads(out)
+    assert code == 0
+    assert told["rule"]["enrolled_identities"] == 4
+    assert told["rule"]["promised_fpir"] == pytest.approx((4 * 0.3 + 1) / 5)
+    assert told["answers"][0]["identity"] == "id6"
+    assert all((each["identity"] is None) == (each["score"] < told["rule"]["threshold"]) for each in told["answers"])
+
+
+def test_what_goes_wrong_is_told_in_one_line(place, capsys, tmp_path):
+    image = place / "images" / "6-0.png"
+    assert "`triune index` makes one" in refused(capsys, "identify", tmp_path / "none", image)
+    assert "does not exist" in refused(capsys, "identify", place / "G", tmp_path / "none.png")
+    assert "--fpir is 1.5: it takes a number" in refused(capsys, "identify", place / "G", image, "--fpir", 1.5)
+    (tmp_path / "broken.png").write_text("no image")
+    assert "broken.png cannot be read as an image" in refused(capsys, "identify", place / "G", tmp_path / "broken.png")
+    assert main(["index", str(place / "run"), str(place / "images"), "--output", str(tmp_path / "N")]) == 0
+    assert "no row of" in refused(capsys, "identify", tmp_path / "N", image)
+    where = ("--where", "identity = 'nobody'")
+    assert "nobody is enrolled" in refused(capsys, "identify", place / "G", image, *where)
+
+
+def test_likes_and_dislikes_give_one_list_without_what_was_shown_or_seen(place, capsys, tmp_path):
+    like = [place / "images" / f"6-{k}.png" for k in (0, 1)]
+    (tmp_path / "seen.csv").write_text(f"image\n{place / 'images' / '7-0.png'}\nelsewhere.png\n")
+    code, out, err = ran(
+        capsys, "search", place / "G", "--like", *like, "--unlike", place / "images" / "8-0.png", "-k", 20,
+        "--seen", tmp_path / "seen.csv", "--diversity", 0.3,
+    )  # fmt: skip
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == "like 6-0.png, 6-1.png; unlike 8-0.png"
+    found = {line.split()[-1] for line in lines[1:]}
+    assert found == {str(place / "images" / name) for name in ("7-1.png", "8-1.png", "9-0.png", "9-1.png")}
+    assert "seen.csv: 1 of 2 images are in" in err
+
+
+def test_images_or_likes_are_looked_for_not_both_and_not_neither(place, capsys):
+    image = place / "images" / "6-0.png"
+    assert "one of the two" in refused(capsys, "search", place / "G")
+    assert "one of the two" in refused(capsys, "search", place / "G", image, "--like", image)
+    assert "unlike needs like" in refused(capsys, "search", place / "G", image, "--unlike", image)
+    assert "--diversity is 2.0: it takes a number" in refused(capsys, "search", place / "G", image, "--diversity", 2)
