@@ -9,6 +9,7 @@ COMMANDS = {
     "embed": "Embeddings of new images, as Parquet, or .npy with their names beside it; torchrun divides it.",
     "index": "Embed images into a gallery, to be searched.",
     "search": "The images of a gallery that are most alike.",
+    "audit": "Look for mistakes in data: likely wrong labels, pictures that occur twice, outliers.",
     "report": "Write a run's report again.",
 }
 """What each does, as help says it; its file is that of its name."""
