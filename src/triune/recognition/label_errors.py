@@ -1,0 +1,205 @@
+"""Likely wrong labels: items that lie among another label's items, and how surely each is wrong."""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy import special
+
+from triune.distances.embeddings import Embeddings, Metric
+from triune.labels import Labels, encode_labels
+from triune.pairs.prepared import PreparedEmbeddings
+from triune.parallel.divide import own_row_blocks
+from triune.retrieval.neighbours import Rows, as_rows
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+DRAWS = 10_000
+"""So many labels are planted at least, and one an item."""
+
+QUANTILES = (0.5, 0.75, 0.9)
+"""Of the margins under planted labels: above each, the share of wrong labels is estimated."""
+
+SURE = 0.975
+"""How sure it must be that the share above a higher quantile is below that above the median."""
+
+
+class LabelErrors(NamedTuple):
+    """How surely each of N labels is wrong.
+
+    Args:
+        probability: ``(N,)`` from 0 to 1; NaN where it cannot be told, for no other item has that label.
+        margin: ``(N,)`` how much more alike the item is to the items of the other label than to those of its own, in
+            units of the score; NaN likewise. Negative where its own label fits best.
+        other: ``(N,)`` int64, a row whose label is the other one that fits best.
+        share: of the labels that could be told, how many are wrong by estimate.
+        fitting: of the same, how many fit their items best: a low share says that embeddings tell these labels apart
+            badly, and then what is named is unusual rather than wrong.
+    """
+
+    probability: Array
+    margin: Array
+    other: Array
+    share: float
+    fitting: float
+
+    @property
+    def told(self) -> int:
+        """How many labels could be told."""
+        return int(np.isfinite(self.probability).sum())
+
+
+def likely_label_errors(
+    embeddings: Embeddings | PreparedEmbeddings,
+    labels: Labels,
+    *,
+    neighbours: int = 3,
+    metric: Metric | None = None,
+    seed: int = 0,
+) -> LabelErrors:
+    """How surely each label is wrong, told by the labels of the items that are most alike.
+
+    The *closeness* of an item to a label is its mean score with the ``neighbours`` most alike other items that have it;
+    the *margin* is the closeness to the best other label minus that to its own. (Where fewer others have its own label,
+    that few are taken of each label.) What a margin of s means is learned from the data themselves: each item is given
+    another label drawn at random, and its margin under that one is noted. Let f₁ be the density of these margins, whose
+    labels are surely wrong, f that of the margins as the labels are, and π the share that is wrong. Then
+
+        P(wrong | s) = π · f₁(s) / f(s),
+
+    the local false discovery rate (Efron 2004) the other way round. f₁/f is fitted by isotonic regression: it never
+    falls as s grows. π is estimated where correct labels hardly lie, above a high margin m: P(s ≥ m) / P₁(s ≥ m) is an
+    upper bound of it. m is the median of f₁, or its 75 % or 90 % quantile where the bound there is surely lower.
+    Correct labels lie there, too, where embeddings tell labels apart badly, or where labels have so few items that an
+    unusual one has no company: such items are named with those that are wrong.
+
+    Wrong labels that come in numbers (a whole folder of one label named after another) agree with each other, and are
+    not found; nor are those of items of which several have the same wrong label and lie together.
+
+    >>> x = np.repeat(np.eye(3), 20, axis=0) + np.random.default_rng(0).normal(0, 0.1, (60, 3))
+    >>> y = np.repeat([0, 1, 2], 20)
+    >>> y[7] = 2
+    >>> found = likely_label_errors(x, y)
+    >>> int(np.nanargmax(found.probability)), int(y[found.other[7]])
+    (7, 0)
+
+    Memory: blocks of 16 MiB of scores, and eight numbers an item.
+
+    Args:
+        embeddings: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them.
+        labels: ``(N,)`` of any kind, of at least two values.
+        neighbours: how many items of a label are asked, at least 1.
+        metric: the distance; the cosine, or that of the prepared embeddings, where not given.
+        seed: of the labels that are planted.
+
+    Raises:
+        ValueError: an embedding is not finite, counts differ, there are fewer than two labels, or no label is on two
+            items.
+    """
+    if neighbours < 1:
+        raise ValueError(f"neighbours is {neighbours}: at least 1 is needed")
+    rows = as_rows(embeddings, metric, "embeddings")
+    codes = encode_labels(labels, count=len(rows.x), device="cpu").numpy()
+    _, first, codes, sizes = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise ValueError(
+            f"all {len(codes)} items have the same label: wrong ones are told by the items of other labels"
+        )
+    told = sizes[codes] > 1
+    if not told.any():
+        raise ValueError(f"each of the {len(codes)} items has a label of its own, so none can be told by others")
+    generator = np.random.default_rng(seed)
+    draws = -(-DRAWS // len(codes))
+    planted = (codes[:, None] + generator.integers(1, len(sizes), (len(codes), draws))) % len(sizes)
+    margins, other, planted_margins = _margins(rows, codes, sizes, planted, neighbours)
+    probability, share = _probability(margins[told], planted_margins[told].reshape(-1))
+    return LabelErrors(
+        probability=_spread(probability, told),
+        margin=_spread(margins[told], told),
+        other=first[other],
+        share=share,
+        fitting=float((margins[told] <= 0).mean()),
+    )
+
+
+def _margins(rows: Rows, codes: Array, sizes: Array, planted: Array, neighbours: int) -> tuple[Array, Array, Array]:
+    """The margin of each item, the code of the other label that fits best, and the margins under planted labels."""
+    count, most = len(codes), int(min(neighbours, sizes.max()))
+    order = np.argsort(codes, kind="stable")
+    by_label = Rows(rows.x[order], rows.squares[order] if len(rows.squares) else rows.squares, rows.metric)
+    place = np.empty(count, dtype=np.int64)
+    place[order] = np.arange(count)
+    margins, other, under = np.empty(count), np.empty(count, dtype=np.int64), np.empty(planted.shape)
+    for part in own_row_blocks(count, 4 * max(count, len(sizes) * most), None):
+        block = rows.scores(part, by_label).float().cpu().numpy()
+        own = np.arange(len(block))
+        block[own, place[part]] = -np.inf
+        best = _best_of_each_label(block, sizes, most)
+        closeness = _closeness(best, np.minimum(neighbours, sizes[codes[part]] - 1))
+        margins[part], other[part] = _margin(closeness, codes[part])
+        for draw in range(planted.shape[1]):
+            label = planted[part, draw]
+            under[part, draw], _ = _margin(_closeness(best, np.minimum(neighbours, sizes[label])), label)
+    return margins, other, under
+
+
+def _best_of_each_label(block: Array, sizes: Array, most: int) -> Array:
+    """The highest scores with the items of each label, descending, ``(R, C, most)``; −∞ where there are fewer."""
+    best = np.full((len(block), len(sizes), most), -np.inf, dtype=np.float32)
+    end = 0
+    for label, size in enumerate(sizes.tolist()):
+        columns, end = block[:, end : end + size], end + size
+        kept = min(size, most)
+        top = np.partition(columns, size - kept, axis=1)[:, size - kept :] if size > kept else columns
+        best[:, label, :kept] = -np.sort(-top, axis=1)
+    return best
+
+
+def _closeness(best: Array, taken: Array) -> Array:
+    """The mean of the first ``taken (R,)`` scores of each label, or of as many as it has, ``(R, C)``; −∞ of none."""
+    used = np.isfinite(best) & (np.arange(best.shape[2]) < taken[:, None, None])
+    number = used.sum(axis=2)
+    total = np.where(used, best, 0).sum(axis=2, dtype=np.float64)
+    return np.where(number > 0, total / np.maximum(number, 1), -np.inf)
+
+
+def _margin(closeness: Array, codes: Array) -> tuple[Array, Array]:
+    """The closeness to the best other label minus that to one's own, and that other label."""
+    place = np.arange(len(codes))
+    own = closeness[place, codes]
+    others = closeness.copy()
+    others[place, codes] = -np.inf
+    best = others.argmax(axis=1)
+    with np.errstate(invalid="ignore"):
+        return others[place, best] - own, best
+
+
+def _probability(margins: Array, planted: Array) -> tuple[Array, float]:
+    """P(wrong) of each margin, and the share that is wrong."""
+    from sklearn.isotonic import IsotonicRegression
+
+    share = _share(margins, planted)
+    weights = np.concatenate([np.full(len(margins), 1 / len(margins)), np.full(len(planted), 1 / len(planted))])
+    wrong = np.concatenate([np.zeros(len(margins)), np.ones(len(planted))])
+    fit = IsotonicRegression(out_of_bounds="clip").fit(np.concatenate([margins, planted]), wrong, weights)
+    density = fit.predict(margins)  # f₁ / (f + f₁)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(density < 1, density / (1 - density), np.inf)
+    return np.minimum(1.0, np.where(ratio > 0, share * ratio, 0.0)) if share > 0 else np.zeros(len(margins)), share
+
+
+def _share(margins: Array, planted: Array) -> float:
+    """The share that is wrong: above the median of planted margins, or higher up where that is surely less."""
+    high = np.quantile(planted, QUANTILES)
+    above, of_planted = (np.array([(each >= m).sum() for m in high]) for each in (margins, planted))
+    scale = len(planted) / (len(margins) * of_planted)
+    estimates = scale * above
+    most = scale * special.gammaincinv(above + 1, SURE)  # of the means of Poisson counts
+    best = int(np.argmin(np.where(most < estimates[0], most, np.inf)))
+    return float(min(1.0, estimates[best]))
+
+
+def _spread(values: Array, told: Array) -> Array:
+    """The values at their places, NaN at the others."""
+    spread = np.full(len(told), np.nan)
+    spread[told] = values
+    return spread

@@ -1,0 +1,194 @@
+"""What an audit looks at: the data of a run, other data seen by a run, or files of embeddings and labels."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from triune.data.items import ItemTable, read_table
+from triune.data.parquet import read_frame
+from triune.data.problems import DataError
+from triune.data.sources.named import load_source
+from triune.distances.embeddings import Metric
+from triune.errors import InputError
+from triune.evaluation.files import read_embeddings, read_labels
+from triune.run.origin import located
+from triune.run.parser import read_config
+from triune.run.split import with_split_of
+from triune.serving.answers import Unreadable
+from triune.serving.loaded import LoadedRun
+from triune.serving.pictures import Picture
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Column: TypeAlias = Literal["identity", "label"]
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class AuditItems:
+    """N items to look for mistakes among.
+
+    Args:
+        name: what they are, for people.
+        embeddings: ``(N, D)``.
+        names: what each is called: its path, or ``row K``.
+        labels: of each, ``None`` where it is not known.
+        splits: likewise.
+        metric: the distance between embeddings.
+        column: what the labels are: ``identity`` or ``label``.
+        has_images: whether the names are paths of images.
+        left_out: images that could not be read.
+        trained: whether the network was trained on some of these labels.
+    """
+
+    name: str
+    embeddings: Array
+    names: Sequence[str]
+    labels: Sequence[str | None]
+    splits: Sequence[str | None]
+    metric: Metric = "cosine"
+    column: str = "label"
+    has_images: bool = False
+    left_out: Sequence[str] = ()
+    trained: bool = False
+
+
+def items_of_run(
+    run: LoadedRun,
+    data: str | None = None,
+    *,
+    column: Column = "identity",
+    skip: bool = False,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> AuditItems:
+    """Every item of a run's data, training images too, or of other data, embedded by the run.
+
+    Args:
+        run: embeds the images.
+        data: a table, a folder of images by class, or the name of a data set; the run's own data where not given.
+        column: which labels are looked at.
+        skip: whether images that cannot be read are left out, and not an error.
+        batch_size: how many go through the network at a time.
+        progress: called with the numbers of images that are done and of all.
+
+    Raises:
+        InputError: the data or an image cannot be read, no item has such a label, or the run has no data of its own.
+    """
+    table = _own_table(run) if data is None else load_source(data, split="given")
+    if table.problems:
+        raise DataError(table.problems)
+    frame = table.frame
+    if frame[column].null_count() == len(frame):
+        raise InputError(f"{table.source} has no column {column} that says what the images show")
+    images = [Picture(path, path) for path in frame["image"].to_list()]
+    rows: list[Array] = []
+    kept: list[bool] = []
+    left_out: list[str] = []
+    for answer in run.embed_each(images, skip=skip, batch_size=batch_size, progress=progress):
+        if isinstance(answer, Unreadable):
+            left_out.append(f"{answer.name}: {answer.reason}")
+        elif answer.embedding is not None:
+            rows.append(answer.embedding)
+        kept.append(not isinstance(answer, Unreadable))
+    if not rows:
+        raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
+    frame = frame.filter(pl.Series(kept))
+    splits = _splits(frame)
+    return AuditItems(
+        name=f"{table.source} by {run.name}",
+        embeddings=np.stack(rows),
+        names=frame["image"].to_list(),
+        labels=frame[column].to_list(),
+        splits=splits,
+        metric=run.metric,
+        column=column,
+        has_images=True,
+        left_out=left_out,
+        trained=data is None and "train" in splits,
+    )
+
+
+def items_of_files(
+    embeddings: Path,
+    labels: Path | None = None,
+    images: Path | None = None,
+    *,
+    column: Column = "identity",
+    metric: Metric = "cosine",
+) -> AuditItems:
+    """Items of a file of embeddings from any model.
+
+    Args:
+        embeddings: N rows (.npy), or what ``triune embed`` writes (.parquet), whose images are then known.
+        labels: their N labels (.npy, or one a line).
+        images: a table of N rows with a column ``image``, and maybe ``label``, ``identity`` and ``split``.
+        column: which of the table's labels are looked at, where ``labels`` is not given.
+        metric: the distance between embeddings.
+
+    Raises:
+        InputError: a file cannot be read, counts differ, or there are no labels.
+    """
+    rows, names = _read_rows(embeddings)
+    table = None if images is None else read_table(images)
+    if table is not None and table.problems:
+        raise DataError(table.problems)
+    if table is not None and len(table.frame) != len(rows):
+        raise InputError(f"{images} has {len(table.frame)} rows but {embeddings} has {len(rows)}: one for each")
+    words: list[str | None]
+    if labels is not None:
+        words = [str(label) for label in read_labels(labels, len(rows), embeddings).tolist()]
+    elif table is None:
+        raise InputError(
+            f"{embeddings} comes without labels: give --labels, one for each row, or --images, a table with a column "
+            f"identity or label"
+        )
+    else:
+        words = table.frame[column].to_list()
+        if table.frame[column].null_count() == len(words):
+            raise InputError(f"{images} has no column {column}: add it, or give --labels, one for each row")
+    if table is not None:
+        names = table.frame["image"].to_list()
+    return AuditItems(
+        name=str(embeddings),
+        embeddings=rows,
+        names=[f"row {row}" for row in range(len(rows))] if names is None else names,
+        labels=words,
+        splits=[None] * len(rows) if table is None else _splits(table.frame),
+        metric=metric,
+        column="label" if labels is not None else column,
+        has_images=names is not None,
+    )
+
+
+def _own_table(run: LoadedRun) -> ItemTable:
+    folder = run.folder
+    if folder is None or not (folder / "config.yaml").is_file():
+        raise InputError(f"{run.name} has no data of its own: name a table or a folder of images with --data")
+    config = located(folder, read_config(folder / "config.yaml"), ("data", "root"))
+    items = load_source(config.data, root=config.root, split=config.split, seed=config.seed, pairs=config.judges_pairs)
+    return with_split_of(folder, items)
+
+
+def _splits(frame: pl.DataFrame) -> list[str | None]:
+    """The split of each item; ``None`` where there is only one."""
+    splits: list[str | None] = frame["split"].to_list()
+    return splits if frame["split"].drop_nulls().n_unique() > 1 else [None] * len(splits)
+
+
+def _read_rows(path: Path) -> tuple[Array, list[str] | None]:
+    """Embeddings, and the images that they are of where the file says so."""
+    if path.suffix != ".parquet":
+        return read_embeddings(path), None
+    frame = read_frame(path)
+    for name in ("image", "embedding"):
+        if name not in frame.columns:
+            raise InputError(f"{path} has no column {name}: give what `triune embed` writes, or a .npy file")
+    try:
+        rows = np.stack([np.asarray(row, dtype=np.float32) for row in frame["embedding"].to_list()])
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}, column embedding: rows of one length that hold numbers are needed") from error
+    return rows, frame["image"].cast(pl.String).to_list()
