@@ -68,8 +68,8 @@ def _require_survivable(path: Path) -> None:
     if -ended in CRASHES:
         name = signal.Signals(-ended).name
         raise InputError(
-            f"{path} cannot be read as a table (its reader ended with {name}): it is damaged, or larger than the memory "
-            "of this machine; save it again"
+            f"{path} cannot be read as a table (its reader ended with {name}): it is damaged, or larger than the "
+            "memory of this machine; save it again"
         )
 
 
