@@ -62,15 +62,18 @@ def is_kept(path: Path) -> bool:
     return False
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path) -> bool:
     """Refuse a file that is not the one that its folder's list speaks of; one that is not listed is not checked.
+
+    Returns:
+        Whether the list vouches for the file.
 
     Raises:
         InputError: its bytes changed, it comes from elsewhere, or it speaks of a network that was trained further.
     """
     listed = read_checksums(path.parent)
     if path.name not in listed or not path.is_file():
-        return
+        return False
     if listed[path.name] is None:
         raise InputError(
             f"{path} belongs to the network before its training went on: wait for that training, or finish it with "
@@ -82,3 +85,4 @@ def check_file(path: Path) -> None:
             f"write the file anew with `triune train --resume {path.parent}` (if it was changed on purpose, take its "
             f"line out of {NAME})"
         )
+    return True

@@ -1,7 +1,9 @@
 """Parquet files: what is whole comes out, and what is damaged is one line, also where the compiled reader panics."""
 
 import base64
+import errno
 import os
+import subprocess
 import zlib
 
 import polars as pl
@@ -19,6 +21,14 @@ PANICS = (  # a file in which a length was overwritten: found by fuzzing
     b"E?cCgeB3V@Kp_6j6U07%c>"
 )
 
+ABORTS = (  # a count of values that is negative: its reader asks for 2 EiB and aborts; found by fuzzing
+    b"c-oax&r8EF7)`^N1A9>L3k~$p!&W*SvyIMnf`?4T91iUUDm!-V>IS;Xrp|d3{}4|ey!(%N7fhl9J^CHq_v5{nFNB1==Rpn(*zAae5OUt"
+    b"PKP^2%2#Y3m6?%YxfK!1ItU(^~<{olz>=`(AmyXr`x1*?OD{pTYbXr6CHEQJJ=z2JfKqp1=q>)$6?%0Jte!7mStR#p<l!%c@Ixr9g0!%"
+    b"AMxoMW&0!E;h@bbVC>X?EjMQT#h{?N>SY$W1-8{`>-jijPz7ldj<t~GSt>z!Wg&*IVWIx=3gZ5b@!BAOC{d(l61e|j}K=6uEvRqpbwQ1"
+    b"J7)oVPi@{H;^qOManvMYg!2&bTx;+PtB1Q=TV6={OG`g(+w%O1fGnqrt`bqTl5Q$T$hJt7tm2oSVh%D4Ue6`{8sp&L$SCdR5nQ26yAD#"
+    b"PZX+%Ld6#nkLLo(|{%3F7t!Ptw*e0OH-Em(J-mAGBxG1&NYNW@iV>vIRkV>"
+)
+
 
 def test_a_whole_file_is_read_as_it_is(tmp_path):
     frame = pl.DataFrame({"a": [1, None], "b": ["x", "y"]})
@@ -33,6 +43,35 @@ def test_a_panic_of_the_reader_is_one_line_and_says_nothing_else(tmp_path, capfd
         read_frame(path)
     assert "\n" not in str(refused.value)
     assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_ends_the_process_that_reads_it_is_one_line(tmp_path, capfd):
+    path = tmp_path / "t.parquet"
+    path.write_bytes(zlib.decompress(base64.b85decode(ABORTS)))
+    with pytest.raises(InputError, match=r"t\.parquet cannot be read as a table .*SIGABRT.* it is damaged") as refused:
+        read_frame(path)
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_is_vouched_for_is_read_once_and_any_file_where_no_process_can_be_started(tmp_path, monkeypatch):
+    def refuses(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    frame = pl.DataFrame({"a": [1, 2]})
+    frame.write_parquet(tmp_path / "t.parquet")
+    monkeypatch.setattr(subprocess, "run", refuses)
+    assert read_frame(tmp_path / "t.parquet").equals(frame)
+    monkeypatch.setattr(subprocess, "run", None)
+    assert read_frame(tmp_path / "t.parquet", vouched=True).equals(frame)
+
+
+def test_no_module_of_the_working_folder_reads_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "polars.py").write_text("import pathlib; pathlib.Path('made').touch()")
+    pl.DataFrame({"a": [1]}).write_parquet("t.parquet")
+    assert len(read_frame("t.parquet")) == 1
+    assert not (tmp_path / "made").exists()
 
 
 def test_what_others_write_to_the_error_stream_meanwhile_is_shown(tmp_path, capfd, monkeypatch):

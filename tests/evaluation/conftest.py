@@ -63,11 +63,11 @@ FLAGS = (
 )
 
 
-def untrained_run(run, items):
+def untrained_run(run, items, *flags):
     """A run folder as training leaves it, but for the training; its settings and its data."""
     import torch
 
-    config = parse_train(["--data", str(items), *FLAGS])
+    config = parse_train(["--data", str(items), *FLAGS, *flags])
     table = load_items(config)
     data = ItemData(table, config, class_names(table))
     card = model_card(config, data)

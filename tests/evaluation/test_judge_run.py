@@ -1,7 +1,7 @@
 """The headline figures of a run, each computed again from the image files and the stored embeddings alone."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import polars
@@ -13,14 +13,23 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 from evaluation.conftest import FLAGS, SIDE, untrained_run, write_items
 from oracles import brute_verification
 from triune.data.dataset import ItemDataset
+from triune.data.items import from_frame
 from triune.data.transform import eval_transform
 from triune.errors import InputError
 from triune.evaluation.judge import Resampling
-from triune.evaluation.judge_run import RunQuestions, evaluate_again, evaluate_run, write_sample_masks
+from triune.evaluation.judge_run import (
+    RunQuestions,
+    checked,
+    evaluate_again,
+    evaluate_run,
+    evaluation_device,
+    write_sample_masks,
+)
 from triune.evaluation.results import ModelResult, Results, Unavailable
 from triune.files import write_record
 from triune.model.network import MultiTaskModel
-from triune.run.folder import load_model, seal
+from triune.run.facts import TrainingFacts
+from triune.run.folder import load_card, load_model, seal
 from triune.run.judged_items import read_judged_items
 from triune.run.parser import parse_train
 from triune.run.thresholds import read_thresholds
@@ -413,3 +422,190 @@ def _all_as_test(items):
     place = items.with_name("all.csv")
     place.write_text("\n".join(line.replace(",train,", ",test,").replace(",val,", ",test,") for line in lines) + "\n")
     return place
+
+
+@pytest.fixture(scope="module")
+def frame(judged_run):
+    """The run's table with paths that hold anywhere."""
+    items = judged_run[1]
+    found = polars.read_csv(items, infer_schema=False)
+    return found.with_columns((f"{items.parent}/" + polars.col(name)).alias(name) for name in ("image", "mask"))
+
+
+def on(run, frame, folder, **asked):
+    """What a run is found to be on another table."""
+    frame.write_csv(folder / "other.csv")
+    asked = RunQuestions(data=str(folder / "other.csv"), resampling=FAST, **asked)
+    return evaluate_again(run, folder / "out", asked)
+
+
+def where(condition, name, value):
+    """A column with another value in some rows."""
+    return polars.when(condition).then(polars.lit(value, polars.String)).otherwise(polars.col(name)).alias(name)
+
+
+def test_items_that_show_nobody_known_are_predicted_and_counted_but_make_no_pair(judged_run, frame, tmp_path):
+    run, *_ = judged_run
+    row = polars.arange(polars.len())
+    found = on(run, frame.with_columns(where(row.is_in([36, 40, 59]), "identity", None)), tmp_path).results
+    x, names, _ = split_of(tmp_path / "out", "test")
+    assert len(x) == 24  # the first of them is the first test item
+    known = np.array([name is not None for name in names])
+    assert known.sum() == 21
+    assert_agree(found.models[0].verification["test"], brute_verification(x[known] @ x[known].T, names[known]))
+    assert found.models[0].retrieval.queries == 21
+    assert {split: (c.identities, c.nameless) for split, c in found.data.splits.items()} == {
+        "train": (2, 0), "val": (4, 0), "test": (4, 3)
+    }  # fmt: skip
+    nobody = on(run, frame.with_columns(where(row >= 36, "identity", None)), tmp_path).results
+    assert (nobody.data.splits["test"].identities, nobody.data.splits["test"].nameless) == (0, 0)
+
+
+def test_heads_are_judged_on_the_test_split_or_on_the_next_that_can_tell(judged_run, frame, tmp_path):
+    run, *_ = judged_run
+    row = polars.arange(polars.len())
+    no_test = frame.filter(polars.col("split") != "test")
+    found = on(run, no_test, tmp_path).results
+    assert (found.classification.split, found.segmentation.split) == ("val", "val")
+    assert list(found.models[0].verification) == ["val"]
+    assert not (tmp_path / "out" / "masks").exists()  # samples are of test items
+    held = no_test.with_columns(where(row.is_between(12, 17), "split", "holdout"))
+    found = on(run, held, tmp_path).results
+    assert (found.classification.split, found.classification.items, found.segmentation.split) == (
+        *("holdout", 6), "holdout"
+    )  # fmt: skip
+    assert {model.role: list(model.verification) for model in found.models} == {
+        "model": ["val"], "pixels": ["val"], "untrained": ["val"]
+    }  # fmt: skip
+    one_class = frame.with_columns(where((row >= 36) & (polars.col("label") == "odd"), "label", None))
+    found = on(run, one_class, tmp_path).results.classification
+    assert (found.split, found.items, found.confusion[1]) == ("test", 12, [0, 0])
+    unknown = no_test.with_columns(polars.lit("neither").alias("label"))
+    found = on(run, unknown, tmp_path).results.classification
+    assert found == Unavailable(unavailable="no held-out image belongs to a class that was trained")
+
+
+def test_a_network_without_a_class_or_a_mask_head_is_judged_by_the_others(frame, tmp_path):
+    frame.write_csv(tmp_path / "items.csv")
+    config, data = untrained_run(tmp_path / "run", tmp_path / "items.csv", "--alpha", "0", "--beta", "0")
+    found = evaluate_run(tmp_path / "run", config, data, RunQuestions(resampling=FAST)).results
+    assert (found.classification, found.segmentation) == (None, None)
+    assert found.models[0].role == "model"
+    assert read_judged_items(tmp_path / "run" / "embeddings.parquet")["predicted_label"].null_count() == 48
+    assert not (tmp_path / "run" / "masks").exists()
+    card = load_card(tmp_path / "run")
+    broken = frame.with_columns(polars.lit("gone.png").alias("mask"))
+    assert checked(from_frame(broken, source="it", folder=tmp_path), card).frame.height == 60  # nobody reads its masks
+
+
+def test_what_a_network_reads_of_other_data_is_looked_at_as_it_will_be_read(judged_run, frame, tmp_path):
+    run, *_ = judged_run
+    card = load_card(run)
+    gone = frame.with_columns(where(polars.arange(polars.len()) == 50, "mask", "gone.png"))
+    with pytest.raises(InputError, match=r"row 51, column mask: .*gone\.png"):
+        checked(from_frame(gone, source="it", folder=tmp_path), card)
+    for pixel, said in ((2, "mask"), (200, "mask")):
+        Image.new("L", (SIDE, SIDE), pixel).save(tmp_path / "other.png")
+        other = frame.with_columns(polars.lit(str(tmp_path / "other.png")).alias("mask"))
+        with pytest.raises(InputError, match=said):
+            checked(from_frame(other, source="it", folder=tmp_path), card)
+    single = frame.with_columns(polars.format("own {}", polars.arange(polars.len())).alias("identity"))
+    assert len(checked(from_frame(single, source="it", folder=tmp_path), card).frame) == 60
+
+
+def test_the_first_empty_cell_of_a_column_that_is_compared_is_named(judged_run, frame, tmp_path):
+    run, *_ = judged_run
+    empty = frame.with_columns(where(polars.arange(polars.len()).is_in([40, 44, 50]), "camera", None))
+    with pytest.raises(InputError, match=r"row 42, column camera: empty"):
+        on(run, empty, tmp_path, conditions=("camera",))
+
+
+def test_facts_of_the_training_go_over_into_every_later_judgement(judged_run, tmp_path):
+    run, *_ = judged_run
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "metrics.json"
+    facts = TrainingFacts(epochs=3, steps=12, seconds=4.5, seed=0)
+    Results.read(path).model_copy(update={"training": facts}).write(path)
+    seal(tmp_path / "run", [path.name])
+    asked = RunQuestions(resampling=FAST)
+    assert evaluate_again(tmp_path / "run", tmp_path / "a", asked).results.training == facts
+    path.unlink()
+    assert evaluate_again(tmp_path / "run", tmp_path / "b", asked).results.training is None
+
+
+def test_the_run_s_own_data_are_needed_only_where_it_is_judged_on_them(judged_run, frame, tmp_path):
+    run, items, before = judged_run
+    shutil.copytree(run, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace(str(items), str(tmp_path / "gone.csv")))
+    with pytest.raises(InputError, match=r"gone\.csv"):
+        evaluate_again(tmp_path / "run", tmp_path / "out", RunQuestions(resampling=FAST))
+    found = on(tmp_path / "run", frame, tmp_path).results
+    assert found.models[0].verification["test"].auc == before.results.models[0].verification["test"].auc
+
+
+def test_what_the_data_say_of_themselves_is_told(judged_run, frame, tmp_path, capsys):
+    run, *_ = judged_run
+    on(run, frame.with_columns(where(polars.arange(polars.len()) == 59, "label", "n/a")), tmp_path)
+    assert "1 cells of the column label say" in capsys.readouterr().err
+
+
+def test_at_the_end_of_a_training_a_threshold_is_fitted_whatever_the_run_had_before(judged_run, tmp_path):
+    run, items, before = judged_run
+    config, data = untrained_run(tmp_path / "run", items)
+    stored = read_thresholds(run / "thresholds.json")
+    moved = [replace(each, threshold=each.threshold + 0.01) for each in stored.thresholds]
+    write_record(tmp_path / "run" / "thresholds.json", stored.model_copy(update={"thresholds": moved}))
+    found = evaluate_run(tmp_path / "run", config, data, RunQuestions(resampling=FAST)).results
+    assert found.threshold.threshold == pytest.approx(before.results.threshold.threshold, abs=1e-6)
+    again = read_thresholds(tmp_path / "run" / "thresholds.json").thresholds
+    assert [each.threshold for each in again] == pytest.approx([each.threshold for each in stored.thresholds], abs=1e-6)
+
+
+def test_weights_of_a_file_make_a_pretrained_baseline(judged_run, tmp_path):
+    _, items, _ = judged_run
+    torch.manual_seed(7)
+    start = MultiTaskModel("resnet10t", num_classes=0, mask_channels=0, embedding_dim=16, pretrained=False)
+    torch.save(start.backbone.model.state_dict(), tmp_path / "w.pt")
+    config, data = untrained_run(tmp_path / "run", items, "--model.weights", str(tmp_path / "w.pt"))
+    found = evaluate_run(tmp_path / "run", config, data, RunQuestions(resampling=FAST)).results
+    assert [model.role for model in found.models] == ["model", "pixels", "pretrained"]
+
+
+def test_sample_masks_are_of_items_from_the_first_to_the_last_and_what_the_network_says(judged_run):
+    run, *_ = judged_run
+    model, _ = load_model(run)
+    _, _, frame = split_of(run, "test")
+    masks = {int(path.stem): np.asarray(Image.open(path)) for path in (run / "masks").glob("*.png")}
+    places = np.linspace(0, 23, 12).astype(int)
+    assert sorted(masks) == [frame["row"][int(place)] for place in places]
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    for place in places[[0, 5, 11]].tolist():
+        x = ((np.asarray(Image.open(frame["image"][place])) / 255 - mean) / std).transpose(2, 0, 1)
+        with torch.inference_mode():
+            said = (model(torch.from_numpy(x).float()[None]).mask_logits[0, 0] > 0).numpy()
+        assert (masks[frame["row"][place]] == said).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "rank", "device"),
+    [
+        *((False, asked, "0", "cpu") for asked in ("auto", "cpu")),
+        (True, "cpu", "0", "cpu"),
+        *((True, "auto", rank, f"cuda:{place}") for rank, place in (("0", 0), ("1", 1), ("3", 1))),
+    ],
+)
+def test_a_run_is_judged_on_the_gpu_of_its_process_unless_it_asks_for_the_processor(
+    monkeypatch, there, asked, rank, device
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    config = parse_train(["--data", "x.csv", "--trainer.accelerator", asked])
+    assert evaluation_device(config) == torch.device(device)
+
+
+def test_what_is_asked_of_a_run_stays_as_it_is():
+    with pytest.raises(FrozenInstanceError):
+        RunQuestions().reranked = True
+    assert RunQuestions() == RunQuestions(None, (), None, None, None, Resampling(), False)

@@ -67,6 +67,14 @@ def stopped_at(monkeypatch):
     return train
 
 
+@pytest.fixture(scope="module")
+def whole(table, tmp_path_factory):
+    """The unbroken run of three epochs."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train_only(["--data", str(table), *TINY, *STEADY, "--output", str(run)])
+    return run
+
+
 CASES = {
     "plain": [],
     "memory": ["--loss.memory", "20"],
@@ -110,11 +118,9 @@ def assert_same_run(whole, parts):
 
 
 def test_killed_in_the_first_epoch_or_with_a_damaged_checkpoint_it_still_ends_as_the_unbroken_run(
-    table, tmp_path, stopped_at, capsys
+    table, whole, tmp_path, stopped_at, capsys
 ):
-    base = ["--data", str(table), *TINY, *STEADY]
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    stopped_at([*base, "--output", str(whole)])
+    base, parts = ["--data", str(table), *TINY, *STEADY], tmp_path / "parts"
     stopped_at([*base, "--output", str(parts)], at=(0, 1))
     stopped_at(["--resume", str(parts)], at=(2, 1))
     assert "begins anew" in capsys.readouterr().err
@@ -213,11 +219,10 @@ def test_fewer_epochs_than_are_done_are_refused_and_more_go_on_elsewhere_and_mov
     assert stored["paths"]["data"] == {"absolute": str(moved / "items" / "items.csv"), "relative": "../items/items.csv"}
 
 
-def test_a_run_that_was_moved_ends_as_one_that_was_not(table, tmp_path, stopped_at):
+def test_a_run_that_was_moved_ends_as_one_that_was_not(table, whole, tmp_path, stopped_at):
     shutil.copytree(table.parent, tmp_path / "here" / "items")
     flags = ["--data", str(tmp_path / "here" / "items" / "items.csv"), *TINY, *STEADY]
-    whole, parts = tmp_path / "whole", tmp_path / "here" / "parts"
-    stopped_at([*flags, "--output", str(whole)])
+    parts = tmp_path / "here" / "parts"
     stopped_at([*flags, "--output", str(parts)], at=(2, 0))
     (tmp_path / "here").rename(tmp_path / "there")
     stopped_at(["--resume", str(tmp_path / "there" / "parts")])

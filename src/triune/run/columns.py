@@ -76,8 +76,7 @@ def read_parquet(path: Path, schema: Schema) -> polars.DataFrame:
     Raises:
         InputError: it is missing, damaged or another file; the message names the column.
     """
-    check_file(path)
-    frame = read_frame(path)
+    frame = read_frame(path, vouched=check_file(path))
     for name, kind in schema.items():
         if name not in frame.columns:
             raise InputError(f"{path} is damaged or another file: it has no column {name}")
