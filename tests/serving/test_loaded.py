@@ -15,7 +15,7 @@ from triune.errors import InputError
 from triune.run.folder import load_model, save_model
 from triune.serving.answers import Unreadable
 from triune.serving.loaded import load
-from triune.serving.networks import Said
+from triune.serving.networks import Said, Tiles
 from triune.serving.trained import TrainedNetwork
 
 
@@ -133,3 +133,19 @@ def test_what_was_loaded_has_the_fingerprint_of_its_weights(place, run, tmp_path
     model.embedding_head.bias.data[0] += 1e-3
     save_model(tmp_path / "model.safetensors", model, card)
     assert load(tmp_path / "model.safetensors", device="cpu").fingerprint != run.fingerprint
+
+
+def test_large_images_have_their_masks_by_tiles_and_all_else_as_without(run, tmp_path):
+    large, small = tmp_path / "large.png", tmp_path / "small.png"
+    Image.new("RGB", (300, 200), "red").save(large)
+    Image.new("RGB", (60, 50), "blue").save(small)
+    given = [large, small, tmp_path / "none.png"]
+    (tmp_path / "none.png").write_text("no image")
+    cut = run.predict(given, tiles=Tiles(100), skip=True)
+    whole = run.predict(given, skip=True)
+    assert cut[0].mask.shape == (200, 300)
+    np.testing.assert_array_equal(cut[0].mask, run.network.tiled_mask(str(large), Tiles(100)))
+    np.testing.assert_array_equal(cut[1].mask, whole[1].mask)
+    assert cut[0].probabilities == whole[0].probabilities
+    np.testing.assert_array_equal(cut[0].embedding, whole[0].embedding)
+    assert isinstance(cut[2], Unreadable)

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from evaluation.conftest import untrained_run, write_items
-from triune.serving.networks import EMBEDDING, Heads
+from triune.data.dataset import as_input
+from triune.serving.networks import EMBEDDING, Heads, Tiles
 from triune.serving.trained import load_trained
 
 
@@ -38,3 +40,25 @@ def test_the_file_of_the_weights_and_its_folder_are_one_network(place):
     assert (folder.card.dim, folder.card.classes, folder.card.masks) == (16, ("even", "odd"), True)
     assert folder.card.name == str(place / "run")
     assert Path(file.card.name).name == "model.safetensors"
+
+
+def test_an_image_by_tiles_at_the_scale_of_training_is_the_network_on_all_of_it(place):
+    network = load_trained(place / "run", torch.device("cpu"))
+    side, stride = network.trained.size, network.model.stride
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 255, (10, 12, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((6 * side, 5 * side), Image.Resampling.BICUBIC)
+    mask = network.tiled_mask(image, Tiles(side, 0.5))
+    assert mask.shape == (5 * side, 6 * side)
+    with torch.inference_mode():
+        whole = network.model(as_input(np.asarray(image))[None]).mask_logits[0, 0]
+    # Tiles see less around them than the whole image lets them: most pixels agree, whatever the untrained weights.
+    assert (mask == (whole > 0).numpy()).mean() > 0.8
+    assert stride <= side
+
+
+def test_tiles_of_another_scale_give_a_mask_in_the_image_s_own_size_and_small_images_are_left_whole(place):
+    network = load_trained(place / "run", torch.device("cpu"))
+    image = Image.new("RGB", (700, 400), "red")
+    assert network.tiled_mask(image, Tiles(200)).shape == (400, 700)
+    assert network.tiled_mask(image, Tiles(700)) is None

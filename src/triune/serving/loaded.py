@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.compared import distinct_images, verdicts_of
 from triune.serving.familiar import Familiar, read_familiar
-from triune.serving.networks import EMBEDDING, EVERYTHING, Heads, Network, Read, Said
+from triune.serving.networks import EMBEDDING, EVERYTHING, Heads, Network, Read, Said, Tiles
 from triune.serving.pictures import Given, Picture, pictures
 from triune.serving.verdicts import Verdict, beside_model, stored_threshold
 
@@ -125,12 +125,20 @@ class LoadedRun:
         yield from self._answers(images, EMBEDDING, skip, batch_size, progress)
 
     def predict(
-        self, images: Given, *, skip: bool = False, batch_size: int = BATCH, progress: Progress | None = None
+        self,
+        images: Given,
+        *,
+        tiles: Tiles | None = None,
+        skip: bool = False,
+        batch_size: int = BATCH,
+        progress: Progress | None = None,
     ) -> list[ImagePrediction | Unreadable]:
         """Class, probabilities, mask in the image's own size, and embedding of each image, in order.
 
         Args:
             images: any images.
+            tiles: masks of images that are larger than a tile are made of overlapping tiles; of the whole image,
+                squashed to the size of training, where not given. Class and embedding are of the whole image.
             skip: whether an image that cannot be read is told in its place, and not an error.
             batch_size: how many go through the network at a time.
             progress: called after each batch with the numbers of images that are done and of all.
@@ -138,13 +146,15 @@ class LoadedRun:
         Raises:
             InputError: an image cannot be read; it is named.
         """
-        return list(self.predict_each(pictures(images), skip=skip, batch_size=batch_size, progress=progress))
+        given = pictures(images)
+        return list(self.predict_each(given, tiles=tiles, skip=skip, batch_size=batch_size, progress=progress))
 
     def predict_each(
         self,
         images: Sequence[Picture],
         *,
         heads: Heads = EVERYTHING,
+        tiles: Tiles | None = None,
         skip: bool = False,
         batch_size: int = BATCH,
         progress: Progress | None = None,
@@ -154,6 +164,7 @@ class LoadedRun:
         Args:
             images: from :func:`triune.serving.pictures.pictures`.
             heads: which answers are wanted; what is not asked for costs nothing.
+            tiles: as in :meth:`predict`.
             skip: whether an image that cannot be read is told in its place, and not an error.
             batch_size: how many go through the network at a time.
             progress: called after each batch with the numbers of images that are done and of all.
@@ -161,7 +172,13 @@ class LoadedRun:
         Raises:
             InputError: as :meth:`predict`.
         """
-        yield from self._answers(images, heads, skip, batch_size, progress)
+        answers = self._answers(images, heads, skip, batch_size, progress)
+        for picture, answer in zip(images, answers, strict=True):
+            if tiles is None or not heads.masks or isinstance(answer, Unreadable):
+                yield answer
+                continue
+            mask = self.network.tiled_mask(picture.source, tiles)
+            yield answer if mask is None else replace(answer, mask=mask)
 
     def classify(
         self, images: Given, *, skip: bool = False, batch_size: int = BATCH, progress: Progress | None = None

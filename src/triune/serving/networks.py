@@ -79,6 +79,20 @@ class Card:
     device: str = field(default="cpu", compare=False)
 
 
+@dataclass(frozen=True)
+class Tiles:
+    """How a large image is cut for its mask.
+
+    Args:
+        side: pixels of the image that one tile covers. The network sees a tile at the size of its training images, so
+            that is the side at which things look as large as there.
+        overlap: the share of its side that a tile shares with its neighbour.
+    """
+
+    side: int
+    overlap: float = 0.25
+
+
 class Network(Protocol):
     """A network as a run in use needs it: that of a run, or a public backbone."""
 
@@ -99,3 +113,11 @@ class Network(Protocol):
 
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """What it says of each image."""
+
+    def tiled_mask(self, source: str | Image.Image, tiles: Tiles) -> Array | None:
+        """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
+
+        Raises:
+            InputError: the network has no mask head, or such tiles cannot be.
+            OSError, ValueError: the image cannot be read.
+        """

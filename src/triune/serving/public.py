@@ -19,7 +19,7 @@ from triune.data.decode import decode_image
 from triune.distances.embeddings import unit
 from triune.errors import InputError
 from triune.model.backbone import read_weights
-from triune.serving.networks import Card, Heads, Read, Said
+from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 _SEED = 771_204_653
 """Of weights by chance, which nobody else has."""
@@ -72,6 +72,10 @@ class PublicBackbone:
         with torch.inference_mode():
             rows = unit(self.model(batch).float()).cpu().numpy()
         return [Said(embedding=row) for row in rows]
+
+    def tiled_mask(self, source: str | Image.Image, tiles: Tiles) -> None:
+        """It has no mask head, with tiles or without."""
+        raise InputError(f"timm:{self.backbone} has no mask head")
 
 
 def load_public(name: str, weights: Path | None, device: torch.device) -> PublicBackbone:

@@ -11,10 +11,15 @@ from PIL import Image
 
 from triune.checksums import digest
 from triune.data.dataset import as_input
-from triune.data.decode import decode_image
-from triune.model.network import MultiTaskModel, masks_in_size
+from triune.data.decode import Array, decode_image, upright_size
+from triune.errors import InputError
+from triune.model.network import MultiTaskModel, masks_in_size, predicted_masks
+from triune.model.tiles import grid, ids_in_size, tiled
 from triune.run.folder import ModelCard, load_model, model_file
-from triune.serving.networks import Card, Heads, Read, Said
+from triune.serving.networks import Card, Heads, Read, Said, Tiles
+
+LEAST_STRIDES = 8
+"""How many strides of the network a tile is wide, at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,39 @@ class TrainedNetwork:
         with torch.inference_mode():
             found = self.model.answer(batch, classes=heads.classes, masks=heads.masks)
             return [self._one(found, place, each.size, heads) for place, each in enumerate(images)]
+
+    def tiled_mask(self, source: str | Image.Image, tiles: Tiles) -> Array | None:
+        """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
+
+        The image is scaled so that a tile is as large as training images were; its proportions stay. In memory: the
+        image, one row of tiles, and where the scale is not 1 the logits.
+
+        Raises:
+            InputError: the network has no mask head, or such tiles cannot be.
+            OSError, ValueError: the image cannot be read.
+        """
+        if self.model.mask_head is None:
+            raise InputError(f"{self.source} has no mask head")
+        size = upright_size(source) if isinstance(source, str) else source.size[::-1]
+        if max(size) <= tiles.side:
+            return None
+        height, width = (max(1, round(length * self.trained.size / tiles.side)) for length in size)
+        scaled = (height, width)
+        pixels, size = decode_image(source, self.trained.channels, scaled, self.trained.image_bits)
+        stride = self.model.stride
+        # Small inputs are taken several at a time: a tile must be some strides wide to move by less than its side.
+        side = max(-(-self.trained.size // stride), LEAST_STRIDES) * stride
+        places = grid(side, tiles.overlap, stride)
+        with torch.inference_mode():
+            rows = tiled(self._segment, as_input(pixels), places)
+            if scaled == size:
+                return torch.cat([predicted_masks(each[None])[0].to(torch.uint8) for each in rows]).numpy()
+            return ids_in_size(torch.cat(list(rows), dim=1), size).numpy()
+
+    def _segment(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.model.answer(images.to(self.device), classes=False).mask_logits
+        assert logits is not None
+        return logits
 
     def _one(self, found: Any, place: int, size: tuple[int, int], heads: Heads) -> Said:
         shares = mask = embedding = None

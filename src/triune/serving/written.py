@@ -13,6 +13,7 @@ from triune.errors import InputError
 from triune.files import filled_together
 from triune.serving.answers import TOP, ImagePrediction, Unreadable
 from triune.serving.loaded import BATCH, LoadedRun
+from triune.serving.networks import Tiles
 from triune.serving.pictures import Given, Picture, pictures
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -28,6 +29,7 @@ def write_predictions(
     output: Path,
     *,
     overlays: bool = False,
+    tiles: Tiles | None = None,
     skip: bool = False,
     batch_size: int = BATCH,
     progress: Progress | None = None,
@@ -39,6 +41,7 @@ def write_predictions(
         given: any images.
         output: the new folder.
         overlays: whether the images with their masks laid over them are written, too.
+        tiles: how large images are cut for their masks; not at all where not given.
         skip: whether an image that cannot be read is left out, and not an error.
         batch_size: how many go through the network at a time.
         progress: called with the numbers of images that are done and of all.
@@ -54,7 +57,7 @@ def write_predictions(
     images = pictures(given)
     if not run.classes and not run.network.card.masks:
         raise InputError(f"{run.name} has neither a class head nor a mask head: `triune embed` gives its embeddings")
-    answers = run.predict_each(images, skip=skip, batch_size=batch_size, progress=progress)
+    answers = run.predict_each(images, tiles=tiles, skip=skip, batch_size=batch_size, progress=progress)
     left_out: list[str] = []
     with filled_together(output) as (folder, move_into_place):
         with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
