@@ -21,6 +21,7 @@ class IdentifyConfig:
         run: the run that made the gallery, where it lies elsewhere now.
         weights: a local file of the weights of that run, where it is timm:NAME.
         json: print JSON.
+        html: also write the answers as a page of images.
     """
 
     gallery: str
@@ -30,6 +31,7 @@ class IdentifyConfig:
     run: str | None = None
     weights: Path | None = None
     json: bool = False
+    html: Path | None = None
 
 
 def run(arguments: list[str]) -> int:
@@ -37,11 +39,14 @@ def run(arguments: list[str]) -> int:
     asked = command("identify", IdentifyConfig, words=("gallery", "images")).parse(arguments)
     from triune.serving.gallery.gallery import Gallery
     from triune.serving.gallery.identified import as_text
+    from triune.serving.gallery.sheet import write_identified
     from triune.serving.loaded import load
 
     gallery = Gallery.open(asked.gallery, None if asked.run is None else load(asked.run, weights=asked.weights))
     found = gallery.identify(list(asked.images), asked.fpir, where=asked.where)
     rule = found[0].rule
+    if asked.html is not None:
+        write_identified(asked.html, found, gallery, [f"in {gallery.name}", *rule.lines()])
     if asked.json:
         print_json({"rule": rule.to_dict(), "answers": [each.to_dict(with_rule=False) for each in found]})
     else:

@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
     spelt = ["--k" + each[2:] if each == "-k" or each.startswith("-k=") else each for each in arguments]
     asked = command("search", SearchConfig, words=("gallery", "images")).parse(spelt)
     from triune.serving.gallery.gallery import Gallery
-    from triune.serving.gallery.sheet import write_found
+    from triune.serving.gallery.sheet import taste_row, write_found
     from triune.serving.gallery.written import as_text, write_hits
     from triune.serving.loaded import load
 
@@ -73,7 +73,8 @@ def run(arguments: list[str]) -> int:
     if asked.csv is not None:
         write_hits(asked.csv, found)
     if asked.html is not None:
-        write_found(asked.html, "Most alike", found, gallery, [f"in {gallery.name}"])
+        above = [taste_row(asked.like, asked.unlike, gallery)] if asked.like else []
+        write_found(asked.html, "Most alike", found, gallery, [f"in {gallery.name}"], above)
     if asked.json:
         print_json([each.to_dict() for each in found])
     else:

@@ -59,7 +59,8 @@ class StrangerScores:
         scores: ``(P,)`` each image's highest score with an enrolled identity that is not its own: the cosine
             similarity, or minus the distance.
         identities: ``(P,)`` whose image it is, int64 codes.
-        exchangeable: whether the next stranger is as these are; not so of the enrolled identities themselves.
+        exchangeable: whether the next stranger is as these are, so that they can promise something; not so of the
+            enrolled identities themselves, nor of identities by which something of the network was chosen.
     """
 
     name: str
@@ -114,19 +115,13 @@ class FpirThreshold:
     @property
     def reason(self) -> str | None:
         """Why the rate is not to be leaned on; ``None`` where it is."""
-        told = [each for each in self.strangers if not each.extrapolated]
-        if self.promised_fpir is None:
-            return (
-                "there are no strangers but the enrolled identities themselves, each left out in turn, so that nothing "
-                "is promised"
-            )
-        if not told:
-            most = max(self.strangers, key=lambda each: each.identities)
-            return (
-                f"{most.identities} identities of strangers can count rates from {1 / most.identities:.1%} on; the "
-                f"threshold for {self.target_fpir:g} follows from the tail of their scores"
-            )
-        return None
+        if not all(each.extrapolated for each in self.strangers):
+            return None
+        most = max(each.identities for each in self.strangers)
+        return (
+            f"{most} identities of strangers can count rates from {1 / most:.1%} on; the threshold for "
+            f"{self.target_fpir:g} follows from the tail of their scores"
+        )
 
 
 def fpir_threshold(

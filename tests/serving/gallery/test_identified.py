@@ -25,8 +25,8 @@ def enrolled_of(x, names, metric="cosine"):
     return Enrolled(x, names, [f"/e/{k}.png" for k in range(len(x))], metric)
 
 
-def rule(enrolled, x, names, fpir=0.1):
-    return rule_for(enrolled, strangers_there(enrolled, Strangers(x, names)), fpir, "G")
+def rule(enrolled, x, names, fpir=0.1, untouched=False):
+    return rule_for(enrolled, strangers_there(enrolled, Strangers(x, names, None, untouched)), fpir, "G")
 
 
 def test_the_best_row_names_it_and_the_runner_up_is_another_identity():
@@ -100,15 +100,19 @@ def test_one_who_is_enrolled_alone_needs_strangers_from_the_run():
 
 def test_what_is_promised_and_what_is_not_is_said():
     enrolled = enrolled_of(*people(5, 3, 0))
-    lines = rule(enrolled, *people(30, 2, 1, 100)).lines()
-    assert "5 identities enrolled by 15 images" in lines[0]
-    assert "for FPIR 10%" in lines[0]
-    assert "of 30 validation identities (60 images)" in lines[1]
-    assert "promised: of strangers who are as the validation identities are, at most 12.9% are named" in lines[-1]
+    calibrated = rule(enrolled, *people(30, 2, 1, 100), untouched=True)
+    assert "5 identities enrolled by 15 images" in calibrated.lines()[0]
+    assert "for FPIR 10%" in calibrated.lines()[0]
+    assert "of 30 calibration identities (60 images)" in calibrated.lines()[1]
+    assert "promised: of strangers who are as the calibration identities are, at most 12.9%" in calibrated.lines()[-1]
+    assert calibrated.no_promise is None
+    validated = rule(enrolled, *people(30, 2, 1, 100))
+    assert validated.threshold.threshold == calibrated.threshold.threshold
+    assert "of 30 validation identities (60 images)" in validated.lines()[1]
+    assert "nothing is promised: the validation identities chose the checkpoint, too" in validated.lines()[-1]
     none = Strangers(np.zeros((0, 8), np.float32), np.zeros(0, "U1"), "timm:x was not trained here")
     alone = rule_for(enrolled, strangers_there(enrolled, none), 0.3, "G")
-    assert "promised" not in " ".join(alone.lines())
-    assert alone.caution.startswith("timm:x was not trained here: there are no strangers but the enrolled")
+    assert "nothing is promised: timm:x was not trained here, so that the only strangers" in alone.lines()[-1]
 
 
 def test_answers_are_plain_values_for_json():
@@ -146,7 +150,7 @@ def test_a_gallery_identifies_its_own_images(tmp_path, run):
     found = gallery.identify(images[:4], fpir=0.3)
     assert [each.identity for each in found] == gallery.rows()["identity"].to_list()[:4]
     assert [each.query for each in found] == images[:4]
-    assert "nothing is promised" in found[0].rule.caution
+    assert "the only strangers are those who are enrolled" in found[0].rule.no_promise
     few = gallery.identify(gallery.embeddings[:1], fpir=0.3, where="label = 'dog'")[0]
     assert (few.rule.identities, few.rule.images) == (2, 10)
     gallery.remove(images[5:])

@@ -46,11 +46,14 @@ def test_they_are_the_validation_identities(tmp_path):
         assert found.identities.tolist() == ["a", "c", "a"]
         np.testing.assert_array_equal(found.embeddings, rows[[0, 2, 4]])
         assert found.lacking is None
+        assert not found.untouched
 
 
 def test_calibration_identities_which_chose_nothing_come_first(tmp_path):
     run, _ = judged(tmp_path / "r", [("a", "val"), ("b", "calibration"), ("c", "calibration")])
-    assert strangers_of(run, "r", DIM).identities.tolist() == ["b", "c"]
+    found = strangers_of(run, "r", DIM)
+    assert found.identities.tolist() == ["b", "c"]
+    assert found.untouched
 
 
 def test_whoever_the_run_was_trained_on_is_no_stranger(tmp_path):

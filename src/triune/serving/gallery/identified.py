@@ -56,14 +56,19 @@ class IdentificationRule:
         identities: how many are enrolled.
         images: how many images of theirs.
         metric: what the scores are.
-        caution: why the rate is not to be leaned on; ``None`` where it is.
+        no_promise: why nothing is promised; ``None`` where something is.
     """
 
     threshold: FpirThreshold
     identities: int
     images: int
     metric: Metric
-    caution: str | None
+    no_promise: str | None
+
+    @property
+    def caution(self) -> str | None:
+        """Why the rate is not to be leaned on; ``None`` where it is."""
+        return self.threshold.reason
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -86,6 +91,7 @@ class IdentificationRule:
             "metric": self.metric,
             "fpir": self.threshold.target_fpir,
             "promised_fpir": self.threshold.promised_fpir,
+            "no_promise": self.no_promise,
             "enrolled_identities": self.identities,
             "enrolled_images": self.images,
             "strangers": strangers,
@@ -105,9 +111,11 @@ class IdentificationRule:
             told.append(f"of {who}, {percent(each.fpir)} would be named; of others of their kind, {likely}")
         if self.threshold.promised_fpir is not None:
             told.append(
-                f"promised: of strangers who are as the validation identities are, at most "
+                f"promised: of strangers who are as the calibration identities are, at most "
                 f"{percent(self.threshold.promised_fpir)} are named, in the mean over such sets of identities"
             )
+        else:
+            told.append(f"nothing is promised: {self.no_promise}")
         return told
 
 
@@ -204,11 +212,13 @@ class StrangersThere:
 
     Args:
         sets: of strangers; none that is empty.
-        lacking: why there are no validation identities, where there are none.
+        no_promise: why they can promise nothing; ``None`` where they can.
+        none: why there are no strangers of the run, where there are none.
     """
 
     sets: tuple[StrangerScores, ...]
-    lacking: str | None
+    no_promise: str | None
+    none: str | None
 
 
 def strangers_there(enrolled: Enrolled, strangers: Strangers) -> StrangersThere:
@@ -219,8 +229,9 @@ def strangers_there(enrolled: Enrolled, strangers: Strangers) -> StrangersThere:
         strangers: of the run; one of them who is enrolled is no candidate of itself.
     """
     own = evenly(enrolled.identities, MOST)
+    kind = "calibration identities" if strangers.untouched else "validation identities"
     sets = [
-        _scores("validation identities", enrolled, strangers.embeddings, strangers.identities, True),
+        _scores(kind, enrolled, strangers.embeddings, strangers.identities, strangers.untouched),
         _scores(
             "enrolled identities, each as a stranger to the others",
             enrolled,
@@ -229,7 +240,14 @@ def strangers_there(enrolled: Enrolled, strangers: Strangers) -> StrangersThere:
             False,
         ),
     ]
-    return StrangersThere(tuple(each for each in sets if len(each.scores)), strangers.lacking)
+    if strangers.lacking is not None:
+        no_promise = (
+            f"{strangers.lacking}, so that the only strangers are those who are enrolled, each left out in turn"
+        )
+    else:
+        no_promise = "the validation identities chose the checkpoint, too; identities kept for calibration promise more"
+    there = tuple(each for each in sets if len(each.scores))
+    return StrangersThere(there, None if strangers.untouched else no_promise, strangers.lacking)
 
 
 def _scores(name: str, enrolled: Enrolled, rows: Array, identities: Array, exchangeable: bool) -> StrangerScores:
@@ -256,15 +274,12 @@ def rule_for(enrolled: Enrolled, there: StrangersThere, fpir: float, source: str
     """
     if not there.sets:
         raise InputError(
-            f"{source} holds one identity, and {there.lacking}: there are no strangers to set a threshold by; enrol "
+            f"{source} holds one identity, and {there.none}: there are no strangers to set a threshold by; enrol "
             "others, or use a run with validation identities"
         )
     threshold = fpir_threshold(there.sets, fpir, metric=enrolled.metric)
-    caution = threshold.reason
-    if threshold.promised_fpir is None and there.lacking is not None:
-        caution = f"{there.lacking}: {caution}"
     count = len(np.unique(enrolled.identities))
-    return IdentificationRule(threshold, count, len(enrolled.identities), enrolled.metric, caution)
+    return IdentificationRule(threshold, count, len(enrolled.identities), enrolled.metric, there.no_promise)
 
 
 def identified(

@@ -26,11 +26,14 @@ class Strangers:
         embeddings: ``(P, D)`` float32.
         identities: ``(P,)`` strings.
         lacking: why there are none, where there are none.
+        untouched: whether nothing of the network was chosen by them: so of calibration identities, not of validation
+            ones, which chose the checkpoint.
     """
 
     embeddings: Array
     identities: Array
     lacking: str | None = None
+    untouched: bool = False
 
 
 def strangers_of(run: Path | None, name: str, dim: int) -> Strangers:
@@ -62,7 +65,7 @@ def strangers_of(run: Path | None, name: str, dim: int) -> Strangers:
         return _none(dim, f"{name} was trained on all its validation identities")
     chosen = evenly(items["identity"].to_numpy().astype(str), MOST)
     rows = np.array(items["embedding"].to_list(), dtype=np.float32).reshape(len(items), -1)[chosen]
-    return Strangers(rows, items["identity"].to_numpy().astype(str)[chosen])
+    return Strangers(rows, items["identity"].to_numpy().astype(str)[chosen], untouched=split == "calibration")
 
 
 def evenly(identities: Array, most: int) -> Array:
