@@ -11,6 +11,7 @@ COMMANDS = {
     "search": "The images of a gallery that are most alike.",
     "identify": "Say who is on an image, of those enrolled in a gallery; or nobody of them.",
     "gallery": "What a gallery holds; remove rows, find near-duplicates, go back.",
+    "fewshot": "Name images of new classes after a few examples of each.",
     "audit": "Look for mistakes in data: likely wrong labels, pictures that occur twice, outliers.",
     "report": "Write a run's report again.",
 }

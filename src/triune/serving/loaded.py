@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from triune.serving.familiar import Familiar, read_familiar
 from triune.serving.networks import EMBEDDING, EVERYTHING, Heads, Network, Read, Said, Tiles
 from triune.serving.pictures import Given, Picture, pictures
 from triune.serving.verdicts import Verdict, beside_model, stored_threshold
+
+if TYPE_CHECKING:
+    from triune.serving.few_shot import FewShot, Support
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -217,6 +220,24 @@ class LoadedRun:
             raise InputError(f"{self.name} has no mask head")
         wanted = Heads(classes=False, embedding=False)
         return list(self._answers(pictures(images), wanted, skip, batch_size, progress))
+
+    def few_shot(self, support: "Support", **settings: Any) -> "FewShot":
+        """New classes from a few images of each; what it gives back names images by ``classify(images)``.
+
+        >>> run.few_shot("flowers/").classify("garden.jpg")
+        [<garden.jpg: tulip (0.981), closeness 0.874>]
+
+        Args:
+            support: a folder with a folder for each class, a table with a column ``label``, or a dictionary of images
+                by class.
+            **settings: of :func:`triune.serving.few_shot.few_shot`: ``head``, ``fpir``, ``strangers``, ``skip``.
+
+        Raises:
+            InputError: an image cannot be read, or there are fewer than two classes.
+        """
+        from triune.serving.few_shot import few_shot
+
+        return few_shot(self, support, **settings)
 
     def verify(self, first: Given, second: Given, *, fpr: float | None = None) -> Verdict:
         """Whether two images show the same thing, by the run's own threshold.

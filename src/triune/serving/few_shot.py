@@ -1,0 +1,257 @@
+"""New classes from a few images each: a run names what it was never trained on."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from triune.data.items import read_table
+from triune.data.problems import DataError, Problem
+from triune.data.sources.folder import image_folder
+from triune.distances.embeddings import Metric
+from triune.errors import InputError
+from triune.recognition.heads import Head
+from triune.recognition.new_classes import NewClasses, learn_classes
+from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.pictures import Given, Picture, pictures
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Progress: TypeAlias = Callable[[int, int], None]
+Support: TypeAlias = str | Path | Mapping[str, Given]
+
+
+class Embedder(Protocol):
+    """What is needed of a run in use."""
+
+    @property
+    def name(self) -> str:
+        """What it was loaded from."""
+
+    @property
+    def metric(self) -> Metric:
+        """The distance between embeddings."""
+
+    def embed_each(
+        self,
+        images: Sequence[Picture],
+        *,
+        skip: bool = False,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> Iterator[ImagePrediction | Unreadable]:
+        """Embeddings one at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewClassAnswer:
+    """Which of the new classes an image is of.
+
+    Args:
+        name: the image's path, or ``image K`` of one in memory.
+        label: the class; ``None`` where it is unknown.
+        probabilities: by class, the most likely first, given that it is one of them.
+        closeness: the score with the most alike example: cosine similarity, or minus the distance.
+        threshold: below it the image is unknown.
+        example: the name of the most alike example.
+    """
+
+    name: str
+    label: str | None
+    probabilities: dict[str, float]
+    closeness: float
+    threshold: float
+    example: str
+
+    @property
+    def likeliest(self) -> str:
+        """The most likely class, of an unknown image too."""
+        return next(iter(self.probabilities))
+
+    @property
+    def probability(self) -> float:
+        """Its probability."""
+        return next(iter(self.probabilities.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "likeliest": self.likeliest,
+            "probability": self.probability,
+            "probabilities": self.probabilities,
+            "closeness": self.closeness,
+            "threshold": self.threshold,
+            "example": self.example,
+        }
+
+    def __repr__(self) -> str:
+        if self.label is None:
+            return f"<{self.name}: unknown; most like {self.likeliest}, closeness {self.closeness:.3f}>"
+        return f"<{self.name}: {self.label} ({self.probability:.3f}), closeness {self.closeness:.3f}>"
+
+
+@dataclass(frozen=True, eq=False)
+class FewShot:
+    """A run that knows new classes. Made by :func:`few_shot`.
+
+    Args:
+        run: embeds images.
+        learned: the classes.
+        examples: the names of the images that they were learned from.
+        labels: their classes.
+        left_out: examples that could not be read.
+    """
+
+    run: Embedder
+    learned: NewClasses
+    examples: tuple[str, ...]
+    labels: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.learned.classes
+
+    def __repr__(self) -> str:
+        return f"<{len(self.classes)} classes from {len(self.examples)} images by {self.run.name}; {self.learned.head}>"
+
+    def classify(
+        self, images: Given, *, skip: bool = False, batch_size: int = 64, progress: Progress | None = None
+    ) -> list[NewClassAnswer | Unreadable]:
+        """Which of the classes each image is of, in order.
+
+        Args:
+            images: any images.
+            skip: whether an image that cannot be read is told in its place, and not an error.
+            batch_size: how many go through the network at a time.
+            progress: called after each batch with the numbers of images that are done and of all.
+
+        Raises:
+            InputError: an image cannot be read; it is named.
+        """
+        asked = pictures(images)
+        found = self.run.embed_each(asked, skip=skip, batch_size=batch_size, progress=progress)
+        return [each if isinstance(each, Unreadable) else self._answer(each) for each in found]
+
+    def _answer(self, image: ImagePrediction) -> NewClassAnswer:
+        assert image.embedding is not None
+        said = self.learned.name(image.embedding[None])
+        shares = said.probabilities[0]
+        order = np.argsort(-shares, kind="stable")
+        return NewClassAnswer(
+            name=image.name,
+            label=self.classes[order[0]] if said.known[0] else None,
+            probabilities={self.classes[k]: float(shares[k]) for k in order},
+            closeness=float(said.closeness[0]),
+            threshold=self.learned.threshold,
+            example=self.examples[int(said.example[0])],
+        )
+
+
+def few_shot(
+    run: Embedder,
+    support: Support,
+    *,
+    head: Head | None = None,
+    fpir: float | None = 0.1,
+    strangers: Given | None = None,
+    skip: bool = False,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> FewShot:
+    """Learn new classes from a few images of each; the network stays as it is.
+
+    Args:
+        run: embeds images.
+        support: a folder with a folder for each class, a table with a column ``label``, or a dictionary of images by
+            class.
+        head: ``"prototype"``, ``"nearest"``, ``"ridge"`` or ``"logistic"``; the one of the first three that names most
+            examples rightly when they are left out in turn, where not given.
+        fpir: the share of images of other classes that may be named; where it is None, nothing is unknown.
+        strangers: images of none of the classes, by which the threshold of "unknown" is then told.
+        skip: whether images that cannot be read are left out, and not an error.
+        batch_size: how many go through the network at a time.
+        progress: called after each batch with the numbers of images that are done and of all.
+
+    Raises:
+        InputError: an image cannot be read, there are fewer than two classes, or a setting makes no sense.
+    """
+    rows, names, labels, left_out = embedded_support(run, support, skip, batch_size, progress)
+    others = None
+    if strangers is not None:
+        found, missed = _sound(run.embed_each(pictures(strangers), skip=skip, batch_size=batch_size))
+        left_out += missed
+        others = _stacked(found) if found else None
+    try:
+        learned = learn_classes(rows, labels, head=head, fpir=fpir, strangers=others, metric=run.metric)
+    except ValueError as error:
+        shown = support if isinstance(support, str | Path) else "the support"
+        raise InputError(f"{shown}: {error}") from error
+    return FewShot(run, learned, tuple(names), tuple(labels), tuple(left_out))
+
+
+def embedded_support(
+    run: Embedder, support: Support, skip: bool, batch_size: int = 64, progress: Progress | None = None
+) -> tuple[Array, list[str], list[str], list[str]]:
+    """Embeddings ``(N, D)`` of labelled images, their names and labels, and the images that could not be read.
+
+    Args:
+        run: embeds images.
+        support: as for :func:`few_shot`.
+        skip: whether images that cannot be read are left out, and not an error.
+        batch_size: how many go through the network at a time.
+        progress: called after each batch with the numbers of images that are done and of all.
+
+    Raises:
+        InputError: as for :func:`few_shot`.
+    """
+    images, labels = _labelled(support)
+    answers = list(run.embed_each(images, skip=skip, batch_size=batch_size, progress=progress))
+    sound, left_out = _sound(answers)
+    if not sound:
+        raise InputError(f"none of the {len(images)} examples could be read; the first is {left_out[0]}")
+    kept = [label for label, each in zip(labels, answers, strict=True) if isinstance(each, ImagePrediction)]
+    return _stacked(sound), [each.name for each in sound], kept, left_out
+
+
+def _labelled(support: Support) -> tuple[list[Picture], list[str]]:
+    """The images and the class of each."""
+    if isinstance(support, Mapping):
+        given = [(str(label), pictures(images)) for label, images in support.items()]
+        if not given:
+            raise InputError("the support is empty: give images of at least two classes")
+        return [each for _, images in given for each in images], [label for label, images in given for _ in images]
+    place = Path(support)
+    if not place.exists():
+        raise InputError(f"{support} does not exist: name a folder with a folder for each class, or a table")
+    table = image_folder(place) if place.is_dir() else read_table(place)
+    if table.problems:
+        raise DataError(table.problems)
+    labels = table.frame["label"]
+    if labels.null_count() == len(labels):
+        raise InputError(f"{support} has no column label that says which class each image is of")
+    if labels.null_count():
+        rows = table.frame["row"].filter(labels.is_null()).to_list()
+        raise DataError(
+            [Problem(table.source, row, "label", "empty", "name the class or drop the row") for row in rows]
+        )
+    return [Picture(path, path) for path in table.frame["image"].to_list()], labels.to_list()
+
+
+def _stacked(sound: Sequence[ImagePrediction]) -> Array:
+    return np.stack([each.embedding for each in sound if each.embedding is not None])
+
+
+def _sound(answers: Iterable[ImagePrediction | Unreadable]) -> tuple[list[ImagePrediction], list[str]]:
+    sound: list[ImagePrediction] = []
+    left_out: list[str] = []
+    for each in answers:
+        if isinstance(each, Unreadable):
+            left_out.append(f"{each.name}: {each.reason}")
+        else:
+            sound.append(each)
+    return sound, left_out

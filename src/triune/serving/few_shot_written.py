@@ -1,0 +1,117 @@
+"""What a run says of images of new classes, written: as text, as a table and as a page of images."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from triune.errors import InputError
+from triune.files import on_one_line, written_whole
+from triune.recognition.head_episodes import CHOSEN, HeadEpisodes, Share
+from triune.report.formatting import round_percent
+from triune.serving.answers import Unreadable
+from triune.serving.few_shot import FewShot, NewClassAnswer
+from triune.serving.sheets import SheetImage, SheetRow, write_sheet
+
+UNKNOWN = "unknown"
+
+
+def support_text(known: FewShot) -> list[str]:
+    """What was learned from, how the heads did on the examples, and what "unknown" means, a sentence a line."""
+    learned = known.learned
+    lines = [f"{len(known.classes)} classes from {len(known.examples)} images; head {learned.head}"]
+    if learned.trials:
+        did = ", ".join(f"{each.head} {each.right}" for each in learned.trials)
+        lines.append(f"each example left out and named by the others: {did} of {learned.trials[0].of} right")
+    else:
+        lines.append("no class has two examples: the head is not chosen, and probabilities are a guess")
+    if learned.fpir is not None:
+        refused = "" if learned.refused is None else f"; {round_percent(round(learned.refused, 3))} of the examples are"
+        lines.append(
+            f"unknown below a closeness of {learned.threshold:.3f}, for {round_percent(learned.fpir)} of other "
+            f"classes' images to be named{refused}"
+        )
+        if learned.fpir < learned.least_fpir:
+            lines.append(
+                f"caution: so few classes can tell no share below {round_percent(round(learned.least_fpir, 3))}: more "
+                f"may be named; give images of other classes with --strangers, or more classes"
+            )
+    return lines
+
+
+def answers_text(answers: Sequence[NewClassAnswer | Unreadable]) -> str:
+    """A line an image, aligned."""
+    rows = [("label", "probability", "closeness", "image", "most like")]
+    for each in answers:
+        if isinstance(each, Unreadable):
+            rows.append(("-", "", "", each.name, each.reason))
+        else:
+            rows.append(
+                (each.label or UNKNOWN, f"{each.probability:.3f}", f"{each.closeness:.3f}", each.name, each.example)
+            )
+    cells = [[on_one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(rows[0]) - 1)]
+    return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[-1]]).rstrip() for row in cells)
+
+
+def write_answers(path: Path, known: FewShot, answers: Sequence[NewClassAnswer | Unreadable]) -> Path:
+    """Write a table (.csv) or a page of images (.html), whole or not at all.
+
+    Args:
+        path: the file.
+        known: what named the images.
+        answers: what it said.
+
+    Raises:
+        InputError: ``path`` has another suffix.
+    """
+    if path.suffix.lower() == ".csv":
+        with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["image", "label", "likeliest", "probability", "closeness", "most_like"])
+            for each in answers:
+                if isinstance(each, NewClassAnswer):
+                    cells = (each.likeliest, each.probability, each.closeness, each.example)
+                    table.writerow([each.name, each.label or UNKNOWN, *cells])
+        return path
+    if path.suffix.lower() in (".html", ".htm"):
+        return write_sheet(path, "New classes", [_row(known, each) for each in answers], about=support_text(known))
+    raise InputError(f"{path} is neither .csv nor .html: name such a file with --output")
+
+
+def _row(known: FewShot, answer: NewClassAnswer | Unreadable) -> SheetRow:
+    """An image, and an example of each of the classes that are most likely."""
+    if isinstance(answer, Unreadable):
+        return SheetRow(SheetImage(answer.name, "cannot be read", answer.name), [], answer.reason)
+    caption = f"{answer.label} {answer.probability:.3f}" if answer.label else UNKNOWN
+    first = {label: name for name, label in reversed(list(zip(known.examples, known.labels, strict=True)))}
+    own = known.labels[known.examples.index(answer.example)]
+    hits = [
+        SheetImage(name, f"{label} {share:.3f}", name)
+        for label, share in list(answer.probabilities.items())[:6]
+        for name in [answer.example if label == own else first[label]]
+    ]
+    return SheetRow(SheetImage(answer.name, caption, answer.name, "good" if answer.label else "bad"), hits)
+
+
+def episodes_text(found: HeadEpisodes) -> str:
+    """What heads did in episodes, a line each with its interval."""
+    lines = [
+        f"{found.ways}-way {found.shots}-shot, {found.episodes} episodes of {found.queries} queries a class; intervals "
+        f"of {round_percent(found.level)}"
+    ]
+    for name, share in found.accuracy.items():
+        often = f"  chosen in {found.chosen[name]}" if name != CHOSEN else ""
+        lines.append(f"  {name:<10} {_interval(share)}{often}")
+    lines.append(f"the chosen head's mean probability is {found.expected:.3f}, its log loss {found.log_loss:.3f}")
+    if found.fpir is not None:
+        lines.append(f"of its own classes' images {_interval(found.refused)} are unknown")
+        if found.named_strangers is not None:
+            lines.append(
+                f"of other classes' images {_interval(found.named_strangers)} are named, {round_percent(found.fpir)} "
+                f"asked for"
+            )
+    return "\n".join(lines)
+
+
+def _interval(share: Share) -> str:
+    return f"{share.mean:.3f} [{share.low:.3f}, {share.high:.3f}]"
