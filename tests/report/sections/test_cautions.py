@@ -2,7 +2,7 @@
 
 import pytest
 
-from report.building import changed, files_results, run_results
+from report.building import UNCERTAINTY, changed, files_results, run_results
 from triune.evaluation.results import Results, SplitCounts, Unavailable
 from triune.report.sections.cautions import cautions
 from triune.verification.new_identities import ExpectedFPR
@@ -50,8 +50,11 @@ def test_another_model_is_no_baseline() -> None:
     ("fpr", "said"),
     [
         (0.024, "is stricter: it accepts 2.4% of the different ones, not 5%"),
+        (0.05 / 2, None),
         (0.026, None),
         (0.074, None),
+        (0.05 * 1.5, None),
+        (0.08, "lets more through: it accepts 8.0% of the different ones, not 5%"),
         (0.2, "lets more through: it accepts 20.0% of the different ones, not 5%"),
         (float("nan"), None),
     ],
@@ -119,3 +122,43 @@ def test_identities_of_the_judged_split_that_were_trained_on_are_told() -> None:
     found = cautions(results.model_copy(update={"data": results.data.model_copy(update={"splits": splits})}))
     assert any(text.startswith("3 of the ") and "were trained on" in text for text in found)
     assert not any("were trained on" in text for text in cautions(results))
+
+
+def test_the_rates_compared_with_baselines_are_those_of_the_first_budget() -> None:
+    """At the other budgets the baseline does better, and at a budget of another model nothing is compared."""
+    results = with_tpr(run_results(), 0.41, 0.4)
+    models = []
+    for model, tpr in zip(results.models, (0.0, 1.0), strict=True):
+        figures = model.verification["test"]
+        points = [figures.points[0], *(point.model_copy(update={"tpr": tpr}) for point in figures.points[1:])]
+        models.append(
+            model.model_copy(update={"verification": {"test": figures.model_copy(update={"points": points})}})
+        )
+    assert not any("training gave nothing" in text for text in cautions(results.model_copy(update={"models": models})))
+    models[0] = models[0].model_copy(update={"verification": models[1].verification})
+    found = [
+        text for text in cautions(results.model_copy(update={"models": models})) if "training gave nothing" in text
+    ]
+    assert len(found) == 1
+    assert "At FPR 5%" in found[0]
+
+
+def test_intervals_of_few_identities_are_told_with_their_reason() -> None:
+    made = UNCERTAINTY.model_copy(update={"reliable": False, "reason": "3 identities are resampled"})
+    told = "The intervals are not to be leaned on: 3 identities are resampled."
+    assert told in cautions(changed(run_results(), figures={"uncertainty": made}))
+    for other in (UNCERTAINTY, None):
+        assert not any("leaned on" in text for text in cautions(changed(run_results(), figures={"uncertainty": other})))
+
+
+def test_results_without_models_without_a_test_split_or_without_a_threshold_have_no_such_cautions() -> None:
+    results = run_results()
+    bare = results.model_copy(
+        update={"models": [], "threshold": None, "data": results.data.model_copy(update={"splits": {}})}
+    )
+    assert cautions(bare) == []
+    assert cautions(results.model_copy(update={"threshold": Unavailable(unavailable="no pairs")})) == [
+        text for text in cautions(results) if "threshold" not in text
+    ]
+    unjudged = results.threshold.model_copy(update={"on_test": None})
+    assert not any("the threshold " in text for text in cautions(results.model_copy(update={"threshold": unjudged})))

@@ -143,3 +143,12 @@ def test_there_is_a_section_as_long_as_there_is_a_histogram_or_a_threshold() -> 
     assert threshold_section(run_results().model_copy(update={"threshold": None})) is not None
     assert threshold_section(no_histogram) is not None
     assert threshold_section(neither) is None
+
+
+def test_what_the_threshold_is_worth_is_a_sentence_that_begins_with_a_capital() -> None:
+    section = threshold_section(applied(run_results(), expected=None, confidence=None))
+    assert section is not None
+    assert section.worth == "No promise for new identities: their false-positive rate may be above 5%"
+    section = threshold_section(run_results().model_copy(update={"threshold": None}))
+    assert section is not None
+    assert section.worth is None
