@@ -6,7 +6,6 @@ from PIL import Image
 
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.compared import distinct_images, verdicts_of
-from triune.serving.familiar import Familiar
 from triune.serving.pictures import Picture
 from triune.verification.roc import verify_scores
 from triune.verification.thresholds import fit_threshold
@@ -52,8 +51,7 @@ def test_verdicts_come_in_order_with_the_distance_of_the_pair(monkeypatch, at_on
     monkeypatch.setattr("triune.serving.compared.PAIRS_AT_ONCE", at_once)
     given = pairs("ab", "ac", "bc", ("a", "lost"), ("b", "far"))
     distinct = distinct_images(given)
-    familiar = Familiar(np.array([[0.6, 0.8]], np.float32), "cosine", 0.0)
-    found = list(verdicts_of(given, distinct, answered(distinct.images), "cosine", THRESHOLD, familiar))
+    found = list(verdicts_of(given, distinct, answered(distinct.images), "cosine", THRESHOLD))
     assert [each.distance for each in found if not isinstance(each, Unreadable)] == pytest.approx([0.2, 1, 0.4, 1.8])
     assert [each.same for each in found if not isinstance(each, Unreadable)] == [True, False, True, False]
     assert (found[3].name, found[3].reason) == ("lost", "cut")

@@ -169,9 +169,9 @@ def _tell_cautions(asked: VerifyConfig, found: "Sequence[Verdict]") -> None:
     unlike = list(dict.fromkeys(name for each in found for name in each.unfamiliar))
     if unlike:
         shown = ", ".join(on_one_line(name) for name in unlike[:3]) + (", …" if len(unlike) > 3 else "")
-        which = "lies" if len(unlike) == 1 else f"({len(unlike)} images) lie"
+        which = "looks" if len(unlike) == 1 else f"({len(unlike)} images) look"
         print(
-            f"caution: {shown} {which} far from everything that the run was validated on: the verdict says little",
+            f"caution: {shown} {which} like nothing that the run was validated on: the verdict says little",
             file=sys.stderr,
         )
 
@@ -183,7 +183,7 @@ def _write_page(path: Path, loaded: "LoadedRun", found: "Sequence[Verdict]") -> 
     for each in found:
         word = "same" if each.same else "different"
         said = f"{word}, distance {each.distance:.4f}"
-        note = "far from what the run was validated on: " + ", ".join(each.unfamiliar) if each.unfamiliar else ""
+        note = "like nothing that the run was validated on: " + ", ".join(each.unfamiliar) if each.unfamiliar else ""
         second = SheetImage(each.second, said, each.second, "good" if each.same else "bad")
         rows.append(SheetRow(SheetImage(each.first, Path(each.first).name, each.first), [second], note))
     about = [f"{len(found)} pairs by {loaded.name}: {_rule(found[0])}", "Nearest pairs first"]

@@ -22,6 +22,7 @@ from triune.data.sources.named import load_source
 from triune.data.transform import normalise
 from triune.errors import InputError
 from triune.evaluation import measures
+from triune.evaluation.appearance import familiar_with
 from triune.evaluation.baselines import backbone_embeddings, pixel_embeddings
 from triune.evaluation.judge import Candidate, Judgement, KnownItems, Questions, Resampling, empty_results, judge
 from triune.evaluation.judge_files import read_threshold
@@ -43,6 +44,7 @@ from triune.model.network import MultiTaskModel, masks_in_size
 from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
 from triune.run.facts import TrainingFacts
+from triune.run.familiar import write_familiar
 from triune.run.folder import JUDGED, ModelCard, load_card, load_model, seal
 from triune.run.judged_items import write_judged_items
 from triune.run.loaders import ItemData
@@ -143,8 +145,8 @@ def evaluate_run(
 ) -> Judgement:
     """Judge the network in ``run`` on the table's held-out splits and write what was found.
 
-    Writes ``metrics.json``, ``embeddings.parquet`` and a few predicted masks in ``masks/``; and ``thresholds.json`` at
-    the end of a training, when there is none yet.
+    Writes ``metrics.json``, ``embeddings.parquet`` and a few predicted masks in ``masks/``; and ``thresholds.json`` and
+    ``familiar.safetensors`` at the end of a training.
 
     Args:
         run: a run folder that holds ``model.safetensors``.
@@ -197,6 +199,9 @@ def evaluate_run(
         if "test" in predicted and predicted["test"].predictions.mask_confusion is not None:
             write_sample_masks(folder / "masks", model, predicted["test"].dataset, device)
         if output is None:
+            familiar = familiar_with(model, data.dataset("val"), device) if data.count("val") else None
+            if familiar is not None:
+                write_familiar(run, familiar)
             seal(run, JUDGED)
     return found
 

@@ -122,23 +122,30 @@ class MultiTaskModel(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The backbone's feature maps, finest first."""
-        maps: list[Tensor] = self.backbone(padded(images, self.stride))[1:]
-        return [m for m in maps if m.shape[1]]
+        return [each for each in self.maps(images)[1:] if each.shape[1]]
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """The backbone's parameters: those that every head's loss reaches."""
         return list(self.backbone.parameters())
 
-    def answer(self, images: Tensor, *, classes: bool = True, masks: bool = True) -> Prediction:
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """What the backbone makes of ``images (B, C, H, W)``: them, padded, then its feature maps, finest first."""
+        found: list[Tensor] = self.backbone(padded(images, self.stride))
+        return found
+
+    def answer(
+        self, images: Tensor, *, classes: bool = True, masks: bool = True, maps: list[Tensor] | None = None
+    ) -> Prediction:
         """The embedding, and as far as they are asked for the other heads; the decoder runs only where it is needed.
 
         Args:
             images: ``(B, C, H, W)``, normalised, of any size.
             classes: whether the class head is asked.
             masks: whether the mask head is asked.
+            maps: what :meth:`maps` made of the images, where it is known.
         """
         height, width = images.shape[-2:]
-        maps = self.backbone(padded(images, self.stride))
+        maps = self.maps(images) if maps is None else maps
         deepest = maps[-1]
         class_logits = mask_logits = embedding = None
         if classes and self.class_head is not None:
@@ -163,6 +170,21 @@ class MultiTaskModel(nn.Module):
         if self.mask_pooling and mask_logits is not None:
             return foreground_average(features, mask_logits)
         return average(features)
+
+
+def looks_of(maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """How images look to the backbone, in two parts: the averages of its finer maps, and of its coarser ones.
+
+    The finer maps tell photographs from drawings and bright from dark, the coarser ones what is on them.
+
+    Args:
+        maps: from :meth:`MultiTaskModel.maps`.
+
+    Returns:
+        Two ``(B, F)`` in float32.
+    """
+    means = [average(each.float()) for each in maps[1:] if each.shape[1]]
+    return torch.cat(means[: len(means) // 2 or 1], dim=1), torch.cat(means[len(means) // 2 :], dim=1)
 
 
 def predicted_masks(logits: Tensor) -> Tensor:

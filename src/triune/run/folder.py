@@ -18,13 +18,14 @@ from triune.errors import InputError
 from triune.files import Record, parse_record, write_text, written_whole
 from triune.model.network import MultiTaskModel
 from triune.ranges import Count, PositiveInt, ShareBelowOne, Side
+from triune.run.familiar import NAME as FAMILIAR
 from triune.run.settings import TrainConfig, as_plain
 
 FORMAT: Final = 2
 """Of the model card; 1 said no number."""
 
 MODEL: Final = "model.safetensors"
-JUDGED: Final = ("thresholds.json", "metrics.json", "embeddings.parquet")
+JUDGED: Final = ("thresholds.json", "metrics.json", "embeddings.parquet", FAMILIAR)
 """The files that speak of the network in ``model.safetensors``."""
 
 

@@ -20,6 +20,7 @@ class ImagePrediction:
         probabilities: by class, the most likely first.
         mask: ``(H, W)`` uint8 mask ids, as large as the image.
         embedding: ``(D,)`` float32, of unit length.
+        unfamiliar: whether the image looks like nothing that the network was validated on, as far as that was asked.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ImagePrediction:
     probabilities: dict[str, float] | None = None
     mask: Array | None = None
     embedding: Array | None = None
+    unfamiliar: bool = False
 
     @property
     def label(self) -> str | None:

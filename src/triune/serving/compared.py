@@ -8,7 +8,6 @@ import numpy as np
 from triune.distances.embeddings import Metric
 from triune.pairs.scores import paired_scores
 from triune.serving.answers import ImagePrediction, Unreadable
-from triune.serving.familiar import Familiar
 from triune.serving.pictures import Picture
 from triune.serving.verdicts import Verdict, verdict
 from triune.verification.thresholds import Threshold
@@ -54,7 +53,6 @@ def verdicts_of(
     answers: Sequence[ImagePrediction | Unreadable],
     metric: Metric,
     threshold: Threshold,
-    familiar: Familiar | None,
 ) -> Iterator[Verdict | Unreadable]:
     """The verdict on each pair, in order; of a pair with an image that could not be read, why.
 
@@ -64,14 +62,13 @@ def verdicts_of(
         answers: N embeddings, or why there is none.
         metric: the distance.
         threshold: decides.
-        familiar: what the run was validated on; ``None`` where that is not known, and nothing counts as far from it.
     """
     sound = {k: each.embedding for k, each in enumerate(answers) if isinstance(each, ImagePrediction)}
     width = len(next(iter(sound.values()))) if sound else 1  # type: ignore[arg-type]
     rows = np.zeros((len(answers), width), np.float32)
     for place, embedding in sound.items():
         rows[place] = embedding
-    far = np.zeros(len(rows), bool) if familiar is None or not sound else familiar.is_far(rows)
+    far = [isinstance(each, ImagePrediction) and each.unfamiliar for each in answers]
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
         scores = paired_scores(rows[distinct.first[part]], rows[distinct.second[part]], metric).tolist()

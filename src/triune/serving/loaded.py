@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,10 +14,9 @@ from triune.distances.embeddings import Metric
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.compared import distinct_images, verdicts_of
-from triune.serving.familiar import Familiar, read_familiar
-from triune.serving.networks import EMBEDDING, EVERYTHING, Heads, Network, Read, Said, Tiles
+from triune.serving.networks import COMPARED, EMBEDDING, EVERYTHING, Heads, Network, Read, Said, Tiles
 from triune.serving.pictures import Given, Picture, pictures
-from triune.serving.verdicts import Verdict, beside_model, stored_threshold
+from triune.serving.verdicts import Verdict, stored_threshold
 
 if TYPE_CHECKING:
     from triune.serving.few_shot import FewShot, Support
@@ -311,12 +309,10 @@ class LoadedRun:
             raise InputError(f"{self.name} was never trained here, so it has no threshold: `triune train` fits one")
         threshold = stored_threshold(self.folder, fpr)
         distinct = distinct_images(pairs)
-        answers = list(self.embed_each(distinct.images, skip=skip, progress=progress))
-        yield from verdicts_of(pairs, distinct, answers, self.metric, threshold, self._familiar)
-
-    @cached_property
-    def _familiar(self) -> Familiar | None:
-        return None if self.folder is None else read_familiar(beside_model(self.folder), self.metric)
+        if not self.dim:
+            raise InputError(f"{self.name} has no embedding head")
+        answers = list(self._answers(distinct.images, COMPARED, skip, BATCH, progress))
+        yield from verdicts_of(pairs, distinct, answers, self.metric, threshold)
 
     def _rows(self, images: Sequence[Picture], batch_size: int = BATCH, progress: Progress | None = None) -> Array:
         """The embeddings of images, all of which must be readable."""
@@ -367,7 +363,7 @@ class LoadedRun:
             order = np.argsort(-self._finite(said.shares, "class", picture), kind="stable")
             probabilities = {self.classes[k]: float(said.shares[k]) for k in order}
         embedding = None if said.embedding is None else self._finite(said.embedding, "embedding", picture)
-        return ImagePrediction(picture.name, read.size, probabilities, said.mask, embedding)
+        return ImagePrediction(picture.name, read.size, probabilities, said.mask, embedding, said.unfamiliar)
 
     def _finite(self, answer: Array, what: str, picture: Picture) -> Array:
         if not np.isfinite(answer).all():

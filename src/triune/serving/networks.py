@@ -30,11 +30,13 @@ class Said(NamedTuple):
         shares: ``(C,)`` float64 probabilities of the classes.
         mask: ``(H, W)`` uint8 mask ids, as large as the image.
         embedding: ``(D,)`` float32, of unit length.
+        unfamiliar: whether the image looks like nothing that the network was validated on.
     """
 
     shares: Array | None = None
     mask: Array | None = None
     embedding: Array | None = None
+    unfamiliar: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,18 @@ class Heads:
         classes: the probabilities of the classes.
         masks: the mask.
         embedding: the embedding.
+        familiar: whether the image looks like those that the network was validated on.
     """
 
     classes: bool = True
     masks: bool = True
     embedding: bool = True
+    familiar: bool = False
 
 
 EVERYTHING = Heads()
 EMBEDDING = Heads(classes=False, masks=False)
+COMPARED = Heads(classes=False, masks=False, familiar=True)
 
 
 @dataclass(frozen=True)

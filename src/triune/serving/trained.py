@@ -13,8 +13,9 @@ from triune.checksums import digest
 from triune.data.dataset import as_input
 from triune.data.decode import Array, decode_image, upright_size
 from triune.errors import InputError
-from triune.model.network import MultiTaskModel, masks_in_size, predicted_masks
+from triune.model.network import MultiTaskModel, looks_of, masks_in_size, predicted_masks
 from triune.model.tiles import grid, ids_in_size, tiled
+from triune.run.familiar import Familiar, read_familiar, unfamiliar
 from triune.run.folder import ModelCard, load_model, model_file
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
@@ -70,8 +71,18 @@ class TrainedNetwork:
         """What it says of each image."""
         batch = torch.from_numpy(np.stack([each.pixels for each in images])).to(self.device)
         with torch.inference_mode():
-            found = self.model.answer(batch, classes=heads.classes, masks=heads.masks)
-            return [self._one(found, place, each.size, heads) for place, each in enumerate(images)]
+            maps = self.model.maps(batch)
+            found = self.model.answer(batch, classes=heads.classes, masks=heads.masks, maps=maps)
+            said = [self._one(found, place, each.size, heads) for place, each in enumerate(images)]
+            if not heads.familiar or self._familiar is None:
+                return said
+            looks = [each.cpu().numpy() for each in looks_of(maps)]
+        far = unfamiliar(self._familiar, looks)
+        return [each._replace(unfamiliar=bool(is_far)) for each, is_far in zip(said, far, strict=True)]
+
+    @cached_property
+    def _familiar(self) -> Familiar | None:
+        return read_familiar(model_file(self.source).parent)
 
     def tiled_mask(self, source: str | Image.Image, tiles: Tiles) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.

@@ -26,8 +26,7 @@ class Verdict(NamedTuple):
         confidence: how sure it is that those see at most ``target_fpr``; ``None`` where nothing is promised.
         first: the one image.
         second: the other.
-        unfamiliar: those of the two that lie far from everything the run was validated on, where the verdict says
-            little.
+        unfamiliar: those of the two that look like nothing the run was validated on, where the verdict says little.
     """
 
     same: bool
@@ -80,11 +79,6 @@ def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
     Raises:
         InputError: none keeps it; the message lists those there are.
     """
-    path = beside_model(run) / "thresholds.json"
+    path = (run.parent if run.suffix == ".safetensors" else run) / "thresholds.json"
     stored = read_thresholds(path)
     return stored.own(str(path)) if target_fpr is None else stored.within(target_fpr, str(path))
-
-
-def beside_model(run: Path) -> Path:
-    """The folder of a run that is named by its folder or by its ``model.safetensors``."""
-    return run.parent if run.suffix == ".safetensors" else run
