@@ -4,6 +4,7 @@ import base64
 import errno
 import os
 import subprocess
+import sys
 import zlib
 
 import polars as pl
@@ -64,6 +65,8 @@ def test_a_file_that_is_vouched_for_is_read_once_and_any_file_where_no_process_c
     assert read_frame(tmp_path / "t.parquet").equals(frame)
     monkeypatch.setattr(subprocess, "run", None)
     assert read_frame(tmp_path / "t.parquet", vouched=True).equals(frame)
+    monkeypatch.setattr(sys, "executable", None)  # Python within another program
+    assert read_frame(tmp_path / "t.parquet").equals(frame)
 
 
 def test_no_module_of_the_working_folder_reads_it(tmp_path, monkeypatch):

@@ -195,7 +195,11 @@ FAULTS = {
         "empty": emptied,
         "a PNG": other(ITEMS["0.png"]),
         "no split": other("image,identity\na.png,x\n"),
+        "no rows": other("image,identity,split\n"),
         "an empty split": cell(3, "split", ""),
+        "an unknown split": cell(3, "split", "tset"),
+        "a relative path": cell(3, "image", "a.png"),
+        "a relative mask": cell(3, "mask", "m.png"),
         "an image that is gone": cell(3, "image", "/none.png"),
     },
     ("config.yaml", RESUME): {

@@ -79,3 +79,23 @@ def test_damage_is_named(tmp_path):
     (tmp_path / "split.csv").write_text("image,identity,split\n/a.png,p,\n")
     with pytest.raises(InputError, match=r"split\.csv row 2, column split: empty"):
         with_split_of(tmp_path, table(tmp_path, NAMES, ["train"] * 4))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "it lists no image"),
+        (["/x/a.png,p,train,,", "b.png,p,val,,"], r"row 3, column image: 'b\.png' is no absolute path"),
+        (["a.png,p,train,,"], r"row 2, column image: 'a\.png' is no absolute path"),
+        (["/x/a.png,p,train,,", "/x/b.png,p,train,,masks/b.png"], "row 3, column mask: 'masks/b.png' is no absolute"),
+        ([",p,train,,"], "row 2, column image: empty"),
+        (["/x/a.png,p,tset,,"], "row 2, column split: 'tset' is no split"),
+    ],
+)
+def test_what_no_run_has_stored_is_named(tmp_path, rows, said):
+    """Found by fuzzing: paths of two kinds have no folder in common, and no path has none."""
+    (tmp_path / "split.csv").write_text("\n".join(["image,identity,split,label,mask", *rows]) + "\n")
+    with pytest.raises(InputError, match=said) as refused:
+        with_split_of(tmp_path, table(tmp_path, NAMES, ["train"] * 4))
+    assert "split.csv" in str(refused.value)
+    assert "\n" not in str(refused.value)

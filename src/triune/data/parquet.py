@@ -58,6 +58,8 @@ def read_frame(path: str | Path, *, vouched: bool = False) -> pl.DataFrame:
 
 def _require_survivable(path: Path) -> None:
     """Refuse a file that ends the process that reads it."""
+    if not sys.executable or getattr(sys, "frozen", False):  # Python is part of another program
+        return
     # -P: no module of the working folder is taken for polars.
     command = [sys.executable, "-P", "-c", READ, os.path.abspath(path)]
     quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -9,7 +9,7 @@ import polars
 from polars import col
 
 from triune.checksums import is_kept
-from triune.data.items import ItemTable
+from triune.data.items import SPLITS, ItemTable
 from triune.errors import InputError
 from triune.run.columns import read_csv, write_csv
 from triune.run.origin import folder_of, read_origin
@@ -56,10 +56,19 @@ def read_split(run: Path) -> polars.DataFrame | None:
     if not is_kept(path):
         return None
     stored = read_csv(path, COLUMNS, required=3)
-    for name in ("image", "split"):
-        if stored[name].null_count():
-            row = int(stored[name].is_null().arg_true()[0]) + 2
-            raise InputError(f"{path} row {row}, column {name}: empty; the file is damaged")
+    if not len(stored):
+        raise InputError(f"{path} is damaged: it lists no image; copy the whole run again")
+    sound = stored.select(
+        image=col("image").str.starts_with(os.sep).fill_null(False),
+        mask=col("mask").str.starts_with(os.sep).fill_null(True),
+        split=col("split").is_in(list(SPLITS)).fill_null(False),
+    )
+    for name in sound.columns:
+        if not sound[name].all():
+            row = int((~sound[name]).arg_true()[0])
+            cell = stored[name][row]
+            shown = "empty" if cell is None else f"{cell!r} is {'no split' if name == 'split' else 'no absolute path'}"
+            raise InputError(f"{path} row {row + 2}, column {name}: {shown}; the file is damaged, copy it again")
     return stored
 
 
