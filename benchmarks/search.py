@@ -34,7 +34,7 @@ from triune.serving.gallery.gallery import Gallery
 from triune.serving.gallery.places import create_store, open_store
 from triune.serving.gallery.store import Batch
 
-SIZES = ((10_000, 128), (100_000, 128), (1_000_000, 128), (100_000, 512))
+SIZES = ((10_000, 128), (100_000, 128), (100_000, 512), (1_000_000, 128))
 QUICK = ((2_000, 32), (12_000, 32))
 K = 10
 AT_ONCE = 10_000
@@ -69,13 +69,13 @@ def main() -> None:
         "ratios are to the faster of FAISS's own two ways."
     )
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        kills(report, options, Path(folder) / "killed")
         sizes = QUICK if options.quick else SIZES
         for n, d in sizes:
             place = Path(folder) / f"{n}x{d}"
             one_size(report, options, place, n, d)
             if (n, d) != sizes[-1]:
                 shutil.rmtree(place)
-        kills(report, options, Path(folder) / "killed")
     if options.write:
         options.write.write_text("\n".join(report.lines) + "\n", encoding="utf-8")
 

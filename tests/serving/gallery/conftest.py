@@ -68,15 +68,15 @@ def write_pictures(folder: Path, count=12, kinds=("cup", "dog", "car")):
 
 
 def servers():
-    """Kinds of places: a folder, qdrant-client's stand-in, and a server where one is named."""
-    return ["folder", "qdrant", *(["server"] if "TRIUNE_QDRANT" in os.environ else [])]
+    """Kinds of places: a folder, a URL of storage, qdrant-client's stand-in, and a server where one is named."""
+    return ["folder", "url", "qdrant", *(["server"] if "TRIUNE_QDRANT" in os.environ else [])]
 
 
 @pytest.fixture(params=servers())
 def place(request, tmp_path):
     """A name where no gallery is yet."""
-    if request.param == "folder":
-        yield str(tmp_path / "G")
+    if request.param in ("folder", "url"):
+        yield f"{'file://' if request.param == 'url' else ''}{tmp_path / 'G'}"
         return
     address = os.environ["TRIUNE_QDRANT"] if request.param == "server" else ""
     name = f"qdrant://{address}/{uuid.uuid4().hex}"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ import pytest
 from triune.errors import InputError
 from triune.serving.gallery.card import STAMP, GalleryCard
 from triune.serving.gallery.lance import LanceStore
-from triune.serving.gallery.store import Batch
+from triune.serving.gallery.store import Batch, Snapshot
 
 CARD = GalleryCard(fingerprint="f", source="run", metric="cosine", dim=6)
 COLUMNS = (
@@ -60,6 +61,26 @@ def test_an_image_that_is_there_takes_its_former_row_s_place_and_removed_ones_ar
     assert sorted(store.read().frame["image"]) == ["a", "d"]
 
 
+def test_many_rows_keep_the_order_in_which_they_were_added_and_stand_beside_their_embeddings(store):
+    for start in range(0, 60_000, 20_000):
+        store.put(batch([f"{k}" for k in range(start, start + 20_000)], start))
+    snapshot = store.read()
+    assert snapshot.frame["n"].to_list() == list(range(60_000))
+    assert (
+        store.embeddings(snapshot)[:, 0] == 6.0 * (np.arange(60_000) % 20_000) + np.arange(60_000) // 20_000 * 20_000
+    ).all()
+    # Rows that are updated may change places; each keeps its own embedding.
+    store.put(batch([f"{k}" for k in range(15_000, 35_000)], 500_000))
+    snapshot = store.read()
+    assert len(snapshot.frame) == 60_000
+    numbers = snapshot.frame["n"].to_numpy()
+    start = np.where(numbers >= 500_000, 500_000, numbers // 20_000 * 20_000)
+    assert (store.embeddings(snapshot)[:, 0] == 6.0 * (numbers - start) + start).all()
+    # Whatever the order of a scan, ids say which is which.
+    turned = Snapshot(snapshot.version, snapshot.frame[::-1], snapshot.ids[::-1])
+    np.testing.assert_array_equal(store.embeddings(turned), store.embeddings(snapshot)[::-1])
+
+
 def test_columns_are_added_empty(store):
     store.put(batch(["a"]))
     store.widen({"price": pl.Float64(), "day": pl.Date(), "word": pl.String()})
@@ -84,6 +105,29 @@ def test_a_table_of_another_program_is_no_gallery(tmp_path):
     lancedb.connect(str(tmp_path / "T")).create_table("items", data=[{"a": 1}])
     with pytest.raises(InputError, match="is a table of LanceDB, but no gallery"):
         LanceStore.open(str(tmp_path / "T"))
+
+
+def test_a_place_is_taken_once(store):
+    with pytest.raises(InputError, match="is there already"):
+        LanceStore.create(store.name, CARD, COLUMNS)
+
+
+@pytest.mark.parametrize("part", ["data", "_versions"])
+@pytest.mark.parametrize("kept", [0, 10, -8])
+def test_a_gallery_whose_files_are_cut_short_is_told_in_a_line(store, part, kept):
+    store.put(batch([f"a{k}" for k in range(50)]))
+    for path in (Path(store.name) / "items.lance" / part).iterdir():
+        path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(OSError, match="cannot be read or written") as caught:
+        LanceStore.open(store.name).read()
+    assert store.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "/rustc/" not in str(caught.value)
+
+
+def test_storage_that_does_not_answer_is_told_in_a_line():
+    with pytest.raises((OSError, InputError), match="bogus://bucket/G"):
+        LanceStore.open("bogus://bucket/G")
 
 
 ADDING = """

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
+import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -12,6 +13,8 @@ from triune.errors import InputError
 from triune.kernels.scores_cpu import scores_of_pairs
 from triune.pairs.scores import UNIT_ROUNDOFF
 from triune.ranges import is_number
+from triune.serving.gallery.exact import nearest
+from triune.serving.gallery.hits import Hits, cells_of, hits_of
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -90,3 +93,26 @@ def groups(pairs: Pairs, count: int) -> list[list[int]]:
     for row in np.unique(np.concatenate([pairs.first, pairs.second])).tolist():
         members.setdefault(int(labels[row]), []).append(row)
     return list(members.values())
+
+
+def duplicate_groups(
+    frame: pl.DataFrame, x: Array, metric: Metric, distance: float, progress: Progress | None = None
+) -> list[Hits]:
+    """The groups of near-duplicates of a gallery: the lowest row of each as the query, the others as its hits.
+
+    Args:
+        frame: the gallery's rows.
+        x: ``(N, D)`` their embeddings.
+        metric: the distance.
+        distance: the largest that counts.
+        progress: called with the numbers of rows that are done and of all.
+
+    Raises:
+        InputError: as :func:`near_duplicates`.
+    """
+    found = []
+    for first, *others in groups(near_duplicates(x, metric, distance, progress), len(frame)):
+        scores, places = nearest(x[others], x[first : first + 1], len(others), metric)
+        rows = np.array(others)[places[0]]
+        found.append(hits_of(frame["image"][first], rows, scores[0], cells_of(frame, rows), metric))
+    return found

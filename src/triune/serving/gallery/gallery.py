@@ -11,10 +11,9 @@ import polars as pl
 from triune.distances.embeddings import Metric, check_finite
 from triune.errors import InputError
 from triune.ranges import is_number
-from triune.serving.gallery import exact
 from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
 from triune.serving.gallery.card import STAMP, GalleryCard
-from triune.serving.gallery.duplicates import groups, near_duplicates
+from triune.serving.gallery.duplicates import duplicate_groups
 from triune.serving.gallery.exact import ExactSearch, unit_rows
 from triune.serving.gallery.filling import BATCH, PLAINLY, Added, Filling, Progress, fill_more, fill_new
 from triune.serving.gallery.filters import allowed, matching, named_or_matching
@@ -379,14 +378,7 @@ class Gallery:
         Raises:
             InputError: the distance is negative, or connects too much.
         """
-        x, frame = self.embeddings, self._read.frame
-        pairs = near_duplicates(x, self.metric, distance, progress)
-        found = []
-        for first, *others in groups(pairs, len(frame)):
-            scores, places = exact.nearest(x[others], x[first : first + 1], len(others), self.metric)
-            rows = np.array(others)[places[0]]
-            found.append(hits_of(frame["image"][first], rows, scores[0], cells_of(frame, rows), self.metric))
-        return found
+        return duplicate_groups(self._read.frame, self.embeddings, self.metric, distance, progress)
 
     def versions(self) -> list[Version]:
         """The versions that :meth:`restore` can go back to, the latest last.
@@ -446,7 +438,8 @@ class Gallery:
         if isinstance(queries, np.ndarray) and queries.ndim == 2 and queries.dtype.kind == "f":
             if queries.shape[1] != self.dim:
                 raise InputError(f"queries have {queries.shape[1]} dimensions but {self.name} has {self.dim}")
-            check_finite(queries, "queries")
+            if not np.isfinite(queries).all():
+                check_finite(queries, "queries")  # which names the rows
             return [f"query {place}" for place in range(len(queries))], unit_rows(queries)
         found = pictures(queries)
         vectors = self.run().embed([each.source for each in found])
@@ -454,6 +447,8 @@ class Gallery:
 
     def _candidates(self, where: str | None, exclude: Iterable[str | int] | None) -> Array | None:
         """The rows that may be found; ``None`` where all may."""
+        if where is None and exclude is None:
+            return None
         return allowed(self._read.frame.drop(STAMP), where, exclude, self.name)
 
     def _found(

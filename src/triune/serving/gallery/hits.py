@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,9 @@ from triune.pairs.scores import to_distance
 from triune.serving.gallery.card import OWN, STAMP
 
 Array: TypeAlias = np.ndarray[Any, Any]
+
+TOLD: Final = frozenset(("row", *OWN, *STAMP))
+"""Columns of a gallery's rows that are told of a hit under their own names, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def cells_of(frame: pl.DataFrame, rows: Array) -> dict[int, dict[str, Any]]:
     several = np.unique(rows[rows >= 0])
     if not len(several):
         return {}
-    return dict(zip(several.tolist(), frame[several].drop("row", *STAMP, strict=False).to_dicts(), strict=True))
+    return dict(zip(several.tolist(), frame[several].to_dicts(), strict=True))
 
 
 def hits_of(query: str, rows: Array, scores: Array, cells: Mapping[int, Mapping[str, Any]], metric: Metric) -> Hits:
@@ -102,7 +105,7 @@ def hits_of(query: str, rows: Array, scores: Array, cells: Mapping[int, Mapping[
     hits = []
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
         known = cells[row]
-        columns = {name: value for name, value in known.items() if name not in OWN}
+        columns = {name: value for name, value in known.items() if name not in TOLD}
         own = (known["image"], known["label"], known["identity"])
         hits.append(Hit(row, *own, score, to_distance(score, metric), columns))
     return Hits(query, tuple(hits))

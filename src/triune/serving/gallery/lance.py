@@ -5,8 +5,8 @@ middle of an add leaves the version before. Two processes may write at once: on 
 time, and Lance itself refuses to commit onto a version that is not the latest.
 """
 
-import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,7 @@ from triune.serving.gallery.store import Array, Batch, Search, Snapshot, Version
 
 TABLE: Final = "items"
 CARD: Final = b"triune.gallery"
+ROW_ID: Final = "_rowid"
 LOCK: Final = "writing.lock"
 PATIENCE: Final = 120.0
 """Seconds to wait for another process that commits."""
@@ -117,10 +118,12 @@ class LanceStore:
         with _said(self.name):
             table = self._at(None)
             count, plain = table.count_rows(), _plain_part(table.schema)
-            frame = pl.DataFrame(schema=pl.Schema(plain))
+            frame, ids = pl.DataFrame(schema=pl.Schema(plain)), np.empty(0, np.uint64)
             if count:
-                frame = pl.DataFrame(pl.from_arrow(table.search().select(plain.names).limit(count).to_arrow()))
-        return Snapshot(int(table.version), frame.with_row_index("row").cast({"row": pl.Int64}))
+                query = table.search().select(plain.names).with_row_id(True).limit(count)
+                frame = pl.DataFrame(pl.from_arrow(query.to_arrow()))
+                ids, frame = frame[ROW_ID].to_numpy(), frame.drop(ROW_ID)
+        return Snapshot(int(table.version), frame.with_row_index("row").cast({"row": pl.Int64}), ids)
 
     def embeddings(self, snapshot: Snapshot) -> Array:
         """``(N, D)`` float32, in the order of a snapshot's rows, whatever others have written since."""
@@ -129,16 +132,29 @@ class LanceStore:
         if not count:
             return x
         with _said(self.name):
-            start = 0
-            for part in self._at(snapshot.version).search().select(["embedding"]).limit(count).to_batches():
+            start, ids = 0, np.empty(count, np.uint64)
+            query = self._at(snapshot.version).search().select(["embedding"]).with_row_id(True).limit(count)
+            for part in query.to_batches():
                 rows = part.column("embedding").flatten().to_numpy().reshape(-1, self.card.dim)
                 x[start : start + len(rows)] = rows
+                ids[start : start + len(rows)] = part.column(ROW_ID).to_numpy()
                 start += len(rows)
+        # Both scans go in one order as a rule; nothing but their ids promises it.
+        known = np.asarray(snapshot.ids, np.uint64)
+        if not np.array_equal(ids, known):
+            places = np.empty(count, np.int64)
+            places[np.argsort(known)] = np.argsort(ids)
+            x = x[places]
         return x
 
     def search(self, snapshot: Snapshot, approximate: bool) -> Search | None:
         """Rows are searched in memory."""
         return None
+
+    def _holds_any(self, images: Sequence[str]) -> bool:
+        if self._table.count_rows() == 0:
+            return False
+        return any(self._table.count_rows(condition) for condition, _ in _conditions(images))
 
     def _at(self, version: int | None) -> Any:
         """A handle of its own on one version, the latest where none is given, that stays there."""
@@ -173,8 +189,8 @@ class LanceStore:
                 for field in schema
             ]
             rows = pa.Table.from_arrays(arrays, schema=schema)
-            if self._table.count_rows() == 0:
-                self._table.add(rows)
+            if not self._holds_any(batch.frame["image"].to_list()):
+                self._table.add(rows)  # which keeps their order, as merging does not
             else:
                 merge = self._table.merge_insert("image").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(rows)
@@ -292,12 +308,9 @@ def _said(name: str) -> Iterator[None]:
     except (InputError, OSError):
         raise
     except (ValueError, RuntimeError) as error:
-        raise OSError(f"{name}: {_short(error)}") from error
+        raise OSError(f"{name} cannot be read or written: {_short(error)}") from error
 
 
 def _short(error: BaseException) -> str:
     """What Lance says, without the places in its source."""
-    text = on_one_line(str(error))
-    with contextlib.suppress(ValueError):
-        text = text[: text.index(", /root/")]
-    return text[:300]
+    return re.sub(r",? /(root|rustc|home|build)/\S+:\d+:\d+", "", on_one_line(str(error)))[:300]

@@ -21,10 +21,12 @@ class Snapshot:
     Args:
         version: its number.
         frame: ``row``, ``image``, ``label``, ``identity``, the table's own columns, and those of the stamp.
+        ids: what the store calls the rows, ``(N,)``, where it has numbers for them.
     """
 
     version: int
     frame: pl.DataFrame
+    ids: Array | None = None
 
 
 @dataclass(frozen=True)
