@@ -287,12 +287,13 @@ class Gallery:
         """
         if not (is_number(fpir) and 0 < fpir < 1):
             raise InputError(f"fpir is {fpir}: a rate between 0 and 1, such as 0.01, is needed")
-        enrolled = enrolled_in(self.rows(where), self.embeddings, self.metric, self.name)
-        if ("strangers", where) not in self._made:
-            run = self.run()
-            known = strangers_of(getattr(run, "folder", None), run.name, self.dim)
-            self._made["strangers", where] = strangers_there(enrolled, known)
-        rule = rule_for(enrolled, self._made["strangers", where], fpir, self.name)
+        rows = self.rows(where)
+        if ("enrolled", where) not in self._made:
+            run, enrolled = self.run(), enrolled_in(rows, self.embeddings, self.metric, self.name)
+            strangers = strangers_of(getattr(run, "folder", None), run.name, self.dim)
+            self._made["enrolled", where] = enrolled, strangers_there(enrolled, strangers)
+        enrolled, there = self._made["enrolled", where]
+        rule = rule_for(enrolled, there, fpir, self.name)
         return identified(*self._queries(queries), enrolled, rule)
 
     def add(
