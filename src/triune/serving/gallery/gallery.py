@@ -238,8 +238,7 @@ class Gallery:
         """The k most alike rows of each query, the best first; of equal scores the lower row.
 
         With ``like``, the rows that are most like several items and least like others: one answer, whose scores are
-        cosine similarities with a query combined of all of them (:mod:`triune.retrieval.feedback`). None of these
-        items is found.
+        those of :func:`triune.retrieval.feedback.taste_scores`. None of these items is found.
 
         Args:
             queries: any images, or their embeddings ``(N, D)`` of floats.
