@@ -22,7 +22,7 @@ from .recognition.clustering import clustering_quality as clustering_quality
 from .recognition.few_shot import few_shot as few_shot
 from .recognition.strangers import StrangerScores as StrangerScores, fpir_threshold as fpir_threshold
 from .retrieval.diversity import maximal_marginal_relevance as maximal_marginal_relevance
-from .retrieval.feedback import background as background, combined_query as combined_query
+from .retrieval.feedback import background as background, taste_scores as taste_scores
 from .retrieval.metrics import (
     RetrievalMetrics as RetrievalMetrics,
     retrieval_metrics as retrieval_metrics,

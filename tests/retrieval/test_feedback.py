@@ -1,10 +1,10 @@
-"""Liked and disliked items as one query: the formula in float64, what it must not depend on, and that it helps."""
+"""How well items fit what is liked and disliked: the formula in float64, what it must not depend on, what it is for."""
 
 import numpy as np
 import pytest
 import torch
 
-from triune.retrieval.feedback import SAMPLE, background, combined_query
+from triune.retrieval.feedback import SAMPLE, background, taste_scores
 
 
 def unit_rows(x):
@@ -30,43 +30,47 @@ def collection(identities=30, images=8, dimensions=12, seed=0):
     return (x + 3).reshape(-1, dimensions), np.repeat(np.arange(identities), images)
 
 
+def smooth(products, sharpness):
+    return np.log(np.mean(np.exp(sharpness * products), axis=1)) / sharpness
+
+
 @pytest.mark.parametrize("shrinkage", [0.1, 10.0])
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
-def test_the_query_is_the_formula_word_for_word(shrinkage, kind):
+def test_the_scores_are_the_formula_word_for_word(shrinkage, kind):
     x = collection()[0].astype(kind)
-    known = background(x, shrinkage=shrinkage)
+    rows = background(x, shrinkage=shrinkage).without(x)
     z = word_for_word(x, x, shrinkage)
-    np.testing.assert_allclose(known.without(x), z, atol=3e-5)
-    expected = z[[1, 4, 9]].mean(0) - 0.4 * z[[20, 33]].mean(0)
-    found = combined_query(x[[1, 4, 9]], x[[20, 33]], known=known, weight=0.4)
+    np.testing.assert_allclose(rows, z, atol=3e-5)
+    expected = smooth(z @ z[[1, 4, 9]].T, 2.0) - 0.4 * smooth(z @ z[[20, 33]].T, 2.0)
+    found = taste_scores(rows, rows[[1, 4, 9]], rows[[20, 33]], weight=0.4, sharpness=2.0)
     assert found.dtype == torch.float32
-    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=3e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_without_a_background_it_is_rocchios_formula():
-    liked, disliked = np.array([[2.0, 0, 0], [0, 0.5, 0]]), np.array([[0, 0, 7.0]])
-    expected = np.array([0.5, 0.5, -0.25])
-    np.testing.assert_allclose(combined_query(liked, disliked), expected / np.linalg.norm(expected), atol=1e-7)
+def test_of_one_liked_item_it_is_the_cosine_and_a_sharpness_is_between_mean_and_closest():
+    x = unit_rows(collection()[0])
+    np.testing.assert_allclose(taste_scores(x, x[[3]]), x @ x[3], atol=1e-6)
+    products = x @ x[[3, 40, 90]].T
+    np.testing.assert_allclose(taste_scores(x, x[[3, 40, 90]], sharpness=1e-3), products.mean(1), atol=1e-3)
+    np.testing.assert_allclose(taste_scores(x, x[[3, 40, 90]], sharpness=1e4), products.max(1), atol=1e-3)
 
 
 def test_lengths_of_embeddings_and_the_order_of_items_do_not_matter():
     x, _ = collection()
-    known = background(x)
+    rows = background(x).without(x)
     lengths = np.random.default_rng(1).uniform(0.1, 9, (len(x), 1))
-    np.testing.assert_allclose(background(x * lengths).without(x), known.without(x), atol=1e-5)
-    liked = x[[3, 4, 5]]
-    np.testing.assert_allclose(
-        combined_query(liked[::-1].copy(), x[[9]], known=known), combined_query(liked, x[[9]], known=known), atol=1e-6
-    )
+    np.testing.assert_allclose(background(x * lengths).without(x * lengths), rows, atol=1e-5)
+    there, back = (taste_scores(rows, rows[order], rows[[9]]) for order in ([3, 4, 5], [5, 4, 3]))
+    np.testing.assert_allclose(there, back, atol=1e-6)
 
 
 def test_turning_all_embeddings_does_not_change_a_score():
     x, _ = collection()
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(12, 12)))[0]
 
-    def scores(rows):
-        known = background(rows)
-        return known.without(rows) @ combined_query(rows[:2], rows[30:32], known=known)
+    def scores(embeddings):
+        rows = background(embeddings).without(embeddings)
+        return taste_scores(rows, rows[:2], rows[30:32])
 
     np.testing.assert_allclose(scores(x @ turn), scores(x), atol=1e-4)
 
@@ -87,32 +91,35 @@ def precision(x, labels, scores_of):
 def test_it_finds_more_than_rocchio_where_a_collection_varies_in_ways_that_say_nothing():
     x, labels = collection()
     known = background(x)
-    ours = precision(x, labels, lambda a, b: known.without(x) @ combined_query(a, b, known=known))
-    rocchio = precision(x, labels, lambda a, b: torch.from_numpy(unit_rows(x)).float() @ combined_query(a, b))
-    assert ours > 1.2 * rocchio
+    ours = precision(x, labels, lambda a, b: taste_scores(known.without(x), known.without(a), known.without(b)))
+    rocchio = precision(x, labels, lambda a, b: unit_rows(x) @ (unit_rows(a).mean(0) - 0.25 * unit_rows(b).mean(0)))
+    assert ours > 1.05 * rocchio
+
+
+def test_of_two_kinds_of_things_that_are_liked_both_are_found_rather_than_what_lies_between():
+    angles = np.deg2rad([0, 100, 50, 4, 104])
+    x = np.stack([np.cos(angles), np.sin(angles)], 1)
+    assert set(taste_scores(x, x[:2], sharpness=8.0)[2:].argsort(descending=True)[:2].tolist()) == {1, 2}
+    assert taste_scores(x, x[:2], sharpness=0.01)[2:].argmax() == 0, "the mean lies in the middle"
 
 
 def test_dislikes_push_their_kind_down():
     x, labels = collection()
-    known = background(x)
-    z = known.without(x)
-    liked, disliked = x[labels == 0][:2], x[labels == 1][:3]
-    disliked_too, liked_only = (combined_query(liked, each, known=known) for each in (disliked, None))
-    their_kind = z[torch.from_numpy(labels == 1)]
-    assert (their_kind @ disliked_too).mean() < (their_kind @ liked_only).mean() - 0.02
-    np.testing.assert_array_equal(combined_query(liked, x[:0], known=known), combined_query(liked, known=known))
+    rows = background(x).without(x)
+    liked, theirs = rows[labels == 0][:2], torch.from_numpy(labels == 1)
+    both, alone = (taste_scores(rows, liked, each) for each in (rows[theirs][:3], None))
+    places = [(-each).argsort().argsort()[theirs].double().mean() for each in (both, alone)]
+    assert places[0] > places[1]
+    np.testing.assert_array_equal(taste_scores(rows, liked, rows[:0]), alone)
+    np.testing.assert_allclose(taste_scores(rows, liked, rows[theirs], weight=0), alone, atol=1e-6)
 
 
 def test_a_collection_of_equal_items_or_of_one_changes_nothing():
     for rows in (np.ones((5, 3)), np.array([[1.0, 2.0, 2.0]])):
         known = background(rows)
         np.testing.assert_allclose(known.without(rows), unit_rows(rows), atol=1e-6)
-        assert torch.isfinite(combined_query(rows[:1], rows[:1], known=known)).all()
-
-
-def test_likes_that_are_disliked_as_much_leave_no_direction_and_no_nan():
-    x, _ = collection()
-    assert combined_query(x[:2], x[:2], known=background(x), weight=1).abs().max() < 1e-6
+        free = known.without(rows)
+        assert torch.isfinite(taste_scores(free, free[:1], free[:1])).all()
 
 
 def test_of_a_large_collection_a_sample_from_all_of_it_is_enough():
@@ -128,11 +135,13 @@ def test_of_a_large_collection_a_sample_from_all_of_it_is_enough():
         (lambda x: background(x[:0]), "no rows"),
         (lambda x: background(x, shrinkage=0), "shrinkage is 0: a number above 0"),
         (lambda x: background(x * np.nan), "embeddings holds NaN"),
-        (lambda x: combined_query(x[:0]), "nothing is liked"),
-        (lambda x: combined_query(x[:1], weight=-0.1), "weight is -0.1: a number from 0 to 1"),
-        (lambda x: combined_query(x[:1], x[:1, :5]), "liked has 12 dimensions but disliked 5"),
-        (lambda x: combined_query(x[:1], x[:1, :5], known=background(x)), "disliked has 5 dimensions but the col"),
-        (lambda x: combined_query(x[:2] * np.inf, known=background(x)), "liked holds NaN or infinity"),
+        (lambda x: background(x).without(x[:, :5]), "embeddings has 5 dimensions but the collection 12"),
+        (lambda x: taste_scores(x, x[:0]), "nothing is liked"),
+        (lambda x: taste_scores(x, x[:1], weight=-0.1), "weight is -0.1: a number from 0 to 1"),
+        (lambda x: taste_scores(x, x[:1], sharpness=0), "sharpness is 0: a number above 0"),
+        (lambda x: taste_scores(x, x[:1], x[:1, :5]), "rows have 12 dimensions but disliked 5"),
+        (lambda x: taste_scores(x, x[:2] * np.inf), "liked holds NaN or infinity"),
+        (lambda x: taste_scores(x * np.nan, x[:2]), "rows holds NaN or infinity"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(call, message):

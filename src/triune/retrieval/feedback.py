@@ -1,4 +1,4 @@
-"""More like these, less like those: several liked and disliked items combined into one query.
+"""More like these, less like those: how well each item of a collection fits several liked and disliked ones.
 
 What a collection has in common says nothing about taste: embeddings of one collection share a mean, and a few
 directions in which all of it varies. So items are compared after that is taken away. With μ the mean and Σ the
@@ -6,14 +6,19 @@ covariance of the collection, and v = tr Σ / D its mean variance,
 
     z(x) = unit((Σ + shrinkage · v · I)^−½ (x − μ))
 
-and the query is the mean z of the liked items minus a share of the mean z of the disliked ones. Its score with an item
-is its product with z of the item. On z this is Rocchio's formula (1971, "Relevance feedback in information
-retrieval"). (Σ + …)^−1 (liked − μ) is the exemplar LDA of Hariharan, Malik & Ramanan (2012, "Discriminative
-decorrelation for clustering and classification"), to which the unit length of both sides adds that no item is ranked
-high or low for being far from the mean. benchmarks/recommendation.py compares it with Rocchio's formula on the
-embeddings themselves, with the closest liked item, with smooth maxima and with a logistic head.
+and an item scores, with m the smooth maximum m(s) = log(mean e^(β·s)) / β of cosine similarities,
+
+    m(z · z(liked)) − weight · m(z · z(disliked))
+
+For β → 0 this is Rocchio's formula on z (1971, "Relevance feedback in information retrieval"), for β → ∞ the closest
+liked item; in between, things of two kinds may be liked, and items like one of them are found rather than those in the
+middle. (Σ + …)^−1 (liked − μ) is the exemplar LDA of Hariharan, Malik & Ramanan (2012, "Discriminative decorrelation
+for clustering and classification"), to which the unit length of both sides adds that no item is ranked high or low for
+being far from the mean. benchmarks/recommendation.py compares it with these on the embeddings themselves, and with a
+logistic head.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +34,9 @@ most by 3 to 5; trained embeddings, whose variance is what tells items apart alr
 
 DISLIKED: Final = 0.25
 """The weight of the disliked items beside the liked ones: from 0.2 to 0.4 little changes."""
+
+SHARPNESS: Final = 3.0
+"""β. Where one kind of thing is liked, the mean finds as much; where two are, this finds more."""
 
 SAMPLE: Final = 1 << 14
 """Rows of which mean and covariance are taken, evenly spaced, where there are more."""
@@ -102,44 +110,52 @@ def background(embeddings: Embeddings, *, shrinkage: float = SHRINKAGE) -> Backg
     return Background(mean.float(), ((vectors * scale) @ vectors.T).float())
 
 
-def combined_query(
-    liked: Embeddings, disliked: Embeddings | None = None, *, known: Background | None = None, weight: float = DISLIKED
+def taste_scores(
+    rows: Embeddings,
+    liked: Embeddings,
+    disliked: Embeddings | None = None,
+    *,
+    weight: float = DISLIKED,
+    sharpness: float = SHARPNESS,
 ) -> Tensor:
-    """One query from several liked and disliked items.
+    """How well each item fits what is liked and what is not.
 
-    >>> known = background(gallery)
-    >>> scores = known.without(gallery) @ combined_query(gallery[[3, 5]], gallery[[8]], known=known)
+    >>> rows = background(embeddings).without(embeddings)
+    >>> scores = taste_scores(rows, rows[[3, 5]], rows[[8]])
 
     Args:
-        liked: ``(L, D)``, one or more.
+        rows: ``(N, D)`` of unit length: what :meth:`Background.without` gives, or embeddings as they are.
+        liked: ``(L, D)`` the same of one or more items.
         disliked: ``(U, D)``; none where not given.
-        known: what is common to the collection that is searched, which is taken away first; without it this is
-            Rocchio's formula on the embeddings at unit length.
         weight: of the disliked items, from 0 to 1; the liked ones have 1.
+        sharpness: β, above 0: how much the closest of several items counts before the others.
 
     Returns:
-        ``(D,)`` float32 of unit length; its products with rows of :meth:`Background.without` (or with embeddings of
-        unit length) are cosine similarities. Zeros where likes and dislikes cancel each other.
+        ``(N,)`` float32: the cosine similarity where one item is liked and none disliked; from −1 − weight to
+        1 + weight.
 
     Raises:
-        ValueError: nothing is liked, widths differ, an embedding is not finite, or the weight is not from 0 to 1.
+        ValueError: nothing is liked, widths differ, a number is not finite, or a setting is out of its range.
     """
     if not (is_number(weight) and 0 <= weight <= 1):
         raise ValueError(f"weight is {weight!r}: a number from 0 to 1 is needed")
+    if not (is_number(sharpness) and 0 < sharpness < float("inf")):
+        raise ValueError(f"sharpness is {sharpness!r}: a number above 0 is needed")
+    x = as_embeddings(rows, "rows").detach()
+    check_finite(x, "rows")
     if not len(as_embeddings(liked, "liked")):
         raise ValueError("nothing is liked: give at least one item to look for")
-    query = _freed(liked, known, "liked").mean(0)
+    scores = _smooth_maximum(x, liked, sharpness, "liked")
     if disliked is not None and len(as_embeddings(disliked, "disliked")):
-        apart = _freed(disliked, known, "disliked").mean(0)
-        if len(apart) != len(query):
-            raise ValueError(f"liked has {len(query)} dimensions but disliked {len(apart)}")
-        query = query - weight * apart
-    return unit(query[None])[0]
+        scores = scores - weight * _smooth_maximum(x, disliked, sharpness, "disliked")
+    return scores
 
 
-def _freed(items: Embeddings, known: Background | None, name: str) -> Tensor:
-    if known is not None:
-        return known.without(items, name)
-    x = as_embeddings(items, name).detach()
-    check_finite(x, name)
-    return unit(x).float()
+def _smooth_maximum(rows: Tensor, items: Embeddings, sharpness: float, name: str) -> Tensor:
+    """log(mean e^(β·s)) / β of each row's products with some items, ``(N,)``."""
+    given = as_embeddings(items, name).detach().to(rows)
+    if given.shape[1] != rows.shape[1]:
+        raise ValueError(f"rows have {rows.shape[1]} dimensions but {name} {given.shape[1]}")
+    check_finite(given, name)
+    products = sharpness * (rows @ given.T)
+    return ((products.logsumexp(dim=1) - math.log(len(given))) / sharpness).float()

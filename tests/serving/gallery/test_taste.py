@@ -8,7 +8,7 @@ from PIL import Image
 from serving.gallery.conftest import DIM, write_pictures
 from triune.errors import InputError
 from triune.retrieval.diversity import maximal_marginal_relevance
-from triune.retrieval.feedback import background, combined_query
+from triune.retrieval.feedback import background, taste_scores
 from triune.serving.gallery import taste
 from triune.serving.gallery.gallery import Gallery
 from triune.serving.gallery.taste import diverse, freed, items_of, ranked_by_taste
@@ -34,10 +34,10 @@ def test_the_background_is_taken_away_by_blocks_as_at_once(monkeypatch):
     np.testing.assert_allclose(freed(x).rows, background(x).without(x), atol=1e-6)
 
 
-def test_the_order_is_that_of_the_combined_query():
+def test_the_order_is_that_of_the_scores():
     x = rows()
-    known = background(x)
-    scores = (known.without(x) @ combined_query(x[[2, 5]], x[[9]], known=known)).numpy()
+    free = background(x).without(x)
+    scores = taste_scores(free, free[[2, 5]], free[[9]]).numpy()
     candidates = np.setdiff1d(np.arange(40), [2, 5, 9])
     found, places = ranked_by_taste(freed(x), x[[2, 5]], x[[9]], candidates, 8, 0.0)
     assert places.tolist() == candidates[np.argsort(-scores[candidates], kind="stable")][:8].tolist()

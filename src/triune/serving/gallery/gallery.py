@@ -237,8 +237,7 @@ class Gallery:
         """The k most alike rows of each query, the best first; of equal scores the lower row.
 
         With ``like``, the rows that are most like several items and least like others: one answer, whose scores are
-        cosine similarities with a query combined of all of them (:mod:`triune.retrieval.feedback`). None of these
-        items is found.
+        those of :func:`triune.retrieval.feedback.taste_scores`. None of these items is found.
 
         Args:
             queries: any images, or their embeddings ``(N, D)`` of floats.
@@ -286,12 +285,13 @@ class Gallery:
         """
         if not (is_number(fpir) and 0 < fpir < 1):
             raise InputError(f"fpir is {fpir}: a rate between 0 and 1, such as 0.01, is needed")
-        enrolled = enrolled_in(self.rows(where), self.embeddings, self.metric, self.name)
-        if ("strangers", where) not in self._made:
-            run = self.run()
-            known = strangers_of(getattr(run, "folder", None), run.name, self.dim)
-            self._made["strangers", where] = strangers_there(enrolled, known)
-        rule = rule_for(enrolled, self._made["strangers", where], fpir, self.name)
+        rows = self.rows(where)
+        if ("enrolled", where) not in self._made:
+            run, enrolled = self.run(), enrolled_in(rows, self.embeddings, self.metric, self.name)
+            strangers = strangers_of(getattr(run, "folder", None), run.name, self.dim)
+            self._made["enrolled", where] = enrolled, strangers_there(enrolled, strangers)
+        enrolled, there = self._made["enrolled", where]
+        rule = rule_for(enrolled, there, fpir, self.name)
         return identified(*self._queries(queries), enrolled, rule)
 
     def add(

@@ -12,7 +12,7 @@ import polars as pl
 from triune.errors import InputError
 from triune.ranges import is_whole
 from triune.retrieval.diversity import maximal_marginal_relevance
-from triune.retrieval.feedback import Background, background, combined_query
+from triune.retrieval.feedback import Background, background, taste_scores
 from triune.serving.gallery.listing import gallery_name
 from triune.serving.pictures import Given, pictures
 
@@ -133,12 +133,13 @@ def ranked_by_taste(
         diversity: from 0 to 1; :func:`~triune.retrieval.diversity.maximal_marginal_relevance` says of what.
 
     Returns:
-        Scores ``(k,)``, cosine similarities with the combined query, and rows ``(k,)``, in the order in which they
-        were chosen; of equal scores the lower row.
+        Scores ``(k,)`` of :func:`~triune.retrieval.feedback.taste_scores`, and rows ``(k,)``, in the order in which
+        they were chosen; of equal scores the lower row.
     """
-    query = combined_query(liked, disliked, known=gallery.known).numpy()
     every = len(candidates) == len(gallery.rows)
-    scores = (gallery.rows if every else gallery.rows[candidates]) @ query
+    rows = gallery.rows if every else gallery.rows[candidates]
+    unwanted = None if disliked is None else gallery.known.without(disliked, "disliked")
+    scores = taste_scores(rows, gallery.known.without(liked, "liked"), unwanted).numpy()
     best = np.argsort(-scores, kind="stable")[: pool_size(k) if diversity else k]
     rows, scores = candidates[best], scores[best]
     chosen = diverse(scores, gallery.rows[rows], k, diversity)
