@@ -20,6 +20,9 @@ from .model.objective import LossTerms as LossTerms, MultiTaskObjective as Multi
 from .pairs.prepared import PreparedEmbeddings as PreparedEmbeddings, prepare as prepare
 from .recognition.clustering import clustering_quality as clustering_quality
 from .recognition.few_shot import few_shot as few_shot
+from .recognition.head_episodes import head_episodes as head_episodes
+from .recognition.label_errors import LabelErrors as LabelErrors, likely_label_errors as likely_label_errors
+from .recognition.new_classes import NewClasses as NewClasses, learn_classes as learn_classes
 from .recognition.strangers import StrangerScores as StrangerScores, fpir_threshold as fpir_threshold
 from .retrieval.diversity import maximal_marginal_relevance as maximal_marginal_relevance
 from .retrieval.feedback import background as background, taste_scores as taste_scores

@@ -41,7 +41,14 @@ class Embedder(Protocol):
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> Iterator[ImagePrediction | Unreadable]:
-        """Embeddings one at a time."""
+        """Embeddings one at a time.
+
+        Args:
+            images: from :func:`triune.serving.pictures.pictures`.
+            skip: whether an image that cannot be read is told in its place, and not an error.
+            batch_size: how many go through the network at a time.
+            progress: called after each batch with the numbers of images that are done and of all.
+        """
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,8 @@ def support_text(known: FewShot) -> list[str]:
     else:
         lines.append("no class has two examples: the head is not chosen, and probabilities are a guess")
     if learned.fpir is not None:
-        refused = "" if learned.refused is None else f"; {round_percent(round(learned.refused, 3))} of the examples are"
+        share = None if learned.refused is None else round_percent(round(learned.refused, 3))
+        refused = "" if share is None else f"; {share} of the examples would be unknown themselves"
         lines.append(
             f"unknown below a closeness of {learned.threshold:.3f}, for {round_percent(learned.fpir)} of other "
             f"classes' images to be named{refused}"
