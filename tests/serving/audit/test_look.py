@@ -86,6 +86,22 @@ def test_what_the_figures_are_not_to_be_taken_for_is_said():
     assert "learned wrong ones by heart" in told[2]
 
 
+def test_images_that_are_gone_are_looked_at_by_their_embeddings_and_paths(made):
+    folder, rows, mistaken, _ = made
+    names = [f"/gone/{row['image']}" for row in rows[:120]]
+    labels = [row["label"] for row in rows[:120]]
+    found = audit(AuditItems("gone", np.load(folder / "e.npy")[:120], names, labels, [None] * 120, has_images=True))
+    assert {each.item.row for each in found.wrong_labels} <= mistaken
+    assert found.duplicates == ()
+
+
+def test_an_embedding_that_is_not_finite_is_named():
+    x = np.ones((4, 3))
+    x[2, 1] = np.nan
+    with pytest.raises(InputError, match=r"e\.npy: embeddings holds NaN or infinity in 1 of 4 rows \(row 2\)"):
+        audit(AuditItems("e.npy", x, list("abcd"), list("aabb"), [None] * 4))
+
+
 def test_one_item_is_no_set():
     with pytest.raises(InputError, match="e has 1 item: at least two are compared"):
         audit(AuditItems("e", np.ones((1, 3)), ["a"], ["a"], [None]))

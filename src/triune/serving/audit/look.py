@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 
 from triune.checksums import digest
 from triune.data.likeness import copy_limit, differences, signatures
+from triune.distances.embeddings import check_finite
 from triune.errors import InputError
 from triune.recognition.label_errors import likely_label_errors
 from triune.recognition.near_duplicates import LEAST, chance_limit, close_pairs, groups
@@ -37,11 +39,15 @@ def audit(items: AuditItems, *, least: float = 0.5, seed: int = 0) -> Audit:
         seed: of what is drawn.
 
     Raises:
-        InputError: there are fewer than two items.
+        InputError: there are fewer than two items, or an embedding is not finite.
     """
     count = len(items.embeddings)
     if count < 2:
         raise InputError(f"{items.name} has {count} item{'s' * (count != 1)}: at least two are compared")
+    try:
+        check_finite(torch.as_tensor(items.embeddings), "embeddings")
+    except ValueError as error:
+        raise InputError(f"{items.name}: {error}") from error
     labels = _wrong_labels(items, least, seed)
     duplicates, limit = _duplicates(items, seed)
     far = outliers(items.embeddings, metric=items.metric)
