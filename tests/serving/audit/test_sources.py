@@ -112,8 +112,14 @@ def test_what_embed_wrote_is_read_with_its_images(made, tmp_path):
     assert items.names == names
     np.testing.assert_array_equal(items.embeddings, e)
     assert items.labels[:4] == ["0", "1", "2", "0"]
+    labelled = frame.with_columns(pl.Series("label", [row["label"] for row in rows]))
+    labelled.write_parquet(tmp_path / "labelled.parquet")
+    items = items_of_files(tmp_path / "labelled.parquet")
+    assert (items.labels, items.column) == ([row["label"] for row in rows], "identity")
+    with pytest.raises(InputError, match=r"e\.parquet has no column identity: add it, or give --labels"):
+        items_of_files(tmp_path / "e.parquet")
     frame.rename({"embedding": "vector"}).write_parquet(tmp_path / "other.parquet")
-    with pytest.raises(InputError, match="has no column embedding"):
+    with pytest.raises(InputError, match="embedding"):
         items_of_files(tmp_path / "other.parquet", tmp_path / "l.npy")
 
 

@@ -123,44 +123,39 @@ def items_of_files(
     """Items of a file of embeddings from any model.
 
     Args:
-        embeddings: N rows (.npy), or what ``triune embed`` writes (.parquet), whose images are then known.
+        embeddings: N rows (.npy), or what ``triune embed`` writes (.parquet), which says what images and labels are.
         labels: their N labels (.npy, or one a line).
         images: a table of N rows with a column ``image``, and maybe ``label``, ``identity`` and ``split``.
-        column: which of the table's labels are looked at, where ``labels`` is not given.
+        column: which labels of the table or of the Parquet file are looked at, where ``labels`` is not given.
         metric: the distance between embeddings.
 
     Raises:
         InputError: a file cannot be read, counts differ, or there are no labels.
     """
-    rows, names = _read_rows(embeddings)
-    table = None if images is None else read_table(images)
-    if table is not None and table.problems:
-        raise DataError(table.problems)
-    if table is not None and len(table.frame) != len(rows):
-        raise InputError(f"{images} has {len(table.frame)} rows but {embeddings} has {len(rows)}: one for each")
-    words: list[str | None]
+    rows = read_embeddings(embeddings)
+    count = len(rows)
+    known = _said_beside(embeddings) if images is None else _said_by(images, count, embeddings)
     if labels is not None:
-        words = [str(label) for label in read_labels(labels, len(rows), embeddings).tolist()]
-    elif table is None:
+        words: list[str | None] = [str(label) for label in read_labels(labels, count, embeddings).tolist()]
+    elif known is None:
         raise InputError(
             f"{embeddings} comes without labels: give --labels, one for each row, or --images, a table with a column "
             f"identity or label"
         )
     else:
-        words = table.frame[column].to_list()
-        if table.frame[column].null_count() == len(words):
-            raise InputError(f"{images} has no column {column}: add it, or give --labels, one for each row")
-    if table is not None:
-        names = table.frame["image"].to_list()
+        words = known[column].to_list()
+        if known[column].null_count() == count:
+            raise InputError(f"{images or embeddings} has no column {column}: add it, or give --labels")
+    names = [f"row {row}" for row in range(count)] if known is None else known["image"].to_list()
     return AuditItems(
         name=str(embeddings),
         embeddings=rows,
-        names=[f"row {row}" for row in range(len(rows))] if names is None else names,
+        names=names,
         labels=words,
-        splits=[None] * len(rows) if table is None else _splits(table.frame),
+        splits=[None] * count if known is None else _splits(known),
         metric=metric,
         column="label" if labels is not None else column,
-        has_images=names is not None,
+        has_images=known is not None,
     )
 
 
@@ -179,16 +174,27 @@ def _splits(frame: pl.DataFrame) -> list[str | None]:
     return splits if frame["split"].drop_nulls().n_unique() > 1 else [None] * len(splits)
 
 
-def _read_rows(path: Path) -> tuple[Array, list[str] | None]:
-    """Embeddings, and the images that they are of where the file says so."""
-    if path.suffix != ".parquet":
-        return read_embeddings(path), None
-    frame = read_frame(path)
-    for name in ("image", "embedding"):
-        if name not in frame.columns:
-            raise InputError(f"{path} has no column {name}: give what `triune embed` writes, or a .npy file")
-    try:
-        rows = np.stack([np.asarray(row, dtype=np.float32) for row in frame["embedding"].to_list()])
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}, column embedding: rows of one length that hold numbers are needed") from error
-    return rows, frame["image"].cast(pl.String).to_list()
+def _said_by(images: Path, count: int, embeddings: Path) -> pl.DataFrame:
+    """The columns of a table that has a row for each embedding."""
+    table = read_table(images)
+    if table.problems:
+        raise DataError(table.problems)
+    if len(table.frame) != count:
+        raise InputError(f"{images} has {len(table.frame)} rows but {embeddings} has {count}: one for each")
+    return table.frame
+
+
+def _said_beside(embeddings: Path) -> pl.DataFrame | None:
+    """What a Parquet file says beside its embeddings: ``image``, ``label``, ``identity`` and ``split``, else null."""
+    if embeddings.suffix != ".parquet":
+        return None
+    frame = read_frame(embeddings)
+    if "image" not in frame.columns:
+        return None
+    nothing = pl.lit(None, pl.String)
+    told = frame.select(
+        pl.col(name).cast(pl.String) if name in frame.columns else nothing.alias(name)
+        for name in ("image", "label", "identity", "split")
+    )
+    # As in tables: without identities the label is the identity.
+    return told if "identity" in frame.columns else told.with_columns(pl.col("label").alias("identity"))
