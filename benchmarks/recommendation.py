@@ -38,7 +38,8 @@ NOTE = f"""R@10: share of draws with a liked identity's image among the first te
 Means over draws, then over identities, with 95% intervals by resampling identities. The last columns are paired
 differences to Rocchio's formula on the same draws; an interval that excludes 0 is marked *. The settings of each method
 are those that had the best MAP@R on the *other* half of the identities, but for "ours as it ships" (smooth maximum,
-shrinkage {SHRINKAGE:g}, weight {DISLIKED:g}, sharpness {SHARPNESS:g}), which has none to choose.
+shrinkage {SHRINKAGE:g}, weight {DISLIKED:g}, sharpness {SHARPNESS:g}), which has none to choose: those were
+chosen on the three sets below, so that the rows of "ours" with settings from the other half are the fairer ones.
 
 - mean: the mean of the liked embeddings; dislikes are not used. Closest: the highest cosine with a liked one.
 - Rocchio: mean of the liked − γ · mean of the disliked, γ of 0.1, 0.25, 0.5, 0.75.

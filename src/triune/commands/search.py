@@ -25,7 +25,7 @@ class SearchConfig:
         like: images that are liked. One list of hits is looked for that are like all of them together.
         unlike: images that are disliked.
         seen: a list of images that are not to be found again. It is a table with a column image, or one path a line.
-        diversity: from 0 to 1, how much hits differ from each other rather than being like what is looked for.
+        diversity: how much hits differ, from 0 to 1. At 1 only the first is chosen by its likeness.
         exclude_self: an image that is in the gallery is not found for itself.
         run: the run that made the gallery, where it lies elsewhere now.
         weights: a local file of the weights of that run, where it is timm:NAME.
