@@ -120,3 +120,28 @@ def test_a_damaged_image_among_many_is_named_or_left_out(place, capsys, tmp_path
     assert code == 0
     assert "1 images could not be read and were left out; the first is" in err
     assert "59 added" in err
+
+
+def test_how_many_cells_are_looked_into_is_a_choice_that_small_galleries_need_not_make(place, capsys, tmp_path):
+    image, gallery = place / "images" / "0-0.png", place / "G"
+    exact = ran(capsys, "search", gallery, image, "--exact")
+    assert exact == ran(capsys, "search", gallery, image, "--approximate") == ran(capsys, "search", gallery, image)
+    assert "--approximate and --exact" in refused(capsys, "search", gallery, image, "--exact", "--approximate")
+    args = ("index", place / "run", image, "--output", tmp_path / "small", "--approximate")
+    assert "no index is built" in ran(capsys, *args)[2]
+
+
+def test_indexing_that_was_interrupted_goes_on_with_the_images_that_are_not_there(place, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("triune.serving.gallery.filling.ROWS", 16)
+
+    def stop(done, of):
+        if done > 40:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("triune.commands.index.progress", lambda word: stop)
+    args = ("index", place / "run", place / "images", "--output", tmp_path / "I", "--batch_size", 8)
+    assert ran(capsys, *args)[0] == 130
+    monkeypatch.setattr("triune.commands.index.progress", lambda word: None)
+    code, _, err = ran(capsys, *args, "--add")
+    assert code == 0
+    assert "12 added, 0 updated, 48 unchanged; 60 images" in err

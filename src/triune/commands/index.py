@@ -26,6 +26,8 @@ class IndexConfig:
         types: types of columns, such as price=float seats=int. They are text, int, float or bool; cells of a CSV are
             text else.
         weights: a local file of the weights of timm:NAME. They are fetched where not given.
+        approximate: build the index for approximate search now, however few images there are. Beyond a million it is
+            built anyway.
         skip: leave out images that cannot be read. They are counted and the first is named.
         thumbnails: keep a small picture of each image.
         batch_size: images a step.
@@ -40,6 +42,7 @@ class IndexConfig:
     folder_is: Literal["label", "identity"] | None = None
     types: tuple[str, ...] = ()
     weights: Path | None = None
+    approximate: bool = False
     skip: bool = False
     thumbnails: bool = True
     batch_size: PositiveInt = 64
@@ -68,7 +71,10 @@ def run(arguments: list[str]) -> int:
         f"{gallery.count:,} images, embeddings of {gallery.dim}, version {gallery.version}",
         file=sys.stderr,
     )
-    if gallery.recall is not None:
-        print(f"searched approximately: {gallery.recall:.1%} of the ten nearest are found", file=sys.stderr)
+    recall = Gallery.open(asked.output, run, approximate=asked.approximate or None).recall
+    if recall is not None:
+        print(f"approximate search finds {recall:.1%} of the ten nearest, on a sample of the images", file=sys.stderr)
+    elif asked.approximate:
+        print("no index is built: so few images are searched exactly, or by the server's own", file=sys.stderr)
     print(asked.output)
     return 0

@@ -26,6 +26,9 @@ class SearchConfig:
         unlike: images that are disliked.
         seen: a list of images that are not to be found again. It is a table with a column image, or one path a line.
         diversity: how much hits differ, from 0 to 1. At 1 only the first is chosen by its likeness.
+        approximate: look into the nearest cells only, which pays for many queries. A gallery of more than a million
+            images is searched so anyway.
+        exact: look at every row, however many there are.
         exclude_self: an image that is in the gallery is not found for itself.
         run: the run that made the gallery, where it lies elsewhere now.
         weights: a local file of the weights of that run, where it is timm:NAME.
@@ -42,6 +45,8 @@ class SearchConfig:
     unlike: tuple[str, ...] = ()
     seen: Path | None = None
     diversity: Share = 0.0
+    approximate: bool = False
+    exact: bool = False
     exclude_self: bool = False
     run: str | None = None
     weights: Path | None = None
@@ -54,12 +59,17 @@ def run(arguments: list[str]) -> int:
     """Print the images of a gallery that are most alike."""
     spelt = ["--k" + each[2:] if each == "-k" or each.startswith("-k=") else each for each in arguments]
     asked = command("search", SearchConfig, words=("gallery", "images")).parse(spelt)
+    from triune.errors import InputError
     from triune.serving.gallery.gallery import Gallery
     from triune.serving.gallery.sheet import taste_row, write_found
     from triune.serving.gallery.written import as_text, write_hits
     from triune.serving.loaded import load
 
-    gallery = Gallery.open(asked.gallery, None if asked.run is None else load(asked.run, weights=asked.weights))
+    if asked.approximate and asked.exact:
+        raise InputError("--approximate and --exact are both given: leave one away")
+    run = None if asked.run is None else load(asked.run, weights=asked.weights)
+    how = True if asked.approximate else False if asked.exact else None
+    gallery = Gallery.open(asked.gallery, run, approximate=how)
     found = gallery.search(
         list(asked.images) or None,
         asked.k,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from qdrant_client import QdrantClient
 
 from triune.data.decode import decode_image
 from triune.errors import InputError
@@ -16,6 +17,7 @@ from triune.serving.gallery import qdrant
 
 SIDE = 4
 DIM = 3 * SIDE * SIDE
+STAND_IN = [QdrantClient(":memory:")]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ def write_pictures(folder: Path, count=12, kinds=("cup", "dog", "car")):
     table = folder / "items.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    """``qdrant:///name`` is qdrant-client's stand-in within tests; elsewhere a name without a server is refused."""
+    monkeypatch.setattr(qdrant, "_STAND_IN", STAND_IN)
 
 
 def servers():

@@ -40,6 +40,12 @@ def test_a_name_without_a_collection_is_refused(name):
         QdrantStore.open(name)
 
 
+def test_without_a_server_nothing_is_written_to_where_it_would_be_lost(monkeypatch):
+    monkeypatch.setattr(qdrant, "_STAND_IN", [])
+    with pytest.raises(InputError, match="qdrant:///items names no server"):
+        QdrantStore.create("qdrant:///items", CARD, COLUMNS)
+
+
 def test_a_server_that_does_not_answer_is_named():
     with pytest.raises(OSError, match="qdrant://localhost:1/items: the server does not answer"):
         QdrantStore.open("qdrant://localhost:1/items")

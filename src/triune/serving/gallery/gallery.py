@@ -181,7 +181,7 @@ class Gallery:
 
         ``None`` where the search is exact, or where a server does it.
         """
-        search = self._searcher()
+        search = self._searcher() if self._wants_approximate else None
         return search.about.recall if isinstance(search, ApproximateSearch) else None
 
     def rows(self, where: str | None = None) -> pl.DataFrame:
@@ -411,15 +411,18 @@ class Gallery:
         self._snapshot = self._x = self._search = None
         self._made = {}
 
+    @property
+    def _wants_approximate(self) -> bool:
+        return self.count > MOST_EXACT if self._approximate is None else self._approximate
+
     def _searcher(self) -> Search:
         """What searches the version that was read."""
         if self._search is not None:
             return self._search
-        wanted = self.count > MOST_EXACT if self._approximate is None else self._approximate
-        self._search = self._store.search(self._read, wanted)
+        self._search = self._store.search(self._read, self._wants_approximate)
         if self._search is None:
             x, folder = self.embeddings, self._store.folder
-            if wanted and self.count >= LEAST:
+            if self._wants_approximate and self.count >= LEAST:
                 self._search = approximate_search(x, self.metric, self.fingerprint, self.version, folder)
             else:
                 self._search = ExactSearch(x, self.metric)

@@ -46,7 +46,8 @@ KINDS: Final[dict[str, pl.DataType]] = {
     "time": pl.Datetime("us"),
 }
 
-_LOCAL: dict[str, Any] = {}
+_STAND_IN: list[Any] = []
+"""qdrant-client's own stand-in for a server, which tests put here; what it holds ends with the process."""
 
 
 class QdrantStore:
@@ -348,13 +349,17 @@ def _parts(name: str) -> tuple[str, str]:
 
 
 def _connected(name: str) -> tuple[Any, str]:
-    """The client of a server, and the name of the collection; of ``qdrant:///name`` qdrant-client's stand-in here."""
+    """The client of a server, and the name of the collection.
+
+    Raises:
+        InputError: no server is named.
+    """
     address, collection = _parts(name)
     client = library("qdrant_client", "qdrant").QdrantClient
     if not address:
-        if "" not in _LOCAL:
-            _LOCAL[""] = client(":memory:")
-        return _LOCAL[""], collection
+        if not _STAND_IN:
+            raise InputError(f"{name} names no server: write qdrant://host:port/name")
+        return _STAND_IN[0], collection
     port = "" if ":" in address else ":6333"
     url = f"{SCHEMES[urlsplit(name).scheme]}://{address}{port}"
     return client(url=url, api_key=os.environ.get("QDRANT_API_KEY"), check_compatibility=False, timeout=60), collection
