@@ -48,25 +48,23 @@ def build_segmenter(
         raise InputError(f"backbone {backbone!r} and decoder {decoder!r} do not go together: {error}") from error
 
 
-def fetch_weights(model: Any, backbone: str, in_channels: int) -> None:
+def fetch_weights(model: Any, backbone: str, in_channels: int, *, plain: bool = False) -> None:
     """Give the backbone timm's published weights.
 
     Args:
         model: the backbone.
         backbone: its name.
         in_channels: 3 for RGB, 1 for grey.
+        plain: whether it is a plain transformer, of which the whole is taken but for its classifier.
 
     Raises:
         InputError: they cannot be fetched.
     """
+    options: dict[str, Any] = {"num_classes": 0}
+    if not plain:
+        options = {"features_only": True, "out_indices": model.feature_info.out_indices}
     try:
-        fetched = timm.create_model(
-            backbone,
-            pretrained=True,
-            features_only=True,
-            in_chans=in_channels,
-            out_indices=model.feature_info.out_indices,
-        )
+        fetched = timm.create_model(backbone, pretrained=True, in_chans=in_channels, **options)
     except Exception as error:  # the hub raises many kinds; each means that the weights are not there
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

@@ -5,8 +5,11 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-Pooling = Literal["avg", "gem", "grid"]
-"""The average, the generalised mean, or averages within the cells of a grid, one after another."""
+Pooling = Literal["avg", "gem", "grid", "token", "token+avg"]
+"""The average, the generalised mean, averages within the cells of a grid, the class token, or that and the average."""
+
+TOKEN_POOLING = ("token", "token+avg")
+"""Those that need a class token."""
 
 GRID = 4
 """Cells a side of ``grid`` pooling."""

@@ -11,7 +11,16 @@ from torch.nn.functional import dropout, interpolate, linear
 from triune.distances.embeddings import unit
 from triune.errors import InputError
 from triune.model.backbone import build_segmenter, fetch_weights, load_weights, padded
-from triune.model.heads import GRID, Pooling, average, foreground_average, generalised_mean, grid_averages
+from triune.model.heads import (
+    GRID,
+    TOKEN_POOLING,
+    Pooling,
+    average,
+    foreground_average,
+    generalised_mean,
+    grid_averages,
+)
+from triune.model.plain import DenseHead, Maps, PlainTransformer, in_own_size, is_plain, own_size, pooled
 
 
 class Prediction(NamedTuple):
@@ -44,7 +53,9 @@ class MultiTaskModel(nn.Module):
                               decoder ─→ mask logits
 
     Args:
-        backbone: any timm model that gives feature maps.
+        backbone: any timm model that gives feature maps: a pyramid (convolutional networks, Swin and other hierarchical
+            transformers) or a plain transformer (ViT, DeiT, DINO, CLIP, SigLIP, EVA), whose masks come from DPT
+            whatever the decoder.
         num_classes: outputs C of the class head; 0 for no such head.
         mask_channels: outputs M of the mask head; 0 for no such head and no decoder.
         embedding_dim: length D of the embedding; 0 for no such head.
@@ -54,10 +65,12 @@ class MultiTaskModel(nn.Module):
         in_channels: 3 for RGB, 1 for grey.
         decoder: any architecture of segmentation-models-pytorch (Ronneberger et al. 2015 for ``unet``).
         decoder_channels: width of each decoder stage, deepest first; only decoders built of such stages use it.
-        embedding_stage: which feature map the embedding is read from; -1 the deepest, -2 the one before, …
+        embedding_stage: which feature map the embedding is read from; -1 the deepest, -2 the one before, …; a plain
+            transformer has those of four blocks, evenly over its depth.
         pooling: ``avg`` averages the map; ``gem`` takes the generalised mean with a learnt exponent (Radenović et al.
             2018); ``grid`` averages within 4 x 4 cells and keeps all of them: for aligned images such as faces and
-            characters, where it matters what is where.
+            characters, where it matters what is where; ``token`` takes the class token of a plain transformer,
+            ``token+avg`` that and the average, one after another.
         mask_pooling: weigh the pooled map by the predicted foreground probability, so that the background does not
             reach the embedding; needs a mask head and ``avg`` pooling.
         dropout: before the class head.
@@ -92,22 +105,46 @@ class MultiTaskModel(nn.Module):
         self.embedding_stage, self.pooling, self.mask_pooling = embedding_stage, pooling, mask_pooling
         self.dropout = dropout
 
-        network: Any = build_segmenter(backbone, decoder, in_channels, max(1, mask_channels), decoder_channels)
-        self.backbone: Any = network.encoder
-        self.decoder: Any = network.decoder if mask_channels else None
-        self.mask_head: Any = network.segmentation_head if mask_channels else None
-        self.stride = int(self.backbone.output_stride)
+        self.fixed: tuple[int, int] | None = None
+        self.plain = is_plain(backbone)
+        self.decoder: Any = None
+        self.mask_head: Any = None
+        if self.plain:
+            self.backbone: Any = PlainTransformer(backbone, in_channels)
+            self.mask_head = DenseHead(self.backbone, mask_channels) if mask_channels else None
+        else:
+            self._build_pyramid(backbone, decoder, in_channels, decoder_channels)
+        if pooling in TOKEN_POOLING and not getattr(self.backbone, "has_class_token", False):
+            raise InputError(
+                f"pooling {pooling!r} needs a class token, and {backbone} has none: 'avg' takes the average"
+            )
+        # The coarsest of DPT's maps has half the resolution of the transformer's own.
+        self.stride = int(self.backbone.output_stride) * (2 if self.plain and mask_channels else 1)
         widths = [width for width in self.backbone.out_channels[1:] if width]
         if not -len(widths) <= embedding_stage < 0:
             raise InputError(f"embedding_stage is {embedding_stage}: {backbone} has the stages -1 to -{len(widths)}")
         self.class_head = nn.Linear(widths[-1], num_classes) if num_classes else None
-        cells = GRID * GRID if pooling == "grid" else 1
+        cells = {"grid": GRID * GRID, "token+avg": 2}.get(pooling, 1)
         self.embedding_head = nn.Linear(widths[embedding_stage] * cells, embedding_dim) if embedding_dim else None
         self.exponent = nn.Parameter(torch.tensor(3.0)) if embedding_dim and pooling == "gem" else None
         if weights is not None:
             load_weights(self.backbone.model, Path(weights))
         elif pretrained:
-            fetch_weights(self.backbone.model, backbone, in_channels)
+            fetch_weights(self.backbone.model, backbone, in_channels, plain=self.plain)
+
+    def _build_pyramid(self, backbone: str, decoder: str, in_channels: int, decoder_channels: Sequence[int]) -> None:
+        """A backbone of a pyramid of maps, with a decoder; without a mask head whatever timm has."""
+        try:
+            network: Any = build_segmenter(backbone, decoder, in_channels, max(1, self.mask_channels), decoder_channels)
+        except InputError:
+            if self.mask_channels:
+                raise
+            self.backbone = pooled(backbone, in_channels)
+            return
+        self.backbone = network.encoder
+        self.fixed = own_size(self.backbone.model)
+        if self.mask_channels:
+            self.decoder, self.mask_head = network.decoder, network.segmentation_head
 
     def forward(self, images: Tensor) -> Prediction:
         """All heads: ``images (B, C, H, W)``, normalised, of any size."""
@@ -122,19 +159,19 @@ class MultiTaskModel(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The backbone's feature maps, finest first."""
-        return [each for each in self.maps(images)[1:] if each.shape[1]]
+        return self.maps(images).features
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """The backbone's parameters: those that every head's loss reaches."""
         return list(self.backbone.parameters())
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """What the backbone makes of ``images (B, C, H, W)``: them, padded, then its feature maps, finest first."""
-        found: list[Tensor] = self.backbone(padded(images, self.stride))
-        return found
+    def maps(self, images: Tensor) -> Maps:
+        """What the backbone makes of ``images (B, C, H, W)``."""
+        found: Maps | list[Tensor] = self.backbone(padded(in_own_size(images, self.fixed), self.stride))
+        return found if isinstance(found, Maps) else Maps(found)
 
     def answer(
-        self, images: Tensor, *, classes: bool = True, masks: bool = True, maps: list[Tensor] | None = None
+        self, images: Tensor, *, classes: bool = True, masks: bool = True, maps: Maps | None = None
     ) -> Prediction:
         """The embedding, and as far as they are asked for the other heads; the decoder runs only where it is needed.
 
@@ -144,25 +181,37 @@ class MultiTaskModel(nn.Module):
             masks: whether the mask head is asked.
             maps: what :meth:`maps` made of the images, where it is known.
         """
-        height, width = images.shape[-2:]
         maps = self.maps(images) if maps is None else maps
-        deepest = maps[-1]
+        deepest = maps.levels[-1]
         class_logits = mask_logits = embedding = None
         if classes and self.class_head is not None:
             class_logits = self.class_head(dropout(average(deepest), self.dropout, self.training))
-        if (masks or self.mask_pooling) and self.decoder is not None:
-            mask_logits = self.mask_head(self.decoder(maps))
+        if (masks or self.mask_pooling) and self.mask_head is not None:
+            mask_logits = self.mask_head(maps if self.plain else self.decoder(maps.levels))
         if self.embedding_head is not None:
-            pooled = self._pool([m for m in maps[1:] if m.shape[1]][self.embedding_stage], mask_logits)
+            pooled = self._pool(maps, mask_logits)
             # In float32 whatever the precision: eight bits of mantissa would leave lengths off by half a percent.
             with torch.autocast(images.device.type, enabled=False):
                 head = self.embedding_head
                 embedding = unit(linear(pooled.float(), head.weight.float(), head.bias.float()))
         if mask_logits is not None:
-            mask_logits = mask_logits[..., :height, :width] if masks else None
+            mask_logits = self._in_place(mask_logits, images) if masks else None
         return Prediction(class_logits, mask_logits, embedding)
 
-    def _pool(self, features: Tensor, mask_logits: Tensor | None) -> Tensor:
+    def _in_place(self, mask_logits: Tensor, images: Tensor) -> Tensor:
+        """Logits of the images as the backbone took them, at the size that they were given in."""
+        height, width = images.shape[-2:]
+        if self.fixed is None or (height, width) == self.fixed:
+            return mask_logits[..., :height, :width]
+        inner = mask_logits[..., : self.fixed[0], : self.fixed[1]]
+        return interpolate(inner, size=(height, width), mode="bilinear", align_corners=False)
+
+    def _pool(self, maps: Maps, mask_logits: Tensor | None) -> Tensor:
+        features = maps.features[self.embedding_stage]
+        tokens = None if maps.tokens is None else maps.tokens[self.embedding_stage]
+        if self.pooling in TOKEN_POOLING and tokens is not None:
+            token = tokens[:, 0]
+            return token if self.pooling == "token" else torch.cat([token, average(features)], dim=1)
         if self.pooling == "grid":
             return grid_averages(features)
         if self.exponent is not None:
@@ -172,7 +221,7 @@ class MultiTaskModel(nn.Module):
         return average(features)
 
 
-def looks_of(maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+def looks_of(maps: Maps) -> tuple[Tensor, Tensor]:
     """How images look to the backbone, in two parts: the averages of its finer maps, and of its coarser ones.
 
     The finer maps tell photographs from drawings and bright from dark, the coarser ones what is on them.
@@ -183,7 +232,7 @@ def looks_of(maps: list[Tensor]) -> tuple[Tensor, Tensor]:
     Returns:
         Two ``(B, F)`` in float32.
     """
-    means = [average(each.float()) for each in maps[1:] if each.shape[1]]
+    means = [average(each.float()) for each in maps.features]
     return torch.cat(means[: len(means) // 2 or 1], dim=1), torch.cat(means[len(means) // 2 :], dim=1)
 
 

@@ -40,7 +40,7 @@ class Network(Record):
     decoder: str
     decoder_channels: tuple[PositiveInt, ...]
     embedding_stage: int
-    pooling: Literal["avg", "gem", "grid"]
+    pooling: Literal["avg", "gem", "grid", "token", "token+avg"]
     mask_pooling: bool
     dropout: ShareBelowOne
 

@@ -70,15 +70,16 @@ class ModelConfig:
     """The network.
 
     Args:
-        backbone: any timm model with feature maps.
+        backbone: any timm model with feature maps: convolutional, hierarchical or plain transformers.
         pretrained: start from timm's published weights.
         weights: start from this local file (safetensors or a state dict) instead.
-        decoder: any decoder of segmentation-models-pytorch, lower case.
+        decoder: any decoder of segmentation-models-pytorch, lower case. Plain transformers have DPT whatever it says.
         decoder_channels: width of the decoder's stages, deepest first; as many as fit the backbone's depth are used.
         embedding_dim: length of the embedding; 0 for no embedding head.
         embedding_stage: the backbone stage the embedding is read from; -1 is the deepest.
         pooling: how the feature map becomes a vector: its average, its generalised mean, or a 4 x 4 grid of averages
-            side by side, which keeps what is where: for aligned images such as faces and characters.
+            side by side, which keeps what is where: for aligned images such as faces and characters. 'token' is the
+            class token of a plain transformer, 'token+avg' that and the average.
         mask_pooling: pool the embedding over the predicted foreground only.
         mask_channels: 'auto' counts the ids in the masks: up to two make one channel, more make one each; 0: no head.
         dropout: before the class head.
@@ -91,7 +92,7 @@ class ModelConfig:
     decoder_channels: tuple[PositiveInt, ...] = (128, 64, 32, 16, 16)
     embedding_dim: Count = 128
     embedding_stage: int = -1
-    pooling: Literal["avg", "gem", "grid"] = "avg"
+    pooling: Literal["avg", "gem", "grid", "token", "token+avg"] = "avg"
     mask_pooling: bool = False
     mask_channels: Annotated[int, Field(ge=0, le=255)] | Literal["auto"] = "auto"
     dropout: ShareBelowOne = 0.0
