@@ -73,9 +73,8 @@ def main() -> None:
         if isinstance(plain, MultiTaskModel):
             size = f"{sum(each.numel() for each in plain.backbone.parameters()) / 1e6:.1f} M"
             speed = f"{images_a_second(plain):,.0f}"
-        lines.append(
-            f"| {family} | {name} | {'plain' if is_plain(name) else 'pyramid'} | {said[0]} | {said[1]} | {size} | {speed} |"
-        )
+        kind = "plain" if is_plain(name) else "pyramid"
+        lines.append(f"| {family} | {name} | {kind} | {said[0]} | {said[1]} | {size} | {speed} |")
         print(lines[-1], flush=True)
         del plain, masks
         gc.collect()
