@@ -258,7 +258,7 @@ def test_verify_names_what_it_cannot_read(finished, tmp_path, capsys):
     for arguments in ([good, str(tmp_path / "no.jpg")], [str(tmp_path / "gone.jpg"), good]):
         assert main(["verify", str(finished), *arguments]) == 2
         assert ".jpg" in capsys.readouterr().err
-    assert main(["verify", str(finished), good, good, "--fpr", "0.2"]) == 2
+    assert main(["verify", str(finished), good, good, "--fpr", "1e-9"]) == 2
     assert "0.05" in capsys.readouterr().err
 
 

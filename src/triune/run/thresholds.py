@@ -63,26 +63,17 @@ class StoredThresholds(Record):
         raise InputError(f"{source} holds no threshold for FPR {fpr:g}; it has them for {known}")
 
     def within(self, fpr: float, source: str) -> Threshold:
-        """The threshold of a budget, or where none is stored for it the most generous one that keeps it.
-
-        One keeps a budget when it let no larger share of the pairs through that it was fitted on; a promised one when
-        what it promises is no larger.
+        """The threshold of a budget, or where none is stored for it that of the largest budget below, which keeps it.
 
         Args:
             fpr: the budget.
             source: what messages call the file.
 
         Raises:
-            InputError: none keeps it; the message lists those there are.
+            InputError: there is none for it, and none for a smaller one; the message lists those there are.
         """
-        kept = [
-            each
-            for each in self.thresholds
-            if each.target_fpr != fpr and (each.fpr if each.confidence is None else each.target_fpr) <= fpr
-        ]
-        if self.unavailable is not None or not kept or any(each.target_fpr == fpr for each in self.thresholds):
-            return self.at(fpr, source)
-        return min(kept, key=lambda each: each.threshold)
+        below = [each.target_fpr for each in self.thresholds if each.target_fpr <= fpr]
+        return self.at(max(below, default=fpr), source)
 
     def own(self, source: str) -> Threshold:
         """The threshold of the run's own budget; as :meth:`at`."""

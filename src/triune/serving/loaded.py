@@ -243,8 +243,8 @@ class LoadedRun:
         Args:
             first: an image.
             second: another.
-            fpr: a false-positive rate; the run's own where not given. Where no threshold is stored for it, the most
-                generous of those that keep it decides.
+            fpr: a false-positive rate; the run's own where not given. Where no threshold is stored for it, that of the
+                largest rate below decides.
 
         Raises:
             InputError: an image cannot be read, there is not one on each side, or the run has no such threshold.

@@ -74,7 +74,7 @@ def verdict(score: float, threshold: Threshold, metric: Metric) -> Verdict:
 def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
     """The run's threshold for a false-positive rate, or for the run's own where none is given.
 
-    Where none is stored for that rate, the most generous of those that keep it is taken.
+    Where none is stored for that rate, that of the largest rate below is taken.
 
     Raises:
         InputError: none keeps it; the message lists those there are.
