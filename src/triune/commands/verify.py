@@ -35,8 +35,8 @@ class VerifyConfig:
         first: an image, or several. They are a folder, a pattern or a table; each is compared with each of the second.
         second: another image, or several.
         pairs: a table of pairs with columns first and second. It takes the place of the two.
-        fpr: false-positive rate of the threshold. It is the run's own where not given; where none is stored for it, that
-            of the largest rate below is taken.
+        fpr: false-positive rate of the threshold. It is the run's own where not given. Where none is stored for it,
+            that of the largest rate below is taken.
         skip: leave out pairs with an image that cannot be read. The images are counted and the first is named.
         exit_status: exit with 3 where images are different. Of several pairs: where any is.
         csv: also write the verdicts into this file.
