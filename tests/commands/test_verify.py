@@ -128,3 +128,16 @@ def test_a_list_that_is_none_is_told_in_a_line(place, tmp_path, capsys, text, sa
     told = capsys.readouterr()
     assert said in told.err
     assert (told.out, told.err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("command", ["verify", "predict"])
+def test_a_public_backbone_that_can_say_nothing_of_it_is_not_even_fetched(command, monkeypatch, capsys):
+    monkeypatch.setattr("triune.serving.loaded.load", None)
+    assert main([command, "timm:test_vit", "a.png", "b.png"]) == 2
+    assert "timm:test_vit" in capsys.readouterr().err
+
+
+def test_in_python_the_verdict_itself_says_that_another_rate_decided(place):
+    run = load(place / "run", device="cpu")
+    assert run.verify(image(place, "0-0"), image(place, "0-1"), fpr=0.3).asked_fpr == 0.3
+    assert run.verify(image(place, "0-0"), image(place, "0-1"), fpr=0.1).asked_fpr is None

@@ -1,16 +1,19 @@
 """What a run's validation images look like to its network, and images of another kind beside them."""
 
 import numpy as np
+import polars
 import pytest
 import torch
 from PIL import Image
 
+from triune.cli import main
 from triune.data.dataset import as_input
 from triune.evaluation.appearance import familiar_with
 from triune.model.network import looks_of
 from triune.run.familiar import read_familiar, unfamiliar
 from triune.run.folder import load_model
 from triune.serving.loaded import load
+from triune.serving.pictures import pictures
 
 
 def looks(model, images):
@@ -37,6 +40,19 @@ def test_a_verdict_on_images_of_another_kind_names_them(judged_run, tmp_path):
     known = str(items.parent / "images" / "2-0.png")
     verdict = load(run, device="cpu").verify(known, tmp_path / "white.png", fpr=None)
     assert verdict.unfamiliar == (str(tmp_path / "white.png"),)
+
+
+def test_a_prediction_says_so_too_and_what_never_asked_does_not_know(judged_run, tmp_path, capsys):
+    run, items, _ = judged_run
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
+    known = str(items.parent / "images" / "2-0.png")
+    loaded = load(run, device="cpu")
+    assert [each.unfamiliar for each in loaded.predict([known, tmp_path / "white.png"])] == [False, True]
+    assert next(loaded.embed_each(pictures(known))).unfamiliar is None
+    out = tmp_path / "said"
+    assert main(["predict", str(run), known, str(tmp_path / "white.png"), "--output", str(out)]) == 0
+    assert "white.png looks like nothing that the run was validated on" in capsys.readouterr().err
+    assert polars.read_csv(out / "predictions.csv")["unfamiliar"].to_list() == [False, True]
 
 
 @pytest.mark.parametrize(("most", "rows"), [(5, 5), (2000, 24)])

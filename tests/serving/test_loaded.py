@@ -149,3 +149,4 @@ def test_large_images_have_their_masks_by_tiles_and_all_else_as_without(run, tmp
     assert cut[0].probabilities == whole[0].probabilities
     np.testing.assert_array_equal(cut[0].embedding, whole[0].embedding)
     assert isinstance(cut[2], Unreadable)
+    np.testing.assert_array_equal(run.predict(large, tiles=100)[0].mask, cut[0].mask)

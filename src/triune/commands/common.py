@@ -49,6 +49,22 @@ def tell_left_out(names: list[str]) -> None:
         print(f"{len(names)} images could not be read and were left out; the first is {names[0]}", file=sys.stderr)
 
 
+def tell_unfamiliar(names: list[str], what: str) -> None:
+    """Say on standard error which images look like nothing that the run was validated on.
+
+    Args:
+        names: the images.
+        what: what says little of them, such as "the verdict".
+    """
+    from triune.files import on_one_line
+
+    if not names:
+        return
+    shown = ", ".join(on_one_line(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
+    look = "looks" if len(names) == 1 else f"({len(names)} images) look"
+    print(f"caution: {shown} {look} like nothing that the run was validated on: {what} says little", file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """Print plain values as JSON; infinity and NaN, which it has not, in words, as in the files of a run."""
     print(json.dumps(_in_words(value), indent=1))

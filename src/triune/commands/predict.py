@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, progress, tell_left_out
+from triune.commands.common import command, progress, tell_left_out, tell_unfamiliar
+from triune.errors import InputError
 from triune.ranges import PositiveInt, ShareBelowOne, Side
 
 
@@ -37,11 +38,13 @@ class PredictConfig:
 def run(arguments: list[str]) -> int:
     """Class and mask of new images, as a table and PNG files."""
     asked = command("predict", PredictConfig, words=("run", "images")).parse(arguments)
-    from triune.serving.loaded import load
+    from triune.serving.loaded import PUBLIC, load
     from triune.serving.networks import Tiles
     from triune.serving.written import write_predictions
 
-    folder, left_out = write_predictions(
+    if asked.run.startswith(PUBLIC):
+        raise InputError(f"{asked.run} says no classes and no masks: `triune embed` gives its embeddings")
+    folder, left_out, unlike = write_predictions(
         load(asked.run),
         list(asked.images),
         asked.output,
@@ -52,5 +55,6 @@ def run(arguments: list[str]) -> int:
         progress=progress("predicted"),
     )
     tell_left_out(left_out)
+    tell_unfamiliar(unlike, "what is said of them" if len(unlike) > 1 else "what is said of it")
     print(folder)
     return 0

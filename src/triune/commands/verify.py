@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, progress, tell_left_out
+from triune.commands.common import command, print_json, progress, tell_left_out, tell_unfamiliar
 from triune.errors import InputError
 from triune.ranges import Rate
 
@@ -67,13 +67,15 @@ class VerifyConfig:
 def run(arguments: list[str]) -> int:
     """Say whether two images show the same thing."""
     asked = command("verify", VerifyConfig, words=("run", "first", "second")).parse(arguments)
-    from triune.serving.loaded import load
+    from triune.serving.loaded import PUBLIC, load
 
     for path in (asked.csv, asked.html):
         if path is not None and path.exists():
             raise InputError(f"{path} is there already: name a new file")
-    loaded = load(asked.run)
+    if asked.run.startswith(PUBLIC):
+        raise InputError(f"{asked.run} was never trained here, so it has no threshold: `triune train` fits one")
     pairs = _pairs(asked)
+    loaded = load(asked.run)
     verdicts = loaded.compare_each(pairs, fpr=asked.fpr, skip=asked.skip, progress=progress("embedded"))
     single = len(pairs) == 1 and asked.pairs is None
     left_out: list[str] = []
@@ -82,7 +84,7 @@ def run(arguments: list[str]) -> int:
     if not found:
         raise InputError(f"no pair could be compared; the first image that cannot be read is {left_out[0]}")
     tell_left_out(list(dict.fromkeys(left_out)))
-    _tell_cautions(asked, found)
+    _tell_cautions(found)
     if asked.html is not None:
         print(_write_page(asked.html, loaded, found), file=sys.stderr)
     return DIFFERENT if asked.exit_status and not all(each.same for each in found) else 0
@@ -154,26 +156,18 @@ def _rule(verdict: "Verdict") -> str:
     )
 
 
-def _tell_cautions(asked: VerifyConfig, found: "Sequence[Verdict]") -> None:
+def _tell_cautions(found: "Sequence[Verdict]") -> None:
     """On standard error: what the verdicts rest on, as far as it is less than it seems."""
-    from triune.files import on_one_line
-
     first = found[0]
-    if asked.fpr is not None and asked.fpr != first.target_fpr:
+    if first.asked_fpr is not None:
         print(
-            f"no threshold is stored for FPR {asked.fpr:.3%}: the one for {first.target_fpr:.3%} keeps it, and decided",
+            f"no threshold is stored for FPR {first.asked_fpr:.3%}: "
+            f"the one for {first.target_fpr:.3%} keeps it, and decided",
             file=sys.stderr,
         )
     if first.caution is not None:
         print(f"that rate is not to be leaned on: {first.caution}", file=sys.stderr)
-    unlike = list(dict.fromkeys(name for each in found for name in each.unfamiliar))
-    if unlike:
-        shown = ", ".join(on_one_line(name) for name in unlike[:3]) + (", …" if len(unlike) > 3 else "")
-        which = "looks" if len(unlike) == 1 else f"({len(unlike)} images) look"
-        print(
-            f"caution: {shown} {which} like nothing that the run was validated on: the verdict says little",
-            file=sys.stderr,
-        )
+    tell_unfamiliar(list(dict.fromkeys(name for each in found for name in each.unfamiliar)), "the verdict")
 
 
 def _write_page(path: Path, loaded: "LoadedRun", found: "Sequence[Verdict]") -> Path:

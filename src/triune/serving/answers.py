@@ -20,7 +20,8 @@ class ImagePrediction:
         probabilities: by class, the most likely first.
         mask: ``(H, W)`` uint8 mask ids, as large as the image.
         embedding: ``(D,)`` float32, of unit length.
-        unfamiliar: whether the image looks like nothing that the network was validated on, as far as that was asked.
+        unfamiliar: whether the image looks like nothing that the network was validated on, so that what is said of it
+            says little; ``None`` where that is not known.
     """
 
     name: str
@@ -28,7 +29,7 @@ class ImagePrediction:
     probabilities: dict[str, float] | None = None
     mask: Array | None = None
     embedding: Array | None = None
-    unfamiliar: bool = False
+    unfamiliar: bool | None = None
 
     @property
     def label(self) -> str | None:
@@ -58,6 +59,7 @@ class ImagePrediction:
             "probability": self.probability,
             "top": self.top(),
             "mask_share": self.mask_share,
+            "unfamiliar": self.unfamiliar,
             "embedding": None if self.embedding is None else self.embedding.tolist(),
         }
 
@@ -69,6 +71,8 @@ class ImagePrediction:
             parts.append(f"mask on {self.mask_share:.1%}")
         if self.embedding is not None:
             parts.append(f"embedding of {len(self.embedding)}")
+        if self.unfamiliar:
+            parts.append("unlike all that the network was validated on")
         return f"<{'; '.join(parts)}>"
 
 

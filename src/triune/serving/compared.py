@@ -68,7 +68,7 @@ def verdicts_of(
     rows = np.zeros((len(answers), width), np.float32)
     for place, embedding in sound.items():
         rows[place] = embedding
-    far = [isinstance(each, ImagePrediction) and each.unfamiliar for each in answers]
+    far = [isinstance(each, ImagePrediction) and bool(each.unfamiliar) for each in answers]
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
         scores = paired_scores(rows[distinct.first[part]], rows[distinct.second[part]], metric).tolist()

@@ -129,7 +129,7 @@ class LoadedRun:
         self,
         images: Given,
         *,
-        tiles: Tiles | None = None,
+        tiles: Tiles | int | None = None,
         skip: bool = False,
         batch_size: int = BATCH,
         progress: Progress | None = None,
@@ -139,7 +139,8 @@ class LoadedRun:
         Args:
             images: any images.
             tiles: masks of images that are larger than a tile are made of overlapping tiles; of the whole image,
-                squashed to the size of training, where not given. Class and embedding are of the whole image.
+                squashed to the size of training, where not given. A number is the side of a tile in pixels. Class and
+                embedding are of the whole image.
             skip: whether an image that cannot be read is told in its place, and not an error.
             batch_size: how many go through the network at a time.
             progress: called after each batch with the numbers of images that are done and of all.
@@ -155,7 +156,7 @@ class LoadedRun:
         images: Sequence[Picture],
         *,
         heads: Heads = EVERYTHING,
-        tiles: Tiles | None = None,
+        tiles: Tiles | int | None = None,
         skip: bool = False,
         batch_size: int = BATCH,
         progress: Progress | None = None,
@@ -173,12 +174,13 @@ class LoadedRun:
         Raises:
             InputError: as :meth:`predict`.
         """
+        cut = Tiles(tiles) if isinstance(tiles, int) else tiles
         answers = self._answers(images, heads, skip, batch_size, progress)
         for picture, answer in zip(images, answers, strict=True):
-            if tiles is None or not heads.masks or isinstance(answer, Unreadable):
+            if cut is None or not heads.masks or isinstance(answer, Unreadable):
                 yield answer
                 continue
-            mask = self.network.tiled_mask(picture.source, tiles)
+            mask = self.network.tiled_mask(picture.source, cut)
             yield answer if mask is None else replace(answer, mask=mask)
 
     def classify(
@@ -312,7 +314,9 @@ class LoadedRun:
         if not self.dim:
             raise InputError(f"{self.name} has no embedding head")
         answers = list(self._answers(distinct.images, COMPARED, skip, BATCH, progress))
-        yield from verdicts_of(pairs, distinct, answers, self.metric, threshold)
+        instead = fpr if fpr is not None and fpr != threshold.target_fpr else None
+        for each in verdicts_of(pairs, distinct, answers, self.metric, threshold):
+            yield each if isinstance(each, Unreadable) else each._replace(asked_fpr=instead)
 
     def _rows(self, images: Sequence[Picture], batch_size: int = BATCH, progress: Progress | None = None) -> Array:
         """The embeddings of images, all of which must be readable."""

@@ -30,13 +30,14 @@ class Said(NamedTuple):
         shares: ``(C,)`` float64 probabilities of the classes.
         mask: ``(H, W)`` uint8 mask ids, as large as the image.
         embedding: ``(D,)`` float32, of unit length.
-        unfamiliar: whether the image looks like nothing that the network was validated on.
+        unfamiliar: whether the image looks like nothing that the network was validated on; ``None`` where that is not
+            known.
     """
 
     shares: Array | None = None
     mask: Array | None = None
     embedding: Array | None = None
-    unfamiliar: bool = False
+    unfamiliar: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class Heads:
     classes: bool = True
     masks: bool = True
     embedding: bool = True
-    familiar: bool = False
+    familiar: bool = True
 
 
 EVERYTHING = Heads()
-EMBEDDING = Heads(classes=False, masks=False)
-COMPARED = Heads(classes=False, masks=False, familiar=True)
+EMBEDDING = Heads(classes=False, masks=False, familiar=False)
+COMPARED = Heads(classes=False, masks=False)
 
 
 @dataclass(frozen=True)

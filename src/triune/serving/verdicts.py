@@ -27,6 +27,7 @@ class Verdict(NamedTuple):
         first: the one image.
         second: the other.
         unfamiliar: those of the two that look like nothing the run was validated on, where the verdict says little.
+        asked_fpr: the rate that was asked for, where no threshold is stored for it and that of a smaller one decided.
     """
 
     same: bool
@@ -41,6 +42,7 @@ class Verdict(NamedTuple):
     first: str = "image 0"
     second: str = "image 1"
     unfamiliar: tuple[str, ...] = ()
+    asked_fpr: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

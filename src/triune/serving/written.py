@@ -33,7 +33,7 @@ def write_predictions(
     skip: bool = False,
     batch_size: int = BATCH,
     progress: Progress | None = None,
-) -> tuple[Path, list[str]]:
+) -> tuple[Path, list[str], list[str]]:
     """Write ``predictions.csv``, and ``masks/`` and ``overlays/`` as far as there are any, into a new folder.
 
     Args:
@@ -47,7 +47,8 @@ def write_predictions(
         progress: called with the numbers of images that are done and of all.
 
     Returns:
-        The folder, and the images that could not be read and were left out.
+        The folder, the images that could not be read and were left out, and those that look like nothing that the
+        network was validated on.
 
     Raises:
         InputError: an image cannot be read, the folder is there already, or the network says nothing of images.
@@ -59,21 +60,24 @@ def write_predictions(
         raise InputError(f"{run.name} has neither a class head nor a mask head: `triune embed` gives its embeddings")
     answers = run.predict_each(images, tiles=tiles, skip=skip, batch_size=batch_size, progress=progress)
     left_out: list[str] = []
+    unlike: list[str] = []
     with filled_together(output) as (folder, move_into_place):
         with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
-            table.writerow(["image", "height", "width", *_top_columns(), "mask", "mask_share"])
+            table.writerow(["image", "height", "width", *_top_columns(), "mask", "mask_share", "unfamiliar"])
             for number, (picture, answer) in enumerate(zip(images, answers, strict=True), start=1):
                 if isinstance(answer, Unreadable):
                     left_out.append(f"{answer.name}: {answer.reason}")
                     continue
+                if answer.unfamiliar:
+                    unlike.append(answer.name)
                 name = f"{number:06d}-{Path(answer.name).stem}.png"
                 place = _write_mask(folder, name, picture, answer, overlays)
-                table.writerow([answer.name, *answer.size, *_top(answer), place, answer.mask_share])
+                table.writerow([answer.name, *answer.size, *_top(answer), place, answer.mask_share, answer.unfamiliar])
         if len(left_out) == len(images):
             raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
         move_into_place()
-    return output, left_out
+    return output, left_out, unlike
 
 
 def _top_columns() -> list[str]:
