@@ -49,11 +49,25 @@ def test_the_kept_index_is_used_for_its_version_only(x, kept, monkeypatch):
     again = approximate_search(x, "cosine", "f", 3, folder)
     assert again.about == search.about
     assert (again.nearest(x[:50], 5)[1] == search.nearest(x[:50], 5)[1]).all()
-    for changed in (("f", 4), ("g", 3)):
+    for changed in ((x, "g", 3), (x[1:], "f", 4), (x[::-1].copy(), "f", 4), (x[:-1], "f", 3)):
         with pytest.raises(pytest.fail.Exception):
-            approximate_search(x, "cosine", *changed, folder)
-    with pytest.raises(pytest.fail.Exception):
-        approximate_search(x[1:], "cosine", "f", 3, folder)
+            approximate_search(changed[0], "cosine", *changed[1:], folder)
+
+
+def test_rows_that_were_only_added_are_put_into_the_index_that_there_is(x, kept, tmp_path, monkeypatch):
+    for each in (FILE, ABOUT):
+        (tmp_path / each).write_bytes((kept[0] / each).read_bytes())
+    built = approximate._built
+    monkeypatch.setattr(approximate, "_built", lambda _: pytest.fail("it was built anew"))
+    more = np.concatenate([x, clustered(2000, 32, seed=8)])
+    search = approximate_search(more, "cosine", "f", 4, tmp_path)
+    assert (search.nearest(more[12_000::40], 1)[1][:, 0] == np.arange(12_000, 14_000, 40)).all()
+    assert (search.about.count, search.about.tuned, search.about.version) == (14_000, 12_000, 4)
+    again = approximate_search(more, "cosine", "f", 4, tmp_path)
+    assert (again.nearest(more[::70], 5)[1] == search.nearest(more[::70], 5)[1]).all()
+    monkeypatch.setattr(approximate, "_built", built)
+    grown = np.concatenate([x, clustered(4000, 32, seed=9)])  # by more than a quarter: cells are chosen anew
+    assert approximate_search(grown, "cosine", "f", 5, tmp_path).about.tuned == 16_000
 
 
 @pytest.mark.parametrize("name", [FILE, ABOUT])

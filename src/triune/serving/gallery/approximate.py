@@ -7,6 +7,7 @@ into is chosen when the index is built: the fewest with which a sample of the ga
 """
 
 import contextlib
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -33,6 +34,9 @@ WANTED: Final = 0.97
 
 NEIGHBOURS: Final = 10
 SAMPLE: Final = 500
+GROWTH: Final = 1.25
+"""Rows that were only added since are put into the index that there is, until it has grown by so much."""
+
 GAIN: Final = 0.002
 """Twice the cells that find no more than this are no gain."""
 
@@ -53,6 +57,8 @@ class AboutIndex(Record):
         fingerprint: of the network of the gallery.
         version: of the gallery.
         count: rows.
+        digest: of the embeddings of these rows, in their order.
+        tuned: how many rows there were when cells and candidates were chosen.
         cells: that the rows are parted into.
         probed: cells that a query looks into.
         factor: candidates that are scored again, for each row that is asked for.
@@ -63,6 +69,8 @@ class AboutIndex(Record):
     fingerprint: str
     version: Count
     count: PositiveInt
+    digest: str
+    tuned: PositiveInt
     cells: PositiveInt
     probed: PositiveInt
     factor: PositiveInt
@@ -108,6 +116,8 @@ def approximate_search(
 ) -> ApproximateSearch:
     """The index that lies beside a gallery, where it is of the same version; else a new one, which is then kept there.
 
+    Where rows were only added since, they are added to the index that there is.
+
     Args:
         x: ``(N, D)``, at least :data:`LEAST` rows.
         metric: the distance.
@@ -115,21 +125,40 @@ def approximate_search(
         version: of the gallery.
         folder: where it is kept; nowhere where not given.
     """
-    stored = None if folder is None else _stored(folder, fingerprint, version, len(x))
-    if stored is not None:
+    stored = None if folder is None else _stored(folder, fingerprint, x.shape[1])
+    if stored is not None and (stored[1].version, stored[1].count) == (version, len(x)):
         return ApproximateSearch(x, metric, *stored)
-    index, cells = _built(x)
-    about = _tuned(
-        index,
-        x,
-        AboutIndex(
-            fingerprint=fingerprint, version=version, count=len(x), cells=cells, probed=cells, factor=1, recall=0
-        ),
-    )
+    if stored is not None and _is_longer(x, stored[1]):
+        index, about = stored
+        index.add(x[about.count :])
+    else:
+        index, cells = _built(x)
+        about = AboutIndex(
+            fingerprint=fingerprint,
+            version=version,
+            count=len(x),
+            digest="",
+            tuned=len(x),
+            cells=cells,
+            probed=cells,
+            factor=1,
+            recall=0,
+        )
+        about = _tuned(index, x, about)
+    about = about.model_copy(update={"version": version, "count": len(x), "digest": _digest(x)})
     if folder is not None:
         with contextlib.suppress(OSError):  # a folder that cannot be written to: it is built anew the next time
             _keep(folder, index, about)
     return ApproximateSearch(x, metric, index, about)
+
+
+def _is_longer(x: Array, about: AboutIndex) -> bool:
+    """Whether the rows of an index are the first of these, and not much fewer."""
+    return about.count <= len(x) <= GROWTH * about.tuned and _digest(x[: about.count]) == about.digest
+
+
+def _digest(x: Array) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=16).hexdigest()
 
 
 def _built(x: Array) -> tuple[Any, int]:
@@ -186,17 +215,15 @@ def _keep(folder: Path, index: Any, about: AboutIndex) -> None:
     write_record(folder / ABOUT, about)
 
 
-def _stored(folder: Path, fingerprint: str, version: int, count: int) -> tuple[Any, AboutIndex] | None:
+def _stored(folder: Path, fingerprint: str, dim: int) -> tuple[Any, AboutIndex] | None:
     faiss = library("faiss", "gallery")
     remove_leftovers(folder, FILE)
     try:
         about = read_record(folder / ABOUT, AboutIndex)
-        if (about.fingerprint, about.version, about.count) != (fingerprint, version, count):
-            return None
         index = faiss.read_index(str(folder / FILE))
     except (InputError, OSError, RuntimeError):  # none, or a damaged one: another is built
         return None
-    if index.ntotal != count:
+    if about.fingerprint != fingerprint or index.ntotal != about.count or index.d != dim:
         return None
     index.nprobe = about.probed
     return index, about
