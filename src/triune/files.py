@@ -45,7 +45,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         OSError: it cannot be written (disk full, no permission): the error names ``path``, whatever the serialiser
             made of it.
     """
-    with held_back(), _made(path.parent), _named(path) as said:
+    with held_back(), folder_made(path.parent), _named(path) as said:
         remove_leftovers(path.parent, path.name)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         temporary = said.temporary = Path(name)
@@ -116,7 +116,7 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _made(folder: Path) -> Iterator[None]:
+def folder_made(folder: Path) -> Iterator[None]:
     """A folder and those on the way to it; where the block fails, those that were made for it and are empty go."""
     lacking = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
@@ -192,7 +192,7 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
         raise InputError(f"{folder} lies in a run, whose files are kept: choose another folder with --output")
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    with raising(), _made(folder.parent):
+    with raising(), folder_made(folder.parent):
         remove_leftovers(folder.parent, folder.name)
         with _named(folder):
             temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))

@@ -111,6 +111,10 @@ def test_images_that_cannot_be_read_are_named_or_their_pairs_left_out(place, tmp
     bad = str(tmp_path / "bad.png")
     assert main(["verify", str(place / "run"), image(place, "0-0"), bad, "--skip"]) == 2
     assert "no pair could be compared" in capsys.readouterr().err
+    table = str(tmp_path / "v.csv")
+    assert main(["verify", str(place / "run"), image(place, "0-0"), bad, "--skip", "--csv", table]) == 2
+    assert main(["verify", str(place / "run"), *[image(place, "0-0")] * 2, "--csv", table, "--html", "v.txt"]) == 2
+    assert not (tmp_path / "v.csv").exists()
 
 
 @pytest.mark.parametrize(

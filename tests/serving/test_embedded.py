@@ -1,6 +1,7 @@
 """Embeddings of many images as one file: in order, in parts that outlive a kill, by several processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,3 +156,47 @@ def test_two_processes_write_the_file_of_one_and_say_it_once(place, run, tmp_pat
     np.testing.assert_allclose(rows(tmp_path / "two.parquet"), run.embed(place / "images"), atol=1e-5)
     refused = torchrun(*command[:-1], str(tmp_path / "e.csv"))
     assert refused.stderr.count("is neither .parquet nor .npy") == 1
+
+
+def test_an_image_that_was_replaced_is_not_taken_for_the_one_before(place, run, tmp_path, small_parts, monkeypatch):
+    folder = tmp_path / "i"
+    shutil.copytree(place / "images", folder)
+    monkeypatch.setattr(embedded, "_joined", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_embeddings(run, folder, tmp_path / "e.parquet")
+    monkeypatch.undo()
+    monkeypatch.setattr(embedded, "PART", 7)
+    shutil.copy(folder / "5-0.png", folder / "0-0.png")
+    with pytest.raises(InputError, match="holds parts of other images"):
+        write_embeddings(run, folder, tmp_path / "e.parquet")
+
+
+def stopped(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_part_with_other_rows_is_refused(place, run, tmp_path, small_parts, monkeypatch):
+    monkeypatch.setattr(embedded, "_joined", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_embeddings(run, place / "images", tmp_path / "e.parquet")
+    monkeypatch.undo()
+    monkeypatch.setattr(embedded, "PART", 7)
+    part = tmp_path / "e.parquet.parts" / "000001.parquet"
+    polars.read_parquet(part).head(3).write_parquet(part)
+    with pytest.raises(InputError, match="does not hold the images that it should"):
+        write_embeddings(run, place / "images", tmp_path / "e.parquet")
+
+
+def test_where_nothing_could_be_read_nothing_is_left_to_go_on_with(place, run, tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    out = tmp_path / "new" / "e.parquet"
+    with pytest.raises(InputError, match="none of the 1 images"):
+        write_embeddings(run, tmp_path / "a.png", out, skip=True)
+    assert sorted(os.listdir(tmp_path)) == ["a.png"]
+
+
+def test_names_that_no_table_can_hold_are_refused_in_a_line(place, run, tmp_path):
+    odd = os.path.join(os.fsencode(tmp_path), b"\xff.png")
+    shutil.copy(place / "images" / "0-0.png", odd)
+    with pytest.raises(InputError, match="is not UTF-8"):
+        write_embeddings(run, tmp_path, tmp_path / "e.npy")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from evaluation.conftest import untrained_run, write_items
 from triune.data.dataset import as_input
+from triune.errors import InputError
 from triune.serving.networks import EMBEDDING, Heads, Tiles
 from triune.serving.trained import load_trained
 
@@ -62,3 +63,12 @@ def test_tiles_of_another_scale_give_a_mask_in_the_image_s_own_size_and_small_im
     image = Image.new("RGB", (700, 400), "red")
     assert network.tiled_mask(image, Tiles(200)).shape == (400, 700)
     assert network.tiled_mask(image, Tiles(700)) is None
+
+
+def test_tiles_that_would_enlarge_an_image_without_bounds_are_refused_with_those_that_do_not(place):
+    network = load_trained(place / "run", torch.device("cpu"))
+    image = Image.new("RGB", (3000, 20), "red")
+    with pytest.raises(InputError, match="choose a tile of") as refused:
+        network.tiled_mask(image, Tiles(1))
+    least = int(str(refused.value).split()[-3])
+    assert network.tiled_mask(Image.new("RGB", (64, 20), "red"), Tiles(max(least, 32))).shape == (20, 64)

@@ -69,6 +69,8 @@ def run(arguments: list[str]) -> int:
     asked = command("verify", VerifyConfig, words=("run", "first", "second")).parse(arguments)
     from triune.serving.loaded import PUBLIC, load
 
+    if asked.html is not None and asked.html.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{asked.html} is no name of a page: let it end in .html")
     for path in (asked.csv, asked.html):
         if path is not None and path.exists():
             raise InputError(f"{path} is there already: name a new file")
@@ -80,9 +82,7 @@ def run(arguments: list[str]) -> int:
     single = len(pairs) == 1 and asked.pairs is None
     left_out: list[str] = []
     sound = _sound(verdicts, left_out)
-    found = list(_told(asked, sound, single=single))
-    if not found:
-        raise InputError(f"no pair could be compared; the first image that cannot be read is {left_out[0]}")
+    found = list(_told(asked, sound, left_out, single=single))
     tell_left_out(list(dict.fromkeys(left_out)))
     _tell_cautions(found)
     if asked.html is not None:
@@ -114,8 +114,10 @@ def _sound(verdicts: "Iterable[Verdict | Unreadable]", left_out: list[str]) -> "
             yield each
 
 
-def _told(asked: VerifyConfig, verdicts: "Iterable[Verdict]", *, single: bool) -> "Iterator[Verdict]":
-    """The verdicts, each printed and written as it comes."""
+def _told(
+    asked: VerifyConfig, verdicts: "Iterable[Verdict]", left_out: list[str], *, single: bool
+) -> "Iterator[Verdict]":
+    """The verdicts, each printed and written as it comes; none at all is an error, and nothing is written."""
     from triune.files import on_one_line, written_whole
 
     with ExitStack() as opened:
@@ -124,6 +126,7 @@ def _told(asked: VerifyConfig, verdicts: "Iterable[Verdict]", *, single: bool) -
             temporary = opened.enter_context(written_whole(asked.csv))
             table = csv.writer(opened.enter_context(temporary.open("w", newline="", encoding="utf-8")))
             table.writerow(["first", "second", "same", "distance", "threshold", "unfamiliar"])
+        number = -1
         for number, each in enumerate(verdicts):
             if table is not None:
                 unlike = ";".join(each.unfamiliar)
@@ -138,6 +141,8 @@ def _told(asked: VerifyConfig, verdicts: "Iterable[Verdict]", *, single: bool) -
                 word = "same" if each.same else "different"
                 print(f"{word:<9}  {each.distance:.4f}  {on_one_line(each.first)}  {on_one_line(each.second)}")
             yield each
+        if number < 0:
+            raise InputError(f"no pair could be compared; the first image that cannot be read is {left_out[0]}")
 
 
 def _say(verdict: "Verdict") -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,14 +16,15 @@ import numpy as np
 import polars
 from numpy.lib.format import open_memmap
 
+from triune.data.decode import existing
 from triune.errors import InputError
-from triune.files import Record, on_one_line, read_record, write_record, written_whole
+from triune.files import Record, folder_made, on_one_line, read_record, write_record, written_whole
 from triune.parallel.command import done_by_first, is_first, read_by_all, sharing
 from triune.parallel.divide import rank_and_size
 from triune.run.columns import Schema, read_parquet, write_parquet
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.loaded import BATCH, LoadedRun
-from triune.serving.pictures import Given, Picture, pictures
+from triune.serving.pictures import Given, Picture, check_names, pictures
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -47,7 +49,7 @@ class Plan(Record):
 
     Args:
         fingerprint: of the network.
-        images: SHA-256 of the names of the images, in order.
+        images: SHA-256 of the images' names, places, sizes and times of change, in order.
         count: how many there are.
         part: images of a part.
     """
@@ -109,6 +111,7 @@ def write_embeddings(
         if path.exists():
             raise InputError(f"{path} is there already: name a new file with --output")
     images = pictures(given)
+    check_names(images)
     if not run.dim:
         raise InputError(f"{run.name} has no embedding head")
     parts = [images[start : start + PART] for start in range(0, len(images), PART)]
@@ -116,7 +119,7 @@ def write_embeddings(
     with _folder_of_parts(output, plan) as folder:
         named = {folder / f"{number:06d}.parquet": part for number, part in enumerate(parts)}
         known = read_by_all(lambda: _make_parts(run, named, skip, batch_size, progress), sharing())
-        count, left_out = done_by_first(lambda: _joined(list(named), output, run.dim)) or (0, ())
+        count, left_out = done_by_first(lambda: _joined(named, output, run.dim)) or (0, ())
     return Embedded(output, count, left_out, known)
 
 
@@ -140,20 +143,21 @@ def _folder_of_parts(output: Path, plan: Plan) -> Iterator[Path]:
                     f"{folder} holds parts of other images or of another network: remove it, or name another --output"
                 )
         else:
-            folder.mkdir(parents=True)
-            write_record(stored, plan)
+            with folder_made(folder):
+                write_record(stored, plan)
 
-    try:
-        done_by_first(begin)
-        yield folder
-        if is_first():
-            shutil.rmtree(folder)
-    finally:
-        if is_first() and lock.is_locked:
-            if (folder / "plan.json").exists() and not any(folder.glob("*.parquet")):
-                shutil.rmtree(folder, ignore_errors=True)
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
+    with folder_made(output.absolute().parent):
+        try:
+            done_by_first(begin)
+            yield folder
+            if is_first():
+                shutil.rmtree(folder)
+        finally:
+            if is_first() and lock.is_locked:
+                if (folder / "plan.json").exists() and not any(folder.glob("*.parquet")):
+                    shutil.rmtree(folder, ignore_errors=True)
+                lock.release()
+                Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _make_parts(
@@ -197,16 +201,21 @@ def _write_part(file: Path, images: Sequence[Picture], answers: Iterable[ImagePr
     write_parquet(file, polars.DataFrame(columns, schema=polars.Schema(_IN_PARTS)), _IN_PARTS)
 
 
-def _joined(files: Sequence[Path], output: Path, dim: int) -> tuple[int, tuple[str, ...]]:
+def _joined(parts: dict[Path, list[Picture]], output: Path, dim: int) -> tuple[int, tuple[str, ...]]:
     """Write the parts as one file; the number of rows, and what could not be read."""
+    files = list(parts)
     left_out: list[str] = []
     count = 0
-    for file in files:
+    for file, images in parts.items():
         part = read_parquet(file, _IN_PARTS)
+        if part["image"].to_list() != [each.name for each in images]:
+            raise InputError(f"{file} does not hold the images that it should: remove {file.parent} and embed anew")
         lost = part.filter(polars.col("reason").is_not_null())
         left_out += [f"{name}: {reason}" for name, reason in lost.select("image", "reason").iter_rows()]
         count += len(part) - len(lost)
     if not count:
+        for file in files:  # nothing to go on with
+            file.unlink()
         raise InputError(f"none of the {len(left_out)} images could be read; the first is {left_out[0]}")
     if output.suffix == ".parquet":
         rows = polars.concat([polars.scan_parquet(file, glob=False) for file in files])
@@ -232,8 +241,14 @@ def _names_of(output: Path) -> Path:
 
 
 def _digest(images: Sequence[Picture]) -> str:
-    """SHA-256 of the names of images and of what is known of them, in order."""
+    """SHA-256 of what tells images from others: names, what a table says, and the file's place, size and time."""
     hashed = hashlib.sha256()
     for each in images:
-        hashed.update(json.dumps([each.name, each.label, each.identity]).encode())
+        if isinstance(each.source, str):
+            place = existing(each.source)
+            state = os.stat(place) if os.path.exists(place) else None
+            content = [os.path.abspath(place), *((state.st_size, state.st_mtime_ns) if state else ())]
+        else:
+            content = [*each.source.size, hashlib.sha256(each.source.tobytes()).hexdigest()]
+        hashed.update(json.dumps([each.name, each.label, each.identity, content]).encode())
     return hashed.hexdigest()

@@ -14,6 +14,7 @@ from triune.data.items import read_table
 from triune.data.problems import DataError
 from triune.data.sources.folder import walk
 from triune.errors import InputError
+from triune.files import on_one_line
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Given: TypeAlias = str | Path | Image.Image | Array | Tensor | Sequence[Any]
@@ -61,6 +62,19 @@ def pictures(given: Given) -> list[Picture]:
     if not found:
         raise InputError("no images were given")
     return found
+
+
+def check_names(images: Sequence[Picture]) -> None:
+    """Refuse files whose names no table can hold, since they are not UTF-8.
+
+    Raises:
+        InputError: it names the first.
+    """
+    for each in images:
+        try:
+            each.name.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"the name of {on_one_line(each.name)} is not UTF-8: rename it") from error
 
 
 def _sources(given: Given) -> Iterator[Picture | str | Image.Image]:

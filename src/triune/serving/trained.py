@@ -1,5 +1,6 @@
 """The network of a run that Triune trained, in use."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,9 @@ from triune.model.tiles import grid, ids_in_size, tiled
 from triune.run.familiar import Familiar, read_familiar, unfamiliar
 from triune.run.folder import ModelCard, load_model, model_file
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
+
+MOST_SCALED = 1 << 26
+"""Pixels of an image as the network sees it by tiles: what 8,192 x 8,192 are."""
 
 LEAST_STRIDES = 8
 """How many strides of the network a tile is wide, at least."""
@@ -101,6 +105,12 @@ class TrainedNetwork:
             return None
         height, width = (max(1, round(length * self.trained.size / tiles.side)) for length in size)
         scaled = (height, width)
+        if height * width > MOST_SCALED:
+            least = -(-self.trained.size * math.isqrt(size[0] * size[1]) // math.isqrt(MOST_SCALED))
+            raise InputError(
+                f"tiles of {tiles.side} pixels would enlarge an image of {size[1]} x {size[0]} to {width} x {height}: "
+                f"choose a tile of {least} or more"
+            )
         pixels, size = decode_image(source, self.trained.channels, scaled, self.trained.image_bits)
         stride = self.model.stride
         # Small inputs are taken several at a time: a tile must be some strides wide to move by less than its side.

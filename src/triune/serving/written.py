@@ -14,7 +14,7 @@ from triune.files import filled_together
 from triune.serving.answers import TOP, ImagePrediction, Unreadable
 from triune.serving.loaded import BATCH, LoadedRun
 from triune.serving.networks import Tiles
-from triune.serving.pictures import Given, Picture, pictures
+from triune.serving.pictures import Given, Picture, check_names, pictures
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -56,6 +56,7 @@ def write_predictions(
     if output.exists():
         raise InputError(f"{output} is there already: name a new folder with --output")
     images = pictures(given)
+    check_names(images)
     if not run.classes and not run.network.card.masks:
         raise InputError(f"{run.name} has neither a class head nor a mask head: `triune embed` gives its embeddings")
     answers = run.predict_each(images, tiles=tiles, skip=skip, batch_size=batch_size, progress=progress)
