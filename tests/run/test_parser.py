@@ -295,3 +295,11 @@ def test_help_says_which_settings_take_several_texts(capsys):
     assert "usage: triune find GALLERY [IMAGES …] [--SETTING" in told
     assert "--like TEXT …" in told
     assert "--paths PATH …" in told
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "-" + "1" * 5000, "{epochs: " + "7" * 5000 + "}"])
+@pytest.mark.parametrize("flag", ["--model", "--epochs", "--metric_loss_options"])
+def test_a_number_of_thousands_of_digits_is_one_line(flag, value):
+    with pytest.raises(InputError, match="digits") as refused:
+        parse_train([f"{flag}={value}"])
+    assert len(str(refused.value)) < 300

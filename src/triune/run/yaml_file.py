@@ -106,6 +106,14 @@ def check_value(value: str, name: str) -> None:
         raise InputError(f"{name} is {value!r}, which is no UTF-8 text: rename the file") from error
 
 
+def _is_huge(text: str) -> bool:
+    return len(text) > MOST_DIGITS and text.lstrip("+-").replace("_", "").isdigit()
+
+
+MOST_DIGITS = 1000
+"""Of a number; the interpreter refuses some more with an error of its own."""
+
+
 def check_depth(text: str, source: str) -> None:
     """Look how deep the value of a flag is nested, before anything is built of it.
 
@@ -120,6 +128,8 @@ def check_depth(text: str, source: str) -> None:
                 raise InputError(f"{source}: its value is nested more than {MOST_NESTED} deep")
             if depth and isinstance(event, yaml.AliasEvent):
                 raise InputError(f"{source}: its value refers to another (*{event.anchor}): write it out")
+            if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _is_huge(event.value):
+                raise InputError(f"{source}: its value is a number of {len(event.value)} digits")
     except (yaml.YAMLError, UnicodeError):
         return  # any text may be a value
 
