@@ -42,6 +42,8 @@ def test_it_says_what_a_gallery_holds(gallery, capsys):
     about = json.loads(ran(capsys, gallery, "--json")[1])
     assert (about["images"], about["embedding"]) == (61, 16)
     assert about["columns"]["label"] == {"type": "String", "values": 2, "empty": 0}
+    # Sixty rows have a mask of their own, the copied one has none: an empty cell is no value.
+    assert about["columns"]["mask"] == {"type": "String", "values": 60, "empty": 1}
     assert about["versions"][-1]["images"] == 61
 
 

@@ -1,5 +1,6 @@
 """`triune identify`, and likes and dislikes of `triune search`, on a real run: images in, answers out, or one line."""
 
+import html
 import json
 
 import pytest
@@ -104,7 +105,9 @@ def test_images_or_likes_are_looked_for_not_both_and_not_neither(place, capsys):
     image = place / "images" / "6-0.png"
     assert "one of the two" in refused(capsys, "search", place / "G")
     assert "one of the two" in refused(capsys, "search", place / "G", image, "--like", image)
-    assert "unlike needs like" in refused(capsys, "search", place / "G", image, "--unlike", image)
+    for given in ([image], []):
+        said = refused(capsys, "search", place / "G", *given, "--unlike", image)
+        assert "--unlike needs --like: name at least one image that is liked" in said
     assert "--diversity is 2.0: it takes a number" in refused(capsys, "search", place / "G", image, "--diversity", 2)
 
 
@@ -115,13 +118,15 @@ def test_pages_show_the_images_with_what_was_said_of_them(place, capsys, tmp_pat
     assert code == 0
     assert page.count("data:image/jpeg;base64,") == 2 + 2 * 2
     assert "unknown" in page
-    assert all(line in page for line in err.splitlines()[:3])
-    code, _, _ = ran(
+    assert err.splitlines()[0] == f"written {tmp_path / 'who.html'}"
+    assert "that rate is not to be leaned on" in err
+    assert all(html.escape(line) in page for line in err.splitlines()[1:])
+    code, _, err = ran(
         capsys, "search", place / "G", "--like", *images, "--unlike", place / "images" / "7-0.png", "-k", 2,
         "--html", tmp_path / "like.html",
     )  # fmt: skip
     page = (tmp_path / "like.html").read_text()
-    assert code == 0
+    assert (code, err) == (0, f"written {tmp_path / 'like.html'}\n")
     assert page.count("data:image/jpeg;base64,") == 3 + 2
     assert page.count("disliked") >= 1
     assert "name of a page" in refused(capsys, "identify", place / "G", *images, "--html", tmp_path / "who.txt")

@@ -95,7 +95,7 @@ def test_a_gallery_smaller_than_k_and_a_condition_that_nothing_meets_are_said_be
     assert err == f"{place / 'G'} holds 60 rows to be found: all are listed\n"
     code, out, err = ran(capsys, "search", place / "G", image, "--where", "label = 'neither'")
     assert (code, out.splitlines()[1:]) == (0, ["  nothing"])
-    assert "0 rows to be found that meet \"label = 'neither'\"" in err
+    assert err == f"no row of {place / 'G'} meets \"label = 'neither'\"\n"
 
 
 def test_a_run_of_other_weights_is_refused_and_the_same_run_moved_elsewhere_is_taken(place, capsys, tmp_path):

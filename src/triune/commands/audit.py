@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, progress, tell_left_out
+from triune.commands.common import command, print_json, progress, require_new, tell_left_out
 from triune.errors import InputError
 from triune.ranges import Count, PositiveInt, Rate, Seed
 from triune.run.settings import Metric
@@ -65,6 +65,7 @@ def run(arguments: list[str]) -> int:
     """Look for mistakes in data: likely wrong labels, pictures that occur twice, outliers."""
     asked = command("audit", AuditConfig, words=("run",)).parse(arguments)
     _check(asked)
+    require_new(asked.output)
     from triune.files import filled_together
     from triune.serving.audit.look import audit
     from triune.serving.audit.written import audit_text, write_audit

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from triune.commands import COMMANDS
+from triune.errors import InputError
 from triune.run.parser import Command
 
 T = TypeVar("T")
@@ -41,6 +42,23 @@ def progress(word: str) -> Callable[[int, int], None]:
             print(f"\r{word} {done:,} of {of:,}", end="\n" if done == of else "", file=sys.stderr, flush=True)
 
     return said
+
+
+def require_new(*outputs: Path | None) -> None:
+    """Refuse to write over what is there, before anything is loaded.
+
+    Args:
+        outputs: files or folders that are to be written; ``None`` where one is not asked for.
+
+    Raises:
+        InputError: one is there already. An empty folder is none.
+    """
+    for path in outputs:
+        if path is not None and path.is_dir():
+            if any(path.iterdir()):
+                raise InputError(f"{path} is there already: name a new folder")
+        elif path is not None and path.exists():
+            raise InputError(f"{path} is there already: name a new file")
 
 
 def tell_left_out(names: list[str]) -> None:

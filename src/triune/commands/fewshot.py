@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, progress, tell_left_out
+from triune.commands.common import command, print_json, progress, require_new, tell_left_out
 from triune.errors import InputError
 from triune.ranges import AtLeastTwo, Count, PositiveInt, Rate, Seed
 
@@ -62,6 +62,7 @@ def run(arguments: list[str]) -> int:
         raise InputError("give images to name with --query, or a number of --episodes to measure")
     if asked.output is not None and asked.output.suffix.lower() not in (".csv", ".html", ".htm"):
         raise InputError(f"{asked.output} is neither .csv nor .html: name such a file with --output")
+    require_new(asked.output)
     return _measure(asked) if asked.episodes else _name(asked)
 
 

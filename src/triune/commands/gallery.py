@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, progress
+from triune.commands.common import command, print_json, progress, require_new
 from triune.ranges import Count, NonNegative
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ def run(arguments: list[str]) -> int:
     from triune.errors import InputError
     from triune.serving.gallery.gallery import Gallery
 
-    gallery = Gallery.open(asked.gallery)
     if asked.html is not None and asked.duplicates is None:
         raise InputError("--html shows what --duplicates finds: give a distance with it")
+    require_new(asked.html)
+    gallery = Gallery.open(asked.gallery)
     if asked.restore is not None:
         gallery.restore(asked.restore)
     if asked.remove or asked.remove_where is not None:
@@ -103,9 +104,12 @@ def _about(gallery: "Gallery", where: str | None) -> dict[str, Any]:
         "fingerprint": gallery.fingerprint,
         "version": gallery.version,
         "columns": {
-            name: {"type": str(rows.schema[name]), "values": rows[name].n_unique(), "empty": rows[name].null_count()}
-            for name in rows.columns
-            if name != "row"
+            column.name: {
+                "type": str(column.dtype),
+                "values": column.drop_nulls().n_unique(),
+                "empty": column.null_count(),
+            }
+            for column in rows.drop("row")
         },
         "versions": versions,
     }

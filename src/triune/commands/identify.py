@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json
+from triune.commands.common import command, print_json, require_new
 from triune.ranges import Rate
 
 
@@ -42,17 +42,20 @@ def run(arguments: list[str]) -> int:
     from triune.serving.gallery.sheet import write_identified
     from triune.serving.loaded import load
 
+    require_new(asked.html)
     gallery = Gallery.open(asked.gallery, None if asked.run is None else load(asked.run, weights=asked.weights))
     found = gallery.identify(list(asked.images), asked.fpir, where=asked.where)
     rule = found[0].rule
+    terms = rule.lines()
+    if rule.caution is not None:
+        terms.append(f"that rate is not to be leaned on: {rule.caution}")
     if asked.html is not None:
-        write_identified(asked.html, found, gallery, [f"in {gallery.name}", *rule.lines()])
+        page = write_identified(asked.html, found, gallery, [f"in {gallery.name}", *terms])
+        print(f"written {page}", file=sys.stderr)
     if asked.json:
         print_json({"rule": rule.to_dict(), "answers": [each.to_dict(with_rule=False) for each in found]})
     else:
         print(as_text(found))
-    for line in rule.lines():
+    for line in terms:
         print(line, file=sys.stderr)
-    if rule.caution is not None:
-        print(f"that rate is not to be leaned on: {rule.caution}", file=sys.stderr)
     return 0

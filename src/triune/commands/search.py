@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json
+from triune.commands.common import command, print_json, require_new
 from triune.ranges import PositiveInt, Share
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def run(arguments: list[str]) -> int:
 
     if asked.approximate and asked.exact:
         raise InputError("--approximate and --exact are both given: leave one away")
+    if asked.unlike and not asked.like:
+        raise InputError("--unlike needs --like: name at least one image that is liked")
+    require_new(asked.csv, asked.html)
     run = None if asked.run is None else load(asked.run, weights=asked.weights)
     how = True if asked.approximate else False if asked.exact else None
     gallery = Gallery.open(asked.gallery, run, approximate=how)
@@ -82,15 +85,19 @@ def run(arguments: list[str]) -> int:
     )
     if asked.csv is not None:
         write_hits(asked.csv, found)
+        print(f"written {asked.csv}", file=sys.stderr)
     if asked.html is not None:
         above = [taste_row(asked.like, asked.unlike, gallery)] if asked.like else []
-        write_found(asked.html, "Most alike", found, gallery, [f"in {gallery.name}"], above)
+        page = write_found(asked.html, "Most alike", found, gallery, [f"in {gallery.name}"], above)
+        print(f"written {page}", file=sys.stderr)
     if asked.json:
         print_json([each.to_dict() for each in found])
     else:
         print(as_text(found))
     fewest = min(len(each.hits) for each in found)
-    if fewest < asked.k:
+    if asked.where is not None and not len(gallery.rows(asked.where)):
+        print(f"no row of {asked.gallery} meets {asked.where!r}", file=sys.stderr)
+    elif fewest < asked.k:
         among = "" if asked.where is None else f" that meet {asked.where!r}"
         print(f"{asked.gallery} holds {fewest} rows to be found{among}: all are listed", file=sys.stderr)
     return 0

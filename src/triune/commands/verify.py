@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, progress, tell_left_out, tell_unfamiliar
+from triune.commands.common import command, print_json, progress, require_new, tell_left_out, tell_unfamiliar
 from triune.errors import InputError
 from triune.ranges import Rate
 
@@ -71,9 +71,7 @@ def run(arguments: list[str]) -> int:
 
     if asked.html is not None and asked.html.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{asked.html} is no name of a page: let it end in .html")
-    for path in (asked.csv, asked.html):
-        if path is not None and path.exists():
-            raise InputError(f"{path} is there already: name a new file")
+    require_new(asked.csv, asked.html)
     if asked.run.startswith(PUBLIC):
         raise InputError(f"{asked.run} was never trained here, so it has no threshold: `triune train` fits one")
     pairs = _pairs(asked)

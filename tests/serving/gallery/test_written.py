@@ -24,10 +24,26 @@ def test_text_stands_in_columns_and_a_query_without_hits_says_so():
     assert as_text(FOUND).splitlines() == [
         "q.png",
         "  1   0.9877  cup     cup1  /x/a.png",
-        "  2  -1.5000  tomato        /x/b.png",
+        "  2  -1.5000  tomato  -     /x/b.png",
         "",
         "r\\n.png",
         "  nothing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "lines"),
+    [
+        ([("cup", None), (None, None)], ["cup  a.png", "-    a.png"]),
+        ([(None, "id1"), ("cup", "cup")], ["-    id1  a.png", "cup       a.png"]),
+        ([("", None), (None, "")], ["a.png", "a.png"]),
+    ],
+)
+def test_an_empty_class_or_identity_is_a_dash_where_any_hit_has_one(known, lines):
+    hits = tuple(Hit(row, "a.png", label, identity, 1.0, 0.0) for row, (label, identity) in enumerate(known))
+    shown = as_text([Hits("q.png", hits[:1]), Hits("r.png", hits[1:])]).splitlines()
+    assert [shown[1].split("1.0000  ")[1].split(), shown[4].split("1.0000  ")[1].split()] == [
+        line.split() for line in lines
     ]
 
 

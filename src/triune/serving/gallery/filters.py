@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -25,15 +26,30 @@ def matching(frame: pl.DataFrame, where: str, source: str) -> Array:
     Raises:
         InputError: it is no condition on these columns.
     """
+    kinds = ", ".join(f"{name} ({_word(kind)})" for name, kind in frame.schema.items())
+    refused = f"{source}: {where!r} is no condition on its columns {kinds}: "
     try:
-        chosen = frame.with_row_index("__place").filter(pl.sql_expr(where))["__place"]
+        condition = pl.sql_expr(where)
+        unknown = [name for name in condition.meta.root_names() if name not in frame.columns]
+        if not unknown:
+            chosen = frame.with_row_index("__place").filter(condition)["__place"]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError) as error:
         reason = on_one_line(next(iter(str(error).splitlines()), type(error).__name__))
-        kinds = ", ".join(f"{name} ({_word(kind)})" for name, kind in frame.schema.items())
-        hint = "; --types NAME=float makes a column of text numeric" if "string" in reason else ""
-        raise InputError(f"{source}: {where!r} is no condition on its columns {kinds}: {reason}{hint}") from error
+        raise InputError(f"{refused}{reason}{_way_out(str(error), frame)}") from error
+    if unknown:
+        name = unknown[0]
+        hint = f"; text takes single quotes: '{name}'" if f'"{name}"' in where else ""
+        raise InputError(f"{refused}there is no column {name!r}{hint}")
     rows: Array = chosen.cast(pl.Int64).to_numpy()
     return rows
+
+
+def _way_out(reason: str, frame: pl.DataFrame) -> str:
+    """What to do where text is compared with a number: which of the two the column is decides."""
+    columns = [name for name in re.findall(r'col\("([^"]+)"\)', reason) if name in frame.columns]
+    if "List(String)" in reason or ("string" in reason and columns and frame.schema[columns[0]].is_numeric()):
+        return "; numbers take no quotes: leave them away"
+    return "; --types NAME=float makes a column of text numeric" if "string" in reason or "String" in reason else ""
 
 
 def allowed(frame: pl.DataFrame, where: str | None, exclude: Iterable[str | int] | None, source: str) -> Array | None:

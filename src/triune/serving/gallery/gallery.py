@@ -258,12 +258,12 @@ class Gallery:
             raise InputError(f"{self.name} holds no images: add some (`triune index … --add`)")
         if not (is_number(diversity) and 0 <= diversity <= 1):
             raise InputError(f"diversity is {diversity}: a number from 0 to 1 is needed")
+        if unlike is not None and like is None:
+            raise InputError("unlike needs like: give at least one item that is liked")
         if (queries is None) == (like is None):
             raise InputError("give images to look for, or like (and unlike): one of the two")
         if like is not None:
             return self._by_taste(like, unlike, k, self._candidates(where, exclude), diversity)
-        if unlike is not None:
-            raise InputError("unlike needs like: give at least one item that is liked")
         assert queries is not None
         names, vectors = self._queries(queries)
         return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self, diversity)

@@ -12,7 +12,9 @@ from triune.serving.gallery.hits import Hit, Hits
 
 def as_text(found: Sequence[Hits]) -> str:
     """A paragraph for each query: place, score, label, identity and path of each hit, in columns."""
-    return "\n\n".join("\n".join([shown_path(each.query), *_lines(each.hits)]) for each in found)
+    known = [words for each in found for hit in each.hits for words in [_words(hit)]]
+    labelled, identified = any(label or identity for label, identity in known), any(other for _, other in known)
+    return "\n\n".join("\n".join([shown_path(each.query), *_lines(each.hits, labelled, identified)]) for each in found)
 
 
 def shown_path(path: str) -> str:
@@ -39,12 +41,17 @@ def write_hits(path: Path, found: Sequence[Hits]) -> None:
                 table.writerow([each.query, place, *own, *(hit.columns.get(name) for name in columns)])
 
 
-def _lines(hits: Sequence[Hit]) -> list[str]:
+def _lines(hits: Sequence[Hit], labelled: bool, identified: bool) -> list[str]:
+    """Hits in columns; those of labels and identities stand only where any hit of any query has one."""
     cells = [
         (
             str(place),
             f"{hit.score:.4f}",
-            *(on_one_line(word or "") for word in _words(hit)),
+            *(
+                on_one_line("-" if word is None else word)
+                for word, wanted in zip(_words(hit), (labelled, identified), strict=True)
+                if wanted
+            ),
             shown_path(hit.image),
         )
         for place, hit in enumerate(hits, start=1)
@@ -54,11 +61,11 @@ def _lines(hits: Sequence[Hit]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = []
     for place, score, *rest in cells:
-        padded = [cell.ljust(width) for cell, width in zip(rest, widths[2:]) if width]
+        padded = [cell.ljust(width) for cell, width in zip(rest, widths[2:])]
         lines.append("  ".join(["", place.rjust(widths[0]), score.rjust(widths[1]), *padded]).rstrip())
     return lines
 
 
 def _words(hit: Hit) -> tuple[str | None, str | None]:
-    """The label, and the identity where it is another word."""
-    return hit.label, None if hit.identity == hit.label else hit.identity
+    """The label, and the identity where it is another word; ``None`` where it is not known."""
+    return hit.label or None, "" if hit.identity and hit.identity == hit.label else hit.identity or None
