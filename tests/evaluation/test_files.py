@@ -2,8 +2,10 @@
 
 import dataclasses
 import errno
+import re
 
 import numpy as np
+import polars
 import pytest
 
 from evaluation.conftest import N
@@ -251,3 +253,91 @@ def test_an_empty_line_in_a_table_of_templates_is_a_row_that_is_told(tmp_path):
     (tmp_path / "t.csv").write_text("template\na\n\nb\n")
     with pytest.raises(InputError, match=r"row 3|3 rows"):
         read_templates(tmp_path / "t.csv", 2, tmp_path / "e.npy")
+
+
+def parquet(path, **columns):
+    """A Parquet file of these columns."""
+    polars.DataFrame(columns).write_parquet(path)
+    return path
+
+
+ROWS = [[0.5, 1.0, -2.0], [3.0, 0.25, 8.0]]
+
+
+@pytest.mark.parametrize("kind", [polars.List(polars.Float32), polars.Array(polars.Float64, 3)])
+def test_a_column_of_lists_of_one_length_is_embeddings(tmp_path, kind):
+    path = parquet(tmp_path / "e.parquet", embedding=polars.Series(ROWS, dtype=kind))
+    rows = read_embeddings(path)
+    assert rows.dtype == ("float32" if kind == polars.List(polars.Float32) else "float64")
+    assert rows.tolist() == ROWS
+
+
+def test_embeddings_may_have_one_dimension(tmp_path):
+    np.save(tmp_path / "e.npy", np.ones((4, 1)))
+    assert read_embeddings(tmp_path / "e.npy").shape == (4, 1)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 2, 3)])
+def test_floats_of_another_shape_are_no_embeddings(tmp_path, shape):
+    np.save(tmp_path / "e.npy", np.ones(shape))
+    with pytest.raises(InputError, match=re.escape(f"of shape {shape}; floats of shape (N, D) are needed")):
+        read_embeddings(tmp_path / "e.npy")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        polars.Series([[1.0, 2.0], [3.0]]),
+        polars.Series([[1.0, 2.0], None]),
+        polars.Series([[1.0, 2.0], None], dtype=polars.Array(polars.Float32, 2)),
+        polars.Series([1.0, 2.0]),
+        polars.Series(["1 2", "3 4"]),
+    ],
+    ids=["two lengths", "a list is missing", "an array is missing", "numbers", "words"],
+)
+def test_a_column_whose_cells_are_not_lists_of_one_length_is_refused(tmp_path, cells):
+    path = parquet(tmp_path / "e.parquet", embedding=cells)
+    with pytest.raises(InputError, match=r"e\.parquet, column embedding: each cell must be a list of numbers"):
+        read_embeddings(path)
+
+
+def test_a_column_without_a_row_holds_no_embeddings(tmp_path):
+    path = parquet(tmp_path / "e.parquet", embedding=polars.Series([], dtype=polars.List(polars.Float32)))
+    with pytest.raises(InputError, match=r"e\.parquet holds float32 of shape \(0, 0\)"):
+        read_embeddings(path)
+
+
+def test_labels_and_names_are_columns_of_a_parquet_file(tmp_path):
+    words = parquet(tmp_path / "words.parquet", identity=["b", "a", "b"], image=["1.png", "2.png", "3.png"])
+    labels = read_labels(words, 3, words)
+    assert labels.tolist() == ["b", "a", "b"]
+    assert labels.dtype.kind == "U"
+    assert read_names(words, 3, words) == ["1.png", "2.png", "3.png"]
+    with pytest.raises(InputError, match=r"words\.parquet has 3 names but .* has 2 rows"):
+        read_names(words, 2, words)
+    numbers = parquet(tmp_path / "numbers.parquet", identity=[7, 0, 7])
+    labels = read_labels(numbers, 3, numbers)
+    assert labels.tolist() == [7, 0, 7]
+    assert labels.dtype.kind == "i"
+
+
+def test_the_first_row_without_an_identity_is_told(tmp_path):
+    path = parquet(tmp_path / "l.parquet", identity=["a", "b", None, "c", None, "d", None])
+    with pytest.raises(InputError, match=r"l\.parquet, column identity, row 3: it is empty"):
+        read_labels(path, 7, path)
+
+
+def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path):
+    path = parquet(tmp_path / "e.parquet", who=["a"], what=["b"])
+    for read, column in [(read_embeddings, "embedding"), (lambda p: read_labels(p, 1, p), "identity")]:
+        with pytest.raises(InputError, match=rf"e\.parquet has no column {column}: it has who, what$"):
+            read(path)
+    with pytest.raises(InputError, match=r"has no column image: it has none$"):
+        read_names(parquet(tmp_path / "empty.parquet"), 1, path)
+
+
+@pytest.mark.parametrize("shape", [(), (3, 2)])
+def test_labels_of_another_shape_are_told_by_it(tmp_path, shape):
+    np.save(tmp_path / "l.npy", np.zeros(shape, dtype=int))
+    with pytest.raises(InputError, match=re.escape(f"l.npy has labels of shape {shape} but")):
+        read_labels(tmp_path / "l.npy", 3, tmp_path / "x.npy")

@@ -99,6 +99,21 @@ def test_without_a_kept_epoch_nothing_is_marked_and_its_text_stands_at_the_foot(
         assert not drawn(section.drawn[3].picture, "threshold")
 
 
+def test_a_kept_epoch_before_the_history_begins_is_marked_at_its_beginning() -> None:
+    later = history().with_columns(polars.col("epoch") + 1)  # where training was taken up again
+    facts = run_results().training.model_copy(update={"best_epoch": 1})
+    section = training_section(run_results().model_copy(update={"training": facts}), later)
+    assert section is not None
+    assert places(section.drawn[3].picture, "threshold", "x1") == [(charts.LEFT,)]
+
+
+@pytest.mark.parametrize(("steps", "end"), [((0, 0), 1), ((0, 1), 1), ((1, 2), 2), ((1, 1000), 1000)])
+def test_the_axis_ends_at_the_last_step_and_is_never_empty(steps: tuple[int, int], end: int) -> None:
+    section = training_section(run_results(), history(2).with_columns(step=polars.Series(steps)))
+    assert section is not None
+    assert {(axis(chart.picture)["low"], axis(chart.picture)["high"]) for chart in section.drawn} == {(0, end)}
+
+
 def test_the_facts_are_said() -> None:
     said = shown(run_results(), history=history()).said("training")
     assert "2 epochs, 60 steps, 12 seconds, seed 0. The weights kept are those of epoch 2." in said
