@@ -46,7 +46,7 @@ def test_a_labelled_set_is_measured(place, capsys):
         (["--support", "support", "--query", "asked", "--episodes", "5"], "--query, or a number of --episodes"),
         (["--support", "gone", "--query", "asked"], "gone does not exist"),
         (["--support", "support", "--query", "gone"], "gone does not exist"),
-        (["--support", "support/red", "--query", "asked"], "lies neither in a folder CLASS"),
+        (["--support", "support/red", "--query", "asked"], "give the folder above"),
         (["--support", "support", "--query", "asked", "--fpir", "0"], "--fpir"),
         (["--support", "support", "--query", "asked", "--output", "x.txt"], "x.txt is neither .csv nor .html"),
         (["--support", "support", "--episodes", "5", "--ways", "9"], "lower ways, shots or queries"),
@@ -60,6 +60,14 @@ def test_bad_input_exits_2_with_one_line(place, flags, named, monkeypatch, capsy
     assert captured.out == ""
     assert named in captured.err
     assert len([line for line in captured.err.strip().splitlines() if line.startswith("triune: ")]) == 1
+
+
+def test_of_strangers_that_are_too_few_more_are_asked_for(place, capsys):
+    asked = ["fewshot", str(place / "run"), "--support", str(place / "support"), "--query", str(place / "support")]
+    assert main([*asked, "--strangers", str(place / "asked" / "red" / "0.png"), "--fpir", "0.1"]) == 0
+    assert "so few strangers can tell no share below 50%: more may be named; give more strangers" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_run_that_is_not_there_is_named(place, monkeypatch, capsys):

@@ -110,7 +110,7 @@ def test_what_cannot_be_learned_from_is_one_line(place, run, tmp_path):
     for support, said in (
         (tmp_path / "gone", "gone does not exist"),
         (tmp_path / "empty", "empty holds no images"),
-        (one, "one: the examples are of 1 class: at least two are told apart"),
+        (one, "one holds one class, red, and at least two are told apart: .* give the folder above"),
         (tmp_path / "bare.csv", r"bare\.csv has no column label"),
         ({}, "the support is empty"),
         ({"red": place / "support" / "red"}, "the support: the examples are of 1 class"),

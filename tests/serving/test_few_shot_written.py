@@ -1,6 +1,7 @@
 """What a run says of new classes is the same as text, in the table and on the page."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,13 @@ from triune.recognition.head_episodes import head_episodes
 from triune.recognition.new_classes import learn_classes
 from triune.serving.answers import Unreadable
 from triune.serving.few_shot import FewShot, NewClassAnswer
-from triune.serving.few_shot_written import answers_text, episodes_text, support_text, write_answers
+from triune.serving.few_shot_written import (
+    answers_text,
+    episodes_text,
+    support_text,
+    unknown_text,
+    write_answers,
+)
 
 
 @pytest.fixture
@@ -67,6 +74,22 @@ def test_what_was_learned_and_how_surely_is_said(known):
     assert support_text(alone)[1:] == [
         "no class has two examples: the head is not chosen, and probabilities are a guess"
     ]
+
+
+def test_that_nothing_is_unknown_is_said_where_so_few_classes_set_the_threshold(known, tmp_path):
+    every = [answers(known)[0], Unreadable("c.png", "it is cut short")]
+    (line,) = unknown_text(known, every)
+    assert line.startswith("caution: nothing is unknown at this threshold: every image reaches ")
+    assert line in write_answers(tmp_path / "all.html", known, every).read_text()
+    assert unknown_text(known, answers(known)) == []  # one of them is unknown
+    assert unknown_text(known, every[1:]) == []
+    told = replace(known, learned=replace(known.learned, fpir=0.5))
+    assert unknown_text(told, every) == []
+
+
+def test_given_strangers_are_not_asked_for_again_but_more_of_them(known):
+    assert support_text(known)[3].endswith("give images of other classes with --strangers, or more classes")
+    assert support_text(replace(known, strangers=2))[3].endswith("give more strangers with --strangers")
 
 
 def test_episodes_are_a_line_a_head():

@@ -69,7 +69,7 @@ def run(arguments: list[str]) -> int:
 def _name(asked: FewshotConfig) -> int:
     from triune.serving.answers import Unreadable
     from triune.serving.few_shot import few_shot
-    from triune.serving.few_shot_written import answers_text, support_text, write_answers
+    from triune.serving.few_shot_written import answers_text, support_text, unknown_text, write_answers
     from triune.serving.loaded import load
 
     known = few_shot(
@@ -87,6 +87,8 @@ def _name(asked: FewshotConfig) -> int:
         list(asked.query), skip=asked.skip, batch_size=asked.batch_size, progress=progress("embedded")
     )
     left_out = [f"{each.name}: {each.reason}" for each in answers if isinstance(each, Unreadable)]
+    for line in unknown_text(known, answers):
+        print(line, file=sys.stderr)
     tell_left_out([*known.left_out, *left_out])
     if asked.output is not None:
         print(f"written {write_answers(asked.output, known, answers)}", file=sys.stderr)

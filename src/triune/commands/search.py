@@ -29,7 +29,7 @@ class SearchConfig:
         approximate: look into the nearest cells only, which pays for many queries. A gallery of more than a million
             images is searched so anyway.
         exact: look at every row, however many there are.
-        exclude_self: an image that is in the gallery is not found for itself.
+        exclude_self: an image that is in the gallery, by its path, is not found for itself.
         run: the run that made the gallery, where it lies elsewhere now.
         weights: a local file of the weights of that run, where it is timm:NAME.
         json: print JSON.

@@ -9,9 +9,11 @@ import numpy as np
 
 from triune.data.items import read_table
 from triune.data.problems import DataError, Problem
+from triune.data.sources.common import folders_in, images_in
 from triune.data.sources.folder import image_folder
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
+from triune.files import on_one_line
 from triune.recognition.heads import Head
 from triune.recognition.new_classes import NewClasses, learn_classes
 from triune.serving.answers import ImagePrediction, Unreadable
@@ -110,6 +112,7 @@ class FewShot:
         examples: the names of the images that they were learned from.
         labels: their classes.
         left_out: examples that could not be read.
+        strangers: how many images of none of the classes the threshold was told by.
     """
 
     run: Embedder
@@ -117,6 +120,7 @@ class FewShot:
     examples: tuple[str, ...]
     labels: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    strangers: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -198,7 +202,8 @@ def few_shot(
     except ValueError as error:
         shown = support if isinstance(support, str | Path) else "the support"
         raise InputError(f"{shown}: {error}") from error
-    return FewShot(run, learned, tuple(names), tuple(labels), tuple(left_out))
+    known = 0 if others is None else len(others)
+    return FewShot(run, learned, tuple(names), tuple(labels), tuple(left_out), known)
 
 
 def embedded_support(
@@ -235,6 +240,11 @@ def _labelled(support: Support) -> tuple[list[Picture], list[str]]:
     place = Path(support)
     if not place.exists():
         raise InputError(f"{support} does not exist: name a folder with a folder for each class, or a table")
+    if place.is_dir() and images_in(place) and not folders_in(place):
+        raise InputError(
+            f"{support} holds images, and no folder for each class: if it is the folder of one class, give the folder "
+            f"above, {place.absolute().parent}"
+        )
     table = image_folder(place) if place.is_dir() else read_table(place)
     if table.problems:
         raise DataError(table.problems)
@@ -245,6 +255,11 @@ def _labelled(support: Support) -> tuple[list[Picture], list[str]]:
         rows = table.frame["row"].filter(labels.is_null()).to_list()
         raise DataError(
             [Problem(table.source, row, "label", "empty", "name the class or drop the row") for row in rows]
+        )
+    if place.is_dir() and labels.n_unique() == 1:
+        raise InputError(
+            f"{support} holds one class, {on_one_line(labels[0])}, and at least two are told apart: if it is the "
+            "folder of one class itself, give the folder above"
         )
     return [Picture(path, path) for path in table.frame["image"].to_list()], labels.to_list()
 

@@ -32,11 +32,34 @@ def support_text(known: FewShot) -> list[str]:
             f"classes' images to be named{refused}"
         )
         if learned.fpir < learned.least_fpir:
+            few, way = (
+                ("strangers", "more strangers with --strangers")
+                if known.strangers
+                else ("classes", "images of other classes with --strangers, or more classes")
+            )
             lines.append(
-                f"caution: so few classes can tell no share below {round_percent(round(learned.least_fpir, 3))}: more "
-                f"may be named; give images of other classes with --strangers, or more classes"
+                f"caution: so few {few} can tell no share below {round_percent(round(learned.least_fpir, 3))}: more "
+                f"may be named; give {way}"
             )
     return lines
+
+
+def unknown_text(known: FewShot, answers: Sequence[NewClassAnswer | Unreadable]) -> list[str]:
+    """That nothing is unknown, where the threshold is one that so few classes or strangers cannot tell.
+
+    Args:
+        known: what named the images.
+        answers: what it said.
+    """
+    learned = known.learned
+    named = [each.label is not None for each in answers if isinstance(each, NewClassAnswer)]
+    if not named or not all(named) or learned.fpir is None or learned.fpir >= learned.least_fpir:
+        return []
+    given = "strangers" if known.strangers else "classes"
+    return [
+        f"caution: nothing is unknown at this threshold: every image reaches {learned.threshold:.3f}, which so few "
+        f"{given} say little of"
+    ]
 
 
 def answers_text(answers: Sequence[NewClassAnswer | Unreadable]) -> str:
@@ -75,7 +98,8 @@ def write_answers(path: Path, known: FewShot, answers: Sequence[NewClassAnswer |
                     table.writerow([each.name, each.label or UNKNOWN, *cells])
         return path
     if path.suffix.lower() in (".html", ".htm"):
-        return write_sheet(path, "New classes", [_row(known, each) for each in answers], about=support_text(known))
+        about = [*support_text(known), *unknown_text(known, answers)]
+        return write_sheet(path, "New classes", [_row(known, each) for each in answers], about=about)
     raise InputError(f"{path} is neither .csv nor .html: name such a file with --output")
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from evaluation.conftest import untrained_run, write_items
 from serving.audit.planted import pixels, write_mistakes
@@ -39,7 +40,18 @@ def test_the_data_of_a_run_are_all_its_items_those_it_was_trained_on_too(place, 
     assert (items.column, items.metric, items.has_images, items.trained) == ("identity", "cosine", True, True)
     assert items.labels[:7] == ["id0"] * 6 + ["id1"]
     np.testing.assert_allclose(items.embeddings[:3], run.embed(items.names[:3]), atol=1e-5)
-    assert set(items_of_run(run, column="label").labels) == {"even", "odd"}
+    classes = items_of_run(run, column="label")
+    assert set(classes.labels) == {"even", "odd"}
+    assert (items.other_column, classes.other_column) == ("label", "identity")
+
+
+def test_a_column_that_says_the_same_or_nothing_is_no_other_one(tmp_path):
+    np.save(tmp_path / "e.npy", np.eye(3))
+    for text in ("image,label\na.png,x\nb.png,x\nc.png,y\n", "image,identity\na.png,x\nb.png,x\nc.png,y\n"):
+        (tmp_path / "i.csv").write_text(text)
+        for name in ("a.png", "b.png", "c.png"):
+            Image.new("RGB", (8, 8)).save(tmp_path / name)
+        assert items_of_files(tmp_path / "e.npy", images=tmp_path / "i.csv").other_column is None
 
 
 def test_other_data_are_embedded_by_the_run(made, run):

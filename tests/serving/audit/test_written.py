@@ -9,7 +9,7 @@ from serving.audit.planted import pixels, write_mistakes
 from triune.files import read_record
 from triune.serving.audit.findings import Audit
 from triune.serving.audit.look import audit
-from triune.serving.audit.sources import items_of_files
+from triune.serving.audit.sources import AuditItems, items_of_files
 from triune.serving.audit.written import audit_text, write_audit
 
 
@@ -69,6 +69,20 @@ def test_nothing_found_is_said(found):
     assert text.splitlines()[2:] == [
         *("likely wrong labels: not looked for", "", "near-duplicates: 0 pairs", "", "outliers: 0")
     ]
+
+
+def test_the_heading_says_which_labels_were_judged_and_which_were_not(found):
+    other = found.model_copy(update={"column": "identity", "other_column": "label"})
+    line = next(line for line in audit_text(other).splitlines() if line.startswith("likely wrong identities: "))
+    assert line.endswith("; labels were not looked at: --column label")
+    assert "not looked for; labels were not looked at" in audit_text(other.model_copy(update={"told": 0}))
+
+
+def test_few_items_are_too_few_to_say_anything():
+    items = AuditItems("few", np.eye(19), [f"row {k}" for k in range(19)], ["a", *"b" * 18], [None] * 19)
+    few = audit(items)
+    assert few.cautions[0].startswith("19 items are too few to tell wrong labels or outliers by")
+    assert "outliers: not looked for, which takes 20 items" in audit_text(few)
 
 
 def test_names_with_line_breaks_stay_on_their_line(found):

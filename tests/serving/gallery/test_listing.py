@@ -64,7 +64,7 @@ def test_parquet_keeps_its_types(tmp_path):
 
 
 def test_a_type_of_a_column_that_is_not_there_is_refused(table):
-    with pytest.raises(InputError, match="--types speaks of a column 'cost'"):
+    with pytest.raises(InputError, match="--types speaks of a column 'cost', but there is none: the columns are image"):
         listed(table, Naming(types={"cost": "float"}))
 
 

@@ -86,6 +86,7 @@ class Audit(Record):
     Args:
         name: what was looked at.
         column: what the labels are.
+        other_column: other labels that there are and that were not looked at; ``None`` of none.
         items: N.
         labelled: items whose label is known.
         labels: how many different ones.
@@ -106,6 +107,7 @@ class Audit(Record):
     format: Literal[1] = 1
     name: str
     column: str
+    other_column: str | None = None
     items: int
     labelled: int
     labels: int

@@ -16,7 +16,7 @@ from triune.distances.embeddings import check_finite
 from triune.errors import InputError
 from triune.recognition.label_errors import likely_label_errors
 from triune.recognition.near_duplicates import LEAST, chance_limit, close_pairs, groups
-from triune.recognition.outliers import outliers
+from triune.recognition.outliers import LEAST as LEAST_ITEMS, outliers
 from triune.retrieval.neighbours import top_k
 from triune.serving.audit.findings import Audit, AuditedItem, Duplicate, Outlier, Sameness, WrongLabel
 from triune.serving.audit.sources import AuditItems
@@ -56,6 +56,7 @@ def audit(items: AuditItems, *, least: float = 0.5, seed: int = 0) -> Audit:
     return Audit(
         name=items.name,
         column=items.column,
+        other_column=items.other_column,
         items=count,
         labelled=len(labels.known),
         labels=len({items.labels[row] for row in labels.known}),
@@ -130,6 +131,11 @@ def _wrong_labels(items: AuditItems, least: float, seed: int) -> _Labels:
 
 def _cautions(items: AuditItems, labels: _Labels) -> list[str]:
     told = []
+    if len(items.embeddings) < LEAST_ITEMS:
+        told.append(
+            f"{len(items.embeddings)} items are too few to tell wrong labels or outliers by: that none is listed, or "
+            "that some are, says little"
+        )
     if labels.reason:
         told.append(f"wrong labels were not looked for: {labels.reason}")
     elif labels.fitting < 0.5:

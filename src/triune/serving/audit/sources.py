@@ -42,6 +42,7 @@ class AuditItems:
         has_images: whether the names are paths of images.
         left_out: images that could not be read.
         trained: whether the network was trained on some of these labels.
+        other_column: the column of other labels, ``identity`` or ``label``, that was not chosen; ``None`` of none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class AuditItems:
     has_images: bool = False
     left_out: Sequence[str] = ()
     trained: bool = False
+    other_column: str | None = None
 
 
 def items_of_run(
@@ -109,6 +111,7 @@ def items_of_run(
         has_images=True,
         left_out=left_out,
         trained=data is None and "train" in splits,
+        other_column=_other_column(frame, column),
     )
 
 
@@ -156,7 +159,15 @@ def items_of_files(
         metric=metric,
         column="label" if labels is not None else column,
         has_images=known is not None,
+        other_column=None if known is None or labels is not None else _other_column(known, column),
     )
+
+
+def _other_column(frame: pl.DataFrame, column: Column) -> str | None:
+    """The column of labels that is not looked at, where it says anything else."""
+    other = "label" if column == "identity" else "identity"
+    same = frame[other].eq_missing(frame[column]).all()
+    return None if same or frame[other].null_count() == len(frame) else other
 
 
 def _own_table(run: LoadedRun) -> ItemTable:

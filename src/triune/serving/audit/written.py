@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from triune.files import on_one_line, write_record, written_whole
+from triune.recognition.outliers import LEAST
 from triune.report.formatting import percent, plural
 from triune.serving.audit.findings import Audit, AuditedItem, Duplicate, Outlier, WrongLabel
 from triune.serving.sheets import SheetImage, SheetRow, write_sheet
@@ -90,12 +91,16 @@ def _many(column: str) -> str:
 
 
 def _wrong_line(found: Audit) -> str:
+    other = found.other_column
+    what, hint = f"likely wrong {_many(found.column)}", ""
+    if other is not None:
+        hint = f"; {_many(other)} were not looked at: --column {other}"
     if not found.told:
-        return "likely wrong labels: not looked for"
+        return f"{what}: not looked for{hint}"
     wrong = sum(each.probability for each in found.wrong_labels)
     return (
-        f"likely wrong labels: {len(found.wrong_labels):,} of {found.told:,} "
-        f"(by estimate, {wrong:.0f} of these are wrong, and {percent(found.wrong_share)} of all)"
+        f"{what}: {len(found.wrong_labels):,} of {found.told:,} "
+        f"(by estimate, {wrong:.0f} of these are wrong, and {percent(found.wrong_share)} of all){hint}"
     )
 
 
@@ -113,6 +118,8 @@ def _duplicate_line(found: Audit) -> str:
 
 
 def _outlier_line(found: Audit) -> str:
+    if found.items < LEAST:
+        return f"outliers: not looked for, which takes {LEAST} items"
     return f"outliers: {len(found.outliers):,}" + (
         f", more than {found.outlier_limit / _typical(found):.1f} times as far from all others as is typical"
         if found.outliers

@@ -14,6 +14,7 @@ from triune.data.items import COLUMNS, read_table
 from triune.data.problems import DataError, Problem
 from triune.data.tables import YES_NO, as_text
 from triune.errors import InputError
+from triune.files import on_one_line
 from triune.serving.gallery.card import OWN, RESERVED, STAMP, TYPES
 from triune.serving.pictures import TABLES, Given, Picture, pictures
 
@@ -84,7 +85,8 @@ def listed(given: Given, naming: Naming = AS_GIVEN) -> Listing:
         ) from error
     missing = sorted(set(naming.types or {}) - set(frame.columns))
     if missing:
-        raise InputError(f"--types speaks of a column {missing[0]!r}, but there is none")
+        there = ", ".join(map(on_one_line, frame.columns))
+        raise InputError(f"--types speaks of a column {missing[0]!r}, but there is none: the columns are {there}")
     frame = _named(frame, naming)
     return _each_once(frame.hstack(_stamps(found)), found)
 
