@@ -75,3 +75,23 @@ def test_near_duplicates_are_groups_and_a_page(gallery, made, capsys, tmp_path):
     assert [len(each["hits"]) for each in found] == [1]
     code, _, err = ran(capsys, gallery, "--html", tmp_path / "e.html")
     assert (code, "--duplicates" in err) == (2, True)
+
+
+@pytest.mark.parametrize("what", [("--remove", "images"), ("--remove_where", "camera = 'c1'")])
+def test_rows_are_not_removed_beyond_a_condition_that_stands_beside(gallery, made, capsys, what):
+    before = json.loads(ran(capsys, gallery, "--json")[1])["version"]
+    named = made / "images" if what[1] == "images" else what[1]
+    code, _, err = ran(capsys, gallery, "--where", "label = 'odd'", what[0], named)
+    assert (code, err.count("\n"), "--remove_where" in err) == (2, 1, True)
+    assert json.loads(ran(capsys, gallery, "--json")[1])["version"] == before
+
+
+def test_near_duplicates_are_looked_for_among_the_rows_that_meet_a_condition(gallery, made, capsys):
+    code, out, err = ran(capsys, gallery, "--duplicates", "1e-9", "--where", "label = 'even'")
+    assert (code, out) == (0, "")
+    assert err.endswith("0 of 30 images that meet \"label = 'even'\" are in 0 groups within a distance of 1e-09\n")
+    where = "label = 'odd' or image like '%/2-1.png'"  # the copy is odd, and what it is a copy of is not
+    out = ran(capsys, gallery, "--duplicates", "1e-9", "--where", where, "--json")[1]
+    (found,) = json.loads(out)
+    rows = {each["row"] for each in found["hits"]}
+    assert rows == {60}  # as in the whole gallery, to which the copy was put last

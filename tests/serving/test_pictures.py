@@ -71,6 +71,8 @@ def test_images_in_memory_keep_their_pixels_and_are_numbered_among_all():
         ([], "no images were given"),
         (3, "int is no image"),
         ("none.jpg", "none.jpg does not exist"),
+        ("", "the path of an image is empty"),
+        (["none.jpg", ""][1:], "the path of an image is empty"),
         ("no*e.jpg", "matches no file"),
         (np.zeros((2, 3, 5), np.uint8), r"shape \(2, 3, 5\).* is no image"),
         (np.zeros((0, 3, 3), np.uint8), "is no image"),

@@ -19,7 +19,8 @@ class GalleryConfig:
 
     Args:
         gallery: a folder or URL that `triune index` wrote.
-        where: speak of the rows that meet a condition only, such as "label = 'cup' and price < 20".
+        where: speak of the rows that meet a condition only, such as "label = 'cup' and price < 20". Duplicates
+            are looked for among them. It removes none.
         remove: images to remove. They are paths, folders (all below them), or patterns.
         remove_where: remove the rows that meet a condition.
         duplicates: list groups of images whose distance is at most this.
@@ -46,6 +47,10 @@ def run(arguments: list[str]) -> int:
 
     if asked.html is not None and asked.duplicates is None:
         raise InputError("--html shows what --duplicates finds: give a distance with it")
+    if asked.where is not None and (asked.remove or asked.remove_where is not None):
+        raise InputError(
+            "--where only chooses what is shown: remove the rows that meet a condition with --remove_where, without it"
+        )
     require_new(asked.html)
     gallery = Gallery.open(asked.gallery)
     if asked.restore is not None:
@@ -69,14 +74,17 @@ def _tell_duplicates(gallery: "Gallery", asked: GalleryConfig) -> None:
     from triune.serving.gallery.written import as_text
 
     assert asked.duplicates is not None
-    found = gallery.near_duplicates(asked.duplicates, progress=progress("compared"))
+    found = gallery.near_duplicates(asked.duplicates, where=asked.where, progress=progress("compared"))
     if asked.json:
         print_json([each.to_dict() for each in found])
     elif found:
         print(as_text(found))
-    rows = sum(1 + len(each.hits) for each in found)
+    rows, among = sum(1 + len(each.hits) for each in found), gallery.count
+    which = ""
+    if asked.where is not None:
+        among, which = len(gallery.rows(asked.where)), f" that meet {asked.where!r}"
     print(
-        f"{rows:,} of {gallery.count:,} images are in {len(found):,} groups within a distance of {asked.duplicates}",
+        f"{rows:,} of {among:,} images{which} are in {len(found):,} groups within a distance of {asked.duplicates}",
         file=sys.stderr,
     )
     if asked.html is not None:

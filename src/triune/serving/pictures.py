@@ -95,8 +95,23 @@ def _sources(given: Given) -> Iterator[Picture | str | Image.Image]:
         raise InputError(f"{type(given).__name__} is no image: give {IN_WORDS}")
 
 
+def require_path(path: str, what: str = "an image") -> None:
+    """Refuse an empty path, as a variable of the shell that is not set leaves it: it would be the working directory.
+
+    Args:
+        path: as it was given.
+        what: it should be the path of.
+
+    Raises:
+        InputError: it is empty.
+    """
+    if not path.strip():
+        raise InputError(f"the path of {what} is empty ({path!r}): name it, or write . for the working directory")
+
+
 def _below(path: str) -> Iterator[Picture | str]:
     """A file, the images of a folder or a table, or what a pattern matches."""
+    require_path(path)
     place = Path(existing(path))
     if place.is_dir():
         images = [str(image) for image in walk(place)]

@@ -138,6 +138,22 @@ def test_images_are_enrolled_with_an_identity_and_new_columns_are_empty_before(g
     assert gallery.rows("colour is null").height == 12
 
 
+@pytest.mark.parametrize("cells", ["text", "float"])
+def test_a_table_with_a_cell_that_does_not_fit_its_column_leaves_a_gallery_as_it_was(place, run, table, cells):
+    gallery = Gallery.create(place, run, table, types={"price": "int"})
+    version, columns = gallery.version, gallery.rows().columns
+    more = pl.DataFrame({"image": paths(table, 3), "new": [1, 2, 3], "price": [1.0, 3.7, 4.2]})
+    if cells == "text":
+        more = more.with_columns(pl.Series("price", ["1", "dear", "2"]))
+    more.write_parquet(table.parent / "more.parquet")
+    with pytest.raises(InputError, match=r"column price .* holds Int64, and (3\.7|'dear') of .*05\.png is none"):
+        gallery.add(table.parent / "more.parquet", run)
+    assert (gallery.version, gallery.rows().columns) == (version, columns)
+    more.with_columns(pl.Series("price", [1.0, None, 4.0])).write_parquet(table.parent / "more.parquet")
+    assert gallery.add(table.parent / "more.parquet", run).updated == 3
+    assert gallery.rows("new = 3")["price"].to_list() == [4]
+
+
 def test_rows_are_removed_by_path_by_folder_by_pattern_and_by_condition(gallery, table):
     assert gallery.remove([paths(table)[0]]) == 1
     assert gallery.remove([table.parent / "dog"]) == 4
@@ -148,6 +164,20 @@ def test_rows_are_removed_by_path_by_folder_by_pattern_and_by_condition(gallery,
     with pytest.raises(InputError, match=r"holds no image nothing\.png"):
         gallery.remove(["nothing.png"])
     assert gallery.count == 1
+
+
+def test_an_empty_path_is_not_the_working_directory(gallery, table, monkeypatch):
+    monkeypatch.chdir(table.parent)
+    for asked in (
+        lambda: gallery.remove([""]),
+        lambda: gallery.search(""),
+        lambda: gallery.search(like=[paths(table)[0], ""]),
+        lambda: gallery.add(""),
+    ):
+        with pytest.raises(InputError, match=r"path of an image.* is empty"):
+            asked()
+    assert gallery.count == 12
+    assert gallery.remove(["."]) == 12
 
 
 def test_what_another_has_written_is_taken_up_when_asked_for(gallery, run, table):

@@ -19,6 +19,15 @@ def test_a_folder_is_lance_s(tmp_path):
         require_free(name)
 
 
+def test_an_empty_name_is_not_the_working_directory(tmp_path, monkeypatch):
+    create_store(str(tmp_path / "G"), CARD, COLUMNS)
+    monkeypatch.chdir(tmp_path / "G")
+    for use in (open_store, require_free):
+        with pytest.raises(InputError, match="path of the gallery is empty"):
+            use("")
+    assert is_there(".")
+
+
 def test_a_file_is_no_place_for_a_gallery(tmp_path):
     (tmp_path / "f").write_text("mine")
     with pytest.raises(InputError, match="is there already"):

@@ -96,7 +96,12 @@ def groups(pairs: Pairs, count: int) -> list[list[int]]:
 
 
 def duplicate_groups(
-    frame: pl.DataFrame, x: Array, metric: Metric, distance: float, progress: Progress | None = None
+    frame: pl.DataFrame,
+    x: Array,
+    metric: Metric,
+    distance: float,
+    among: Array | None = None,
+    progress: Progress | None = None,
 ) -> list[Hits]:
     """The groups of near-duplicates of a gallery: the lowest row of each as the query, the others as its hits.
 
@@ -105,13 +110,17 @@ def duplicate_groups(
         x: ``(N, D)`` their embeddings.
         metric: the distance.
         distance: the largest that counts.
+        among: the rows that are looked at, ``(M,)`` int64, ascending; all where not given.
         progress: called with the numbers of rows that are done and of all.
 
     Raises:
         InputError: as :func:`near_duplicates`.
     """
+    pairs = near_duplicates(x if among is None else x[among], metric, distance, progress)
+    if among is not None:
+        pairs = Pairs(among[pairs.first], among[pairs.second], pairs.scores)
     found = []
-    for first, *others in groups(near_duplicates(x, metric, distance, progress), len(frame)):
+    for first, *others in groups(pairs, len(frame)):
         scores, places = nearest(x[others], x[first : first + 1], len(others), metric)
         rows = np.array(others)[places[0]]
         found.append(hits_of(frame["image"][first], rows, scores[0], cells_of(frame, rows), metric))

@@ -125,7 +125,7 @@ def fill_more(
     Raises:
         InputError: an image cannot be read; what was written before it stays.
     """
-    listing = fitted(listed(images, naming), store)
+    listing = fitted(listed(images, naming), store.columns(), store.name)
     fresh = changed(listing, before)
     done, left_out = list[str](), list[str]()
     with going_on(store.name, lambda: len(done)):
@@ -147,24 +147,30 @@ def all_columns(listing: Listing) -> dict[str, pl.DataType]:
     return own | {name: listing.frame.schema[name] for name in listing.known} | dict.fromkeys(STAMP, pl.Int64())
 
 
-def fitted(listing: Listing, store: Store) -> Listing:
-    """A listing whose columns have the types of the store's; those that the store lacks are added to it.
+def fitted(listing: Listing, there: Mapping[str, pl.DataType], source: str) -> Listing:
+    """A listing whose columns have the types of a store's; columns of its own stay as they are.
+
+    Args:
+        listing: the images and what is known of them.
+        there: the types of the store's columns.
+        source: what messages call the store.
 
     Raises:
-        InputError: a cell cannot be read as the type of its column.
+        InputError: a cell cannot be read as the type of its column, or would be another one then.
     """
-    there = store.columns()
-    new = {name: listing.frame.schema[name] for name in listing.known if name not in there}
-    if new:
-        store.widen(new)
     frame = listing.frame
     for name in listing.known:
-        kind = there.get(name, frame.schema[name])
-        values = frame[name].cast(kind, strict=False)
-        wrong = (values.is_null() & frame[name].is_not_null()).arg_true()
-        if len(wrong):
-            cell = frame[name][int(wrong[0])]
-            raise InputError(f"column {name} of {store.name} holds {kind}, and {cell!r} is none: correct the table")
+        own, kind = frame[name], there.get(name, frame.schema[name])
+        values = own.cast(kind, strict=False)
+        wrong = values.is_null() & own.is_not_null()
+        if pl.String not in (own.dtype, kind):  # text is read and written in many forms; numbers and times are not
+            wrong |= values.cast(own.dtype, strict=False).ne_missing(own)
+        if wrong.any():
+            row = int(wrong.arg_true()[0])
+            raise InputError(
+                f"column {name} of {source} holds {kind}, and {own[row]!r} of {frame['image'][row]} is none: "
+                "correct the table"
+            )
         frame = frame.with_columns(values)
     return Listing(frame, listing.pictures)
 
@@ -196,14 +202,18 @@ def embedded(run: "LoadedRun", listing: Listing, how: Filling) -> Iterator[tuple
 
 
 def put(store: Store, batch: Batch, before: pl.DataFrame) -> None:
-    """Write a batch; cells of columns that it says nothing of stay as they were.
+    """Write a batch; the store is given the columns that it lacks, and cells that the batch lacks stay as they were.
 
     Args:
         store: takes it.
         batch: its rows.
         before: the rows that are there, by image.
     """
-    frame, lacking = batch.frame, [name for name in store.columns() if name not in batch.frame.columns]
+    there, frame = store.columns(), batch.frame
+    new = {name: kind for name, kind in frame.schema.items() if name not in there}
+    if new:
+        store.widen(new)
+    lacking = [name for name in there if name not in frame.columns]
     if lacking:
         known = [name for name in lacking if name in before.columns]
         frame = frame.join(before.select("image", *known), on="image", how="left", maintain_order="left")

@@ -4,15 +4,18 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from triune.errors import InputError
 from triune.files import on_one_line
+from triune.serving.pictures import require_path
 
 Array: TypeAlias = np.ndarray[Any, Any]
+
+_QUOTED: Final = r"""'[^']*'|"[^"]*"|`[^`]*`"""
 
 
 def matching(frame: pl.DataFrame, where: str, source: str) -> Array:
@@ -29,7 +32,7 @@ def matching(frame: pl.DataFrame, where: str, source: str) -> Array:
     kinds = ", ".join(f"{name} ({_word(kind)})" for name, kind in frame.schema.items())
     refused = f"{source}: {where!r} is no condition on its columns {kinds}: "
     try:
-        condition = pl.sql_expr(where)
+        condition = condition_of(where)
         unknown = [name for name in condition.meta.root_names() if name not in frame.columns]
         if not unknown:
             chosen = frame.with_row_index("__place").filter(condition)["__place"]
@@ -50,6 +53,23 @@ def _way_out(reason: str, frame: pl.DataFrame) -> str:
     if "List(String)" in reason or ("string" in reason and columns and frame.schema[columns[0]].is_numeric()):
         return "; numbers take no quotes: leave them away"
     return "; --types NAME=float makes a column of text numeric" if "string" in reason or "String" in reason else ""
+
+
+def condition_of(where: str) -> pl.Expr:
+    """A condition as polars reads it, of which nothing is left out.
+
+    Raises:
+        polars.exceptions.SQLInterfaceError: it is none; or words follow it that SQL would take for another name of it
+            or for a comment, so that they would say nothing.
+    """
+    condition = pl.sql_expr(where)
+    if re.search(r"--|/\*", re.sub(_QUOTED, "", where)):
+        raise pl.exceptions.SQLInterfaceError("it holds a comment (-- or /*), which would be passed over")
+    try:
+        pl.sql_expr(f"({where}\n)")
+    except pl.exceptions.PolarsError as error:
+        raise pl.exceptions.SQLInterfaceError("words follow the condition: join conditions by and, or") from error
+    return condition
 
 
 def allowed(frame: pl.DataFrame, where: str | None, exclude: Iterable[str | int] | None, source: str) -> Array | None:
@@ -92,6 +112,7 @@ def named_or_matching(frame: pl.DataFrame, given: Sequence[str], where: str | No
     images: list[str] = frame["image"].to_list()
     chosen = set() if where is None else {images[row] for row in matching(frame, where, source).tolist()}
     for each in given:
+        require_path(each, "an image to remove")
         path = os.path.abspath(each)
         below = path.rstrip(os.sep) + os.sep
         found = {image for image in images if image in (path, each) or image.startswith(below)}

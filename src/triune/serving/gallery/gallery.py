@@ -365,20 +365,24 @@ class Gallery:
             self._forget()
         return len(chosen)
 
-    def near_duplicates(self, distance: float, *, progress: Progress | None = None) -> list[Hits]:
+    def near_duplicates(
+        self, distance: float, *, where: str | None = None, progress: Progress | None = None
+    ) -> list[Hits]:
         """Groups of rows that are nearly the same: connected by pairs at most so far apart.
 
         Args:
             distance: the largest between two rows that counts.
+            where: a condition that both meet.
             progress: called with the numbers of rows that are done and of all.
 
         Returns:
             A group each: its lowest row as the query, and as hits the others, by their score with it.
 
         Raises:
-            InputError: the distance is negative, or connects too much.
+            InputError: the distance is negative, or connects too much; or the condition is none.
         """
-        return duplicate_groups(self._read.frame, self.embeddings, self.metric, distance, progress)
+        rows = self._candidates(where, None)
+        return duplicate_groups(self._read.frame, self.embeddings, self.metric, distance, rows, progress)
 
     def versions(self) -> list[Version]:
         """The versions that :meth:`restore` can go back to, the latest last.

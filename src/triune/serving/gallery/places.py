@@ -9,6 +9,7 @@ from triune.serving.gallery.card import GalleryCard
 from triune.serving.gallery.lance import LanceStore, is_url, require_empty
 from triune.serving.gallery.qdrant import SCHEMES, QdrantStore
 from triune.serving.gallery.store import Store
+from triune.serving.pictures import require_path
 
 
 def create_store(name: str, card: GalleryCard, columns: Mapping[str, pl.DataType]) -> Store:
@@ -32,6 +33,7 @@ def open_store(name: str) -> Store:
     Raises:
         InputError: there is none.
     """
+    require_path(name, "the gallery")
     return QdrantStore.open(name) if is_qdrant(name) else LanceStore.open(name)
 
 
@@ -46,6 +48,7 @@ def require_free(name: str) -> None:
     Raises:
         InputError: something is there.
     """
+    require_path(name, "the gallery")
     if is_url(name):
         if is_there(name):
             raise InputError(f"{name} is there already: go on with it (--add), or name another place")
