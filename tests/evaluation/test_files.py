@@ -4,6 +4,7 @@ import dataclasses
 import errno
 
 import numpy as np
+import polars
 import pytest
 
 from evaluation.conftest import N
@@ -251,3 +252,13 @@ def test_an_empty_line_in_a_table_of_templates_is_a_row_that_is_told(tmp_path):
     (tmp_path / "t.csv").write_text("template\na\n\nb\n")
     with pytest.raises(InputError, match=r"row 3|3 rows"):
         read_templates(tmp_path / "t.csv", 2, tmp_path / "e.npy")
+
+
+def test_embeddings_of_no_row_are_named_before_their_labels(tmp_path):
+    np.save(tmp_path / "e.npy", np.zeros((0, 4), np.float32))
+    with pytest.raises(InputError, match=r"e\.npy holds no embeddings: it has 0 rows"):
+        read_embeddings(tmp_path / "e.npy")
+    empty = polars.DataFrame({"embedding": polars.Series([], dtype=polars.List(polars.Float32))})
+    empty.write_parquet(tmp_path / "e.parquet")
+    with pytest.raises(InputError, match=r"e\.parquet holds no embeddings: it has 0 rows"):
+        read_embeddings(tmp_path / "e.parquet")
