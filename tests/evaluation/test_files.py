@@ -303,7 +303,7 @@ def test_a_column_whose_cells_are_not_lists_of_one_length_is_refused(tmp_path, c
 
 def test_a_column_without_a_row_holds_no_embeddings(tmp_path):
     path = parquet(tmp_path / "e.parquet", embedding=polars.Series([], dtype=polars.List(polars.Float32)))
-    with pytest.raises(InputError, match=r"e\.parquet holds float32 of shape \(0, 0\)"):
+    with pytest.raises(InputError, match=r"e\.parquet holds no embeddings: it has 0 rows"):
         read_embeddings(path)
 
 
@@ -341,3 +341,13 @@ def test_labels_of_another_shape_are_told_by_it(tmp_path, shape):
     np.save(tmp_path / "l.npy", np.zeros(shape, dtype=int))
     with pytest.raises(InputError, match=re.escape(f"l.npy has labels of shape {shape} but")):
         read_labels(tmp_path / "l.npy", 3, tmp_path / "x.npy")
+
+
+def test_embeddings_of_no_row_are_named_before_their_labels(tmp_path):
+    np.save(tmp_path / "e.npy", np.zeros((0, 4), np.float32))
+    with pytest.raises(InputError, match=r"e\.npy holds no embeddings: it has 0 rows"):
+        read_embeddings(tmp_path / "e.npy")
+    empty = polars.DataFrame({"embedding": polars.Series([], dtype=polars.List(polars.Float32))})
+    empty.write_parquet(tmp_path / "e.parquet")
+    with pytest.raises(InputError, match=r"e\.parquet holds no embeddings: it has 0 rows"):
+        read_embeddings(tmp_path / "e.parquet")

@@ -99,8 +99,42 @@ def test_embeddings_and_labels_of_any_kind_say_the_same(form):
 
 def test_equal_embeddings_and_few_items_give_numbers():
     found = likely_label_errors(np.ones((6, 3)), [0, 0, 0, 1, 1, 1])
-    assert np.isfinite(found.probability).all()
+    assert found.probability.tolist() == [0] * 6
     assert likely_label_errors(np.eye(3), ["a", "a", "b"]).told == 2
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
+@pytest.mark.parametrize("x", [np.zeros((80, 4)), np.full((80, 300), 0.3), np.tile([[0.1], [-7.0]], (40, 1))])
+def test_neighbours_that_are_tied_tell_nothing(x, metric):
+    found = likely_label_errors(x, np.repeat([0, 1], 40), metric=metric)
+    assert found.probability.tolist() == [0] * 80
+    assert (found.share, found.tied, found.told) == (0, 80, 80)
+
+
+def test_of_one_dimension_the_cosine_tells_nothing_but_the_sign():
+    x = np.random.default_rng(0).uniform(0.1, 9, (80, 1))
+    assert likely_label_errors(x, np.repeat([0, 1], 40)).tied == 80
+    x[40:] *= -1
+    x[3] *= -1
+    found = likely_label_errors(x, np.repeat([0, 1], 40))
+    assert np.flatnonzero(found.probability >= 0.5).tolist() == [3]
+    assert found.tied == 0
+
+
+def test_copies_under_two_labels_in_equal_numbers_are_not_held_against_either():
+    x, y, _, _ = planted(20, 30, 0)
+    x[[0, 1, 2, 30, 31, 32]] = 10 * x[0] / np.linalg.norm(x[0]) * np.eye(16)[0]
+    assert np.nanmax(likely_label_errors(x, y).probability[[0, 1, 2, 30, 31, 32]]) < 0.5
+
+
+def test_ties_take_nothing_from_what_is_found_beside_them():
+    x, y, wrong, _ = planted(20, 30, 0.02)
+    x, y = np.vstack([x, np.zeros((40, 16))]), np.concatenate([y, np.repeat([0, 1], 20)])
+    found = likely_label_errors(x, y)
+    named = found.probability[:600] >= 0.5
+    assert (named & wrong).sum() >= 0.9 * wrong.sum()
+    assert found.tied == 40
+    assert (found.probability[600:] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,13 @@ def read_embeddings(path: Path) -> Array:
         path: a ``.npy`` file, or a Parquet file with a column ``embedding``, as `triune embed` writes it.
 
     Raises:
-        InputError: it cannot be read, or holds something else.
+        InputError: it cannot be read, has no row, or holds something else.
     """
     rows = _read_column(path) if path.suffix == ".parquet" else _read_array(path)
     if rows.ndim != 2 or rows.dtype.kind != "f" or rows.shape[1] == 0:
         raise InputError(f"{path} holds {rows.dtype} of shape {rows.shape}; floats of shape (N, D) are needed")
+    if len(rows) == 0:
+        raise InputError(f"{path} holds no embeddings: it has 0 rows")
     return rows.astype(np.float64) if rows.dtype.itemsize > 8 else rows
 
 
@@ -186,8 +188,10 @@ def _read_column(path: Path) -> Array:
     lengths = cells.list.len().unique() if isinstance(cells.dtype, polars.List) else polars.Series([1])
     if not isinstance(cells.dtype, polars.List | polars.Array) or cells.is_null().any() or len(lengths) > 1:
         raise InputError(f"{path}, column embedding: each cell must be a list of numbers, all of one length")
+    if len(cells) == 0:
+        raise InputError(f"{path} holds no embeddings: it has 0 rows")
     if isinstance(cells.dtype, polars.List):
-        cells = cells.list.to_array(int(lengths[0]) if len(lengths) else 0)
+        cells = cells.list.to_array(int(lengths[0]))
     rows: Array = cells.to_numpy()
     return rows
 

@@ -8,6 +8,7 @@ from scipy import special
 from triune.distances.embeddings import Embeddings, Metric
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings
+from triune.pairs.scores import UNIT_ROUNDOFF
 from triune.parallel.divide import own_row_blocks
 from triune.retrieval.neighbours import Rows, as_rows
 
@@ -19,6 +20,9 @@ DRAWS = 10_000
 QUANTILES = (0.5, 0.75, 0.9)
 """Of the margins under planted labels: above each, the share of wrong labels is estimated."""
 
+ROUNDING = 16 * UNIT_ROUNDOFF
+"""Scores that differ by less, of lengths or distances near 1, are equal but for the roundings of float32."""
+
 SURE = 0.975
 """How sure it must be that the share above a higher quantile is below that above the median."""
 
@@ -27,13 +31,16 @@ class LabelErrors(NamedTuple):
     """How surely each of N labels is wrong.
 
     Args:
-        probability: ``(N,)`` from 0 to 1; NaN where it cannot be told, for no other item has that label.
+        probability: ``(N,)`` from 0 to 1; NaN where it cannot be told, for no other item has that label; 0 where the
+            margin is a tie, which tells nothing.
         margin: ``(N,)`` how much more alike the item is to the items of the other label than to those of its own, in
             units of the score; NaN likewise. Negative where its own label fits best.
         other: ``(N,)`` int64, a row whose label is the other one that fits best.
         share: of the labels that could be told, how many are wrong by estimate.
-        fitting: of the same, how many fit their items best: a low share says that embeddings tell these labels apart
-            badly, and then what is named is unusual rather than wrong.
+        fitting: of those that are no ties, how many fit their items best: a low share says that embeddings tell these
+            labels apart badly, and then what is named is unusual rather than wrong.
+        tied: how many of those that could be told are ties: another label is exactly as close as their own, as where
+            all embeddings are equal.
     """
 
     probability: Array
@@ -41,6 +48,7 @@ class LabelErrors(NamedTuple):
     other: Array
     share: float
     fitting: float
+    tied: int = 0
 
     @property
     def told(self) -> int:
@@ -60,7 +68,8 @@ def likely_label_errors(
 
     The *closeness* of an item to a label is its mean score with the ``neighbours`` most alike other items that have it;
     the *margin* is the closeness to the best other label minus that to its own. (Where fewer others have its own label,
-    that few are taken of each label.) What a margin of s means is learned from the data themselves: each item is given
+    that few are taken of each label. Of items that are at the same place as this one, one of each other label is passed
+    over: of n copies of each of two labels, an item has only n − 1 of its own.) What a margin of s means is learned from the data themselves: each item is given
     another label drawn at random, and its margin under that one is noted. Let f₁ be the density of these margins, whose
     labels are surely wrong, f that of the margins as the labels are, and π the share that is wrong. Then
 
@@ -111,13 +120,19 @@ def likely_label_errors(
     draws = -(-DRAWS // len(codes))
     planted = (codes[:, None] + generator.integers(1, len(sizes), (len(codes), draws))) % len(sizes)
     margins, other, planted_margins = _margins(rows, codes, sizes, planted, neighbours)
-    probability, share = _probability(margins[told], planted_margins[told].reshape(-1))
+    differing = margins[told] != 0
+    probability, share = np.zeros(len(differing)), 0.0
+    planted_margins = planted_margins[told]
+    planted_margins = planted_margins[planted_margins != 0]
+    if differing.any() and len(planted_margins):
+        probability[differing], share = _probability(margins[told][differing], planted_margins)
     return LabelErrors(
         probability=_spread(probability, told),
         margin=_spread(margins[told], told),
         other=first[other],
-        share=share,
-        fitting=float((margins[told] <= 0).mean()),
+        share=share * float(differing.mean()),
+        fitting=float((margins[told][differing] < 0).mean()) if differing.any() else 1.0,
+        tied=int((~differing).sum()),
     )
 
 
@@ -129,16 +144,23 @@ def _margins(rows: Rows, codes: Array, sizes: Array, planted: Array, neighbours:
     place = np.empty(count, dtype=np.int64)
     place[order] = np.arange(count)
     margins, other, under = np.empty(count), np.empty(count, dtype=np.int64), np.empty(planted.shape)
-    for part in own_row_blocks(count, 4 * max(count, len(sizes) * most), None):
+    unit = rows.metric == "cosine"
+    for part in own_row_blocks(count, 4 * max(count, len(sizes) * (most + 1)), None):
         block = rows.scores(part, by_label).float().cpu().numpy()
         own = np.arange(len(block))
+        same = block[own, place[part]] - (ROUNDING if unit else 0)  # distances of copies are exactly 0
         block[own, place[part]] = -np.inf
-        best = _best_of_each_label(block, sizes, most)
-        closeness = _closeness(best, np.minimum(neighbours, sizes[codes[part]] - 1))
-        margins[part], other[part] = _margin(closeness, codes[part])
+        best = _best_of_each_label(block, sizes, most + 1)
+        copied = best[:, :, 0] >= same[:, None]
+        best, without = best[:, :, :-1], np.where(copied[:, :, None], best[:, :, 1:], best[:, :, :-1])
+
+        def margin(labels: Array, taken: Array, best: Array = best, without: Array = without) -> tuple[Array, Array]:
+            return _margin(_closeness(best, taken), _closeness(without, taken), labels, at_least=1.0 if unit else 0.0)
+
+        margins[part], other[part] = margin(codes[part], np.minimum(neighbours, sizes[codes[part]] - 1))
         for draw in range(planted.shape[1]):
             label = planted[part, draw]
-            under[part, draw], _ = _margin(_closeness(best, np.minimum(neighbours, sizes[label])), label)
+            under[part, draw], _ = margin(label, np.minimum(neighbours, sizes[label]))
     return margins, other, under
 
 
@@ -162,15 +184,28 @@ def _closeness(best: Array, taken: Array) -> Array:
     return np.where(number > 0, total / np.maximum(number, 1), -np.inf)
 
 
-def _margin(closeness: Array, codes: Array) -> tuple[Array, Array]:
-    """The closeness to the best other label minus that to one's own, and that other label."""
+def _margin(closeness: Array, without: Array, codes: Array, *, at_least: float) -> tuple[Array, Array]:
+    """The closeness to the best other label minus that to one's own, and that other label; 0 where they are tied.
+
+    Args:
+        closeness: ``(R, C)`` of each label.
+        without: the same, one copy of the item passed over.
+        codes: ``(R,)`` one's own.
+        at_least: how large scores are whose rounding is allowed for.
+    """
     place = np.arange(len(codes))
     own = closeness[place, codes]
-    others = closeness.copy()
+    others = without.copy()
+    others[place, codes] = -np.inf
+    nothing = np.isneginf(others.max(axis=1))  # the only item of each other label is a copy
+    others[nothing] = closeness[nothing]
     others[place, codes] = -np.inf
     best = others.argmax(axis=1)
+    found = others[place, best]
     with np.errstate(invalid="ignore"):
-        return others[place, best] - own, best
+        margin = found - own
+        tied = np.abs(margin) <= ROUNDING * np.maximum(at_least, np.maximum(np.abs(found), np.abs(own)))
+    return np.where(nothing | (tied & np.isfinite(margin)), 0.0, margin), best
 
 
 def _probability(margins: Array, planted: Array) -> tuple[Array, float]:

@@ -102,6 +102,27 @@ def test_an_embedding_that_is_not_finite_is_named():
         audit(AuditItems("e.npy", x, list("abcd"), list("aabb"), [None] * 4))
 
 
+def test_an_embedding_that_is_too_long_is_said():
+    x = np.eye(4) * 1e30
+    with pytest.raises(InputError, match=r"e\.npy: embeddings holds a row whose squared length overflows float32"):
+        audit(AuditItems("e.npy", x, list("abcd"), list("aabb"), [None] * 4, metric="euclidean"))
+
+
+def test_equal_embeddings_name_nothing_and_say_so():
+    found = audit(AuditItems("same", np.zeros((80, 4)), list(map(str, range(80))), list("ab") * 40, [None] * 80))
+    assert found.wrong_labels == ()
+    assert found.cautions[0].startswith("wrong labels were not looked for: each item is exactly as close to")
+
+
+def test_items_that_are_tied_are_counted():
+    g = np.random.default_rng(0)
+    x = np.vstack([np.zeros((40, 4)), np.repeat(np.eye(4)[:2], 20, axis=0) + g.normal(0, 0.01, (40, 4))])
+    labels = list("ab") * 20 + ["a"] * 20 + ["b"] * 20
+    found = audit(AuditItems("some", x, list(map(str, range(80))), labels, [None] * 80))
+    assert found.wrong_labels == ()
+    assert found.cautions[0].startswith("40 of 80 items are exactly as close to another label as to their own")
+
+
 def test_one_item_is_no_set():
     with pytest.raises(InputError, match="e has 1 item: at least two are compared"):
         audit(AuditItems("e", np.ones((1, 3)), ["a"], ["a"], [None]))

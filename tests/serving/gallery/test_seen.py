@@ -48,6 +48,22 @@ def test_a_history_that_is_not_there_is_named(tmp_path, name):
         seen_of(tmp_path / name, IMAGES)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["foo,bar\n1,2\n", "foo;bar\n1;/photos/a.jpg\n", 'foo\tbar\n"a\tb"\tc.jpg\n', '"user","picture"\n"1","a.jpg"\n'],
+)
+def test_a_table_of_other_columns_is_no_list(tmp_path, text):
+    (tmp_path / "h.csv").write_text(text)
+    with pytest.raises(InputError, match="has no column 'image'"):
+        seen_of(tmp_path / "h.csv", IMAGES)
+
+
+@pytest.mark.parametrize("text", ["/old/x, y.jpg\n/old/a, b.jpg\n", "/old/x, y\n/photos/b, c.jpg\n", "/old/x\n"])
+def test_a_list_of_paths_with_commas_is_no_table(tmp_path, text):
+    (tmp_path / "h.csv").write_text(text)
+    assert seen_of(tmp_path / "h.csv", IMAGES).listed == len(text.splitlines())
+
+
 def test_what_is_no_history_is_refused(tmp_path):
     (tmp_path / "h.csv").write_bytes(b"\x00\xff\x00")
     with pytest.raises(InputError, match=r"h\.csv is not UTF-8 text"):

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 
 from triune.checksums import digest
 from triune.data.likeness import copy_limit, differences, signatures
-from triune.distances.embeddings import check_finite
 from triune.errors import InputError
 from triune.recognition.label_errors import likely_label_errors
 from triune.recognition.near_duplicates import LEAST, chance_limit, close_pairs, groups
 from triune.recognition.outliers import LEAST as LEAST_ITEMS, outliers
-from triune.retrieval.neighbours import top_k
+from triune.retrieval.neighbours import as_rows, top_k
 from triune.serving.audit.findings import Audit, AuditedItem, Duplicate, Outlier, Sameness, WrongLabel
 from triune.serving.audit.sources import AuditItems
 
@@ -39,13 +37,14 @@ def audit(items: AuditItems, *, least: float = 0.5, seed: int = 0) -> Audit:
         seed: of what is drawn.
 
     Raises:
-        InputError: there are fewer than two items, or an embedding is not finite.
+        InputError: there are fewer than two items, or an embedding is not finite, or its squared length is beyond
+            float32.
     """
     count = len(items.embeddings)
     if count < 2:
         raise InputError(f"{items.name} has {count} item{'s' * (count != 1)}: at least two are compared")
     try:
-        check_finite(torch.as_tensor(items.embeddings), "embeddings")
+        as_rows(items.embeddings, items.metric, "embeddings")
     except ValueError as error:
         raise InputError(f"{items.name}: {error}") from error
     labels = _wrong_labels(items, least, seed)
@@ -107,6 +106,7 @@ class _Labels:
     told: int = 0
     share: float = 0.0
     fitting: float = 1.0
+    tied: int = 0
     wrong: tuple[_Wrong, ...] = ()
     reason: str = ""
 
@@ -120,13 +120,19 @@ def _wrong_labels(items: AuditItems, least: float, seed: int) -> _Labels:
         found = likely_label_errors(items.embeddings[known], names, metric=items.metric, seed=seed)
     except ValueError as error:
         return _Labels(known, reason=str(error))
+    if found.tied == found.told:
+        reason = (
+            f"each item is exactly as close to items of another {items.column} as to those of its own, as where all "
+            f"embeddings are equal"
+        )
+        return _Labels(known, reason=reason)
     places = np.flatnonzero(found.probability >= least)  # NaN is not
     places = places[np.lexsort((-found.margin[places], -found.probability[places]))]
     wrong = tuple(
         _Wrong(known[place], known[int(found.other[place])], float(found.probability[place]))
         for place in places.tolist()
     )
-    return _Labels(known, found.told, found.share, found.fitting, wrong)
+    return _Labels(known, found.told, found.share, found.fitting, found.tied, wrong)
 
 
 def _cautions(items: AuditItems, labels: _Labels) -> list[str]:
@@ -142,6 +148,11 @@ def _cautions(items: AuditItems, labels: _Labels) -> list[str]:
         told.append(
             f"only {labels.fitting:.0%} of the items are closest to others of their own {items.column}: this network "
             f"does not tell them apart, and what is listed is unusual rather than wrong"
+        )
+    if labels.tied:
+        told.append(
+            f"{labels.tied} of {labels.told} items are exactly as close to another {items.column} as to their "
+            f"own: their neighbours tell nothing, and none of these is named"
         )
     if labels.known and labels.told < len(labels.known) and not labels.reason:
         alone = len(labels.known) - labels.told

@@ -149,7 +149,8 @@ def items_of_files(
         words = known[column].to_list()
         if known[column].null_count() == count:
             raise InputError(f"{images or embeddings} has no column {column}: add it, or give --labels")
-    names = [f"row {row}" for row in range(count)] if known is None else known["image"].to_list()
+    has_images = known is not None and known["image"].null_count() == 0
+    names = known["image"].to_list() if known is not None and has_images else [f"row {row}" for row in range(count)]
     return AuditItems(
         name=str(embeddings),
         embeddings=rows,
@@ -158,7 +159,7 @@ def items_of_files(
         splits=[None] * count if known is None else _splits(known),
         metric=metric,
         column="label" if labels is not None else column,
-        has_images=known is not None,
+        has_images=has_images,
         other_column=None if known is None or labels is not None else _other_column(known, column),
     )
 
@@ -196,16 +197,19 @@ def _said_by(images: Path, count: int, embeddings: Path) -> pl.DataFrame:
 
 
 def _said_beside(embeddings: Path) -> pl.DataFrame | None:
-    """What a Parquet file says beside its embeddings: ``image``, ``label``, ``identity`` and ``split``, else null."""
+    """What a Parquet file says beside its embeddings: ``image``, ``label``, ``identity`` and ``split``, else null.
+
+    ``None`` where it says nothing.
+    """
     if embeddings.suffix != ".parquet":
         return None
     frame = read_frame(embeddings)
-    if "image" not in frame.columns:
+    columns = ("image", "label", "identity", "split")
+    if not set(columns) & set(frame.columns):
         return None
     nothing = pl.lit(None, pl.String)
     told = frame.select(
-        pl.col(name).cast(pl.String) if name in frame.columns else nothing.alias(name)
-        for name in ("image", "label", "identity", "split")
+        pl.col(name).cast(pl.String) if name in frame.columns else nothing.alias(name) for name in columns
     )
     # As in tables: without identities the label is the identity.
     return told if "identity" in frame.columns else told.with_columns(pl.col("label").alias("identity"))
