@@ -53,3 +53,11 @@ def test_a_distance_that_is_none_or_connects_too_much_is_refused(monkeypatch):
     monkeypatch.setattr(duplicates, "MOST", 100)
     with pytest.raises(InputError, match=r"more than 100 pairs lie within a distance of 2\.5"):
         near_duplicates(planted(), "cosine", 2.5)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
+def test_beyond_the_furthest_that_rows_can_be_all_pairs_are_within(metric):
+    x = planted()
+    x[1] = -x[0]
+    for distance in (4.0, 1e200, 10**400):
+        assert len(near_duplicates(x, metric, distance).first) == 40 * 39 // 2

@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -320,3 +321,70 @@ def test_a_gallery_that_was_emptied_says_so_and_takes_images_again(gallery, run,
             gallery.search(**asked)
     assert gallery.add(table, run).added == 12
     assert gallery.search(embeddings, k=1)[0].hits[0].score == pytest.approx(1, abs=1e-6)
+
+
+def test_what_another_writes_while_images_are_embedded_is_not_written_back(place, run, table):
+    gallery = Gallery.create(place, run, table, types={"price": "int"})
+    other, some = Gallery.open(place, run), paths(table, 3)
+    pl.DataFrame({"image": some, "note": ["mine"] * 3}).write_parquet(table.parent / "note.parquet")
+    pl.DataFrame({"image": some, "price": [9] * 3, "late": [7] * 3}).write_parquet(table.parent / "price.parquet")
+    waiting = [True]
+
+    def meanwhile(done, count):
+        if waiting and waiting.pop():
+            other.add(table.parent / "price.parquet", run)
+
+    assert gallery.add(table.parent / "note.parquet", run, progress=meanwhile).updated == 3
+    frame = gallery.rows().filter(pl.col("image").is_in(some))
+    assert frame.select("note", "price", "late").rows() == [("mine", 9, 7)] * 3
+    assert gallery.rows("note != 'mine'")["late"].to_list() == [None] * 9
+
+
+def test_columns_may_be_called_as_others_with_an_end(place, run, table):
+    more = pl.DataFrame({"image": paths(table, 2), "price": [1, 2], "price__before": [3, 4]})
+    more.write_parquet(table.parent / "more.parquet")
+    gallery = Gallery.create(place, run, table.parent / "more.parquet")
+    assert gallery.add(table.parent / "more.parquet", run).unchanged == 2
+    more.with_columns(price__before=pl.Series([3, 5])).write_parquet(table.parent / "more.parquet")
+    assert gallery.add(table.parent / "more.parquet", run).updated == 1
+    assert sorted(gallery.rows()["price__before"].to_list()) == [3, 5]
+
+
+@pytest.mark.parametrize("name", ["a.b", "a`b"])
+def test_a_name_that_no_gallery_takes_is_told_before_anything_is_there(place, tmp_path, run, table, name):
+    (table.parent / "odd.csv").write_text(f"image,{name}\ncup/00.png,1\n")
+    with pytest.raises(InputError, match=r"odd\.csv has a column .* rename it"):
+        Gallery.create(place, run, table.parent / "odd.csv")
+    assert not is_there(place)
+    assert not list(tmp_path.glob("G/*"))
+
+
+def test_one_path_is_excluded_as_a_list_of_it_is(gallery, table):
+    query, (first, second, *_) = gallery.embeddings[:1], paths(table)
+    for one, several in ((first, [first]), (Path(first), [Path(first)]), (3, [3]), (np.int64(3), (3,))):
+        found = {hit.row for hit in gallery.search(query, k=12, exclude=one)[0].hits}
+        assert len(found) == 11
+        assert found == {hit.row for hit in gallery.search(query, k=12, exclude=several)[0].hits}
+    assert len(gallery.search(query, k=12, exclude=[Path(first), second])[0].hits) == 10
+    for wrong in ([1.5], [None], True, [""]):
+        with pytest.raises(InputError, match="exclude"):
+            gallery.search(query, exclude=wrong)
+
+
+def test_queries_of_other_floats_are_the_same_and_faulty_settings_are_told_in_a_line(gallery):
+    x = gallery.embeddings[:3].astype(np.float16)
+    asked = {kind: gallery.search(x.astype(kind), k=12) for kind in ("f4", ">f4", "f8", np.longdouble, "f2")}
+    assert asked["f2"] == asked[">f4"] == asked["f4"]
+    assert asked[np.longdouble] == asked["f8"]
+    bad = gallery.embeddings[:2].copy()
+    bad[1, 0] = np.nan
+    for ask, named in (
+        (lambda: gallery.search(bad), "row 1"),
+        (lambda: gallery.search(x, k=2.5), "k is 2.5"),
+        (lambda: gallery.search(x, k="3"), "k is '3'"),
+        (lambda: gallery.restore(True), "version is True"),
+        (lambda: gallery.restore(1.0), "version is 1.0"),
+    ):
+        with pytest.raises(InputError, match=named) as caught:
+            ask()
+        assert "\n" not in str(caught.value)

@@ -107,3 +107,13 @@ def test_tables_files_and_images_in_memory_may_be_mixed(table, tmp_path):
     assert listing.pictures[1].source is image
     # What the table says of an image holds where the folder gives it again.
     assert listing.frame["note"].null_count() == 2
+
+
+def test_a_whole_number_beyond_what_a_gallery_takes_is_named_and_may_be_text(table):
+    path = table.parent / "big.parquet"
+    pl.DataFrame({"image": ["cup/00.png", "dog/01.png"], "code": pl.Series([1, 2**63], dtype=pl.UInt64)}).write_parquet(
+        path
+    )
+    with pytest.raises(DataError, match=f"row 2, column code: {2**63} .*--types code=text"):
+        listed(path)
+    assert listed(path, Naming(types={"code": "text"})).frame["code"].to_list() == ["1", str(2**63)]

@@ -143,7 +143,7 @@ def test_what_was_added_since_is_found_too(gallery, tmp_path):
         ({}, "give images to look for, or like"),
         ({"queries": np.ones((1, DIM)), "like": [0]}, "give images to look for, or like"),
         ({"queries": np.ones((1, DIM)), "unlike": [0]}, "unlike needs like"),
-        ({"unlike": [0]}, "give images to look for, or like"),
+        ({"unlike": [0]}, "unlike needs like"),
         ({"like": [0], "diversity": 1.5}, "diversity is 1.5: a number from 0 to 1"),
         ({"like": [0], "k": 0}, "k is 0"),
         ({"like": np.ones((1, 3))}, "3 dimensions"),

@@ -25,6 +25,9 @@ BLOCK: Final = 1 << 23
 MOST: Final = 10_000_000
 """Pairs; more are no near-duplicates, but a distance that is too large."""
 
+FURTHEST: Final = 5.0
+"""More than any distance between rows of unit length: of squared Euclidean distances the largest is 4."""
+
 
 class Pairs(NamedTuple):
     """Pairs of rows.
@@ -54,7 +57,8 @@ def near_duplicates(x: Array, metric: Metric, distance: float, progress: Progres
     """
     if not (is_number(distance) and 0 <= distance < float("inf")):
         raise InputError(f"the distance is {distance}: a number of at least 0 is needed")
-    product = {"cosine": 1 - distance, "squared_euclidean": 1 - distance / 2, "euclidean": 1 - distance**2 / 2}[metric]
+    reach = min(distance, FURTHEST)
+    product = {"cosine": 1 - reach, "squared_euclidean": 1 - reach / 2, "euclidean": 1 - reach**2 / 2}[metric]
     slack = 2 * (x.shape[1] + 8) * UNIT_ROUNDOFF
     found: list[Pairs] = []
     count, height = 0, max(1, BLOCK // max(1, len(x)))
@@ -65,7 +69,7 @@ def near_duplicates(x: Array, metric: Metric, distance: float, progress: Progres
         first, second = rows[later] + start, columns[later] + start
         squares = -scores_of_pairs(x, x, first, second, False)  # of differences: products lose a small distance
         apart = {"cosine": squares / 2, "squared_euclidean": squares}.get(metric, np.sqrt(squares))
-        near = apart <= distance
+        near = apart <= reach
         scores = 1 - apart if metric == "cosine" else -apart
         found.append(Pairs(first[near], second[near], scores[near]))
         count += int(near.sum())

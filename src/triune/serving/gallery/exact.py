@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from triune.distances.embeddings import Metric, unit
+from triune.errors import InputError
 from triune.kernels.scores_cpu import scores_of_pairs
 from triune.pairs.scores import UNIT_ROUNDOFF
 from triune.serving.gallery.card import library
@@ -113,7 +114,31 @@ def nearest_of(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tu
 
 def unit_rows(x: Array) -> Array:
     """Embeddings at unit length, float32 and C-contiguous."""
-    return np.ascontiguousarray(unit(torch.from_numpy(np.array(x))).float().numpy())
+    # Half precision would round the length; other orders of bytes and longer floats are none of torch's.
+    wide = np.array(x, np.float64 if x.dtype.itemsize > 4 else np.float32)
+    return np.ascontiguousarray(unit(torch.from_numpy(wide)).float().numpy())
+
+
+def unit_queries(queries: Array, dim: int, source: str) -> Array:
+    """Embeddings that are searched for, at unit length, float32 and C-contiguous.
+
+    Args:
+        queries: ``(Q, D)`` of floats.
+        dim: D of the gallery.
+        source: what messages call the gallery.
+
+    Raises:
+        InputError: they are of another width, or hold NaN or infinity; the first such row is named.
+    """
+    if queries.shape[1] != dim:
+        raise InputError(f"queries have {queries.shape[1]} dimensions but {source} has {dim}")
+    sound: Array = np.asarray(np.isfinite(queries).all(axis=1))
+    if not sound.all():
+        raise InputError(
+            f"queries holds NaN or infinity in {int((~sound).sum())} of {len(sound)} rows, the first of them row "
+            f"{int(np.argmin(sound))}: leave these rows out"
+        )
+    return unit_rows(queries)
 
 
 def rescored(found: Candidates, queries: Array, k: int, metric: Metric) -> tuple[Array, Array]:

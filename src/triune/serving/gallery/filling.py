@@ -101,7 +101,7 @@ def fill_new(name: str, run: "LoadedRun", images: Given, naming: Naming, how: Fi
                 continue
             if store is None:
                 store = create_store(name, card_of(run), all_columns(listing))
-            put(store, batch, listing.frame.clear())
+            put(store, batch)
             added += len(batch.frame)
     if store is None:
         raise InputError(f"none of the {len(listing.pictures)} images could be read; the first is {left_out[0]}")
@@ -132,7 +132,7 @@ def fill_more(
         for batch, unread in embedded(run, fresh, how) if fresh.pictures else ():
             left_out += unread
             if len(batch.frame):
-                put(store, batch, before)
+                put(store, batch)
                 done += batch.frame["image"].to_list()
     if done:
         store.tidy()
@@ -201,27 +201,18 @@ def embedded(run: "LoadedRun", listing: Listing, how: Filling) -> Iterator[tuple
             yield Batch(frame, np.stack(rows) if rows else np.empty((0, 0), np.float32), pictures), left_out
 
 
-def put(store: Store, batch: Batch, before: pl.DataFrame) -> None:
-    """Write a batch; the store is given the columns that it lacks, and cells that the batch lacks stay as they were.
+def put(store: Store, batch: Batch) -> None:
+    """Write a batch; the store is given the columns that it lacks first.
 
     Args:
         store: takes it.
         batch: its rows.
-        before: the rows that are there, by image.
     """
-    there, frame = store.columns(), batch.frame
-    new = {name: kind for name, kind in frame.schema.items() if name not in there}
+    there = store.columns()
+    new = {name: kind for name, kind in batch.frame.schema.items() if name not in there}
     if new:
         store.widen(new)
-    lacking = [name for name in there if name not in frame.columns]
-    if lacking:
-        known = [name for name in lacking if name in before.columns]
-        frame = frame.join(before.select("image", *known), on="image", how="left", maintain_order="left")
-        columns = store.columns()
-        frame = frame.with_columns(
-            pl.lit(None, dtype=columns[name]).alias(name) for name in lacking if name not in known
-        )
-    store.put(Batch(frame, batch.embeddings, batch.thumbnails))
+    store.put(batch)
 
 
 def changed(listing: Listing, before: pl.DataFrame) -> Listing:
@@ -232,19 +223,14 @@ def changed(listing: Listing, before: pl.DataFrame) -> Listing:
         before: the rows that are there.
     """
     columns = [*listing.known, *STAMP]
-    there = before.select("image", *(name for name in columns if name in before.columns))
-    there = there.with_columns(pl.lit(True).alias("__there"))
-    joined = listing.frame.join(
-        there.with_columns(pl.lit(True).alias("__there")),
-        on="image",
-        how="left",
-        suffix="__before",
-        maintain_order="left",
-    )
+    # No column of a table begins with a line below.
+    own = [pl.col(name).alias(f"__before_{name}") for name in columns if name in before.columns]
+    there = before.select("image", pl.lit(True).alias("__there"), *own)
+    joined = listing.frame.join(there, on="image", how="left", maintain_order="left")
     same = joined["__there"].fill_null(False)
     for name in columns:
-        if name in there.columns:
-            same &= joined[name].eq_missing(joined[f"{name}__before"])
+        if name in before.columns:
+            same &= joined[name].eq_missing(joined[f"__before_{name}"])
         else:
             same &= joined[name].is_null()
     places = (~same).arg_true().to_list()

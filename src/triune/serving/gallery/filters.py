@@ -4,6 +4,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -11,9 +12,11 @@ import polars as pl
 
 from triune.errors import InputError
 from triune.files import on_one_line
+from triune.ranges import is_whole
 from triune.serving.pictures import require_path
 
 Array: TypeAlias = np.ndarray[Any, Any]
+Excluded: TypeAlias = str | Path | int | Iterable[str | Path | int]
 
 _QUOTED: Final = r"""'[^']*'|"[^"]*"|`[^`]*`"""
 
@@ -72,26 +75,32 @@ def condition_of(where: str) -> pl.Expr:
     return condition
 
 
-def allowed(frame: pl.DataFrame, where: str | None, exclude: Iterable[str | int] | None, source: str) -> Array | None:
+def allowed(frame: pl.DataFrame, where: str | None, exclude: Excluded | None, source: str) -> Array | None:
     """The rows that may be found, ``(M,)`` int64; ``None`` where all may.
 
     Args:
         frame: ``row``, ``image`` and whatever else the condition speaks of.
         where: a condition that they must meet.
-        exclude: paths or numbers of rows that are left out.
+        exclude: paths or numbers of rows that are left out, or one of them.
         source: what messages call the frame.
 
     Raises:
-        InputError: it is no condition on these columns.
+        InputError: it is no condition on these columns, or what is left out is neither a path nor a number.
     """
     rows = None if where is None else matching(frame, where, source)
     if exclude is None:
         return rows
-    left_out = set(exclude)
-    names = {each for each in left_out if isinstance(each, str)}
-    names |= {os.path.abspath(each) for each in names}
+    names, several = set[str](), set[int]()
+    for each in exclude if isinstance(exclude, Iterable) and not isinstance(exclude, str | Path) else [exclude]:
+        if isinstance(each, str | Path):
+            require_path(str(each), "an image to exclude")
+            names |= {str(each), os.path.abspath(each)}
+        elif is_whole(each) and not isinstance(each, bool):
+            several.add(int(each))
+        else:
+            raise InputError(f"exclude holds {each!r}: paths or numbers of rows are needed")
     out = frame.filter(pl.col("image").is_in(sorted(names)))["row"].to_numpy()
-    numbers = np.array([each for each in left_out if not isinstance(each, str)], np.int64)
+    numbers = np.array(sorted(several), np.int64)
     every: Array = frame["row"].to_numpy() if rows is None else rows
     kept: Array = every[~np.isin(every, np.concatenate([out, numbers]))]
     return kept

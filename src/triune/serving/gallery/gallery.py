@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from triune.distances.embeddings import Metric, check_finite
+from triune.distances.embeddings import Metric
 from triune.errors import InputError
-from triune.ranges import is_number
+from triune.ranges import is_number, is_whole
 from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
 from triune.serving.gallery.card import STAMP, GalleryCard
 from triune.serving.gallery.duplicates import duplicate_groups
-from triune.serving.gallery.exact import ExactSearch, unit_rows
+from triune.serving.gallery.exact import ExactSearch, unit_queries, unit_rows
 from triune.serving.gallery.filling import BATCH, PLAINLY, Added, Filling, Progress, fill_more, fill_new
-from triune.serving.gallery.filters import allowed, matching, named_or_matching
+from triune.serving.gallery.filters import Excluded, allowed, matching, named_or_matching
 from triune.serving.gallery.hits import Hits, cells_of, hits_of
 from triune.serving.gallery.identified import Identification, enrolled_in, identified, rule_for, strangers_there
 from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming
@@ -228,7 +228,7 @@ class Gallery:
         k: int = 10,
         *,
         where: str | None = None,
-        exclude: Iterable[str | int] | None = None,
+        exclude: Excluded | None = None,
         exclude_self: bool = False,
         like: Given | Array | None = None,
         unlike: Given | Array | None = None,
@@ -252,8 +252,8 @@ class Gallery:
         Raises:
             InputError: an image cannot be read, the condition is none, or the gallery is of another network.
         """
-        if k < 1:
-            raise InputError(f"k is {k}: at least 1 is needed")
+        if not (is_whole(k) and k >= 1):
+            raise InputError(f"k is {k!r}: a whole number of at least 1 is needed")
         if not self.count:
             raise InputError(f"{self.name} holds no images: add some (`triune index … --add`)")
         if not (is_number(diversity) and 0 <= diversity <= 1):
@@ -398,7 +398,9 @@ class Gallery:
         Raises:
             InputError: there is none of that number, or the place keeps none.
         """
-        self._store.restore(version)
+        if isinstance(version, bool) or not is_whole(version):
+            raise InputError(f"version is {version!r}: the number of a version is needed")
+        self._store.restore(int(version))
         self._forget()
 
     def thumbnails(self, images: Sequence[str]) -> dict[str, bytes]:
@@ -443,16 +445,12 @@ class Gallery:
     def _queries(self, queries: Given | Array) -> tuple[list[str], Array]:
         """Names and unit embeddings of what is searched for."""
         if isinstance(queries, np.ndarray) and queries.ndim == 2 and queries.dtype.kind == "f":
-            if queries.shape[1] != self.dim:
-                raise InputError(f"queries have {queries.shape[1]} dimensions but {self.name} has {self.dim}")
-            if not np.isfinite(queries).all():
-                check_finite(queries, "queries")  # which names the rows
-            return [f"query {place}" for place in range(len(queries))], unit_rows(queries)
+            return [f"query {place}" for place in range(len(queries))], unit_queries(queries, self.dim, self.name)
         found = pictures(queries)
         vectors = self.run().embed([each.source for each in found])
         return [each.name for each in found], unit_rows(vectors)
 
-    def _candidates(self, where: str | None, exclude: Iterable[str | int] | None) -> Array | None:
+    def _candidates(self, where: str | None, exclude: Excluded | None) -> Array | None:
         """The rows that may be found; ``None`` where all may."""
         if where is None and exclude is None:
             return None

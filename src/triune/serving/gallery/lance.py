@@ -156,6 +156,20 @@ class LanceStore:
             return False
         return any(self._table.count_rows(condition) for condition, _ in _conditions(images))
 
+    def _cells(self, images: Sequence[str], columns: Any) -> pl.DataFrame:
+        """``image`` and some columns of the rows that there are of images, as they are now.
+
+        Args:
+            images: those asked for.
+            columns: a schema of Arrow.
+        """
+        pa = library("pyarrow", "gallery")
+        fields = pa.schema([pa.field("image", pa.string()), *columns])
+        parts = [fields.empty_table()]
+        for condition, count in _conditions(images) if len(columns) else ():
+            parts.append(self._table.search().where(condition).select(fields.names).limit(count).to_arrow())
+        return pl.DataFrame(pl.from_arrow(pa.concat_tables(part.select(fields.names).cast(fields) for part in parts)))
+
     def _at(self, version: int | None) -> Any:
         """A handle of its own on one version, the latest where none is given, that stays there."""
         table = _lancedb().connect(self._place).open_table(TABLE)
@@ -174,7 +188,7 @@ class LanceStore:
         return found
 
     def put(self, batch: Batch) -> None:
-        """Add rows; those whose image is there already take its place."""
+        """Add rows; those whose image is there already take its place, in the columns that the batch has."""
         pa = library("pyarrow", "gallery")
         with _said(self.name), _writing(self._place):
             self._table.checkout_latest()
@@ -184,12 +198,18 @@ class LanceStore:
                 "embedding": pa.FixedSizeListArray.from_arrays(flat, self.card.dim),
                 "thumbnail": pa.array(list(batch.thumbnails), pa.binary()),
             }
+            images = batch.frame["image"].to_list()
+            held = self._holds_any(images)
+            lacking = [each for each in schema if each.name not in own and each.name not in batch.frame.columns]
+            frame = batch.frame.join(
+                self._cells(images if held else [], pa.schema(lacking)), on="image", how="left", maintain_order="left"
+            )
             arrays = [
-                own[field.name] if field.name in own else batch.frame[field.name].to_arrow().cast(field.type)
+                own[field.name] if field.name in own else frame[field.name].to_arrow().cast(field.type)
                 for field in schema
             ]
             rows = pa.Table.from_arrays(arrays, schema=schema)
-            if not self._holds_any(batch.frame["image"].to_list()):
+            if not held:
                 self._table.add(rows)  # which keeps their order, as merging does not
             else:
                 merge = self._table.merge_insert("image").when_matched_update_all().when_not_matched_insert_all()

@@ -130,6 +130,10 @@ def _of_table(path: Path, types: Mapping[str, str]) -> tuple[pl.DataFrame, list[
     for name in frame.columns:
         if name in RESERVED or name.startswith("_"):
             raise InputError(f"{path} has a column {name!r}, a name that a gallery keeps for itself: rename it")
+        if "." in name or "`" in name:
+            raise InputError(
+                f"{path} has a column {name!r}: no name of a gallery's column has a point or a backquote; rename it"
+            )
     columns = [_typed(frame[name], types.get(name), lines, str(path)) for name in frame.columns]
     images = frame["image"].to_list()
     return pl.DataFrame(columns), [Picture(image, image) for image in images]
@@ -142,7 +146,13 @@ def _typed(column: pl.Series, kind: str | None, lines: list[int], source: str) -
     own = column.dtype
     if kind is None:
         if own.is_integer():
-            return column.cast(pl.Int64)
+            whole = column.cast(pl.Int64, strict=False)
+            wrong = (whole.is_null() & column.is_not_null()).arg_true().to_list()
+            if wrong:
+                why = f"{column[wrong[0]]} is beyond the whole numbers that a gallery takes, up to {2**63 - 1}"
+                way_out = f"keep the column as text: --types {column.name}=text"
+                raise DataError([Problem(source, lines[wrong[0]], column.name, why, way_out)])
+            return whole
         if own.is_float() or own.is_decimal():
             return column.cast(pl.Float64)
         if own in (pl.Boolean, pl.Date):

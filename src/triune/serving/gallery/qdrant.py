@@ -189,16 +189,25 @@ class QdrantStore:
         return found
 
     def put(self, batch: Batch) -> None:
-        """Add rows; those whose image is there already take its place."""
+        """Add rows; those whose image is there already take its place, in the columns that the batch has."""
         models = library("qdrant_client", "qdrant").models
+        lacking = [name for name in self.columns() if name not in batch.frame.columns]
         payloads = [{name: _plain(cell) for name, cell in row.items()} for row in batch.frame.to_dicts()]
         for payload, small in zip(payloads, batch.thumbnails):
             payload["thumbnail"] = None if small is None else base64.b64encode(small).decode()
         with _said(self.name):
             for start in range(0, len(payloads), WIDEST):
                 part = payloads[start : start + WIDEST]
+                ids = [_point(each["image"]) for each in part]
+                if lacking:  # as they are just before: a point takes the place of all that was there
+                    there = self._client.retrieve(self._collection, ids, with_payload=lacking)
+                    kept = {str(point.id): point.payload for point in there}
+                    part = [
+                        dict.fromkeys(lacking) | kept.get(point, {}) | each
+                        for point, each in zip(ids, part, strict=True)
+                    ]
                 points = models.Batch(
-                    ids=[_point(each["image"]) for each in part],
+                    ids=ids,
                     vectors=batch.embeddings[start : start + WIDEST].tolist(),
                     payloads=part,
                 )

@@ -49,7 +49,7 @@ class Batch:
     """Rows that are written together: all of them or none.
 
     Args:
-        frame: a column each that the store has, but for those below; images are told apart by ``image``.
+        frame: columns that the store has; images are told apart by ``image``.
         embeddings: ``(B, D)`` float32.
         thumbnails: a small JPEG each, where there is one.
     """
@@ -102,7 +102,11 @@ class Store(Protocol):
         """The thumbnails of some images, as far as there are any."""
 
     def put(self, batch: Batch) -> None:
-        """Add rows; those whose image is there already take its place."""
+        """Add rows; those whose image is there already take its place.
+
+        Cells of columns that the batch lacks stay as they are at that moment, whoever wrote them; in new rows they are
+        empty.
+        """
 
     def widen(self, columns: Mapping[str, pl.DataType]) -> None:
         """Add columns, empty in the rows that are there."""
