@@ -71,7 +71,7 @@ def likely_label_errors(
     that few are taken of each label. Of items that are at the same place as this one, one of each other label is passed
     over: of n copies of each of two labels, an item has only n − 1 of its own.) What a margin of s means is learned
     from the data themselves: each item is given another label drawn at random, and its margin under that one is noted.
-    Let f₁ be the density of these margins, whose labels are surely wrong, f that of the margins as the labels are, and π
+    Let f₁ be the density of these margins, whose labels are surely wrong, f that of the margins as they are, and π
     the share that is wrong. Then
 
         P(wrong | s) = π · f₁(s) / f(s),
