@@ -164,3 +164,21 @@ def test_classes_and_masks_of_a_batch_are_learnt_by_heart():
         answer = model(given)
     assert answer.class_logits.argmax(1).tolist() == classes.tolist()
     assert ((answer.mask_logits > 0) == (masks > 0)).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("backbone", ["test_vit", "pit_ti_224", "test_resnet"])
+def test_published_weights_are_taken_whole_whatever_the_kind(backbone, monkeypatch):
+    made = timm.create_model
+
+    def published(name, **options):
+        torch.manual_seed(7)
+        return made(name, **(options | {"pretrained": False}))
+
+    monkeypatch.setattr(timm, "create_model", published)
+    model = MultiTaskModel(backbone, 3, 0, 8, pretrained=True)
+    torch.manual_seed(7)
+    options = {} if backbone == "test_resnet" else {"num_classes": 0}
+    expected = made(backbone, pretrained=False, **options).state_dict()
+    for name, tensor in model.backbone.model.state_dict().items():
+        if name in expected and tensor.is_floating_point() and tensor.ndim > 1 and "head" not in name:
+            assert torch.equal(tensor, expected[name]), name

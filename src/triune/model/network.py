@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, interpolate, linear
@@ -20,7 +21,16 @@ from triune.model.heads import (
     generalised_mean,
     grid_averages,
 )
-from triune.model.plain import DenseHead, Maps, PlainTransformer, in_own_size, is_plain, own_size, pooled
+from triune.model.plain import (
+    DenseHead,
+    Maps,
+    PlainTransformer,
+    Pooled,
+    in_own_size,
+    is_plain,
+    own_size,
+    pooled,
+)
 
 
 class Prediction(NamedTuple):
@@ -130,14 +140,16 @@ class MultiTaskModel(nn.Module):
         if weights is not None:
             load_weights(self.backbone.model, Path(weights))
         elif pretrained:
-            fetch_weights(self.backbone.model, backbone, in_channels, plain=self.plain)
+            fetch_weights(
+                self.backbone.model, backbone, in_channels, plain=isinstance(self.backbone, PlainTransformer | Pooled)
+            )
 
     def _build_pyramid(self, backbone: str, decoder: str, in_channels: int, decoder_channels: Sequence[int]) -> None:
         """A backbone of a pyramid of maps, with a decoder; without a mask head whatever timm has."""
         try:
             network: Any = build_segmenter(backbone, decoder, in_channels, max(1, self.mask_channels), decoder_channels)
         except InputError:
-            if self.mask_channels:
+            if self.mask_channels or decoder not in smp.MODEL_ARCHITECTURES_MAPPING:
                 raise
             self.backbone = pooled(backbone, in_channels)
             return
