@@ -31,7 +31,8 @@ from torch.utils.data import DataLoader, Dataset
 from triune.data.transform import MEAN, STD
 from triune.model.network import MultiTaskModel
 from triune.run.folder import ModelCard, Network, save_model
-from triune.serving.loaded import BATCH, LoadedRun, load
+from triune.serving.loaded import LoadedRun, load
+from triune.serving.networks import BATCH
 
 SIDE, NETWORK_SIDE = 256, 64
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from commands.running import ran, refused
 from evaluation.conftest import untrained_run, write_items
 from triune.cli import main
 from triune.evaluation.judge import Resampling
@@ -21,21 +22,6 @@ def place(tmp_path_factory):
     (folder / "enrolled.csv").write_text("\n".join(["image,identity", *rows]) + "\n")
     assert main(["index", str(folder / "run"), str(folder / "enrolled.csv"), "--output", str(folder / "G")]) == 0
     return folder
-
-
-def ran(capsys, *arguments):
-    capsys.readouterr()
-    code = main([str(each) for each in arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
-def refused(capsys, *arguments):
-    """The one line of a command that ends with bad input."""
-    code, out, err = ran(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    return err
 
 
 def test_an_enrolled_image_is_named_and_the_terms_are_said_beside_the_answer(place, capsys):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from commands.running import ran, refused
 from evaluation.conftest import untrained_run, write_items
 from triune.cli import main
 from triune.run.folder import load_model, save_model
@@ -19,21 +20,6 @@ def place(tmp_path_factory):
     untrained_run(folder / "run", write_items(folder))
     assert main(["index", str(folder / "run"), str(folder / "items.csv"), "--output", str(folder / "G")]) == 0
     return folder
-
-
-def ran(capsys, *arguments):
-    capsys.readouterr()
-    code = main([str(each) for each in arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
-def refused(capsys, *arguments):
-    """The one line of a command that ends with bad input."""
-    code, out, err = ran(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    return err
 
 
 def test_what_is_indexed_is_found_with_its_label_and_identity(place, capsys):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.answers import ImagePrediction, Unreadable, readable
 
 
 def test_an_answer_says_the_likeliest_first_and_how_much_is_masked():
@@ -26,3 +26,10 @@ def test_heads_that_are_not_there_say_nothing():
     assert repr(said) == "<a.jpg, 4 x 2>"
     assert said.to_dict()["embedding"] is None
     assert Unreadable("b.jpg", "cut short").reason == "cut short"
+
+
+def test_what_could_not_be_read_is_told_apart_with_its_reason():
+    left_out = []
+    one = ImagePrediction("a.png", (1, 1))
+    assert list(readable([one, Unreadable("b.png", "cut short"), one], left_out)) == [one, one]
+    assert left_out == ["b.png: cut short"]

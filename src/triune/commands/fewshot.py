@@ -86,7 +86,7 @@ def _name(asked: FewshotConfig) -> int:
     answers = known.classify(
         list(asked.query), skip=asked.skip, batch_size=asked.batch_size, progress=progress("embedded")
     )
-    left_out = [f"{each.name}: {each.reason}" for each in answers if isinstance(each, Unreadable)]
+    left_out = [str(each) for each in answers if isinstance(each, Unreadable)]
     for line in unknown_text(known, answers):
         print(line, file=sys.stderr)
     tell_left_out([*known.left_out, *left_out])

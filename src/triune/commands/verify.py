@@ -17,7 +17,6 @@ from triune.errors import InputError
 from triune.ranges import Rate
 
 if TYPE_CHECKING:
-    from triune.serving.answers import Unreadable
     from triune.serving.loaded import LoadedRun
     from triune.serving.pictures import Picture
     from triune.serving.verdicts import Verdict
@@ -68,6 +67,7 @@ def run(arguments: list[str]) -> int:
     """Say whether two images show the same thing."""
     asked = command("verify", VerifyConfig, words=("run", "first", "second")).parse(arguments)
     from triune.run.folder import model_file
+    from triune.serving.answers import readable
     from triune.serving.loaded import PUBLIC, load
 
     if asked.html is not None and asked.html.suffix.lower() not in (".html", ".htm"):
@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> int:
     verdicts = loaded.compare_each(pairs, fpr=asked.fpr, skip=asked.skip, progress=progress("embedded"))
     single = len(pairs) == 1 and asked.pairs is None
     left_out: list[str] = []
-    sound = _sound(verdicts, left_out)
+    sound = readable(verdicts, left_out)
     found = list(_told(asked, sound, left_out, single=single))
     tell_left_out(list(dict.fromkeys(left_out)))
     _tell_cautions(found)
@@ -102,16 +102,6 @@ def _pairs(asked: VerifyConfig) -> "Sequence[tuple[Picture, Picture]]":
     pairs = list(product(*sides))
     # An image that is on both sides is not compared with itself, unless that is all that was asked for.
     return [pair for pair in pairs if pair[0].source != pair[1].source] or pairs
-
-
-def _sound(verdicts: "Iterable[Verdict | Unreadable]", left_out: list[str]) -> "Iterator[Verdict]":
-    from triune.serving.answers import Unreadable
-
-    for each in verdicts:
-        if isinstance(each, Unreadable):
-            left_out.append(f"{each.name}: {each.reason}")
-        else:
-            yield each
 
 
 def _told(

@@ -39,9 +39,18 @@ class Maps(NamedTuple):
         return [each for each in self.levels[1:] if each.shape[1]]
 
 
-@lru_cache
 def is_plain(backbone: str) -> bool:
     """Whether a timm model is a transformer whose maps all have one size, which no pyramid can be made of as they are.
+
+    Raises:
+        InputError: timm has no such model.
+    """
+    return plain_blocks(backbone) > 0
+
+
+@lru_cache
+def plain_blocks(backbone: str) -> int:
+    """How many blocks a plain transformer has; 0 of any other timm model. No weights are made.
 
     Raises:
         InputError: timm has no such model.
@@ -53,8 +62,8 @@ def is_plain(backbone: str) -> bool:
             model: Any = timm.create_model(backbone, pretrained=False)
         reductions = [each["reduction"] for each in model.feature_info]
     except (RuntimeError, NotImplementedError, AttributeError, KeyError, TypeError):
-        return False
-    return len(reductions) > 1 and len(set(reductions)) == 1
+        return 0
+    return len(reductions) if len(reductions) > 1 and len(set(reductions)) == 1 else 0
 
 
 class PlainTransformer(nn.Module):
@@ -161,9 +170,7 @@ def in_own_size(images: Tensor, size: tuple[int, int] | None) -> Tensor:
 
 
 def _encoder(options: dict[str, Any]) -> TimmViTEncoder:
-    whole: Any = timm.create_model(options["name"], pretrained=False)
-    blocks = len(whole.feature_info)
-    return TimmViTEncoder(depth=min(DEPTH, blocks), **options)
+    return TimmViTEncoder(depth=min(DEPTH, plain_blocks(options["name"])), **options)
 
 
 class DenseHead(nn.Module):

@@ -173,6 +173,11 @@ def load_card(run: Path) -> ModelCard:
         return _card(path, file)
 
 
+def folder_of(run: Path) -> Path:
+    """The folder of a run that is named by it, or by its ``model.safetensors``."""
+    return run.parent if run.suffix == ".safetensors" else run
+
+
 def model_file(run: Path) -> Path:
     """The ``model.safetensors`` of a run folder, or that file itself.
 

@@ -16,6 +16,9 @@ MOST_BYTES = 1 << 16
 MOST_NESTED = 20
 """Lists and mappings within one another in a file of settings, or in the value of a flag."""
 
+MOST_DIGITS = 1000
+"""Of a number; the interpreter refuses some more with an error of its own."""
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -108,10 +111,6 @@ def check_value(value: str, name: str) -> None:
 
 def _is_huge(text: str) -> bool:
     return len(text) > MOST_DIGITS and text.lstrip("+-").replace("_", "").isdigit()
-
-
-MOST_DIGITS = 1000
-"""Of a number; the interpreter refuses some more with an error of its own."""
 
 
 def check_depth(text: str, source: str) -> None:

@@ -1,11 +1,13 @@
 """What a network says of one image: its class, its mask and its embedding; or why the image could not be read."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 TOP = 3
 
@@ -87,3 +89,20 @@ class Unreadable:
 
     name: str
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+def readable(answers: Iterable[T | Unreadable], left_out: list[str]) -> Iterator[T]:
+    """What was said of the images that could be read.
+
+    Args:
+        answers: of images or of pairs of them.
+        left_out: gets what could not be read, each with the reason.
+    """
+    for each in answers:
+        if isinstance(each, Unreadable):
+            left_out.append(str(each))
+        else:
+            yield each

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,11 +23,11 @@ from triune.parallel.command import done_by_first, is_first, read_by_all, sharin
 from triune.parallel.divide import rank_and_size
 from triune.run.columns import Schema, read_parquet, write_parquet
 from triune.serving.answers import ImagePrediction, Unreadable
-from triune.serving.loaded import BATCH, LoadedRun
+from triune.serving.loaded import LoadedRun
+from triune.serving.networks import BATCH, Progress
 from triune.serving.pictures import Given, Picture, check_names, pictures
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Progress: TypeAlias = Callable[[int, int], None]
 
 PART: Final = 1024
 """Images of a part: what a killed command embeds again, at most, in each process."""

@@ -1,6 +1,6 @@
 """New classes from a few images each: a run names what it was never trained on."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -16,11 +16,11 @@ from triune.errors import InputError
 from triune.files import on_one_line
 from triune.recognition.heads import Head
 from triune.recognition.new_classes import NewClasses, learn_classes
-from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.answers import ImagePrediction, Unreadable, readable
+from triune.serving.networks import BATCH, Progress
 from triune.serving.pictures import Given, Picture, pictures
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Progress: TypeAlias = Callable[[int, int], None]
 Support: TypeAlias = str | Path | Mapping[str, Given]
 
 
@@ -40,7 +40,7 @@ class Embedder(Protocol):
         images: Sequence[Picture],
         *,
         skip: bool = False,
-        batch_size: int = 64,
+        batch_size: int = BATCH,
         progress: Progress | None = None,
     ) -> Iterator[ImagePrediction | Unreadable]:
         """Embeddings one at a time.
@@ -131,7 +131,7 @@ class FewShot:
         return f"<{len(self.classes)} classes from {len(self.examples)} images by {self.run.name}; {self.learned.head}>"
 
     def classify(
-        self, images: Given, *, skip: bool = False, batch_size: int = 64, progress: Progress | None = None
+        self, images: Given, *, skip: bool = False, batch_size: int = BATCH, progress: Progress | None = None
     ) -> list[NewClassAnswer | Unreadable]:
         """Which of the classes each image is of, in order.
 
@@ -171,7 +171,7 @@ def few_shot(
     fpir: float | None = 0.1,
     strangers: Given | None = None,
     skip: bool = False,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     progress: Progress | None = None,
 ) -> FewShot:
     """Learn new classes from a few images of each; the network stays as it is.
@@ -194,8 +194,7 @@ def few_shot(
     rows, names, labels, left_out = embedded_support(run, support, skip, batch_size, progress)
     others = None
     if strangers is not None:
-        found, missed = _sound(run.embed_each(pictures(strangers), skip=skip, batch_size=batch_size))
-        left_out += missed
+        found = list(readable(run.embed_each(pictures(strangers), skip=skip, batch_size=batch_size), left_out))
         others = _stacked(found) if found else None
     try:
         learned = learn_classes(rows, labels, head=head, fpir=fpir, strangers=others, metric=run.metric)
@@ -207,7 +206,7 @@ def few_shot(
 
 
 def embedded_support(
-    run: Embedder, support: Support, skip: bool, batch_size: int = 64, progress: Progress | None = None
+    run: Embedder, support: Support, skip: bool, batch_size: int = BATCH, progress: Progress | None = None
 ) -> tuple[Array, list[str], list[str], list[str]]:
     """Embeddings ``(N, D)`` of labelled images, their names and labels, and the images that could not be read.
 
@@ -223,7 +222,8 @@ def embedded_support(
     """
     images, labels = _labelled(support)
     answers = list(run.embed_each(images, skip=skip, batch_size=batch_size, progress=progress))
-    sound, left_out = _sound(answers)
+    left_out: list[str] = []
+    sound = list(readable(answers, left_out))
     if not sound:
         raise InputError(f"none of the {len(images)} examples could be read; the first is {left_out[0]}")
     kept = [label for label, each in zip(labels, answers, strict=True) if isinstance(each, ImagePrediction)]
@@ -266,14 +266,3 @@ def _labelled(support: Support) -> tuple[list[Picture], list[str]]:
 
 def _stacked(sound: Sequence[ImagePrediction]) -> Array:
     return np.stack([each.embedding for each in sound if each.embedding is not None])
-
-
-def _sound(answers: Iterable[ImagePrediction | Unreadable]) -> tuple[list[ImagePrediction], list[str]]:
-    sound: list[ImagePrediction] = []
-    left_out: list[str] = []
-    for each in answers:
-        if isinstance(each, Unreadable):
-            left_out.append(f"{each.name}: {each.reason}")
-        else:
-            sound.append(each)
-    return sound, left_out

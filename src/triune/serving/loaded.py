@@ -1,7 +1,7 @@
 """A run in use: embeddings, classes and masks of new images, and verdicts on pairs of them."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from triune.distances.embeddings import Metric
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.compared import distinct_images, verdicts_of
-from triune.serving.networks import COMPARED, EMBEDDING, EVERYTHING, Heads, Network, Read, Said, Tiles
+from triune.serving.networks import BATCH, COMPARED, EMBEDDING, EVERYTHING, Heads, Network, Progress, Read, Said, Tiles
 from triune.serving.pictures import Given, Picture, pictures
 from triune.serving.verdicts import Verdict, stored_threshold
 
@@ -22,13 +22,9 @@ if TYPE_CHECKING:
     from triune.serving.few_shot import FewShot, Support
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Progress: TypeAlias = Callable[[int, int], None]
 
 PUBLIC = "timm:"
 """What a source that names a public backbone begins with."""
-
-BATCH = 64
-"""Images that go through the network at a time."""
 
 DECODERS = 8
 """Threads that decode the next batch meanwhile, at most."""

@@ -1,5 +1,6 @@
 """What a run in use asks of its network, whoever trained it: how it reads an image, and what it says of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -9,6 +10,11 @@ from PIL import Image
 from triune.distances.embeddings import Metric
 
 Array: TypeAlias = np.ndarray[Any, Any]
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the numbers of images that are done and of all."""
+
+BATCH = 64
+"""Images that go through the network at a time."""
 
 
 class Read(NamedTuple):

@@ -17,7 +17,7 @@ from triune.errors import InputError
 from triune.model.network import MultiTaskModel, looks_of, masks_in_size, predicted_masks
 from triune.model.tiles import grid, ids_in_size, tiled
 from triune.run.familiar import Familiar, read_familiar, unfamiliar
-from triune.run.folder import ModelCard, load_model, model_file
+from triune.run.folder import ModelCard, folder_of, load_model, model_file
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 MOST_SCALED = 1 << 26
@@ -86,7 +86,7 @@ class TrainedNetwork:
 
     @cached_property
     def _familiar(self) -> Familiar | None:
-        return read_familiar(model_file(self.source).parent)
+        return read_familiar(folder_of(self.source))
 
     def tiled_mask(self, source: str | Image.Image, tiles: Tiles) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from triune.distances.embeddings import Metric
 from triune.pairs.scores import to_distance
+from triune.run.folder import folder_of
 from triune.run.thresholds import read_thresholds
 from triune.verification.new_identities import ExpectedFPR
 from triune.verification.thresholds import Threshold
@@ -81,6 +82,6 @@ def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
     Raises:
         InputError: none keeps it; the message lists those there are.
     """
-    path = (run.parent if run.suffix == ".safetensors" else run) / "thresholds.json"
+    path = folder_of(run) / "thresholds.json"
     stored = read_thresholds(path)
     return stored.own(str(path)) if target_fpr is None else stored.within(target_fpr, str(path))

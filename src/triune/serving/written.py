@@ -1,7 +1,6 @@
 """Predictions of new images as a table with their masks beside it, whole or not at all."""
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,12 +11,11 @@ from triune.data.decode import decode_image
 from triune.errors import InputError
 from triune.files import filled_together
 from triune.serving.answers import TOP, ImagePrediction, Unreadable
-from triune.serving.loaded import BATCH, LoadedRun
-from triune.serving.networks import Tiles
+from triune.serving.loaded import LoadedRun
+from triune.serving.networks import BATCH, Progress, Tiles
 from triune.serving.pictures import Given, Picture, check_names, pictures
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Progress: TypeAlias = Callable[[int, int], None]
 
 COLOURS = np.array([[0, 0, 0], [230, 60, 20], [20, 120, 230], [30, 170, 80], [230, 170, 20], [150, 60, 200]], np.uint8)
 """Of mask ids 0, 1, 2, … in overlays; from the second on, they come around again."""
@@ -68,7 +66,7 @@ def write_predictions(
             table.writerow(["image", "height", "width", *_top_columns(), "mask", "mask_share", "unfamiliar"])
             for number, (picture, answer) in enumerate(zip(images, answers, strict=True), start=1):
                 if isinstance(answer, Unreadable):
-                    left_out.append(f"{answer.name}: {answer.reason}")
+                    left_out.append(str(answer))
                     continue
                 if answer.unfamiliar:
                     unlike.append(answer.name)

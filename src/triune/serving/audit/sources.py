@@ -1,6 +1,6 @@
 """What an audit looks at: the data of a run, other data seen by a run, or files of embeddings and labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,11 +20,11 @@ from triune.run.parser import read_config
 from triune.run.split import with_split_of
 from triune.serving.answers import Unreadable
 from triune.serving.loaded import LoadedRun
+from triune.serving.networks import BATCH, Progress
 from triune.serving.pictures import Picture
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Column: TypeAlias = Literal["identity", "label"]
-Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def items_of_run(
     *,
     column: Column = "identity",
     skip: bool = False,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     progress: Progress | None = None,
 ) -> AuditItems:
     """Every item of a run's data, training images too, or of other data, embedded by the run.
@@ -92,7 +92,7 @@ def items_of_run(
     left_out: list[str] = []
     for answer in run.embed_each(images, skip=skip, batch_size=batch_size, progress=progress):
         if isinstance(answer, Unreadable):
-            left_out.append(f"{answer.name}: {answer.reason}")
+            left_out.append(str(answer))
         elif answer.embedding is not None:
             rows.append(answer.embedding)
         kept.append(not isinstance(answer, Unreadable))

@@ -1,23 +1,21 @@
 """Rows of a gallery that are nearly the same: pairs within a distance, and the groups that they make."""
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
 from triune.kernels.scores_cpu import scores_of_pairs
 from triune.pairs.scores import UNIT_ROUNDOFF
 from triune.ranges import is_number
+from triune.recognition.near_duplicates import groups as joined
 from triune.serving.gallery.exact import nearest
 from triune.serving.gallery.hits import Hits, cells_of, hits_of
+from triune.serving.networks import Progress
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Progress: TypeAlias = Callable[[int, int], None]
 
 BLOCK: Final = 1 << 23
 """Products at a time: 32 MiB."""
@@ -91,8 +89,7 @@ def groups(pairs: Pairs, count: int) -> list[list[int]]:
         pairs: from :func:`near_duplicates`.
         count: of all rows.
     """
-    graph = coo_array((np.ones(len(pairs.first), bool), (pairs.first, pairs.second)), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
+    labels = joined(count, pairs.first, pairs.second)
     members: dict[int, list[int]] = {}
     for row in np.unique(np.concatenate([pairs.first, pairs.second])).tolist():
         members.setdefault(int(labels[row]), []).append(row)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,15 +19,12 @@ from triune.serving.gallery.card import OWN, STAMP, card_of
 from triune.serving.gallery.listing import Listing, Naming, listed
 from triune.serving.gallery.places import create_store, require_free
 from triune.serving.gallery.store import Batch, Store
+from triune.serving.networks import BATCH, Progress
 from triune.serving.pictures import Given, Picture
 
 if TYPE_CHECKING:
     from triune.serving.loaded import LoadedRun
 
-Progress: TypeAlias = Callable[[int, int], None]
-
-BATCH = 64
-"""Images that go through the network at a time."""
 
 ROWS = 256
 """Rows that are written together."""
@@ -197,7 +194,7 @@ def embedded(run: "LoadedRun", listing: Listing, how: Filling) -> Iterator[tuple
             rows: list[Any] = [each.embedding for each in said if isinstance(each, ImagePrediction)]
             pictures = [small[place].result() if small else None for place in sound]
             frame = listing.frame[start : start + ROWS][sound]
-            left_out = [f"{each.name}: {each.reason}" for each in said if isinstance(each, Unreadable)]
+            left_out = [str(each) for each in said if isinstance(each, Unreadable)]
             yield Batch(frame, np.stack(rows) if rows else np.empty((0, 0), np.float32), pictures), left_out
 
 

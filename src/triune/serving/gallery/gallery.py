@@ -15,7 +15,7 @@ from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSea
 from triune.serving.gallery.card import STAMP, GalleryCard
 from triune.serving.gallery.duplicates import duplicate_groups
 from triune.serving.gallery.exact import ExactSearch, unit_queries, unit_rows
-from triune.serving.gallery.filling import BATCH, PLAINLY, Added, Filling, Progress, fill_more, fill_new
+from triune.serving.gallery.filling import PLAINLY, Added, Filling, fill_more, fill_new
 from triune.serving.gallery.filters import Excluded, allowed, matching, named_or_matching
 from triune.serving.gallery.hits import Hits, cells_of, hits_of
 from triune.serving.gallery.identified import Identification, enrolled_in, identified, rule_for, strangers_there
@@ -24,6 +24,7 @@ from triune.serving.gallery.places import open_store
 from triune.serving.gallery.store import Search, Snapshot, Store, Version
 from triune.serving.gallery.strangers import strangers_of
 from triune.serving.gallery.taste import diverse, freed, in_words, items_of, pool_size, ranked_by_taste
+from triune.serving.networks import BATCH, Progress
 from triune.serving.pictures import Given, pictures
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import polars as pl
 
+from triune.run.folder import folder_of
 from triune.run.judged_items import read_judged_items
 from triune.run.split import read_split
 
@@ -49,7 +50,7 @@ def strangers_of(run: Path | None, name: str, dim: int) -> Strangers:
     """
     if run is None:
         return _none(dim, f"{name} was not trained here, and has no validation identities")
-    folder = run.parent if run.suffix == ".safetensors" else run
+    folder = folder_of(run)
     if not (folder / JUDGED).is_file():
         return _none(dim, f"{folder / JUDGED} is not there")
     items = read_judged_items(folder / JUDGED).filter(pl.col("identity").is_not_null())
