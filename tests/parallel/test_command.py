@@ -5,6 +5,8 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -145,3 +147,32 @@ def test_what_cannot_be_written_ends_all(files, answers):
     first, second = answers["no folder"]
     assert (first[0], second[0]) == (1, 1)
     assert str(Path(files) / "taken") in first[2]
+
+
+LEFT = """
+import os
+from importlib import import_module
+from triune.parallel.command import run_in_processes
+
+def command():
+    for name in ("torch.distributed.nn.functional", "torch._dynamo", "lightning", "triune.experiment"):
+        import_module(name)
+    return 0
+
+code = run_in_processes(command)
+names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]
+print(code, [name for name in names if "gloo" in name])
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="threads are counted as Linux lists them")
+def test_what_a_command_imports_late_does_not_keep_the_threads_of_the_processes(tmp_path):
+    # They would go on while the interpreter ends, and abort it now and then.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "WORLD_SIZE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT], env={**os.environ, **place}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "0 []\n", done.stderr
