@@ -34,8 +34,8 @@ def run_in_processes(command: Callable[[], int]) -> int:
     Returns:
         The largest exit code of all. No process leaves before all are done: torchrun would end the others.
     """
-    # The functions of this module keep the processes that there are when it is imported, as defaults of their arguments.
-    # Imported by the command, it would keep them beyond their end; their threads then outlive the interpreter, and abort.
+    # Its functions keep the processes that there are when it is imported, as defaults of their arguments. Imported by
+    # the command it would keep them beyond their end, and threads that outlive the interpreter abort it.
     import_module("torch.distributed.nn")
     # Gloo also where there are GPUs: what is exchanged lies in the host's memory, where NCCL takes nothing from.
     dist.init_process_group("gloo", timeout=PATIENCE)
