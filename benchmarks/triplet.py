@@ -3,6 +3,7 @@
     python benchmarks/triplet.py                 # everything, about ten minutes on two cores
     python benchmarks/triplet.py --quick         # two sizes
     python benchmarks/triplet.py --one-thread    # processor time of one thread
+    python benchmarks/triplet.py --device cuda   # on a GPU, and the memory of the GPU
     python benchmarks/triplet.py --write PATH    # also write the tables to a Markdown file
 
 Contenders take turns in one process, so that a slow minute of the machine slows all of them; medians and ratios are
@@ -36,6 +37,7 @@ from triune.losses.triplet import triplet_loss
 WIDTH = 128
 MARGIN = 0.2
 SIZES = [(b, k) for b in (256, 1024, 4096, 8192) for k in (2, 4, 16, 64)]
+GPU_SIZES = [(b, k) for b in (1024, 4096, 8192, 16384) for k in (4, 16)]
 STRATEGIES = ("hard", "batch_hard", "semihard", "random")
 # Cubic lists: beyond this many triplets pytorch-metric-learning needs more memory than the machine has.
 PEER_TRIPLETS = 20_000_000
@@ -46,10 +48,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two sizes, few rounds")
     parser.add_argument("--one-thread", action="store_true", help="processor time of one thread, not wall time")
     parser.add_argument("--write", type=Path, help="Markdown file for the tables")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--memory", nargs=3, metavar=("CONTENDER", "B", "K"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         print(peak_memory(options.memory[0], *map(int, options.memory[1:])))
+        return
+    if options.device == "cuda":
+        on_a_gpu(options)
         return
     sizes = [(256, 4), (1024, 4)] if options.quick else SIZES
     rounds = 5 if options.quick else 7
@@ -67,6 +73,38 @@ def main() -> None:
     memory(report, [b for b, k in sizes if k == 4])
     if options.write:
         options.write.write_text("\n".join(report.lines) + "\n")
+
+
+def on_a_gpu(options: argparse.Namespace) -> None:
+    """The same comparisons with everything on the GPU, whose own matrix products are the floor."""
+    torch.set_default_device("cuda")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    sizes = [(1024, 4), (4096, 4), (8192, 4)] if options.quick else [(b, k) for b, k in GPU_SIZES]
+    timer = Timer(on_device_clock, 5 if options.quick else 15)
+    report = Report()
+    report.say(f"# Triplet core on a GPU\n\n{machine()} On one {torch.cuda.get_device_name()}. {timer}\n")
+    all_triplets(report, sizes, timer)
+    other_losses(report, sizes, timer)
+    mining(report, sizes, timer)
+    half_precision(report, timer)
+    report.header("Peak memory of one step on the device, 4 a class, D = 128, MiB", "B", "all", "batch_hard", "B × B")
+    for b in (4096, 16384, 65536):
+        cells = []
+        for mining_name in ("all", "batch_hard"):
+            x, labels = batch(b, 4)
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            loss_step(x, labels, mining=mining_name)()
+            cells.append(f"{(torch.cuda.max_memory_allocated() - before) / 2**20:.0f}")
+        report.row(b, *cells, f"{b * b * 4 / 2**20:.0f}")
+    if options.write:
+        options.write.write_text("\n".join(report.lines) + "\n")
+
+
+def on_device_clock() -> float:
+    """Seconds, once the device has done all that it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 class Report:
@@ -189,11 +227,14 @@ def resident() -> float:
 def batch(b: int, k: int, width: int = WIDTH) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors around class centres, shuffled: about half of the triplets are active, as early in training."""
     generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(b) // k
-    centres = torch.randn(b // k + 1, width, generator=generator)
-    x = centres[labels] + 2 * torch.randn(b, width, generator=generator)
-    shuffled = torch.randperm(b, generator=generator)
-    return torch.nn.functional.normalize(x)[shuffled].requires_grad_(), labels[shuffled]
+    with torch.device("cpu"):
+        labels = torch.arange(b) // k
+        centres = torch.randn(b // k + 1, width, generator=generator)
+        x = centres[labels] + 2 * torch.randn(b, width, generator=generator)
+        shuffled = torch.randperm(b, generator=generator)
+    unit = torch.nn.functional.normalize(x)[shuffled]
+    there = torch.get_default_device()
+    return unit.to(there).requires_grad_(), labels[shuffled].to(there)
 
 
 def loss_step(x: torch.Tensor, labels: torch.Tensor, **options: object) -> Callable[[], tuple[torch.Tensor, ...]]:
