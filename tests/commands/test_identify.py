@@ -116,3 +116,14 @@ def test_pages_show_the_images_with_what_was_said_of_them(place, capsys, tmp_pat
     assert page.count("data:image/jpeg;base64,") == 3 + 2
     assert page.count("disliked") >= 1
     assert "name of a page" in refused(capsys, "identify", place / "G", *images, "--html", tmp_path / "who.txt")
+
+
+@pytest.mark.parametrize("command", ["search", "identify"])
+def test_queries_that_cannot_be_read_are_left_out_where_that_is_asked(place, capsys, tmp_path, command):
+    torn, sound = tmp_path / "torn.png", place / "images" / "6-0.png"
+    torn.write_bytes(b"no image")
+    code, out, err = ran(capsys, command, place / "G", sound, torn, "--skip", "--json")
+    answers = json.loads(out)["answers"] if command == "identify" else json.loads(out)
+    assert (code, len(answers)) == (0, 1)
+    assert f"1 images could not be read and were left out; the first is {torn}" in err
+    assert "torn.png" in refused(capsys, command, place / "G", sound, torn)

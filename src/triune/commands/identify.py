@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, require_new
+from triune.commands.common import command, print_json, require_new, tell_left_out
 from triune.ranges import Rate
 
 
@@ -18,6 +18,7 @@ class IdentifyConfig:
         images: files, folders, patterns or tables of images.
         fpir: false-positive identification rate. It is the share of images of strangers that are named all the same.
         where: a condition that the enrolled rows meet, such as "team = 'red'".
+        skip: leave out images that cannot be read. They are counted and the first is named.
         run: the run that made the gallery, where it lies elsewhere now.
         weights: a local file of the weights of that run, where it is timm:NAME.
         json: print JSON.
@@ -28,6 +29,7 @@ class IdentifyConfig:
     images: tuple[str, ...]
     fpir: Rate = 0.01
     where: str | None = None
+    skip: bool = False
     run: str | None = None
     weights: Path | None = None
     json: bool = False
@@ -44,7 +46,10 @@ def run(arguments: list[str]) -> int:
 
     require_new(asked.html)
     gallery = Gallery.open(asked.gallery, None if asked.run is None else load(asked.run, weights=asked.weights))
-    found = gallery.identify(list(asked.images), asked.fpir, where=asked.where)
+    left_out: list[str] = []
+    skipped = left_out if asked.skip else None
+    found = gallery.identify(list(asked.images), asked.fpir, where=asked.where, left_out=skipped)
+    tell_left_out(left_out)
     rule = found[0].rule
     terms = rule.lines()
     if rule.caution is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, require_new
+from triune.commands.common import command, print_json, require_new, tell_left_out
 from triune.ranges import PositiveInt, Share
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class SearchConfig:
             images is searched so anyway.
         exact: look at every row, however many there are.
         exclude_self: an image that is in the gallery, by its path, is not found for itself.
+        skip: leave out images that cannot be read. They are counted and the first is named.
         run: the run that made the gallery, where it lies elsewhere now.
         weights: a local file of the weights of that run, where it is timm:NAME.
         json: print JSON.
@@ -48,6 +49,7 @@ class SearchConfig:
     approximate: bool = False
     exact: bool = False
     exclude_self: bool = False
+    skip: bool = False
     run: str | None = None
     weights: Path | None = None
     json: bool = False
@@ -73,6 +75,7 @@ def run(arguments: list[str]) -> int:
     run = None if asked.run is None else load(asked.run, weights=asked.weights)
     how = True if asked.approximate else False if asked.exact else None
     gallery = Gallery.open(asked.gallery, run, approximate=how)
+    left_out: list[str] = []
     found = gallery.search(
         list(asked.images) or None,
         asked.k,
@@ -82,7 +85,9 @@ def run(arguments: list[str]) -> int:
         like=list(asked.like) or None,
         unlike=list(asked.unlike) or None,
         diversity=asked.diversity,
+        left_out=left_out if asked.skip else None,
     )
+    tell_left_out(left_out)
     if asked.csv is not None:
         write_hits(asked.csv, found)
         print(f"written {asked.csv}", file=sys.stderr)

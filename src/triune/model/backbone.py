@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from triune.errors import InputError
+from triune.model.hub import hub_asked_once
 
 
 def build_segmenter(
@@ -64,7 +65,8 @@ def fetch_weights(model: Any, backbone: str, in_channels: int, *, plain: bool = 
     if not plain:
         options = {"features_only": True, "out_indices": model.feature_info.out_indices}
     try:
-        fetched = timm.create_model(backbone, pretrained=True, in_chans=in_channels, **options)
+        with hub_asked_once():
+            fetched = timm.create_model(backbone, pretrained=True, in_chans=in_channels, **options)
     except Exception as error:  # the hub raises many kinds; each means that the weights are not there
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

@@ -19,6 +19,7 @@ from triune.data.decode import decode_image
 from triune.distances.embeddings import unit
 from triune.errors import InputError
 from triune.model.backbone import read_weights
+from triune.model.hub import hub_asked_once
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 _SEED = 771_204_653
@@ -111,7 +112,8 @@ def load_public(name: str, weights: Path | None, device: torch.device) -> Public
 
 def _created(name: str, weights: Path | None) -> nn.Module:
     if weights is None:
-        return _model(name, pretrained=True)
+        with hub_asked_once():
+            return _model(name, pretrained=True)
     overlay = {"state_dict": read_weights(weights)}
     # timm passes over tensors that a file lacks. They are those that are as chance had made them without the file.
     with torch.random.fork_rng(devices=[]):

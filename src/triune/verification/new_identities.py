@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
-from scipy import special, stats
+from scipy import special
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, Metric
@@ -120,7 +120,7 @@ def jackknife_interval(
     error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
     # Where few identities of one kind meet many of another, the few decide how well the error itself is known.
     degrees = count - 1 if apart == most_apart else 2 * apart - 1
-    half = float(stats.t.ppf((1 + level) / 2, degrees)) * error / (rate * (1 - rate))
+    half = float(special.stdtrit(degrees, (1 + level) / 2)) * error / (rate * (1 - rate))
     middle = float(special.logit(rate))
     return float(special.expit(middle - half)), float(special.expit(middle + half))
 

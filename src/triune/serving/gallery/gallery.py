@@ -14,18 +14,19 @@ from triune.ranges import is_number, is_whole
 from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
 from triune.serving.gallery.card import STAMP, GalleryCard
 from triune.serving.gallery.duplicates import duplicate_groups
-from triune.serving.gallery.exact import ExactSearch, unit_queries, unit_rows
+from triune.serving.gallery.exact import ExactSearch
 from triune.serving.gallery.filling import PLAINLY, Added, Filling, fill_more, fill_new
 from triune.serving.gallery.filters import Excluded, allowed, matching, named_or_matching
 from triune.serving.gallery.hits import Hits, cells_of, hits_of
 from triune.serving.gallery.identified import Identification, enrolled_in, identified, rule_for, strangers_there
 from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming
 from triune.serving.gallery.places import open_store
+from triune.serving.gallery.queries import queries_of
 from triune.serving.gallery.store import Search, Snapshot, Store, Version
 from triune.serving.gallery.strangers import strangers_of
 from triune.serving.gallery.taste import diverse, freed, in_words, items_of, pool_size, ranked_by_taste
 from triune.serving.networks import BATCH, Progress
-from triune.serving.pictures import Given, pictures
+from triune.serving.pictures import Given
 
 if TYPE_CHECKING:
     from triune.serving.loaded import LoadedRun
@@ -234,6 +235,7 @@ class Gallery:
         like: Given | Array | None = None,
         unlike: Given | Array | None = None,
         diversity: float = 0.0,
+        left_out: list[str] | None = None,
     ) -> list[Hits]:
         """The k most alike rows of each query, the best first; of equal scores the lower row.
 
@@ -249,6 +251,7 @@ class Gallery:
             like: instead of queries: images or embeddings that are liked; those in the gallery need not be read.
             unlike: the same that are disliked.
             diversity: from 0 to 1: how much hits should differ from each other rather than be like the query.
+            left_out: gets the queries that cannot be read, each with the reason. Without it, such a query is an error.
 
         Raises:
             InputError: an image cannot be read, the condition is none, or the gallery is of another network.
@@ -266,10 +269,12 @@ class Gallery:
         if like is not None:
             return self._by_taste(like, unlike, k, self._candidates(where, exclude), diversity)
         assert queries is not None
-        names, vectors = self._queries(queries)
+        names, vectors = self._queries(queries, left_out)
         return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self, diversity)
 
-    def identify(self, queries: Given | Array, fpir: float = 0.01, *, where: str | None = None) -> list[Identification]:
+    def identify(
+        self, queries: Given | Array, fpir: float = 0.01, *, where: str | None = None, left_out: list[str] | None = None
+    ) -> list[Identification]:
         """Who is on each image, of those whose ``identity`` is enrolled; or nobody of them.
 
         An identity scores as the most alike of its images does. It is named from the score on that a share of
@@ -280,6 +285,7 @@ class Gallery:
             queries: any images, or their embeddings ``(N, D)`` of floats.
             fpir: the false-positive identification rate: the share of images of strangers that are named all the same.
             where: a condition that the enrolled rows meet.
+            left_out: as for :meth:`search`.
 
         Raises:
             InputError: nobody is enrolled, or there are no strangers; or as :meth:`search`.
@@ -293,7 +299,7 @@ class Gallery:
             self._made["enrolled", where] = enrolled, strangers_there(enrolled, strangers)
         enrolled, there = self._made["enrolled", where]
         rule = rule_for(enrolled, there, fpir, self.name)
-        return identified(*self._queries(queries), enrolled, rule)
+        return identified(*self._queries(queries, left_out), enrolled, rule)
 
     def add(
         self,
@@ -443,13 +449,8 @@ class Gallery:
             )
         return run
 
-    def _queries(self, queries: Given | Array) -> tuple[list[str], Array]:
-        """Names and unit embeddings of what is searched for."""
-        if isinstance(queries, np.ndarray) and queries.ndim == 2 and queries.dtype.kind == "f":
-            return [f"query {place}" for place in range(len(queries))], unit_queries(queries, self.dim, self.name)
-        found = pictures(queries)
-        vectors = self.run().embed([each.source for each in found])
-        return [each.name for each in found], unit_rows(vectors)
+    def _queries(self, queries: Given | Array, left_out: list[str] | None = None) -> tuple[list[str], Array]:
+        return queries_of(queries, self.run, self.dim, self.name, left_out)
 
     def _candidates(self, where: str | None, exclude: Excluded | None) -> Array | None:
         """The rows that may be found; ``None`` where all may."""
