@@ -153,16 +153,16 @@ def rescored(found: Candidates, queries: Array, k: int, metric: Metric) -> tuple
     Returns:
         Scores ``(Q, k)`` (−∞ where there is none) and rows ``(Q, k)``.
     """
-    order = np.argsort(found.rows, axis=1, kind="stable")
-    rows = np.take_along_axis(found.rows, order, 1)
-    places = rows if found.places is None else np.take_along_axis(found.places, order, 1)
+    rows = found.rows
+    places = rows if found.places is None else found.places
     own = np.repeat(np.arange(len(queries)), rows.shape[1])
-    scores = scores_of_pairs(found.x, queries, places.ravel().clip(0), own, metric == "cosine").reshape(rows.shape)
+    scores = scores_of_pairs(found.x, queries, places.clip(0).ravel(), own, metric == "cosine").reshape(rows.shape)
     if metric == "euclidean":
         scores = -np.sqrt(-scores)
     scores[rows < 0] = -np.inf
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
+    best = np.lexsort((rows, -scores), axis=1)[:, :k]
+    query = np.arange(len(queries))[:, None]
+    return scores[query, best], rows[query, best]
 
 
 def _search(find: Find, n: int, queries: Array, metric: Metric, into: tuple[Array, Array]) -> None:
