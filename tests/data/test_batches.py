@@ -218,7 +218,7 @@ def test_labels_beyond_float32_stay_two_classes():
         ({"classes_per_batch": 2, "world_size": 2}, "over 2 processes"),
         ({"classes_per_batch": 2, "world_size": 2}, "use classes_per_batch=1"),
         ({"classes_per_batch": 0}, "classes_per_batch is 0"),
-        ({"classes_per_batch": 2, "samples_per_class": 1}, "at least 2 are needed for a positive pair"),
+        ({"classes_per_batch": 2, "samples_per_class": 0}, "at least 1 is needed, and 2 for a positive pair"),
         ({"classes_per_batch": 2, "rank": 1}, "rank is 1"),
         ({"classes_per_batch": 2, "batches": 0}, "batches is 0"),
         ({"classes_per_batch": 2, "unlabelled_per_batch": 2}, "every item has a label"),
@@ -280,3 +280,33 @@ def test_shuffled_orders_depend_on_seed_and_epoch_alone():
 def test_too_few_items_for_the_processes_are_refused():
     with pytest.raises(InputError, match="3 training items are too few for 2 processes"):
         ShuffledBatchSampler(3, 8, rank=0, world_size=2)
+
+
+@pytest.mark.parametrize("small", ["repeat", "skip"])
+def test_one_item_a_class_takes_classes_of_a_single_item_in(small):
+    """Proxy losses need no positive pair: every class takes part, and goes through its items in turn."""
+    labels = np.array([0, 0, 0, 1, 2, 2, 3])
+    sampler = ClassBalancedBatchSampler(labels, 3, 1, seed=1, small=small, batches=8)
+    assert (sampler.classes, sampler.left_out) == (4, 0)
+    seen = [batch for _ in range(2) for batch in sampler]
+    assert all(len(set(labels[batch])) == 3 for batch in seen)
+    counts = np.bincount(labels[np.concatenate(seen)], minlength=4)
+    assert counts.max() - counts.min() <= 1
+    of_class = np.bincount(np.concatenate(seen), minlength=7)
+    assert of_class[:3].max() - of_class[:3].min() <= 1
+    assert of_class[4:6].max() - of_class[4:6].min() <= 1
+
+
+def test_one_item_a_class_is_divided_over_processes_and_resumed():
+    whole = [list(ClassBalancedBatchSampler(range(8), 2, 1, seed=3, rank=r, world_size=2)) for r in range(2)]
+    assert all(len(set(a) | set(b)) == 4 for a, b in zip(*whole))
+    sampler = ClassBalancedBatchSampler(range(8), 2, 1, seed=3, world_size=2)
+    first = next(iter(sampler))
+    again = ClassBalancedBatchSampler(range(8), 2, 1, seed=3, world_size=2)
+    again.load_state_dict(sampler.state_dict())
+    assert [first, *again] == whole[0]
+
+
+def test_classes_too_small_to_be_taken_whole_are_said():
+    with pytest.raises(InputError, match="add items: a class needs 3"):
+        ClassBalancedBatchSampler([0, 0, 1, 1], 1, 3, small="skip")

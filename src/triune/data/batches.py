@@ -21,7 +21,7 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
     - A class goes through all its items before one comes up again, over the ends of epochs too, and never shows an
       item twice in one batch, as long as it has K items. A class with fewer repeats them evenly
       (``small="repeat"``) or is left out (``small="skip"``). A class with a single item can give no positive
-      pair and is left out always.
+      pair and takes part only where K is 1.
     - Items without a class, which have the code ``unlabelled``, come in only with ``unlabelled_per_batch``, which adds
       that many of them to each batch, so that other heads learn from them.
 
@@ -35,7 +35,7 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
     Args:
         labels: N integers or strings. Every one is a class, but for the code ``unlabelled``.
         classes_per_batch: P.
-        samples_per_class: K, at least 2.
+        samples_per_class: K; 1 gives no positive pair, and is for losses that need none: proxies, or two views.
         seed: of the order.
         batches: how many batches an epoch has. Where not given: as many as show about as many items as there
             are, and at least so many that every class comes up.
@@ -73,8 +73,8 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
             f"classes_per_batch is {classes_per_batch}: at least 1 is needed",
         )
         _require(
-            is_whole(samples_per_class) and samples_per_class >= 2,
-            f"samples_per_class is {samples_per_class}: at least 2 are needed for a positive pair",
+            is_whole(samples_per_class) and samples_per_class >= 1,
+            f"samples_per_class is {samples_per_class}: at least 1 is needed, and 2 for a positive pair",
         )
         _require(0 <= rank < world_size, f"rank is {rank}: it lies from 0 to below world_size={world_size}")
         _require(batches is None or (is_whole(batches) and batches >= 1), f"batches is {batches}: at least 1 is needed")
@@ -94,7 +94,7 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
         order = np.argsort(codes, kind="stable")
         names, starts = np.unique(codes[order], return_index=True)
         groups = np.split(order, starts[1:]) if len(names) else []
-        least = samples_per_class if small == "skip" else 2
+        least = samples_per_class if small == "skip" else min(2, samples_per_class)
         items = [group for name, group in zip(names, groups) if name not in without and len(group) >= least]
 
         self.classes_per_batch = classes_per_batch
@@ -115,7 +115,7 @@ class ClassBalancedBatchSampler(Sampler[list[int]]):
             way_out = (
                 f"use classes_per_batch={most} with a larger samples_per_class"
                 if most
-                else "add items: a class needs two"
+                else f"add items: a class needs {'two' if least == 2 else least}"
             )
             raise InputError(
                 f"a batch of {width} classes{across} was asked for, but there are {self.classes} "
