@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from pytorch_metric_learning import losses as peer
-from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
 
 from triune import losses as ours
 from triune.losses.names import PROXY_LOSSES
@@ -285,3 +285,77 @@ def test_the_repr_tells_shape_and_settings():
 def test_impossible_sizes_are_named(name):
     with pytest.raises(ValueError, match="num_classes is 0"):
         PROXY_LOSSES[name](0, 8)
+
+
+LOGITS = {
+    "normalized-softmax": (peer.NormalizedSoftmaxLoss(C, D, 0.2, distance=CosineSimilarity()), {"temperature": 0.2}, 1),
+    "arcface": (peer.ArcFaceLoss(C, D, scale=8), {"scale": 8}, 1),
+    "cosface": (peer.CosFaceLoss(C, D, scale=8), {"scale": 8}, 1),
+    "subcenter-arcface": (
+        peer.SubCenterArcFaceLoss(num_classes=C, embedding_size=D, scale=8, sub_centers=S),
+        {"scale": 8, "centers": S},
+        1,
+    ),
+    "proxy-nca": (peer.ProxyNCALoss(C, D), {"temperature": 0.5}, -2),  # theirs are distances
+    "proxy-anchor": (peer.ProxyAnchorLoss(C, D), {}, 1),
+    "soft-triple": (peer.SoftTripleLoss(C, D, S), {"centers": S, "scale": 20.0}, 20),  # theirs lack the scale
+}
+
+
+def peer_logits(name, theirs, x, proxies):
+    theirs.double()
+    flat = proxies.reshape(-1, D)
+    with torch.no_grad():
+        if hasattr(theirs, "proxies"):
+            theirs.proxies.copy_(flat)
+        else:
+            (theirs.W if hasattr(theirs, "W") else theirs.fc).copy_(flat.T)
+    return theirs.get_logits(x)
+
+
+@pytest.mark.parametrize("name", LOGITS)
+def test_logits_equal_the_peer(name):
+    theirs, settings, factor = LOGITS[name]
+    criterion = PROXY_LOSSES[name](C, D, **settings).double()
+    x, *_ = batch(3)
+    expected = factor * peer_logits(name, theirs, x, criterion.proxies)
+    torch.testing.assert_close(criterion.get_logits(x), expected, rtol=1e-6, atol=1e-6)
+    assert criterion.get_logits(x[:0]).shape == (0, C)
+    assert criterion.get_logits(x.half()).shape == (N, C)
+
+
+@pytest.mark.parametrize("name", [name for name in PROXY_LOSSES if name != "proxy-anchor"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_without_a_margin_the_loss_is_the_smoothed_entropy_of_the_logits(name, smoothing):
+    x, y, *_ = batch(1)
+    takes_margin = name in ("arcface", "cosface", "subcenter-arcface", "soft-triple")
+    settings = {"margin": 0.0} if takes_margin else {}
+    if name == "soft-triple":
+        settings["regularization"] = 0.0
+    criterion = PROXY_LOSSES[name](C, D, label_smoothing=smoothing, **settings).double()
+    target = smoothing / C + (1 - smoothing) * torch.nn.functional.one_hot(y, C)
+    x.requires_grad_()
+    expected = -(target * criterion.get_logits(x).log_softmax(1)).sum() / N
+    found = criterion(x, y)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-7)
+    leaves = [x, criterion.proxies]
+    for a, b in zip(torch.autograd.grad(found, leaves), torch.autograd.grad(expected, leaves)):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
+    assert ("label_smoothing" in repr(criterion)) == bool(smoothing)
+
+
+def test_smoothing_keeps_the_margin():
+    x, y, w, _ = batch(2)
+    smoothed = ours.arcface_loss(x, y, w, scale=8, label_smoothing=0.2)
+    rows = []
+    for i in range(N):
+        row = [8 * (angular(cosine(x[i], p), 0.5) if k == y[i] else cosine(x[i], p)) for k, p in enumerate(w)]
+        rows.append(0.8 * softmax_cost(row, int(y[i])) + 0.2 * sum(softmax_cost(row, k) for k in range(C)) / C)
+    assert smoothed.item() == pytest.approx(sum(rows) / N, rel=1e-9)
+
+
+def test_a_share_of_smoothing_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"label_smoothing is 1\.0; give a share from 0 to below 1"):
+        PROXY_LOSSES["arcface"](C, D, label_smoothing=1.0)
+    with pytest.raises(TypeError, match="label_smoothing"):
+        PROXY_LOSSES["proxy-anchor"](C, D, label_smoothing=0.1)

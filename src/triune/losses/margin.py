@@ -11,10 +11,11 @@ from triune.distances.embeddings import Embeddings
 from triune.distances.pairwise import pairwise_distance
 from triune.labels import Labels, whole_numbers
 from triune.losses.batch import check_finite_rows
+from triune.losses.class_logits import check_classes
 from triune.losses.draws import draw_uniform
 from triune.losses.mining import Choice, Triplets
 from triune.losses.pairs import PairBatch, PairLoss, PairOptions, as_pairs, pair_batch, positive_columns
-from triune.losses.proxies import check_classes
+
 
 
 def margin_loss(

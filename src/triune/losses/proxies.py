@@ -6,15 +6,23 @@ precision is computed in float32, also under autocast. O(N·C) in time and memor
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot, softplus
+from torch.nn.functional import one_hot
 
-from triune.arrays import as_tensor
-from triune.distances.embeddings import Embeddings, as_embeddings, unit
+from triune.distances.embeddings import Embeddings, unit
+from triune.losses.class_logits import (
+    check_smoothing,
+    checked_classes,
+    class_entropy,
+    cosines,
+    log_one_plus_sum,
+    softly_assigned,
+    with_angular_margin,
+)
 
 
 class ProxyLoss(nn.Module):
@@ -24,11 +32,22 @@ class ProxyLoss(nn.Module):
         num_classes: C, how many classes have a proxy.
         embedding_dim: D, the length of an embedding.
         centers: how many proxies each class has, in a dimension of their own; one, without, where not given.
+        label_smoothing: of a loss that is a softmax over classes; from 0 to below 1.
         settings: of the loss, by name.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int, centers: int | None = None, **settings: Any) -> None:
+    _loss: Callable[..., Tensor]
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        centers: int | None = None,
+        label_smoothing: float = 0.0,
+        **settings: Any,
+    ) -> None:
         super().__init__()
+        check_smoothing(label_smoothing)
         if num_classes < 1 or embedding_dim < 1 or (centers is not None and centers < 1):
             raise ValueError(
                 f"num_classes is {num_classes}, embedding_dim {embedding_dim}, centers {centers}: at least 1 is needed"
@@ -36,16 +55,41 @@ class ProxyLoss(nn.Module):
         shape = (num_classes, embedding_dim) if centers is None else (num_classes, centers, embedding_dim)
         # Only the direction of a proxy counts; of this length, a step of an optimiser turns it neither far nor little.
         self.proxies = nn.Parameter(nn.functional.normalize(torch.randn(shape), dim=-1))
+        self.label_smoothing = label_smoothing
         self.settings = settings
+
+    def forward(self, embeddings: Embeddings, labels: Tensor) -> Tensor:
+        """The scalar loss of embeddings (N, D) with N classes."""
+        softmax = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
+        return self._loss(embeddings, labels, self.proxies, **softmax, **self.settings)
+
+    def get_logits(self, embeddings: Embeddings) -> Tensor:
+        """How much each embedding (N, D) looks like each class, (N, C), without margins; the largest is the class.
+
+        What the loss takes the softmax of: cosines times the scale or over the temperature, of several centres those of
+        the nearest or softly assigned ones; minus squared distances over the temperature for ProxyNCA; and plain
+        cosines for Proxy-Anchor, which has no softmax.
+        """
+        return self._logits(cosines(embeddings, self.proxies))
 
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""
         shape = " × ".join(map(str, self.proxies.shape))
-        return ", ".join([f"proxies {shape}", *(f"{name}={value!r}" for name, value in self.settings.items())])
+        settings = self.settings | ({"label_smoothing": self.label_smoothing} if self.label_smoothing else {})
+        return ", ".join([f"proxies {shape}", *(f"{name}={value!r}" for name, value in settings.items())])
+
+    def _logits(self, cosine: Tensor) -> Tensor:
+        """Logits (N, C) from the cosines of all proxies, of shape (N, C) or (N, C, S)."""
+        return cosine
 
 
 def normalized_softmax_loss(
-    embeddings: Embeddings, classes: Tensor, proxies: Tensor, *, temperature: float = 0.05
+    embeddings: Embeddings,
+    classes: Tensor,
+    proxies: Tensor,
+    *,
+    temperature: float = 0.05,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Cross-entropy of cos(x, w) / τ (Zhai and Wu 2019, eq. 3).
 
@@ -54,9 +98,10 @@ def normalized_softmax_loss(
         classes: (N,) int64 from 0 to C − 1.
         proxies: shape (C, D).
         temperature: τ.
+        label_smoothing: ε; the target is 1 − ε for the own class and ε shared out among all (Szegedy et al. 2016).
     """
-    cosine, classes = _cosines(embeddings, classes, proxies)
-    return _cross_entropy(cosine / temperature, classes)
+    cosine = cosines(embeddings, proxies)
+    return class_entropy(cosine / temperature, checked_classes(classes, cosine), label_smoothing)
 
 
 class NormalizedSoftmaxLoss(ProxyLoss):
@@ -68,18 +113,28 @@ class NormalizedSoftmaxLoss(ProxyLoss):
         num_classes: C, how many classes have a proxy.
         embedding_dim: D, the length of an embedding.
         temperature: τ, above 0.
+        label_smoothing: the share of the target that goes to all classes alike.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int, temperature: float = 0.05) -> None:
-        super().__init__(num_classes, embedding_dim, temperature=temperature)
+    def __init__(
+        self, num_classes: int, embedding_dim: int, temperature: float = 0.05, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(num_classes, embedding_dim, temperature=temperature, label_smoothing=label_smoothing)
 
-    def forward(self, embeddings: Embeddings, labels: Tensor) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N classes."""
-        return normalized_softmax_loss(embeddings, labels, self.proxies, **self.settings)
+    _loss = staticmethod(normalized_softmax_loss)
+
+    def _logits(self, cosine: Tensor) -> Tensor:
+        return cosine / float(self.settings["temperature"])
 
 
 def arcface_loss(
-    embeddings: Embeddings, classes: Tensor, proxies: Tensor, *, margin: float = 0.5, scale: float = 64.0
+    embeddings: Embeddings,
+    classes: Tensor,
+    proxies: Tensor,
+    *,
+    margin: float = 0.5,
+    scale: float = 64.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Cross-entropy of s·cos θ, with cos(θ + m) for the item's own class (Deng et al. 2019, eq. 3).
 
@@ -91,9 +146,11 @@ def arcface_loss(
         proxies: shape (C, D).
         margin: m, in radians.
         scale: s.
+        label_smoothing: ε; the target is 1 − ε for the own class and ε shared out among all (Szegedy et al. 2016).
     """
-    cosine, classes = _cosines(embeddings, classes, proxies)
-    return _cross_entropy(scale * _with_angular_margin(cosine, classes, margin), classes)
+    cosine = cosines(embeddings, proxies)
+    classes = checked_classes(classes, cosine)
+    return class_entropy(scale * with_angular_margin(cosine, classes, margin), classes, label_smoothing)
 
 
 class ArcFaceLoss(ProxyLoss):
@@ -106,18 +163,33 @@ class ArcFaceLoss(ProxyLoss):
         embedding_dim: D, the length of an embedding.
         margin: in radians.
         scale: of the logits.
+        label_smoothing: the share of the target that goes to all classes alike.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int, margin: float = 0.5, scale: float = 64.0) -> None:
-        super().__init__(num_classes, embedding_dim, margin=margin, scale=scale)
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(num_classes, embedding_dim, margin=margin, scale=scale, label_smoothing=label_smoothing)
 
-    def forward(self, embeddings: Embeddings, labels: Tensor) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N classes."""
-        return arcface_loss(embeddings, labels, self.proxies, **self.settings)
+    _loss = staticmethod(arcface_loss)
+
+    def _logits(self, cosine: Tensor) -> Tensor:
+        return cosine * float(self.settings["scale"])
 
 
 def cosface_loss(
-    embeddings: Embeddings, classes: Tensor, proxies: Tensor, *, margin: float = 0.35, scale: float = 64.0
+    embeddings: Embeddings,
+    classes: Tensor,
+    proxies: Tensor,
+    *,
+    margin: float = 0.35,
+    scale: float = 64.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Cross-entropy of s·cos θ, with cos θ − m for the item's own class (Wang et al. 2018, eq. 4).
 
@@ -127,9 +199,12 @@ def cosface_loss(
         proxies: shape (C, D).
         margin: m, in cosine.
         scale: s.
+        label_smoothing: ε; the target is 1 − ε for the own class and ε shared out among all (Szegedy et al. 2016).
     """
-    cosine, classes = _cosines(embeddings, classes, proxies)
-    return _cross_entropy(scale * (cosine - margin * one_hot(classes, cosine.shape[1]).to(cosine.dtype)), classes)
+    cosine = cosines(embeddings, proxies)
+    classes = checked_classes(classes, cosine)
+    logits = scale * (cosine - margin * one_hot(classes, cosine.shape[1]).to(cosine.dtype))
+    return class_entropy(logits, classes, label_smoothing)
 
 
 class CosFaceLoss(ProxyLoss):
@@ -142,18 +217,33 @@ class CosFaceLoss(ProxyLoss):
         embedding_dim: D, the length of an embedding.
         margin: in cosine.
         scale: of the logits.
+        label_smoothing: the share of the target that goes to all classes alike.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int, margin: float = 0.35, scale: float = 64.0) -> None:
-        super().__init__(num_classes, embedding_dim, margin=margin, scale=scale)
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        margin: float = 0.35,
+        scale: float = 64.0,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(num_classes, embedding_dim, margin=margin, scale=scale, label_smoothing=label_smoothing)
 
-    def forward(self, embeddings: Embeddings, labels: Tensor) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N classes."""
-        return cosface_loss(embeddings, labels, self.proxies, **self.settings)
+    _loss = staticmethod(cosface_loss)
+
+    def _logits(self, cosine: Tensor) -> Tensor:
+        return cosine * float(self.settings["scale"])
 
 
 def subcenter_arcface_loss(
-    embeddings: Embeddings, classes: Tensor, proxies: Tensor, *, margin: float = 0.5, scale: float = 64.0
+    embeddings: Embeddings,
+    classes: Tensor,
+    proxies: Tensor,
+    *,
+    margin: float = 0.5,
+    scale: float = 64.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """ArcFace to the nearest of several centres of each class (Deng et al. 2020, section 3.2).
 
@@ -163,11 +253,11 @@ def subcenter_arcface_loss(
         proxies: shape (C, S, D), S centres a class.
         margin: in radians.
         scale: of the logits.
+        label_smoothing: ε; the target is 1 − ε for the own class and ε shared out among all (Szegedy et al. 2016).
     """
-    count, centers, width = proxies.shape
-    cosine, classes = _cosines(embeddings, classes, proxies.reshape(count * centers, width), count)
-    nearest = cosine.view(-1, count, centers).amax(2)
-    return _cross_entropy(scale * _with_angular_margin(nearest, classes, margin), classes)
+    nearest = cosines(embeddings, proxies).amax(2)
+    classes = checked_classes(classes, nearest)
+    return class_entropy(scale * with_angular_margin(nearest, classes, margin), classes, label_smoothing)
 
 
 class SubCenterArcFaceLoss(ProxyLoss):
@@ -181,19 +271,36 @@ class SubCenterArcFaceLoss(ProxyLoss):
         centers: S, how many each class has.
         margin: in radians.
         scale: of the logits.
+        label_smoothing: the share of the target that goes to all classes alike.
     """
 
     def __init__(
-        self, num_classes: int, embedding_dim: int, centers: int = 3, margin: float = 0.5, scale: float = 64.0
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        centers: int = 3,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(num_classes, embedding_dim, centers, margin=margin, scale=scale)
+        super().__init__(
+            num_classes, embedding_dim, centers, margin=margin, scale=scale, label_smoothing=label_smoothing
+        )
 
-    def forward(self, embeddings: Embeddings, labels: Tensor) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N classes."""
-        return subcenter_arcface_loss(embeddings, labels, self.proxies, **self.settings)
+    _loss = staticmethod(subcenter_arcface_loss)
+
+    def _logits(self, cosine: Tensor) -> Tensor:
+        return cosine.amax(2) * float(self.settings["scale"])
 
 
-def proxy_nca_loss(embeddings: Embeddings, classes: Tensor, proxies: Tensor, *, temperature: float = 1 / 9) -> Tensor:
+def proxy_nca_loss(
+    embeddings: Embeddings,
+    classes: Tensor,
+    proxies: Tensor,
+    *,
+    temperature: float = 1 / 9,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Cross-entropy of −‖x − p‖² / τ on unit vectors: ProxyNCA++ (Teh, DeVries and Taylor 2020, eq. 6).
 
     Args:
@@ -201,9 +308,10 @@ def proxy_nca_loss(embeddings: Embeddings, classes: Tensor, proxies: Tensor, *, 
         classes: (N,) int64 from 0 to C − 1.
         proxies: shape (C, D).
         temperature: τ.
+        label_smoothing: ε; the target is 1 − ε for the own class and ε shared out among all (Szegedy et al. 2016).
     """
-    cosine, classes = _cosines(embeddings, classes, proxies)
-    return _cross_entropy((2 * cosine - 2) / temperature, classes)
+    cosine = cosines(embeddings, proxies)
+    return class_entropy((2 * cosine - 2) / temperature, checked_classes(classes, cosine), label_smoothing)
 
 
 class ProxyNCALoss(ProxyLoss):
@@ -215,14 +323,18 @@ class ProxyNCALoss(ProxyLoss):
         num_classes: C, how many classes have a proxy.
         embedding_dim: D, the length of an embedding.
         temperature: τ, above 0.
+        label_smoothing: the share of the target that goes to all classes alike.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int, temperature: float = 1 / 9) -> None:
-        super().__init__(num_classes, embedding_dim, temperature=temperature)
+    def __init__(
+        self, num_classes: int, embedding_dim: int, temperature: float = 1 / 9, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(num_classes, embedding_dim, temperature=temperature, label_smoothing=label_smoothing)
 
-    def forward(self, embeddings: Embeddings, labels: Tensor) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N classes."""
-        return proxy_nca_loss(embeddings, labels, self.proxies, **self.settings)
+    _loss = staticmethod(proxy_nca_loss)
+
+    def _logits(self, cosine: Tensor) -> Tensor:
+        return (2 * cosine - 2) / float(self.settings["temperature"])
 
 
 def proxy_anchor_loss(
@@ -240,12 +352,13 @@ def proxy_anchor_loss(
         margin: δ.
         alpha: α.
     """
-    cosine, classes = _cosines(embeddings, classes, proxies)
+    cosine = cosines(embeddings, proxies)
+    classes = checked_classes(classes, cosine)
     if not len(cosine):
         return cosine.sum() + proxies.sum() * 0
     own = one_hot(classes, cosine.shape[1]).bool()
-    near = _log_one_plus_sum(-alpha * (cosine - margin), own)
-    far = _log_one_plus_sum(alpha * (cosine + margin), ~own)
+    near = log_one_plus_sum(-alpha * (cosine - margin), own)
+    far = log_one_plus_sum(alpha * (cosine + margin), ~own)
     present = own.any(0).sum().clamp(min=1)
     return near.sum() / present + far.sum() / cosine.shape[1]
 
@@ -265,9 +378,7 @@ class ProxyAnchorLoss(ProxyLoss):
     def __init__(self, num_classes: int, embedding_dim: int, margin: float = 0.1, alpha: float = 32.0) -> None:
         super().__init__(num_classes, embedding_dim, margin=margin, alpha=alpha)
 
-    def forward(self, embeddings: Embeddings, labels: Tensor) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N classes."""
-        return proxy_anchor_loss(embeddings, labels, self.proxies, **self.settings)
+    _loss = staticmethod(proxy_anchor_loss)
 
 
 def soft_triple_loss(
@@ -279,6 +390,7 @@ def soft_triple_loss(
     gamma: float = 0.1,
     margin: float = 0.01,
     regularization: float = 0.2,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Softmax over classes of softly assigned centres, which are drawn together (Qian et al. 2019, eqs. 4, 7 and 10).
 
@@ -291,20 +403,20 @@ def soft_triple_loss(
         margin: δ.
         regularization: τ, weight of half the mean distance between two centres of a class: eq. 10 divides the sum over
             S(S − 1)/2 pairs by S(S − 1).
+        label_smoothing: ε; the target is 1 − ε for the own class and ε shared out among all (Szegedy et al. 2016).
     """
-    count, centers, width = proxies.shape
-    flat = proxies.reshape(count * centers, width)
-    cosine, classes = _cosines(embeddings, classes, flat, count)
-    by_class = cosine.view(-1, count, centers)
-    assigned = (by_class * (by_class / gamma).softmax(2)).sum(2)
-    loss = _cross_entropy(scale * (assigned - margin * one_hot(classes, count).to(cosine.dtype)), classes)
+    count, centers, _ = proxies.shape
+    assigned = softly_assigned(cosines(embeddings, proxies), gamma)
+    classes = checked_classes(classes, assigned)
+    logits = scale * (assigned - margin * one_hot(classes, count).to(assigned.dtype))
+    loss = class_entropy(logits, classes, label_smoothing)
     if centers < 2 or not regularization:
         return loss
     w = unit(proxies.float() if proxies.dtype.itemsize < 4 else proxies)
     first, second = torch.triu_indices(centers, centers, offset=1, device=w.device)
     # The root's gradient at coinciding centres is endless: a little under the root, as in the authors' code.
     apart = (2 - 2 * (w[:, first] * w[:, second]).sum(2) + 1e-5).clamp(min=1e-8).sqrt()
-    return loss + regularization * apart.mean() / 2 * (1 if len(cosine) else 0)
+    return loss + regularization * apart.mean() / 2 * (1 if len(assigned) else 0)
 
 
 class SoftTripleLoss(ProxyLoss):
@@ -320,6 +432,7 @@ class SoftTripleLoss(ProxyLoss):
         gamma: γ, the temperature of the assignment to centres.
         margin: δ.
         regularization: τ, weight of the mean distance between the centres of a class.
+        label_smoothing: the share of the target that goes to all classes alike.
     """
 
     def __init__(
@@ -331,76 +444,14 @@ class SoftTripleLoss(ProxyLoss):
         gamma: float = 0.1,
         margin: float = 0.01,
         regularization: float = 0.2,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(
-            num_classes, embedding_dim, centers, scale=scale, gamma=gamma, margin=margin, regularization=regularization
-        )
+            num_classes, embedding_dim, centers, scale=scale, gamma=gamma, margin=margin,
+            regularization=regularization, label_smoothing=label_smoothing,
+        )  # fmt: skip
 
-    def forward(self, embeddings: Embeddings, labels: Tensor) -> Tensor:
-        """The scalar loss of embeddings (N, D) with N classes."""
-        return soft_triple_loss(embeddings, labels, self.proxies, **self.settings)
+    _loss = staticmethod(soft_triple_loss)
 
-
-def check_classes(classes: Tensor, count: int, what: str = "proxies") -> None:
-    """Raise ValueError unless all classes (N,) are from 0 to count − 1.
-
-    Looked at on the CPU only: a GPU would have to be waited for, and reports a wrong index by itself, as compiled
-    code does.
-
-    Args:
-        classes: whole numbers.
-        count: how many classes there are.
-        what: how the error calls what there is one of for each class.
-    """
-    if classes.device.type != "cpu" or torch.compiler.is_compiling() or not len(classes):
-        return
-    first, last = int(classes.min()), int(classes.max())
-    if not 0 <= first <= last < count:
-        raise ValueError(
-            f"classes run from {first} to {last} but {what} from 0 to {count - 1}: "
-            f"number the training classes from 0, and give the loss num_classes"
-        )
-
-
-def _cosines(
-    embeddings: Embeddings, classes: Tensor, proxies: Tensor, count: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Cosines of all items and proxies (N, P), and the classes, checked."""
-    x = as_embeddings(embeddings)
-    w = as_embeddings(proxies, "proxies")
-    classes = as_tensor(classes, "classes").to(x.device)
-    if classes.dtype.is_floating_point or classes.ndim != 1 or len(classes) != len(x):
-        raise ValueError(
-            f"classes has dtype {classes.dtype} and shape {tuple(classes.shape)}: "
-            f"one whole number for each of {len(x)} embeddings is needed"
-        )
-    if x.shape[1] != w.shape[1]:
-        raise ValueError(f"embeddings have {x.shape[1]} dimensions but the proxies {w.shape[1]}")
-    check_classes(classes, len(w) if count is None else count)
-    dtype = torch.promote_types(x.dtype, w.dtype)
-    # Autocast would round the cosines to half precision, which the scale of the logits enlarges.
-    with torch.autocast(x.device.type, enabled=False):
-        return unit(x.to(dtype)) @ unit(w.to(dtype)).T, classes.long()
-
-
-def _with_angular_margin(cosine: Tensor, classes: Tensor, margin: float) -> Tensor:
-    """Cosines (N, C) in which the own class's cos θ is replaced by cos(θ + margin), falling all the way to θ = π."""
-    own = cosine.gather(1, classes[:, None])
-    # sin θ has an endless slope at θ = 0 and π; there the clamp passes none.
-    sine = (1 - own.square()).clamp(min=1e-12).sqrt()
-    shifted = own * math.cos(margin) - sine * math.sin(margin)
-    beyond = own - margin * math.sin(margin)
-    replaced = torch.where(own > math.cos(math.pi - margin), shifted, beyond)
-    return cosine.scatter(1, classes[:, None], replaced)
-
-
-def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
-    """Mean cross-entropy; 0 with a graph for an empty batch."""
-    return cross_entropy(logits, classes) if len(logits) else logits.sum()
-
-
-def _log_one_plus_sum(values: Tensor, kept: Tensor) -> Tensor:
-    """log(1 + Σ exp) over the kept entries of each column."""
-    kept_any = kept.any(0)
-    masked = values.where(kept, -torch.inf).where(kept_any[None, :], 0.0)
-    return softplus(masked.logsumexp(0)).where(kept_any, 0.0)
+    def _logits(self, cosine: Tensor) -> Tensor:
+        return softly_assigned(cosine, self.settings["gamma"]) * float(self.settings["scale"])
