@@ -172,3 +172,33 @@ def test_a_cutoff_that_is_no_distance_of_unit_vectors_is_refused():
         ours.distance_weighted_triplets(x, y, cutoff=2)
     with pytest.raises(ValueError, match="cutoff is 3"):
         MarginLoss(cutoff=3)
+
+
+def test_a_margin_for_each_class_is_that_of_its_anchors():
+    x, y = batch(2)
+    margins, P, N = [0.1, 0.2, 0.3, 0.4], *positives_and_negatives(y)
+    pairs = listed_pairs(P) + listed_pairs(N)
+    criterion = MarginLoss(margins, beta=1.1, num_classes=4)
+    z, costs = unit(x), []
+    for a, p in zip(*(column.tolist() for column in pairs[:2])):
+        costs.append(max(0.0, margins[y[a]] + float((z[a] - z[p]).norm()) - 1.1))
+    for a, n in zip(*(column.tolist() for column in pairs[2:])):
+        costs.append(max(0.0, margins[y[a]] + 1.1 - float((z[a] - z[n]).norm())))
+    active = sum(cost > 0 for cost in costs)
+    assert criterion(x, y, pairs).item() == pytest.approx(sum(costs) / active, rel=1e-6)
+    assert MarginLoss([0.2] * 4, num_classes=4)(x, y, pairs).item() == pytest.approx(
+        MarginLoss(0.2, num_classes=4)(x, y, pairs).item(), rel=1e-6
+    )
+    drawn = criterion(x, y, generator=torch.Generator().manual_seed(0))
+    mined = criterion(x, y, ours.DistanceWeightedMiner()(x, y, generator=torch.Generator().manual_seed(0)))
+    assert drawn.item() == pytest.approx(mined.item(), rel=1e-6)
+
+
+def test_margins_and_boundaries_that_do_not_fit_are_named():
+    x, y = batch(0)
+    with pytest.raises(ValueError, match=r"margin has shape \(3,\) and num_classes is 4"):
+        MarginLoss([0.1, 0.2, 0.3], num_classes=4)
+    with pytest.raises(ValueError, match=r"margin has shape \(3,\) and num_classes is None"):
+        MarginLoss([0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match=r"margin has shape \(3,\); one number, or one for each of 14 anchors"):
+        ours.margin_loss(x, y, margin=torch.ones(3))

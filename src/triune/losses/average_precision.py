@@ -10,7 +10,7 @@ from torch import Tensor
 
 from triune.distances.embeddings import Embeddings
 from triune.distances.pairwise import pairwise_distance
-from triune.labels import Labels
+from triune.losses.compared import BatchLabels
 from triune.losses.derivatives import first_derivative_only
 from triune.losses.masked import masked_mean
 from triune.losses.pairs import (
@@ -31,12 +31,12 @@ SECOND_DERIVATIVE = "smooth_ap_loss has no second derivative: its gradient is co
 
 def smooth_ap_loss(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     temperature: float = 0.01,
     pairs: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> Tensor:
     """1 − mean over queries of average precision with sigmoids for steps (Brown et al. 2020, eq. 7).
@@ -82,18 +82,20 @@ class SmoothAPLoss(PairLoss):
         check_above_zero(temperature=temperature)
         self.temperature = temperature
 
-    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+    def _loss(
+        self, x: Embeddings, labels: BatchLabels, options: PairOptions, generator: torch.Generator | None
+    ) -> Tensor:
         return smooth_ap_loss(x, labels, temperature=self.temperature, **options)
 
 
 def fast_ap_loss(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     bins: int = 10,
     pairs: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> Tensor:
     """1 − mean over queries of average precision from soft histograms of distances (Cakir et al. 2019, eq. 7).
@@ -145,7 +147,9 @@ class FastAPLoss(PairLoss):
         check_above_zero(bins=bins)
         self.bins = bins
 
-    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+    def _loss(
+        self, x: Embeddings, labels: BatchLabels, options: PairOptions, generator: torch.Generator | None
+    ) -> Tensor:
         return fast_ap_loss(x, labels, bins=self.bins, **options)
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from triune.distances.embeddings import Embeddings, as_embeddings, check_finite, unit
-from triune.labels import Labels, encode_labels, encode_labels_together
+from triune.labels import encode_labels, encode_labels_together
+from triune.losses.compared import BatchLabels, ComparedLabels, compared
 
 ALL_ROWS = slice(None)
 
@@ -26,6 +27,9 @@ class LabelledBatch(NamedTuple):
     """The reference rows' labels, int64 (M,)."""
     own_rows: Tensor
     """Which reference row is the anchor itself, int64 (N,); −1 where there is none."""
+    same: Tensor | None = None
+    """Which reference rows match each anchor, bool (N, M), where a rule says so in place of the codes, which are then
+    all 0."""
 
     def detached(self) -> LabelledBatch:
         """The same without gradients."""
@@ -40,16 +44,16 @@ class LabelledBatch(NamedTuple):
 
 def labelled_batch(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> LabelledBatch:
     """Check what a loss or a miner is called with, and make a record of it.
 
     Args:
         embeddings: the anchors, shape (N, D).
-        labels: N integers or strings.
+        labels: N integers or strings; or :class:`~triune.losses.compared.ComparedLabels`.
         reference: where positives and negatives are taken from, shape (M, D); the embeddings where not given.
         reference_labels: M labels of the same kind.
         own_rows: which reference row *is* embedding i, int64 (N,), −1 for none. Left out, a reference that is the same
@@ -62,13 +66,19 @@ def labelled_batch(
     if (reference is None) != (reference_labels is None):
         given, missing = ("reference_labels", "reference") if reference is None else ("reference", "reference_labels")
         raise ValueError(f"{given} is given without {missing}: pass both or neither")
-    if reference is None or reference_labels is None:
-        y = x
-        codes = reference_codes = encode_labels(labels, count=len(x), device=x.device)
-    else:
-        y = x if reference is embeddings else as_embeddings(reference, "reference").to(x.device)
+    y, same = x, None
+    if reference is not None and reference is not embeddings:
+        y = as_embeddings(reference, "reference").to(x.device)
         if y.shape[1] != x.shape[1]:
             raise ValueError(f"embeddings are {x.shape[1]} wide but the reference is {y.shape[1]} wide")
+    if isinstance(labels, ComparedLabels):
+        same = compared(labels, reference_labels, (len(x), len(y)), x.device)
+        codes, reference_codes = (torch.zeros(len(rows), dtype=torch.int64, device=x.device) for rows in (x, y))
+    elif reference_labels is None:
+        codes = reference_codes = encode_labels(labels, count=len(x), device=x.device)
+    elif isinstance(reference_labels, ComparedLabels):
+        raise ValueError("reference_labels are compared by a rule and labels are not: give both as ComparedLabels")
+    else:
         codes, reference_codes = encode_labels_together(
             labels, reference_labels, counts=(len(x), len(y)), device=x.device
         )
@@ -80,13 +90,16 @@ def labelled_batch(
         own = torch.arange(len(x), device=x.device)
     else:
         own = torch.full((len(x),), -1, device=x.device)
-    return LabelledBatch(x, y, codes, reference_codes, own)
+    return LabelledBatch(x, y, codes, reference_codes, own, same)
 
 
 def masks(batch: LabelledBatch, rows: slice = ALL_ROWS) -> tuple[Tensor, Tensor]:
     """Which of M reference rows are positives and which negatives of R anchors, bool (R, M) each."""
     own_rows = batch.own_rows[rows, None]
-    same = batch.codes[rows, None] == batch.reference_codes[None, :]
+    if batch.same is None:
+        same = batch.codes[rows, None] == batch.reference_codes[None, :]
+    else:
+        same = batch.same[rows]
     itself = own_rows == torch.arange(batch.reference_codes.shape[0], device=own_rows.device)[None, :]
     return same & ~itself, ~same
 

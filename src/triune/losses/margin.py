@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from triune.distances.embeddings import Embeddings
 from triune.distances.pairwise import pairwise_distance
-from triune.labels import Labels, whole_numbers
+from triune.labels import whole_numbers
 from triune.losses.batch import check_finite_rows
 from triune.losses.class_logits import check_classes
+from triune.losses.compared import BatchLabels, plain
 from triune.losses.draws import draw_uniform
+from triune.losses.miner import Miner, Where
 from triune.losses.mining import Choice, Triplets
 from triune.losses.pairs import PairBatch, PairLoss, PairOptions, as_pairs, pair_batch, positive_columns
 
 
-
 def margin_loss(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
-    margin: float = 0.2,
+    margin: float | Tensor = 0.2,
     beta: float | Tensor = 1.2,
     nu: float = 0.0,
     cutoff: float = 0.5,
     farthest: float = 1.4,
     pairs: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -41,7 +43,7 @@ def margin_loss(
     Args:
         embeddings: shape (N, D), unit rows.
         labels: N integers or strings.
-        margin: α.
+        margin: α: one, or one for each anchor, shape (N,), such as that of its class.
         beta: β, the boundary between matching and non-matching distances: one, or one for each anchor, shape (N,), such
             as that of its class. A tensor is learnt.
         nu: ν, weight of β as a regulariser that keeps boundaries small. One β costs ν·β; one for each anchor cost
@@ -59,21 +61,21 @@ def margin_loss(
     """
     batch = pair_batch(embeddings, labels, None, reference, reference_labels, own_rows)
     d = pairwise_distance(batch.x, batch.y)
-    boundary = beta.to(d) if isinstance(beta, Tensor) else d.new_full((), beta)
-    if boundary.ndim and boundary.shape != d.shape[:1]:
-        raise ValueError(f"beta has shape {tuple(boundary.shape)}; one number, or one for each of {len(d)} anchors")
-    of_anchor = boundary.expand(d.shape[:1])
+    boundary, of_anchor = _of_anchors(beta, d, "beta")
+    _, alpha = _of_anchors(margin, d, "margin")
     if pairs is None:
         choice = draw_negatives(d.detach(), batch, cutoff, farthest, generator)
         d_ap, d_an, kept = d.gather(1, choice.positive), d.gather(1, choice.negative), choice.kept
         beta_ap = beta_an = of_anchor[:, None]
+        alpha_ap = alpha_an = alpha[:, None]
     else:
         anchor, positive, other, negative = as_pairs(pairs, d.device)
         d_ap, d_an = d[anchor, positive], d[other, negative]
         beta_ap, beta_an = of_anchor[anchor], of_anchor[other]
+        alpha_ap, alpha_an = alpha[anchor], alpha[other]
         kept = torch.ones_like(anchor, dtype=torch.bool)
-    near = (d_ap + (margin - beta_ap)).relu()
-    far = ((margin + beta_an) - d_an).relu()
+    near = (d_ap + (alpha_ap - beta_ap)).relu()
+    far = ((alpha_an + beta_an) - d_an).relu()
     if pairs is None:
         near, far = near.where(kept, 0.0), far.where(kept, 0.0)
     active = (near > 0).sum() + (far > 0).sum()
@@ -93,7 +95,7 @@ class MarginLoss(PairLoss):
     paper). With classes, labels are whole numbers from 0 to num_classes − 1.
 
     Args:
-        margin: how far from the boundary pairs should be.
+        margin: how far from the boundary pairs should be; one number, or with num_classes one for each class.
         beta: where the boundary begins.
         learn_beta: whether it is learnt.
         num_classes: how many classes have a boundary of their own; not given: one boundary for all.
@@ -103,9 +105,11 @@ class MarginLoss(PairLoss):
         normalize: divide every embedding, and reference row, by its length first; the sampling needs unit rows.
     """
 
+    margins: Tensor
+
     def __init__(
         self,
-        margin: float = 0.2,
+        margin: float | Sequence[float] = 0.2,
         beta: float = 1.2,
         learn_beta: bool = True,
         num_classes: int | None = None,
@@ -116,9 +120,16 @@ class MarginLoss(PairLoss):
     ) -> None:
         super().__init__(normalize)
         check_sampling(cutoff)
-        self.margin = margin
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}: at least 1 is needed")
+        margins = torch.as_tensor(margin, dtype=torch.float32)
+        if margins.ndim and margins.shape != (num_classes,):
+            raise ValueError(
+                f"margin has shape {tuple(margins.shape)} and num_classes is {num_classes}: "
+                f"give one number, or one for each class"
+            )
+        self.margin = margin
+        self.register_buffer("margins", margins, persistent=False)
         shape = () if num_classes is None else (num_classes,)
         self.beta = nn.Parameter(torch.full(shape, float(beta)), requires_grad=learn_beta)
         self.learn_beta = learn_beta
@@ -127,14 +138,18 @@ class MarginLoss(PairLoss):
         self.cutoff = cutoff
         self.farthest = farthest
 
-    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+    def _loss(
+        self, x: Embeddings, labels: BatchLabels, options: PairOptions, generator: torch.Generator | None
+    ) -> Tensor:
         beta: Tensor = self.beta
+        margin: Any = self.margin
         if self.num_classes is not None:
-            labels = whole_numbers(labels, len(x)).to(beta.device)
+            labels = whole_numbers(plain(labels), len(x)).to(beta.device)
             check_classes(labels, self.num_classes, "boundaries")
             beta = beta[labels]
+            margin = self.margins[labels] if self.margins.ndim else margin
         return margin_loss(
-            x, labels, margin=self.margin, beta=beta, nu=self.nu, cutoff=self.cutoff, farthest=self.farthest,
+            x, labels, margin=margin, beta=beta, nu=self.nu, cutoff=self.cutoff, farthest=self.farthest,
             generator=generator, **options,
         )  # fmt: skip
 
@@ -142,12 +157,12 @@ class MarginLoss(PairLoss):
 @torch.no_grad()
 def distance_weighted_triplets(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     cutoff: float = 0.5,
     farthest: float = 1.4,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Triplets:
@@ -182,10 +197,41 @@ def distance_weighted_triplets(
     return Triplets(anchor, choice.positive[anchor, slot], choice.negative[anchor, slot])
 
 
+class DistanceWeightedMiner(Miner):
+    """For each matching pair a negative, drawn so that distances are spread evenly (Wu et al. 2017).
+
+    See :func:`triune.losses.margin.distance_weighted_triplets`.
+
+    Args:
+        cutoff: distances below are drawn as if here; from 0 to 2, neither included.
+        farthest: negatives from here on are not drawn, unless an anchor has no other.
+        normalize: divide every embedding, and reference row, by its length first; the sampling needs unit rows.
+    """
+
+    def __init__(self, cutoff: float = 0.5, farthest: float = 1.4, normalize: bool = True) -> None:
+        super().__init__(normalize)
+        check_sampling(cutoff)
+        self.cutoff = cutoff
+        self.farthest = farthest
+
+    def _mine(self, x: Embeddings, labels: BatchLabels, where: Where, generator: torch.Generator | None) -> Triplets:
+        return distance_weighted_triplets(
+            x, labels, cutoff=self.cutoff, farthest=self.farthest, generator=generator, **where
+        )
+
+
 def check_sampling(cutoff: float) -> None:
     """Raise ValueError unless the cutoff is a distance between points of the unit sphere."""
     if not 0 < cutoff < 2:
         raise ValueError(f"cutoff is {cutoff}; give a distance of unit vectors, above 0 and below 2")
+
+
+def _of_anchors(number: float | Tensor, d: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """A setting as it is, () or (N,), and for each of N anchors; in the type of the distances (N, M)."""
+    given = number.to(d) if isinstance(number, Tensor) else d.new_full((), number)
+    if given.ndim and given.shape != d.shape[:1]:
+        raise ValueError(f"{name} has shape {tuple(given.shape)}; one number, or one for each of {len(d)} anchors")
+    return given, given.expand(d.shape[:1])
 
 
 def draw_negatives(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,6 @@ from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings, Metric
 from triune.distances.pairwise import paired_distance, pairwise_distance
 from triune.kernels.paths import Path, choose_path
-from triune.labels import Labels
 from triune.losses.batch import (
     Groups,
     LabelledBatch,
@@ -21,9 +19,10 @@ from triune.losses.batch import (
     group_by_label,
     labelled_batch,
     masks,
-    unit_rows,
 )
+from triune.losses.compared import BatchLabels
 from triune.losses.draws import draw_by_key, draw_seed, draw_uniform
+from triune.losses.miner import Miner, Where
 from triune.losses.triplet_settings import Gap, Margin, Strategy, TripletSettings, check_settings
 
 # Cells of the distance matrix held at a time: 4 Mi cells are 32 MiB in float64.
@@ -42,14 +41,14 @@ class Triplets(NamedTuple):
 
 def mine_triplets(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     strategy: Strategy = "semihard",
     *,
     metric: Metric = "euclidean",
     margin: Margin = 0.2,
     gap: Gap | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Triplets:
@@ -98,6 +97,22 @@ def mine_triplets(
     check_settings(settings)
     batch = labelled_batch(embeddings, labels, reference, reference_labels, own_rows).detached()
     check_finite_rows(batch.x, batch.y)
+    return list_triplets(batch, settings, generator)
+
+
+def list_triplets(
+    batch: LabelledBatch, settings: TripletSettings, generator: torch.Generator | None = None
+) -> Triplets:
+    """The triplets of :func:`mine_triplets`, by the path that fits the device.
+
+    Args:
+        batch: anchors and reference rows with their labels, without gradients.
+        settings: which triplets.
+        generator: source of the random strategy's draws.
+    """
+    metric, strategy, gap = settings.metric, settings.mining, settings.gap
+    if batch.same is not None:  # labels that a rule compares are in no order that the other ways go by
+        return _list_in_blocks(batch, settings, generator)
     if strategy == "all" and gap is None:
         return _list_all(batch)
     if strategy == "random":
@@ -109,58 +124,40 @@ def mine_triplets(
     return _list_in_blocks(batch, settings)
 
 
-@dataclass(frozen=True)
-class TripletMiner:
+class TripletMiner(Miner):
     """``miner(embeddings, labels)`` → (anchor, positive, negative), for any loss that takes index tuples.
 
     >>> miner = TripletMiner("batch_hard")
     >>> miner(torch.tensor([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0]]), ["a", "a", "b"])
     Triplets(anchor=tensor([0, 1]), positive=tensor([1, 0]), negative=tensor([2, 2]))
+
+    Args:
+        strategy: ``"all"``, ``"hard"``, ``"batch_hard"``, ``"semihard"`` or ``"random"``.
+        margin: upper bound of the semi-hard band.
+        metric: the distance to mine by.
+        normalize: divide every embedding by its length first, as :class:`triune.losses.triplet.TripletLoss` does.
+        gap: keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high.
     """
 
-    strategy: Strategy = "semihard"
-    """``"all"``, ``"hard"``, ``"batch_hard"``, ``"semihard"`` or ``"random"``."""
-    margin: Margin = 0.2
-    """Upper bound of the semi-hard band."""
-    metric: Metric = "euclidean"
-    """The distance to mine by."""
-    normalize: bool = True
-    """Divide every embedding by its length first, as :class:`triune.losses.triplet.TripletLoss` does."""
-    gap: Gap | None = None
-    """Keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high."""
-
-    def __post_init__(self) -> None:
-        check_settings(TripletSettings(self.margin, self.metric, self.strategy, self.gap))
-
-    def __call__(
+    def __init__(
         self,
-        embeddings: Embeddings,
-        labels: Labels,
-        reference: Embeddings | None = None,
-        reference_labels: Labels | None = None,
-        *,
-        own_rows: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Triplets:
-        """The triplets of a batch, see :func:`triune.losses.mining.mine_triplets`.
+        strategy: Strategy = "semihard",
+        margin: Margin = 0.2,
+        metric: Metric = "euclidean",
+        normalize: bool = True,
+        gap: Gap | None = None,
+    ) -> None:
+        super().__init__(normalize)
+        check_settings(TripletSettings(margin, metric, strategy, gap))
+        self.strategy: Strategy = strategy
+        self.margin: Margin = margin
+        self.metric: Metric = metric
+        self.gap = gap
 
-        Args:
-            embeddings: the anchors, shape (N, D).
-            labels: N integers or strings.
-            reference: where positives and negatives are taken from, shape (M, D).
-            reference_labels: the label of each reference row.
-            own_rows: which reference row is embedding i, −1 for none.
-            generator: source of the random strategy's draws.
-        """
-        x: Embeddings = embeddings
-        y: Embeddings | None = reference
-        if self.normalize:
-            with torch.no_grad():
-                x, y = unit_rows(embeddings, reference)
+    def _mine(self, x: Embeddings, labels: BatchLabels, where: Where, generator: torch.Generator | None) -> Triplets:
         return mine_triplets(
-            x, labels, self.strategy, metric=self.metric, margin=self.margin, gap=self.gap, reference=y,
-            reference_labels=reference_labels, own_rows=own_rows, generator=generator,
-        )  # fmt: skip
+            x, labels, self.strategy, metric=self.metric, margin=self.margin, gap=self.gap, generator=generator, **where
+        )
 
 
 def as_triplets(indices: Sequence[Tensor]) -> Triplets:
@@ -215,7 +212,7 @@ def choose(
     Returns:
         Q = 1 choice a row for ``"batch_hard"``, else Q = M: slot q is the pair (anchor, column q).
     """
-    margin, _, strategy, gap = settings
+    margin, strategy, gap = settings.margin, settings.mining, settings.gap
     distances = distances.detach()
     columns = torch.arange(distances.shape[1], device=distances.device).expand(distances.shape)
     if distances.shape[1] == 0:
@@ -290,7 +287,7 @@ def list_by_kernel(batch: LabelledBatch, settings: TripletSettings, path: Path) 
         settings: which triplets.
         path: ``"numba"`` or ``"triton"``.
     """
-    margin, metric, strategy, gap = settings
+    margin, metric, strategy, gap = settings.margin, settings.metric, settings.mining, settings.gap
     batch = batch.detached()
     if metric == "cosine":
         batch = batch.at_unit_length()
@@ -335,7 +332,9 @@ def _nth_negative(groups: Groups, anchor: Tensor, nth: Tensor) -> Tensor:
     return groups.order[torch.where(nth < start, nth, nth + stop - start)]
 
 
-def _list_in_blocks(batch: LabelledBatch, settings: TripletSettings) -> Triplets:
+def _list_in_blocks(
+    batch: LabelledBatch, settings: TripletSettings, generator: torch.Generator | None = None
+) -> Triplets:
     """Triplets chosen by their distances, a block of anchors at a time, by plain torch."""
     parts = []
     for rows in row_blocks(len(batch.x), len(batch.y)):
@@ -344,7 +343,7 @@ def _list_in_blocks(batch: LabelledBatch, settings: TripletSettings) -> Triplets
         if settings.mining == "all":
             part = _list_gap(distances, positive, negative, settings.gap or (-torch.inf, torch.inf))
         else:
-            part = _list_choice(choose(distances, positive, negative, settings))
+            part = _list_choice(choose(distances, positive, negative, settings, generator))
         parts.append(part._replace(anchor=part.anchor + rows.start))
     if not parts:
         return Triplets(*(torch.empty(0, dtype=torch.int64, device=batch.x.device) for _ in range(3)))

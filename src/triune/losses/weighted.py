@@ -9,15 +9,16 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from triune.distances.embeddings import Embeddings
-from triune.labels import Labels
 from triune.losses.batch import check_finite_rows
+from triune.losses.compared import BatchLabels
 from triune.losses.masked import masked_logsumexp, masked_mean
+from triune.losses.miner import Miner, Where
 from triune.losses.pairs import PairLoss, PairOptions, Pairs, check_above_zero, pair_batch, similarity
 
 
 def multi_similarity_loss(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     alpha: float = 2.0,
     beta: float = 50.0,
@@ -26,7 +27,7 @@ def multi_similarity_loss(
     epsilon: float = 0.1,
     pairs: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> Tensor:
     """Mean over anchors of log(1 + Σₚ exp(−α(s−λ)))/α + log(1 + Σₙ exp(β(s−λ)))/β (Wang et al. 2019, eq. 15).
@@ -91,7 +92,9 @@ class MultiSimilarityLoss(PairLoss):
         self.mining = mining
         self.epsilon = epsilon
 
-    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+    def _loss(
+        self, x: Embeddings, labels: BatchLabels, options: PairOptions, generator: torch.Generator | None
+    ) -> Tensor:
         return multi_similarity_loss(
             x, labels, alpha=self.alpha, beta=self.beta, base=self.base,
             mining=self.mining and options["pairs"] is None, epsilon=self.epsilon, **options,
@@ -101,11 +104,11 @@ class MultiSimilarityLoss(PairLoss):
 @torch.no_grad()
 def multi_similarity_pairs(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     epsilon: float = 0.1,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> Pairs:
     """The pairs worth learning from (Wang et al. 2019, eqs. 10 and 11), for any loss that takes a miner's pairs.
@@ -132,15 +135,37 @@ def multi_similarity_pairs(
     return Pairs(*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))
 
 
+class MultiSimilarityMiner(Miner):
+    """The pairs that multi-similarity mining finds informative (Wang et al. 2019), for any loss that takes pairs.
+
+    See :func:`triune.losses.weighted.multi_similarity_pairs`.
+
+    >>> miner, criterion = MultiSimilarityMiner(epsilon=0.2), ContrastiveLoss()
+    >>> embeddings, labels = torch.randn(8, 16, requires_grad=True), [0, 0, 1, 1, 2, 2, 3, 3]
+    >>> criterion(embeddings, labels, miner(embeddings, labels)).backward()
+
+    Args:
+        epsilon: how far a pair may be from informative.
+        normalize: divide every embedding, and reference row, by its length first.
+    """
+
+    def __init__(self, epsilon: float = 0.1, normalize: bool = True) -> None:
+        super().__init__(normalize)
+        self.epsilon = epsilon
+
+    def _mine(self, x: Embeddings, labels: BatchLabels, where: Where, generator: torch.Generator | None) -> Pairs:
+        return multi_similarity_pairs(x, labels, epsilon=self.epsilon, **where)
+
+
 def circle_loss(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     margin: float = 0.4,
     gamma: float = 80.0,
     pairs: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> Tensor:
     """Mean over anchors of log(1 + Σₙ exp(γ αₙ(sₙ − m)) · Σₚ exp(−γ αₚ(sₚ − 1 + m))) (Sun et al. 2020, eq. 6).
@@ -187,7 +212,9 @@ class CircleLoss(PairLoss):
         self.margin = margin
         self.gamma = gamma
 
-    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+    def _loss(
+        self, x: Embeddings, labels: BatchLabels, options: PairOptions, generator: torch.Generator | None
+    ) -> Tensor:
         return circle_loss(x, labels, margin=self.margin, gamma=self.gamma, **options)
 
 
