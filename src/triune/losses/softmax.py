@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from triune.distances.embeddings import Embeddings
-from triune.labels import Labels
+from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.pairwise import pairwise_distance
+from triune.losses.compared import BatchLabels
 from triune.losses.masked import masked_logsumexp, masked_mean
 from triune.losses.pairs import PairLoss, PairOptions, check_above_zero, pair_batch, similarity
+
+Likeness: TypeAlias = Metric | Literal["inner_product"]
+"""How alike two embeddings are: their inner product, or minus a distance."""
 
 
 def nt_xent_loss(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     temperature: float = 0.07,
+    metric: Likeness = "inner_product",
     pairs: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> Tensor:
     """Mean over matching pairs of −log(exp(s_ap/τ) / (exp(s_ap/τ) + Σₙ exp(s_an/τ))): InfoNCE, NT-Xent.
@@ -33,6 +39,7 @@ def nt_xent_loss(
         embeddings: shape (N, D), unit rows.
         labels: N integers or strings.
         temperature: τ, above 0.
+        metric: ``"inner_product"``; or a distance, s is then minus it (``"cosine"`` is 1 − s: on unit rows the same).
         pairs: of any miner, in place of all pairs; or triplets, which mean their two pairs each, once.
         reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
         reference_labels: the label of each reference row.
@@ -41,7 +48,7 @@ def nt_xent_loss(
     """
     check_above_zero(temperature=temperature)
     batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
-    s = similarity(batch.x, batch.y) / temperature
+    s = likeness(batch.x, batch.y, metric) / temperature
     far = masked_logsumexp(s, batch.negative)
     # log(1 + exp(far − s)), which neither overflows nor loses small terms.
     return batch.guarded(masked_mean(softplus((far[:, None] - s).where(batch.positive, 0.0)), batch.positive))
@@ -55,25 +62,31 @@ class NTXentLoss(PairLoss):
     Args:
         temperature: above 0.
         normalize: divide every embedding, and reference row, by its length first.
+        metric: ``"inner_product"``, or a distance, less of which is more alike.
     """
 
-    def __init__(self, temperature: float = 0.07, normalize: bool = True) -> None:
+    def __init__(self, temperature: float = 0.07, normalize: bool = True, metric: Likeness = "inner_product") -> None:
         super().__init__(normalize)
         check_above_zero(temperature=temperature)
+        check_likeness(metric)
+        self.metric: Likeness = metric
         self.temperature = temperature
 
-    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
-        return nt_xent_loss(x, labels, temperature=self.temperature, **options)
+    def _loss(
+        self, x: Embeddings, labels: BatchLabels, options: PairOptions, generator: torch.Generator | None
+    ) -> Tensor:
+        return nt_xent_loss(x, labels, temperature=self.temperature, metric=self.metric, **options)
 
 
 def sup_con_loss(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     temperature: float = 0.1,
+    metric: Likeness = "inner_product",
     pairs: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> Tensor:
     """Mean over anchors of the mean over positives of −log(exp(s_ap/τ) / Σ exp(s_ai/τ)), i over all others.
@@ -85,6 +98,7 @@ def sup_con_loss(
         embeddings: shape (N, D), unit rows.
         labels: N integers or strings.
         temperature: τ, above 0.
+        metric: ``"inner_product"``; or a distance, s is then minus it (``"cosine"`` is 1 − s: on unit rows the same).
         pairs: of any miner, in place of all pairs; or triplets, which mean their two pairs each, once.
         reference: what the embeddings are compared with, shape (M, D); gradients flow to it too.
         reference_labels: the label of each reference row.
@@ -93,7 +107,7 @@ def sup_con_loss(
     """
     check_above_zero(temperature=temperature)
     batch = pair_batch(embeddings, labels, pairs, reference, reference_labels, own_rows)
-    s = similarity(batch.x, batch.y) / temperature
+    s = likeness(batch.x, batch.y, metric) / temperature
     everything = masked_logsumexp(s, batch.positive | batch.negative)
     log_share = (s - everything[:, None]).where(batch.positive, 0.0)
     counts = batch.positive.sum(1)
@@ -108,12 +122,36 @@ class SupConLoss(PairLoss):
     Args:
         temperature: above 0.
         normalize: divide every embedding, and reference row, by its length first.
+        metric: ``"inner_product"``, or a distance, less of which is more alike.
     """
 
-    def __init__(self, temperature: float = 0.1, normalize: bool = True) -> None:
+    def __init__(self, temperature: float = 0.1, normalize: bool = True, metric: Likeness = "inner_product") -> None:
         super().__init__(normalize)
         check_above_zero(temperature=temperature)
+        check_likeness(metric)
+        self.metric: Likeness = metric
         self.temperature = temperature
 
-    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
-        return sup_con_loss(x, labels, temperature=self.temperature, **options)
+    def _loss(
+        self, x: Embeddings, labels: BatchLabels, options: PairOptions, generator: torch.Generator | None
+    ) -> Tensor:
+        return sup_con_loss(x, labels, temperature=self.temperature, metric=self.metric, **options)
+
+
+def likeness(x: Tensor, y: Tensor, metric: Likeness) -> Tensor:
+    """How alike N and M rows are, (N, M): inner products, or minus their distances.
+
+    Args:
+        x: rows (N, D).
+        y: rows (M, D).
+        metric: ``"inner_product"``, or a distance.
+    """
+    check_likeness(metric)
+    return similarity(x, y) if metric == "inner_product" else -pairwise_distance(x, y, metric)
+
+
+def check_likeness(metric: str) -> None:
+    """Raise ValueError, listing the known ones, if the metric is none of them."""
+    known = ("inner_product", *get_args(Metric))
+    if metric not in known:
+        raise ValueError(f"metric is {metric!r}; known are {', '.join(map(repr, known))}")
