@@ -10,15 +10,19 @@ from torch.nn.functional import logsigmoid
 
 from triune.losses.triplet_settings import Margin
 
-Reduction: TypeAlias = Literal["mean_active", "mean", "sum"]
-"""Over the triplets with a loss above 0, over all that were mined, or their sum."""
+Reduction: TypeAlias = Literal["mean_active", "mean", "sum", "per_anchor", "none"]
+"""Over the triplets with a loss above 0, over all that were mined, or their sum; the mean over anchors of the mean over
+an anchor's triplets; or the loss of each triplet."""
+
+OF_EACH_TRIPLET = ("per_anchor", "none")
+"""The reductions that sums over triplets are not enough for."""
 
 
 class TripletOutcome(NamedTuple):
     """A triplet loss and what it was made of: scalar tensors, of which only ``loss`` has a gradient."""
 
     loss: Tensor
-    """The reduced loss."""
+    """The reduced loss; with ``reduction="none"`` that of each triplet, shape (T,)."""
     triplets: Tensor
     """How many triplets were mined, int64."""
     active: Tensor
@@ -44,8 +48,25 @@ class TripletSums(NamedTuple):
     """Σ d(a,n)."""
 
 
+class TripletCosts(NamedTuple):
+    """T listed triplets with what each costs, in the order of the list; ``loss`` has a gradient."""
+
+    anchor: Tensor
+    """Which anchor, int64 (T,)."""
+    loss: Tensor
+    """max(0, d(a,p) − d(a,n) + margin), or softplus, (T,)."""
+    positive_distance: Tensor
+    """d(a,p), (T,)."""
+    negative_distance: Tensor
+    """d(a,n), or d(p,n) where swapped, (T,)."""
+
+
 def sums_of(
-    positive_distance: Tensor, negative_distance: Tensor, margin: Margin, kept: Tensor | None = None
+    positive_distance: Tensor,
+    negative_distance: Tensor,
+    margin: Margin,
+    kept: Tensor | None = None,
+    smooth: bool = False,
 ) -> TripletSums:
     """Sums over triplets given by their two distances, tensors of one shape.
 
@@ -54,12 +75,13 @@ def sums_of(
         negative_distance: d(a,n).
         margin: a number, or ``"soft"``.
         kept: bool; triplets that are not kept are left out.
+        smooth: softplus in place of the hinge.
     """
     if kept is None:
         kept = torch.ones_like(positive_distance, dtype=torch.bool)
-    cost = torch.where(kept, _cost(positive_distance, negative_distance, margin), 0.0)
+    cost = torch.where(kept, cost_of(positive_distance, negative_distance, margin, smooth), 0.0)
     triplets = kept.sum(dtype=torch.float64)
-    active = triplets if margin == "soft" else (cost.detach() > 0).sum(dtype=torch.float64)
+    active = triplets if smooth or margin == "soft" else (cost.detach() > 0).sum(dtype=torch.float64)
     return TripletSums(
         cost.sum(dtype=torch.float64),
         triplets,
@@ -91,15 +113,41 @@ def reduce(sums: TripletSums, reduction: Reduction) -> TripletOutcome:
     )
 
 
-def check_reduction(reduction: str) -> None:
+def reduce_each(costs: TripletCosts, anchors: int, reduction: Reduction) -> TripletOutcome:
+    """The losses of listed triplets to an outcome, by one of :data:`OF_EACH_TRIPLET`.
+
+    Args:
+        costs: of T triplets.
+        anchors: how many anchors there are; those without a triplet are left out.
+        reduction: ``"none"`` or ``"per_anchor"``.
+    """
+    loss, d_ap, d_an = costs.loss, costs.positive_distance.detach(), costs.negative_distance.detach()
+    triplets = torch.full((), len(loss), device=loss.device)
+    outcome = TripletOutcome(loss, triplets, (loss.detach() > 0).sum(), d_ap.float().mean(), d_an.float().mean())
+    if reduction == "none":
+        return outcome
+    counts = torch.bincount(costs.anchor, minlength=anchors)
+    of_anchor = loss.new_zeros(anchors).index_add(0, costs.anchor, loss) / counts.clamp(min=1)
+    return outcome._replace(loss=of_anchor.sum() / (counts > 0).sum().clamp(min=1))
+
+
+def check_reduction(reduction: str, known: tuple[str, ...] = get_args(Reduction)) -> None:
     """Raise ValueError, listing the known ones, if the reduction is none of them."""
-    if reduction not in get_args(Reduction):
-        known = ", ".join(map(repr, get_args(Reduction)))
-        raise ValueError(f"reduction is {reduction!r}; known are {known}")
+    if reduction not in known:
+        raise ValueError(f"reduction is {reduction!r}; known are {', '.join(map(repr, known))}")
 
 
-def _cost(positive_distance: Tensor, negative_distance: Tensor, margin: Margin) -> Tensor:
-    """Loss of each triplet; the soft margin neither overflows nor rounds large gaps away."""
+def cost_of(positive_distance: Tensor, negative_distance: Tensor, margin: Margin, smooth: bool = False) -> Tensor:
+    """Loss of each triplet; softplus neither overflows nor rounds large gaps away.
+
+    Args:
+        positive_distance: d(a,p), any shape.
+        negative_distance: d(a,n), the same shape.
+        margin: a number, or ``"soft"``, which is smooth with a margin of 0.
+        smooth: softplus in place of the hinge.
+    """
     if margin == "soft":
         return -logsigmoid(negative_distance - positive_distance)
+    if smooth:
+        return -logsigmoid(negative_distance - positive_distance - margin)
     return (positive_distance + margin - negative_distance).relu()

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.distances.pairwise import paired_distance
-from triune.labels import Labels
 from triune.losses.batch import labelled_batch, unit_rows
-from triune.losses.outcome import Reduction, TripletOutcome, check_reduction, reduce, sums_of
-from triune.losses.triplet_settings import Gap, Margin, Strategy, TripletSettings, check_margin, check_settings
-from triune.losses.triplet_sums import triplet_sums
+from triune.losses.compared import BatchLabels
+from triune.losses.keywords import PeerNames, by_either_name
+from triune.losses.miner import settings_of
+from triune.losses.outcome import (
+    OF_EACH_TRIPLET,
+    Reduction,
+    TripletOutcome,
+    check_reduction,
+    cost_of,
+    reduce,
+    reduce_each,
+    sums_of,
+)
+from triune.losses.remembered import Remembered
+from triune.losses.triplet_settings import Gap, Margin, Strategy, TripletSettings, check_settings
+from triune.losses.triplet_sums import triplet_costs, triplet_sums
 
 
 def triplet_margin_loss(
@@ -23,6 +36,9 @@ def triplet_margin_loss(
     margin: Margin = 0.2,
     metric: Metric = "euclidean",
     reduction: Reduction = "mean",
+    *,
+    swap: bool = False,
+    smooth: bool = False,
 ) -> Tensor:
     """The loss of T given triplets: max(0, d(a,p) − d(a,n) + margin), or softplus(d(a,p) − d(a,n)).
 
@@ -36,8 +52,10 @@ def triplet_margin_loss(
         negative: shape (T, D).
         margin: a number ≥ 0, or ``"soft"``.
         metric: the distance, as in :func:`triune.distances.pairwise.pairwise_distance`.
-        reduction: ``"mean"`` over all triplets, ``"mean_active"`` over those with a loss above 0, or
-            ``"sum"``.
+        reduction: ``"mean"`` over all triplets, ``"mean_active"`` over those with a loss above 0, ``"sum"``, or
+            ``"none"`` for the loss of each, shape (T,).
+        swap: take d(p,n) for d(a,n) where it is smaller (Balntas et al. 2016).
+        smooth: softplus(d(a,p) − d(a,n) + margin) in place of the hinge; ``"soft"`` is this with a margin of 0.
 
     Returns:
         A scalar; 0 with a graph if there are no (active) triplets. Memory: O(T·D).
@@ -45,24 +63,31 @@ def triplet_margin_loss(
     Raises:
         ValueError: the shapes differ or an option is unknown.
     """
-    check_margin(margin)
-    check_reduction(reduction)
+    check_settings(TripletSettings(margin, metric, swap=swap, smooth=smooth))
+    check_reduction(reduction, ("mean_active", "mean", "sum", "none"))
     d_ap, d_an = paired_distance(anchor, positive, metric), paired_distance(anchor, negative, metric)
-    return reduce(sums_of(d_ap, d_an, margin), reduction).loss.to(torch.promote_types(d_ap.dtype, d_an.dtype))
+    if swap:
+        d_an = torch.minimum(d_an, paired_distance(positive, negative, metric))
+    if reduction == "none":
+        return cost_of(d_ap, d_an, margin, smooth)
+    sums = sums_of(d_ap, d_an, margin, smooth=smooth)
+    return reduce(sums, reduction).loss.to(torch.promote_types(d_ap.dtype, d_an.dtype))
 
 
 def triplet_loss(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     *,
     margin: Margin = 0.2,
     metric: Metric = "euclidean",
     mining: Strategy = "all",
     reduction: Reduction = "mean_active",
     gap: Gap | None = None,
+    swap: bool = False,
+    smooth: bool = False,
     indices: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> TripletOutcome:
@@ -83,10 +108,13 @@ def triplet_loss(
         margin: a number ≥ 0, or ``"soft"`` for softplus(d(a,p) − d(a,n)).
         metric: the distance, as in :func:`triune.distances.pairwise.pairwise_distance`.
         mining: which triplets, as in :func:`triune.losses.mining.mine_triplets`.
-        reduction: ``"mean_active"`` over triplets with a loss above 0, ``"mean"`` over all mined, or
-            ``"sum"``.
+        reduction: ``"mean_active"`` over triplets with a loss above 0, ``"mean"`` over all mined, ``"sum"``;
+            ``"per_anchor"``, the mean over the anchors that have a triplet of the mean over an anchor's triplets; or
+            ``"none"``, the loss of each triplet, in the order of :func:`triune.losses.mining.mine_triplets`.
         gap: keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high. ``mining="all"`` with
             gap=(0, margin) takes every semi-hard triplet, with (−inf, 0) every hard one.
+        swap: take d(p,n) for d(a,n) where it is smaller (Balntas et al. 2016); mining, and gap, go by d(a,n).
+        smooth: softplus(d(a,p) − d(a,n) + margin) in place of the hinge; ``"soft"`` is this with a margin of 0.
         indices: triplets (anchor, positive, negative) of any miner, used instead of mining; or its pairs
             (anchor, positive, anchor, negative), which are joined on their anchors.
         reference: where positives and negatives are taken from, shape (M, D); gradients flow to it too.
@@ -102,16 +130,21 @@ def triplet_loss(
     torch; on the CPU ``"hard"``, ``"semihard"`` and ``"random"`` list their P pairs, too: O(P). On a GPU, in float32,
     nothing is listed, and the host waits for nothing. The kernels, and blocks, are differentiated in the forward pass,
     once: asking for a second derivative raises an error that says the way out. In float64, up to one block, second
-    derivatives are right.
+    derivatives are right. What the kernels do not compute takes plain torch: a smooth margin other than 0 and labels
+    that a rule compares, in blocks of distances; swapped triplets, which are listed, O(T) for T of them; and the
+    reductions ``"per_anchor"`` and ``"none"``, which list them and hold all distances, O(N·M + T).
 
     Raises:
         ValueError: shapes or label counts disagree, or an option is unknown.
     """
     check_reduction(reduction)
-    settings = TripletSettings(margin, metric, mining, gap)
+    settings = TripletSettings(margin, metric, mining, gap, swap, smooth)
     check_settings(settings)
     batch = labelled_batch(embeddings, labels, reference, reference_labels, own_rows)
-    outcome = reduce(triplet_sums(batch, settings, indices, generator), reduction)
+    if reduction in OF_EACH_TRIPLET:
+        outcome = reduce_each(triplet_costs(batch, settings, indices, generator), len(batch.x), reduction)
+    else:
+        outcome = reduce(triplet_sums(batch, settings, indices, generator), reduction)
     return outcome._replace(loss=outcome.loss.to(torch.promote_types(batch.x.dtype, batch.y.dtype)))
 
 
@@ -126,9 +159,11 @@ class TripletLoss(nn.Module):
         margin: a number ≥ 0, or ``"soft"``.
         metric: ``"euclidean"``, ``"squared_euclidean"`` or ``"cosine"``.
         mining: ``"all"``, ``"hard"``, ``"batch_hard"``, ``"semihard"`` or ``"random"``.
-        reduction: ``"mean_active"``, ``"mean"`` or ``"sum"``.
+        reduction: ``"mean_active"``, ``"mean"``, ``"sum"``, ``"per_anchor"`` or ``"none"``.
         normalize: divide every embedding, and reference row, by its length first.
         gap: keep, of the mined triplets, those with low < d(a,n) − d(a,p) ≤ high.
+        swap: take d(p,n) for d(a,n) where it is smaller.
+        smooth: softplus in place of the hinge.
 
     Raises:
         ValueError: a setting is unknown or out of range.
@@ -142,9 +177,11 @@ class TripletLoss(nn.Module):
         reduction: Reduction = "mean_active",
         normalize: bool = True,
         gap: Gap | None = None,
+        swap: bool = False,
+        smooth: bool = False,
     ) -> None:
         super().__init__()
-        check_settings(TripletSettings(margin, metric, mining, gap))
+        check_settings(TripletSettings(margin, metric, mining, gap, swap, smooth))
         check_reduction(reduction)
         self.margin: Margin = margin
         self.metric: Metric = metric
@@ -152,19 +189,22 @@ class TripletLoss(nn.Module):
         self.reduction: Reduction = reduction
         self.normalize = normalize
         self.gap = gap
+        self.swap = swap
+        self.smooth = smooth
 
     def forward(
         self,
         embeddings: Embeddings,
-        labels: Labels,
+        labels: BatchLabels,
         indices: Sequence[Tensor] | None = None,
         reference: Embeddings | None = None,
-        reference_labels: Labels | None = None,
+        reference_labels: BatchLabels | None = None,
         *,
         own_rows: Tensor | None = None,
         generator: torch.Generator | None = None,
+        **peer_names: Unpack[PeerNames],
     ) -> Tensor:
-        """The scalar loss.
+        """The loss: a scalar, but for ``reduction="none"``.
 
         Args:
             embeddings: the anchors, shape (N, D).
@@ -174,7 +214,11 @@ class TripletLoss(nn.Module):
             reference_labels: the label of each reference row.
             own_rows: which reference row is embedding i, −1 for none.
             generator: source of the random strategy's draws.
+            peer_names: ``indices_tuple`` for indices, ``ref_emb`` for reference, ``ref_labels`` for reference_labels.
         """
+        indices, reference, reference_labels = by_either_name(
+            peer_names, indices=indices, reference=reference, reference_labels=reference_labels
+        )
         return self.outcome(
             embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
         ).loss
@@ -182,10 +226,10 @@ class TripletLoss(nn.Module):
     def outcome(
         self,
         embeddings: Embeddings,
-        labels: Labels,
+        labels: BatchLabels,
         indices: Sequence[Tensor] | None = None,
         reference: Embeddings | None = None,
-        reference_labels: Labels | None = None,
+        reference_labels: BatchLabels | None = None,
         *,
         own_rows: Tensor | None = None,
         generator: torch.Generator | None = None,
@@ -207,36 +251,27 @@ class TripletLoss(nn.Module):
             x, y = unit_rows(embeddings, reference)
         return triplet_loss(
             x, labels, margin=self.margin, metric=self.metric, mining=self.mining, reduction=self.reduction,
-            gap=self.gap, indices=indices, reference=y, reference_labels=reference_labels, own_rows=own_rows,
-            generator=generator,
+            gap=self.gap, swap=self.swap, smooth=self.smooth, indices=indices, reference=y,
+            reference_labels=reference_labels, own_rows=own_rows, generator=generator,
         )  # fmt: skip
 
-    def outcome_with_memory(
-        self, embeddings: Tensor, codes: Tensor, memory: Tensor, memory_codes: Tensor
-    ) -> tuple[TripletOutcome, Tensor, Tensor]:
+    def with_memory(self, x: Tensor, codes: Tensor, memory: Remembered) -> tuple[TripletOutcome, Tensor, Tensor]:
         """The outcome of a batch whose positives and negatives come from itself and from remembered rows.
 
         Args:
-            embeddings: shape (N, D).
+            x: shape (N, D).
             codes: the labels, int64 (N,).
-            memory: embeddings of earlier batches, shape (M, D), of the same type.
-            memory_codes: their labels, int64 (M,).
+            memory: embeddings of earlier batches.
 
         Returns:
             The outcome, and the batch with its codes: what the memory should take in.
         """
-        outcome = self.outcome(
-            embeddings,
-            codes,
-            reference=torch.cat([embeddings, memory]),
-            reference_labels=torch.cat([codes, memory_codes]),
-            own_rows=torch.arange(len(embeddings), device=embeddings.device),
-        )
-        return outcome, embeddings.detach(), codes
+        reference, reference_codes = memory.reference(x, codes)
+        own_rows = torch.arange(len(x), device=x.device)
+        indices = memory.mined(x, codes, reference, reference_codes, own_rows)
+        outcome = self.outcome(x, codes, indices, reference, reference_codes, own_rows=own_rows)
+        return outcome, x.detach(), codes
 
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""
-        return (
-            f"margin={self.margin!r}, metric={self.metric!r}, mining={self.mining!r}, "
-            f"reduction={self.reduction!r}, normalize={self.normalize}, gap={self.gap}"
-        )
+        return settings_of(self)

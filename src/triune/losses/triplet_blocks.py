@@ -30,12 +30,13 @@ def block_sums(
     if distances.numel() == 0:
         return no_triplets(distances)
     if settings.mining == "all":
-        if settings.margin == "soft":
-            return _all_soft(distances, positive, negative, settings.gap)
+        if settings.margin == "soft" or settings.smooth:
+            margin = 0.0 if settings.margin == "soft" else settings.margin
+            return _all_smooth(distances, positive, negative, margin, settings.gap)
         return _all_hinge(distances, positive, negative, settings.margin, settings.gap)
     choice = choose(distances, positive, negative, settings, generator)
     d_ap, d_an = distances.gather(1, choice.positive), distances.gather(1, choice.negative)
-    return sums_of(d_ap, d_an, settings.margin, choice.kept)
+    return sums_of(d_ap, d_an, settings.margin, choice.kept, settings.smooth)
 
 
 def _all_hinge(distances: Tensor, positive: Tensor, negative: Tensor, margin: float, gap: Gap | None) -> TripletSums:
@@ -78,10 +79,13 @@ def _all_hinge(distances: Tensor, positive: Tensor, negative: Tensor, margin: fl
     return TripletSums(loss, triplets, active, sum_positive, sum_negative)
 
 
-def _all_soft(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap | None) -> TripletSums:
-    """Every triplet's soft-margin loss: one pass over the block for each of the K positives of an anchor."""
+def _all_smooth(distances: Tensor, positive: Tensor, negative: Tensor, margin: float, gap: Gap | None) -> TripletSums:
+    """Every triplet's softplus(d(a,p) − d(a,n) + margin): one pass over the block for each of an anchor's K positives.
+
+    The soft margin is that of margin 0.
+    """
     if torch.compiler.is_compiling():  # K is not known to the compiler: it sees one opaque operation
-        totals, _ = _all_soft_opaque(distances, positive, negative, *(gap or (-torch.inf, torch.inf)))
+        totals, _ = _all_smooth_opaque(distances, positive, negative, float(margin), *(gap or (-torch.inf, torch.inf)))
         return TripletSums(*totals.unbind())
     size, order = _sorted_positives(distances, positive)
     sums = no_triplets(distances)
@@ -90,15 +94,15 @@ def _all_soft(distances: Tensor, positive: Tensor, negative: Tensor, gap: Gap | 
         kept = negative & (k < size)
         if gap is not None:
             kept = kept & inside_gap(d_ap.detach(), distances.detach(), gap)
-        sums = TripletSums(*(total + term for total, term in zip(sums, sums_of(d_ap, distances, "soft", kept))))
+        sums = TripletSums(*(total + term for total, term in zip(sums, sums_of(d_ap, distances, margin, kept, True))))
     return sums
 
 
-@torch.library.custom_op("triune::all_soft", mutates_args=())
-def _all_soft_opaque(
-    distances: Tensor, positive: Tensor, negative: Tensor, low: float, high: float
+@torch.library.custom_op("triune::all_smooth", mutates_args=())
+def _all_smooth_opaque(
+    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
-    """The sums of _all_soft, shape (5,), and the gradient of their loss, shape (R, M)."""
+    """The sums of _all_smooth, shape (5,), and the gradient of their loss, shape (R, M)."""
     size, order = _sorted_positives(distances, positive)
     totals = torch.stack(list(no_triplets(distances)))
     weight = torch.zeros_like(distances)
@@ -106,14 +110,16 @@ def _all_soft_opaque(
         column = order[:, k : k + 1]
         d_ap = distances.gather(1, column).expand(distances.shape)
         kept = negative & (k < size) & inside_gap(d_ap, distances, (low, high))
-        totals = totals + torch.stack(list(sums_of(d_ap, distances, "soft", kept)))
-        share = torch.where(kept, (d_ap - distances).sigmoid(), 0.0)
+        totals = totals + torch.stack(list(sums_of(d_ap, distances, margin, kept, True)))
+        share = torch.where(kept, (d_ap - distances + margin).sigmoid(), 0.0)
         weight = (weight - share).scatter_add(1, column, share.sum(1, keepdim=True))
     return totals, weight
 
 
-@_all_soft_opaque.register_fake
-def _(distances: Tensor, positive: Tensor, negative: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+@_all_smooth_opaque.register_fake
+def _(
+    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, low: float, high: float
+) -> tuple[Tensor, Tensor]:
     return distances.new_empty(5, dtype=torch.float64), torch.empty_like(distances)
 
 
@@ -123,10 +129,10 @@ def _keep_weight(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor
 
 def _scale_weight(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     (weight,) = ctx.saved_tensors
-    return grad[0].to(weight.dtype) * weight, None, None, None, None
+    return grad[0].to(weight.dtype) * weight, None, None, None, None, None
 
 
-_all_soft_opaque.register_autograd(_scale_weight, setup_context=_keep_weight)
+_all_smooth_opaque.register_autograd(_scale_weight, setup_context=_keep_weight)
 
 
 def _sorted_positives(distances: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:

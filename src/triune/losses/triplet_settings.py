@@ -24,15 +24,21 @@ class TripletSettings(NamedTuple):
     metric: Metric = "euclidean"
     mining: Strategy = "all"
     gap: Gap | None = None
+    swap: bool = False
+    """Whether the negative's distance is that to the positive, where this is the smaller."""
+    smooth: bool = False
+    """Whether the hinge is softplus(d(a,p) − d(a,n) + margin)."""
 
 
 def check_settings(settings: TripletSettings) -> None:
     """Raise ValueError, naming it, if a setting is unknown or out of range."""
-    margin, metric, mining, gap = settings
+    margin, metric, mining, gap, _, smooth = settings
     if mining not in get_args(Strategy):
         raise ValueError(f"mining strategy is {mining!r}; known are {', '.join(map(repr, get_args(Strategy)))}")
     check_metric(metric)
     check_margin(margin)
+    if smooth and isinstance(margin, str):
+        raise ValueError("margin='soft' is smooth without a margin: give smooth=True a number")
     if gap is not None and not (len(gap) == 2 and gap[0] < gap[1]):
         raise ValueError(
             f"gap is {gap!r}; give (low, high), low < high, to keep triplets with low < d(a,n) − d(a,p) ≤ high"

@@ -8,13 +8,21 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from triune.distances.pairwise import paired_distance
+from triune.distances.pairwise import paired_distance, pairwise_distance
 from triune.kernels.paths import choose_path
 from triune.losses.batch import Groups, LabelledBatch, group_by_label, zero_or_nan
 from triune.losses.derivatives import first_derivative_only
 from triune.losses.draws import draw_seed
-from triune.losses.mining import Triplets, as_triplets, draw_random, inside_gap, list_by_kernel, row_blocks
-from triune.losses.outcome import TripletSums, sums_of
+from triune.losses.mining import (
+    Triplets,
+    as_triplets,
+    draw_random,
+    inside_gap,
+    list_by_kernel,
+    list_triplets,
+    row_blocks,
+)
+from triune.losses.outcome import TripletCosts, TripletSums, cost_of, sums_of
 from triune.losses.triplet_blocks import block_sums
 from triune.losses.triplet_settings import TripletSettings
 
@@ -46,15 +54,55 @@ def triplet_sums(
     """
     if indices is not None:
         sums = _listed_sums(batch, as_triplets(indices), settings)
+    elif settings.swap:  # what a negative costs depends on the positive in a way that no kernel knows
+        mined = list_triplets(batch.detached(), settings, generator)
+        sums = _listed_sums(batch, mined, settings._replace(gap=None))
     else:
         sums = _mined_sums(batch, settings, generator)
     return sums._replace(loss=sums.loss + (zero_or_nan(batch.x.detach()) + zero_or_nan(batch.y.detach())))
 
 
+def triplet_costs(
+    batch: LabelledBatch,
+    settings: TripletSettings,
+    indices: Sequence[Tensor] | None = None,
+    generator: torch.Generator | None = None,
+) -> TripletCosts:
+    """What each triplet costs, in the order of :func:`triune.losses.mining.mine_triplets` or of the indices.
+
+    By plain torch; memory O(N·M + T) for T triplets, and O(T·D) for swapped ones with a reference.
+
+    Args:
+        batch: anchors and reference rows with their labels.
+        settings: which triplets, and what they cost.
+        indices: of any miner, used instead of mining.
+        generator: source of the random strategy's draws.
+    """
+    margin, metric, _, gap, swap, smooth = settings
+    listed = list_triplets(batch.detached(), settings, generator) if indices is None else as_triplets(indices)
+    anchor, positive, negative = (column.to(batch.x.device) for column in listed)
+    distances = pairwise_distance(batch.x, batch.y, metric)
+    d_ap, d_an = distances[anchor, positive], distances[anchor, negative]
+    if indices is not None and gap is not None:
+        kept = inside_gap(d_ap.detach(), d_an.detach(), gap)
+        anchor, positive, negative, d_ap, d_an = (part[kept] for part in (anchor, positive, negative, d_ap, d_an))
+    if swap:
+        y = batch.y
+        d_an = torch.minimum(
+            d_an, distances[positive, negative] if y is batch.x else paired_distance(y[positive], y[negative], metric)
+        )
+    loss = cost_of(d_ap, d_an, margin, smooth) + (zero_or_nan(batch.x) + zero_or_nan(batch.y))
+    return TripletCosts(anchor, loss, d_ap, d_an)
+
+
 def _mined_sums(batch: LabelledBatch, settings: TripletSettings, generator: torch.Generator | None) -> TripletSums:
     """Sums over mined triplets by the path that fits the device, see kernels/README.md."""
     path = choose_path(batch.x, batch.y)
-    if settings.mining == "random" and path != "triton" and not torch.compiler.is_compiling():
+    if settings.smooth and (settings.mining == "all" or path == "triton"):
+        path = "torch"  # no kernel has a smooth margin other than 0
+    if batch.same is not None:
+        path = "torch"  # kernels, and draws, go by the order of the labels
+    elif settings.mining == "random" and path != "triton" and not torch.compiler.is_compiling():
         mined = draw_random(group_by_label(batch.codes, batch.reference_codes), batch.own_rows, generator)
         return _listed_sums(batch, mined, settings)
     if path == "torch":
@@ -88,7 +136,7 @@ def _by_triton(
     """Sums over triplets of any strategy, and the gradients of their loss, by the Triton kernels."""
     from triune.kernels import triplets_gpu
 
-    margin, metric, mining, gap = settings
+    margin, metric, mining, gap = settings[:4]
     sorted_batch = triplets_gpu.sorted_tensors(batch.x, batch.y, *groups, batch.own_rows, metric)
     if mining == "all":
         totals, x_grad, y_grad = triplets_gpu.all_triplets(sorted_batch, margin, gap, differentiate)
@@ -103,7 +151,7 @@ def _all_by_numba(
     """Sums over all triplets, and the gradients of their loss, by the Numba kernels."""
     from triune.kernels import triplets_cpu, triplets_one_set_cpu
 
-    margin, metric, _, gap = settings
+    margin, metric, _, gap = settings[:4]
     sorted_batch = triplets_cpu.sorted_arrays(batch.x, batch.y, *groups, batch.own_rows, metric, one_set)
     if margin != "soft" and triplets_one_set_cpu.fits(sorted_batch):
         return *triplets_one_set_cpu.all_triplets(sorted_batch, margin, gap, differentiate), None
@@ -122,13 +170,16 @@ def _in_given_order(sorted_grad: Tensor | None, groups: Groups) -> Tensor | None
 
 def _listed_sums(batch: LabelledBatch, triplets: Triplets, settings: TripletSettings) -> TripletSums:
     """Sums over listed triplets, in blocks of the list."""
-    margin, metric, _, gap = settings
+    margin, metric, _, gap, swap, smooth = settings
     anchor, positive, negative = (column.to(batch.x.device) for column in triplets)
 
     def measure(x: Tensor, y: Tensor, part: slice) -> TripletSums:
         rows = x[anchor[part]]
         d_ap, d_an = paired_distance(rows, y[positive[part]], metric), paired_distance(rows, y[negative[part]], metric)
-        return sums_of(d_ap, d_an, margin, None if gap is None else inside_gap(d_ap.detach(), d_an.detach(), gap))
+        kept = None if gap is None else inside_gap(d_ap.detach(), d_an.detach(), gap)
+        if swap:
+            d_an = torch.minimum(d_an, paired_distance(y[positive[part]], y[negative[part]], metric))
+        return sums_of(d_ap, d_an, margin, kept, smooth)
 
     return _add_up_blocks(batch.x, batch.y, measure, anchor.shape[0], batch.x.shape[1])
 
