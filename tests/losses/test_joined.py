@@ -13,6 +13,7 @@ from triune.losses.contrastive import ContrastiveLoss
 from triune.losses.joined import DistributedTripletLoss, JoinedLoss
 from triune.losses.memory import CrossBatchMemory
 from triune.losses.names import ProxyAnchorLoss
+from triune.losses.pair_mining import BatchEasyHardMiner, PairMarginMiner
 from triune.losses.softmax import NTXentLoss, SupConLoss
 from triune.losses.triplet import TripletLoss
 
@@ -26,6 +27,15 @@ CASES = [
     {"mining": "semihard", "margin": 0.4},
 ]
 PAIRS = [NTXentLoss, ContrastiveLoss, lambda: proxies(6)]
+MEMORIES = [
+    lambda joined: remembering(JoinedLoss(NTXentLoss(0.5), averaged=False) if joined else NTXentLoss(0.5)),
+    lambda joined: remembering(
+        JoinedLoss(ContrastiveLoss(), averaged=False) if joined else ContrastiveLoss(), PairMarginMiner(0.5, 1.2)
+    ),
+    lambda joined: remembering(
+        DistributedTripletLoss(averaged=False) if joined else TripletLoss(), BatchEasyHardMiner("easy", "hard")
+    ),
+]
 SIZES = {2: (9, 5), 3: (7, 0, 12)}
 
 
@@ -39,9 +49,9 @@ def proxies(width):
     return ProxyAnchorLoss(4, width).double()
 
 
-def remembering(criterion):
+def remembering(criterion, miner=None):
     """A memory that wraps around at the third step, and is left out at the first."""
-    return CrossBatchMemory(criterion, size=30, embedding_dim=6, start=1).double()
+    return CrossBatchMemory(criterion, size=30, embedding_dim=6, start=1, miner=miner).double()
 
 
 def network(dtype=torch.float64):
@@ -89,6 +99,19 @@ def work(rank, world, file, results):
         loss = JoinedLoss(criterion, averaged=False)(local, y[rows] - 2**53)
         loss.backward()
         answers.append((loss.item(), local.grad.tolist(), [p.grad.tolist() for p in criterion.parameters()]))
+    # Pair losses, and a miner, with a memory of the joined batches.
+    for make in MEMORIES:
+        memory, steps = make(True), []
+        for step in range(4):
+            local = (x[rows] + 0.3 * step).requires_grad_()
+            loss = memory(local, y[rows])
+            loss.backward()
+            steps.append((loss.item(), local.grad.tolist()))
+        answers.append((steps, memory.state_dict()))
+    try:
+        DistributedTripletLoss(reduction="none")(x[rows], y[rows])
+    except ValueError as error:
+        answers.append(str(error))
     try:
         DistributedTripletLoss()(x[rows], ["a"] * max(1, len(x[rows])))
     except ValueError as error:
@@ -180,6 +203,28 @@ def test_another_loss_of_the_joined_batch_has_its_gradient(answers):
         for place, parameter in enumerate(criterion.parameters()):  # summed over the processes
             whole = sum(torch.tensor(own[place], dtype=torch.float64) for *_, own in found)
             torch.testing.assert_close(whole, parameter.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", range(len(MEMORIES)), ids=["pairs", "pairs of a miner", "triplets of a miner"])
+def test_a_memory_of_pairs_or_with_a_miner_is_that_of_the_joined_batches(answers, case):
+    world, per_process = answers
+    x, y = joined(sum(SIZES[world]))
+    memory, place = MEMORIES[case](False), 2 * len(CASES) + 4 + len(PAIRS) + case
+    for step in range(4):
+        batch = (x + 0.3 * step).requires_grad_()
+        expected = memory(batch, y)
+        expected.backward()
+        found = [answer[place][0][step] for answer in per_process]
+        assert [loss for loss, _ in found] == pytest.approx([expected.item()] * world, abs=1e-12)
+        gradient = torch.tensor([row for _, rows in found for row in rows], dtype=torch.float64)
+        torch.testing.assert_close(gradient, batch.grad, rtol=0, atol=1e-12)
+    for answer in per_process:
+        assert all(torch.equal(answer[place][1][name], buffer) for name, buffer in memory.state_dict().items())
+
+
+def test_the_losses_of_each_triplet_are_those_of_one_process(answers):
+    _, per_process = answers
+    assert all("reduction 'none' is that of one process" in answer[-2] for answer in per_process)
 
 
 def test_labels_that_are_words_are_refused(answers):

@@ -5,9 +5,18 @@ import io
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning import losses as peer, miners
 
+from triune.losses.contrastive import ContrastiveLoss, NPairsLoss
+from triune.losses.joined import JoinedLoss
 from triune.losses.memory import CrossBatchMemory
+from triune.losses.mining import TripletMiner
+from triune.losses.names import PAIR_LOSSES
+from triune.losses.pair_mining import BatchEasyHardMiner, PairMarginMiner
+from triune.losses.proxies import ArcFaceLoss
+from triune.losses.softmax import NTXentLoss, SupConLoss
 from triune.losses.triplet import TripletLoss
+from triune.losses.weighted import MultiSimilarityLoss
 
 
 def batches(count, n=12, d=5, seed=0):
@@ -113,3 +122,108 @@ def test_what_does_not_fit_is_named():
         memory(torch.randn(3, 5), [1, 1, "b"])
     with pytest.raises(ValueError, match="size is 0"):
         CrossBatchMemory(TripletLoss(), size=0, embedding_dim=5)
+
+
+WITH_MEMORY = [name for name in PAIR_LOSSES if name != "n-pairs"]
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("name", WITH_MEMORY)
+def test_every_pair_loss_takes_the_batch_and_the_last_entries_as_its_reference(name, joined):
+    criterion = PAIR_LOSSES[name]().double()
+    memory = CrossBatchMemory(JoinedLoss(criterion) if joined else criterion, size=20, embedding_dim=5).double()
+    seen = []
+    for step, (x, y) in enumerate(batches(4)):
+        x = x.double().requires_grad_()
+        old = seen[-20:]
+        # The ring holds the same entries in another order, which draws of negatives go by.
+        at = (12 * step) % 20
+        if len(seen) > 20:
+            old = sorted(old, key=lambda entry: entry[2] % 20)
+        reference = torch.cat([x, *(e[None] for e, _, _ in old)])
+        labels = torch.cat([y, torch.tensor([label for _, label, _ in old], dtype=torch.long)])
+        torch.manual_seed(step)
+        expected = criterion(x, y, None, reference, labels, own_rows=torch.arange(12))
+        (wanted,) = torch.autograd.grad(expected, x)
+        torch.manual_seed(step)
+        loss = memory(x, y)
+        (gradient,) = torch.autograd.grad(loss, x)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(gradient, wanted)
+        assert int(memory.position) == (at + 12) % 20
+        seen += [(e.detach().clone(), int(label), 12 * step + i) for i, (e, label) in enumerate(zip(x, y))]
+    assert int(memory.filled) == 20
+
+
+PEERS = {
+    "contrastive": (ContrastiveLoss(0.1, 0.9), peer.ContrastiveLoss(0.1, 0.9)),
+    "nt-xent": (NTXentLoss(0.2), peer.NTXentLoss(0.2)),
+    "sup-con": (SupConLoss(0.2), peer.SupConLoss(0.2)),
+    "multi-similarity": (MultiSimilarityLoss(2, 30, 0.4, mining=False), peer.MultiSimilarityLoss(2, 30, 0.4)),
+    "triplet": (TripletLoss(0.2), peer.TripletMarginLoss(0.2)),
+}
+MINERS = {
+    "none": (None, None),
+    "theirs": (miners.MultiSimilarityMiner(0.2), miners.MultiSimilarityMiner(0.2)),
+    "pairs": (PairMarginMiner(0.6, 1.2), miners.PairMarginMiner(0.6, 1.2)),
+    "triplets": (TripletMiner("all", gap=(-torch.inf, 0.3)), miners.TripletMarginMiner(0.3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "miner"),
+    # Of a list of triplets theirs counts a pair as often as it is listed in these two, ours once.
+    [(n, m) for n in PEERS for m in MINERS if not (m == "triplets" and n in ("contrastive", "nt-xent"))],
+)
+def test_values_equal_the_peer_whose_memory_holds_the_batch_too(name, miner):
+    """Theirs writes the batch into the ring and compares with that: no gradient flows to the batch as reference."""
+    criterion, theirs = PEERS[name]
+    ours = CrossBatchMemory(criterion, 60, 5, miner=MINERS[miner][0]).double()
+    # Larger by one batch, which theirs also holds.
+    other = peer.CrossBatchMemory(theirs, 5, memory_size=72, miner=MINERS[miner][1])
+    for x, y in batches(8, seed=3):
+        assert ours(x.double(), y).item() == pytest.approx(other(x.double(), y).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["contrastive", "sup-con", "triplet"])
+def test_a_miner_chooses_among_batch_and_memory(name):
+    criterion = PEERS[name][0]
+    for miner in (PairMarginMiner(0.5, 1.2), BatchEasyHardMiner("easy", "hard"), TripletMiner("batch_hard")):
+        memory = CrossBatchMemory(criterion, size=30, embedding_dim=5, miner=miner)
+        (old, old_labels), (x, y) = batches(2)
+        memory(old, old_labels)
+        x.requires_grad_()
+        reference, labels = torch.cat([x, old]), torch.cat([y, old_labels])
+        indices = miner(x, y, reference, labels, own_rows=torch.arange(12))
+        assert (indices[1] >= 12).any()
+        expected = criterion(x, y, indices, reference, labels)
+        loss = memory(x, y)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0])
+
+
+def test_no_item_is_its_own_positive_whoever_mines():
+    """The easiest positive of every item is itself, which a miner that is told nothing of own rows takes."""
+    x, y = batches(1)[0]
+    assert (miners.BatchEasyHardMiner("easy", "hard")(x, y, x.clone(), y.clone())[1] == torch.arange(12)).any()
+    memory = CrossBatchMemory(ContrastiveLoss(), 30, 5, miner=miners.BatchEasyHardMiner("easy", "all"))
+    loss = memory(x, y)
+    others = CrossBatchMemory(ContrastiveLoss(), 30, 5, miner=miners.PairMarginMiner(10.0, 10.0))
+    assert loss == others(x, y)  # the negatives are left, all of them
+
+
+def test_a_pair_loss_resumes_bit_for_bit_and_tells_no_triplets():
+    data = batches(6, seed=1)
+    first, second = (CrossBatchMemory(NTXentLoss(), 30, 5, start=1, miner=MINERS["pairs"][0]) for _ in range(2))
+    for x, y in data[:3]:
+        first(x, y)
+    second.load_state_dict(first.state_dict())
+    assert [first(x, y).item() for x, y in data[3:]] == [second(x, y).item() for x, y in data[3:]]
+    with pytest.raises(ValueError, match="NTXentLoss has no triplets to tell of"):
+        first.outcome(*data[0])
+
+
+@pytest.mark.parametrize("criterion", [NPairsLoss(), ArcFaceLoss(3, 5), peer.NTXentLoss(), JoinedLoss(NPairsLoss())])
+def test_a_loss_without_a_reference_set_is_refused(criterion):
+    with pytest.raises(ValueError, match="takes no reference set, which a memory is"):
+        CrossBatchMemory(criterion, 10, 5)

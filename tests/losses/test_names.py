@@ -52,12 +52,27 @@ def test_the_margin_loss_has_one_boundary_unless_asked_for_one_a_class():
     assert made("margin", {"num_classes": 7}).criterion.beta.shape == (7,)
 
 
-def test_a_memory_is_for_the_triplet_loss_alone():
+def test_a_memory_is_for_losses_that_take_a_reference_set():
     criterion = made("triplet", {"margin": 0.4}, memory=100, memory_start=5)
     assert isinstance(criterion, CrossBatchMemory)
     assert (criterion.size, criterion.start, criterion.criterion.margin) == (100, 5, 0.4)
-    with pytest.raises(InputError, match="not circle"):
-        made("circle", memory=100)
+    for name in PAIR_LOSSES:
+        if name != "n-pairs":
+            criterion = made(name, memory=100, memory_start=5)
+            assert isinstance(criterion.criterion, JoinedLoss)
+            assert isinstance(criterion.criterion.criterion, PAIR_LOSSES[name])
+            assert (criterion.size, criterion.start) == (100, 5)
+            assert torch.isfinite(criterion(torch.randn(12, 16, requires_grad=True), torch.arange(12) % 5))
+            assert int(criterion.filled) == 12
+    for name in ("n-pairs", "arcface", "pml:TripletMarginLoss"):
+        with pytest.raises(InputError, match=f"not {name}"):
+            made(name, memory=100)
+
+
+def test_what_is_no_single_number_cannot_be_trained_on():
+    with pytest.raises(InputError, match="metric_loss triplet: reduction 'none' gives no single number"):
+        made("triplet", {"reduction": "none"})
+    assert made("triplet", {"reduction": "per_anchor", "swap": True, "smooth": True}).swap
 
 
 @pytest.mark.parametrize("name", ["TripletMarginLoss", "ArcFaceLoss", "SubCenterArcFaceLoss", "SoftTripleLoss"])

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from oracles import brute_cross_entropy, brute_dice, brute_distance, brute_loss, brute_pixel_entropy, brute_triplets
+from triune.losses.memory import CrossBatchMemory
+from triune.losses.softmax import NTXentLoss
 from triune.losses.triplet import TripletLoss
 from triune.model.network import Prediction
 from triune.model.objective import MultiTaskObjective, Targets, gradient_norms
@@ -291,3 +293,13 @@ def test_weights_are_finite_and_not_negative(name):
             MultiTaskObjective(**{name: weight})
     MultiTaskObjective(**{name: 0.0})
     MultiTaskObjective(**{name: 1e30})
+
+
+def test_a_memory_of_a_pair_loss_is_the_metric_term_without_an_outcome():
+    prediction, targets = example()
+    terms = MultiTaskObjective(triplet=CrossBatchMemory(NTXentLoss(), 20, 8))(prediction, targets)
+    expected = NTXentLoss()(prediction.embedding.float(), targets.identities)
+    torch.testing.assert_close(terms.triplet, expected)
+    assert terms.outcome is None
+    remembered = MultiTaskObjective(triplet=CrossBatchMemory(TripletLoss(), 20, 8))(prediction, targets)
+    assert remembered.outcome.loss == remembered.triplet

@@ -11,6 +11,7 @@ from triune.losses.memory import CrossBatchMemory
 from triune.losses.proxies import ArcFaceLoss
 from triune.losses.softmax import SupConLoss
 from triune.losses.triplet import TripletLoss
+from triune.losses.weighted import CircleLoss
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
 from triune.training.metric_loss import FIRST_MARGIN, metric_loss
@@ -40,12 +41,15 @@ def test_auto_begins_with_a_margin_of_its_own():
     assert criterion("--margin", "auto").margin == FIRST_MARGIN
 
 
-def test_a_memory_wraps_the_triplet_loss_and_no_other():
+def test_a_memory_wraps_losses_with_a_reference_set_and_no_other():
     made = criterion("--loss.memory", "100", "--loss.memory_start", "5", "--margin", "0.4")
     assert isinstance(made, CrossBatchMemory)
     assert (made.size, made.start, made.criterion.margin) == (100, 5, 0.4)
-    with pytest.raises(InputError, match="not circle"):
-        criterion("--loss.memory", "100", "--metric_loss", "circle")
+    made = criterion("--loss.memory", "100", "--metric_loss", "circle")
+    assert isinstance(made, CrossBatchMemory)
+    assert isinstance(made.criterion.criterion, CircleLoss)
+    with pytest.raises(InputError, match="not arcface"):
+        criterion("--loss.memory", "100", "--metric_loss", "arcface")
 
 
 def test_options_and_dashes_are_taken():

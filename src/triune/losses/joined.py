@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, as_embeddings
-from triune.labels import Labels, whole_numbers
+from triune.labels import whole_numbers
 from triune.losses.batch import LabelledBatch
-from triune.losses.outcome import TripletOutcome, TripletSums, reduce
+from triune.losses.compared import BatchLabels, plain
+from triune.losses.outcome import OF_EACH_TRIPLET, TripletOutcome, TripletSums, reduce
+from triune.losses.remembered import Remembered
 from triune.losses.triplet import TripletLoss
 from triune.losses.triplet_settings import TripletSettings
 from triune.losses.triplet_sums import triplet_sums
@@ -45,10 +47,10 @@ class DistributedTripletLoss(TripletLoss):
     def outcome(
         self,
         embeddings: Embeddings,
-        labels: Labels,
+        labels: BatchLabels,
         indices: Sequence[Tensor] | None = None,
         reference: Embeddings | None = None,
-        reference_labels: Labels | None = None,
+        reference_labels: BatchLabels | None = None,
         *,
         own_rows: Tensor | None = None,
         generator: torch.Generator | None = None,
@@ -72,46 +74,42 @@ class DistributedTripletLoss(TripletLoss):
                 embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
             )
         x = as_embeddings(embeddings)
-        codes = whole_numbers(labels, len(x)).to(x.device)
-        return self._joined(x, codes, x[:0].detach(), codes[:0], generator)[0]
+        codes = whole_numbers(plain(labels), len(x)).to(x.device)
+        return self._joined(x, codes, Remembered(x[:0].detach(), codes[:0]), generator)[0]
 
-    def outcome_with_memory(
-        self, embeddings: Tensor, codes: Tensor, memory: Tensor, memory_codes: Tensor
-    ) -> tuple[TripletOutcome, Tensor, Tensor]:
+    def with_memory(self, x: Tensor, codes: Tensor, memory: Remembered) -> tuple[TripletOutcome, Tensor, Tensor]:
         """The outcome of the joined batch, whose positives and negatives come from itself and from remembered rows.
 
         Args:
-            embeddings: this process's anchors, shape (N, D).
+            x: this process's anchors, shape (N, D).
             codes: their labels, int64 (N,).
-            memory: embeddings of earlier batches, shape (M, D), the same in every process.
-            memory_codes: their labels, int64 (M,).
+            memory: embeddings of earlier batches, the same in every process.
 
         Returns:
             The outcome, and the joined batch with its codes: what the memory should take in.
         """
         if _is_one_process(self.group):
-            return super().outcome_with_memory(embeddings, codes, memory, memory_codes)
-        return self._joined(embeddings, codes, memory, memory_codes, None)
+            return super().with_memory(x, codes, memory)
+        return self._joined(x, codes, memory, None)
 
     def _joined(
-        self, x: Tensor, codes: Tensor, memory: Tensor, memory_codes: Tensor, generator: torch.Generator | None
+        self, x: Tensor, codes: Tensor, memory: Remembered, generator: torch.Generator | None
     ) -> tuple[TripletOutcome, Tensor, Tensor]:
         """The outcome of the joined batch with remembered rows as further reference, and that batch with its codes."""
+        if self.reduction in OF_EACH_TRIPLET:
+            raise ValueError(f"reduction {self.reduction!r} is that of one process: use 'mean_active', 'mean' or 'sum'")
         if self.averaged:
             x = _ScaledGradient.apply(x, dist.get_world_size(self.group))
         sizes = _batch_sizes(len(x), x.device, self.group)
         all_rows = _AllGather.apply(x, sizes, self.group)
         all_codes = _all_gather(codes, sizes, self.group)
         first = sum(sizes[: dist.get_rank(self.group)])
-        batch = LabelledBatch(
-            x,
-            torch.cat([all_rows, memory]),
-            codes,
-            torch.cat([all_codes, memory_codes]),
-            first + torch.arange(len(x), device=x.device),
-        )
-        settings = TripletSettings(self.margin, self.metric, self.mining, self.gap)
-        own = triplet_sums(batch.at_unit_length() if self.normalize else batch, settings, generator=generator)
+        own_rows = first + torch.arange(len(x), device=x.device)
+        reference, reference_codes = memory.reference(all_rows, all_codes)
+        indices = memory.mined(x, codes, reference, reference_codes, own_rows)
+        batch = LabelledBatch(x, reference, codes, reference_codes, own_rows)
+        settings = TripletSettings(self.margin, self.metric, self.mining, self.gap, self.swap, self.smooth)
+        own = triplet_sums(batch.at_unit_length() if self.normalize else batch, settings, indices, generator)
         sums = TripletSums(*_AllReduce.apply(torch.stack(list(own)), self.group).unbind())
         outcome = reduce(sums, self.reduction)
         return outcome._replace(loss=outcome.loss.to(x.dtype)), all_rows.detach(), all_codes
@@ -142,16 +140,40 @@ class JoinedLoss(nn.Module):
         self.averaged = averaged
         self.group = group
 
-    def forward(self, embeddings: Embeddings, labels: Labels) -> Tensor:
+    def forward(self, embeddings: Embeddings, labels: BatchLabels) -> Tensor:
         """The scalar loss of the embeddings ``(N, D)`` and whole-number labels of all processes."""
         if _is_one_process(self.group):
             own_loss: Tensor = self.criterion(embeddings, labels)
             return own_loss
         x = as_embeddings(embeddings)
-        codes = whole_numbers(labels, len(x)).to(x.device)
+        loss: Tensor = self.criterion(*self._joined(x, whole_numbers(plain(labels), len(x)).to(x.device)))
+        return self._shared_out(loss)
+
+    def with_memory(self, x: Tensor, codes: Tensor, memory: Remembered) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of the joined batch, whose positives and negatives come from itself and from remembered rows.
+
+        Args:
+            x: this process's anchors, shape (N, D).
+            codes: their labels, int64 (N,).
+            memory: embeddings of earlier batches, the same in every process.
+
+        Returns:
+            The loss, and the joined batch with its codes: what the memory should take in.
+        """
+        criterion: Any = self.criterion  # a pair loss, which CrossBatchMemory checks
+        if _is_one_process(self.group):
+            alone: tuple[Tensor, Tensor, Tensor] = criterion.with_memory(x, codes, memory)
+            return alone
+        loss, rows, row_codes = criterion.with_memory(*self._joined(x, codes), memory)
+        return self._shared_out(loss), rows, row_codes
+
+    def _joined(self, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows and labels of all processes."""
         sizes = _batch_sizes(len(x), x.device, self.group)
-        loss: Tensor = self.criterion(_AllGather.apply(x, sizes, self.group), _all_gather(codes, sizes, self.group))
-        # W processes send back the gradient of the whole loss each: W times too much, which averaging takes away.
+        return _AllGather.apply(x, sizes, self.group), _all_gather(codes, sizes, self.group)
+
+    def _shared_out(self, loss: Tensor) -> Tensor:
+        """W processes send back the gradient of the whole loss each: W times too much, which averaging takes away."""
         return loss if self.averaged else _ScaledGradient.apply(loss, 1 / dist.get_world_size(self.group))
 
 

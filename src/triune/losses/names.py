@@ -29,10 +29,13 @@ from triune.losses.weighted import CircleLoss, MultiSimilarityLoss
 TRIPLET = "triplet"
 """The name of the triplet loss."""
 
+N_PAIRS = "n-pairs"
+"""The name of the one pair loss that takes no reference set."""
+
 PAIR_LOSSES: dict[str, type[nn.Module]] = {
     "contrastive": ContrastiveLoss,
     "lifted-structure": LiftedStructureLoss,
-    "n-pairs": NPairsLoss,
+    N_PAIRS: NPairsLoss,
     "multi-similarity": MultiSimilarityLoss,
     "nt-xent": NTXentLoss,
     "sup-con": SupConLoss,
@@ -81,25 +84,30 @@ def make_criterion(
             boundary for each class.
         num_classes: how many classes training has; proxy losses keep a proxy for each.
         embedding_dim: the length of an embedding.
-        memory: how many embeddings of earlier batches triplets are also taken from; 0 keeps to the batch.
+        memory: how many embeddings of earlier batches triplets and pairs are also taken from; 0 keeps to the batch.
         memory_start: the first step that uses the memory.
 
     Raises:
         InputError: the name or an option is not known, or pytorch-metric-learning is not installed.
     """
     options = dict(options or {})
-    if name == TRIPLET:
-        triplet = _made(DistributedTripletLoss, name, **options)
-        if memory == 0:
-            return triplet
-        ring = {"size": memory, "embedding_dim": embedding_dim, "start": memory_start}
-        return _made(CrossBatchMemory, name, criterion=triplet, **ring)
-    if memory:
-        raise InputError(f"a memory of earlier batches is for the triplet loss, not {name}")
-    if name in PAIR_LOSSES:
+    if options.get("reduction") == "none":
+        raise InputError(f"metric_loss {name}: reduction 'none' gives no single number to minimise: leave it out")
+    if memory and (name not in (TRIPLET, *PAIR_LOSSES) or name == N_PAIRS):
+        raise InputError(
+            f"a memory of earlier batches is for the triplet loss and pair losses with a reference set, not {name}"
+        )
+    if name == TRIPLET or name in PAIR_LOSSES:
         if options.get("num_classes") == "auto":
             options["num_classes"] = num_classes
-        return JoinedLoss(_made(PAIR_LOSSES[name], name, **options))
+        if name == TRIPLET:
+            criterion = _made(DistributedTripletLoss, name, **options)
+        else:
+            criterion = JoinedLoss(_made(PAIR_LOSSES[name], name, **options))
+        if memory == 0:
+            return criterion
+        ring = {"size": memory, "embedding_dim": embedding_dim, "start": memory_start}
+        return _made(CrossBatchMemory, name, criterion=criterion, **ring)
     if name in PROXY_LOSSES:
         sizes = {"num_classes": num_classes, "embedding_dim": embedding_dim}
         return _made(PROXY_LOSSES[name], name, **sizes, **options)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings
-from triune.labels import Labels
 from triune.losses.batch import labelled_batch, masks, unit_rows, zero_or_nan
+from triune.losses.compared import BatchLabels
+from triune.losses.keywords import PeerNames, by_either_name
+from triune.losses.miner import settings_of
+from triune.losses.remembered import Remembered
 
 
 class Pairs(NamedTuple):
@@ -50,7 +53,7 @@ class PairOptions(TypedDict):
 
     pairs: Sequence[Tensor] | None
     reference: Embeddings | None
-    reference_labels: Labels | None
+    reference_labels: BatchLabels | None
     own_rows: Tensor | None
 
 
@@ -68,13 +71,14 @@ class PairLoss(nn.Module):
     def forward(
         self,
         embeddings: Embeddings,
-        labels: Labels,
+        labels: BatchLabels,
         indices: Sequence[Tensor] | None = None,
         reference: Embeddings | None = None,
-        reference_labels: Labels | None = None,
+        reference_labels: BatchLabels | None = None,
         *,
         own_rows: Tensor | None = None,
         generator: torch.Generator | None = None,
+        **peer_names: Unpack[PeerNames],
     ) -> Tensor:
         """The scalar loss.
 
@@ -86,7 +90,11 @@ class PairLoss(nn.Module):
             reference_labels: the label of each reference row.
             own_rows: which reference row is embedding i, −1 for none.
             generator: source of the random draws of a loss that makes some.
+            peer_names: ``indices_tuple`` for indices, ``ref_emb`` for reference, ``ref_labels`` for reference_labels.
         """
+        indices, reference, reference_labels = by_either_name(
+            peer_names, indices=indices, reference=reference, reference_labels=reference_labels
+        )
         x: Embeddings = embeddings
         y: Embeddings | None = reference
         if self.normalize:
@@ -94,20 +102,39 @@ class PairLoss(nn.Module):
         options = PairOptions(pairs=indices, reference=y, reference_labels=reference_labels, own_rows=own_rows)
         return self._loss(x, labels, options, generator)
 
+    def with_memory(self, x: Tensor, codes: Tensor, memory: Remembered) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a batch whose positives and negatives come from itself and from remembered rows.
+
+        Args:
+            x: shape (N, D).
+            codes: the labels, int64 (N,).
+            memory: embeddings of earlier batches.
+
+        Returns:
+            The loss, and the batch with its codes: what the memory should take in.
+        """
+        reference, reference_codes = memory.reference(x, codes)
+        own_rows = torch.arange(len(x), device=x.device)
+        indices = memory.mined(x, codes, reference, reference_codes, own_rows)
+        loss: Tensor = self(x, codes, indices, reference, reference_codes, own_rows=own_rows)
+        return loss, x.detach(), codes
+
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""
-        return ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k[0] != "_" and k != "training")
+        return settings_of(self)
 
-    def _loss(self, x: Embeddings, labels: Labels, options: PairOptions, generator: torch.Generator | None) -> Tensor:
+    def _loss(
+        self, x: Embeddings, labels: BatchLabels, options: PairOptions, generator: torch.Generator | None
+    ) -> Tensor:
         raise NotImplementedError
 
 
 def pair_batch(
     embeddings: Embeddings,
-    labels: Labels,
+    labels: BatchLabels,
     pairs: Sequence[Tensor] | None = None,
     reference: Embeddings | None = None,
-    reference_labels: Labels | None = None,
+    reference_labels: BatchLabels | None = None,
     own_rows: Tensor | None = None,
 ) -> PairBatch:
     """The rows of a batch with the pairs that match and that do not, all of them or those listed.

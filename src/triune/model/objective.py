@@ -106,7 +106,8 @@ class MultiTaskObjective(nn.Module):
         """The metric term of the items with an identity, and the outcome of a triplet loss."""
         known = identities >= 0
         embedding, identities = embedding[known], identities[known]
-        if isinstance(self.triplet, TripletLoss | CrossBatchMemory):
+        held = self.triplet.criterion if isinstance(self.triplet, CrossBatchMemory) else self.triplet
+        if isinstance(self.triplet, TripletLoss | CrossBatchMemory) and isinstance(held, TripletLoss):
             outcome = self.triplet.outcome(embedding, identities)
             return outcome.loss, outcome
         loss: Tensor = self.triplet(embedding, identities)

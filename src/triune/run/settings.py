@@ -107,7 +107,7 @@ class LossConfig:
         dice: weight of a soft Dice term added to the segmentation loss.
         label_smoothing: of the classification loss.
         weighting: 'fixed' uses alpha, beta, gamma as they are; 'uncertainty' learns a factor for each.
-        memory: how many embeddings of earlier batches triplets are also drawn from; 0 keeps to the batch.
+        memory: how many embeddings of earlier batches triplets or pairs are also drawn from; 0 keeps to the batch.
         memory_start: the first step that uses the memory.
     """
 

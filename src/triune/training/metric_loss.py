@@ -25,8 +25,6 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
         margin = FIRST_MARGIN if config.margin == "auto" else config.margin
         run = {"margin": margin, "metric": config.metric, "mining": config.mining, "reduction": config.loss.reduction}
         options = run | options
-    elif config.loss.memory:
-        raise InputError(f"loss.memory is for the triplet loss, not {name}")
     if name in PROXY_LOSSES and config.images.collages:
         raise InputError(
             f"metric_loss {name} keeps a proxy for each identity and images.collages invents identities: "
