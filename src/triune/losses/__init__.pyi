@@ -5,6 +5,7 @@ from .average_precision import (
     smooth_ap_loss as smooth_ap_loss,
 )
 from .cached_gradients import grad_cache as grad_cache
+from .compared import ComparedLabels as ComparedLabels, MultiLabels as MultiLabels
 from .contrastive import (
     ContrastiveLoss as ContrastiveLoss,
     LiftedStructureLoss as LiftedStructureLoss,
@@ -15,6 +16,7 @@ from .contrastive import (
 )
 from .joined import DistributedTripletLoss as DistributedTripletLoss, JoinedLoss as JoinedLoss
 from .margin import (
+    DistanceWeightedMiner as DistanceWeightedMiner,
     MarginLoss as MarginLoss,
     distance_weighted_triplets as distance_weighted_triplets,
     margin_loss as margin_loss,
@@ -24,6 +26,12 @@ from .memory import CrossBatchMemory as CrossBatchMemory
 from .mining import TripletMiner as TripletMiner, Triplets as Triplets, mine_triplets as mine_triplets
 from .names import PAIR_LOSSES as PAIR_LOSSES, PROXY_LOSSES as PROXY_LOSSES, make_criterion as make_criterion
 from .outcome import TripletOutcome as TripletOutcome
+from .pair_mining import (
+    BatchEasyHardMiner as BatchEasyHardMiner,
+    PairMarginMiner as PairMarginMiner,
+    easy_hard_pairs as easy_hard_pairs,
+    pair_margin_pairs as pair_margin_pairs,
+)
 from .pairs import Pairs as Pairs
 from .proxies import (
     ArcFaceLoss as ArcFaceLoss,
@@ -41,6 +49,7 @@ from .proxies import (
     soft_triple_loss as soft_triple_loss,
     subcenter_arcface_loss as subcenter_arcface_loss,
 )
+from .regularized import RegularizedLoss as RegularizedLoss, mean_length as mean_length
 from .softmax import (
     NTXentLoss as NTXentLoss,
     SupConLoss as SupConLoss,
@@ -52,9 +61,11 @@ from .triplet import (
     triplet_loss as triplet_loss,
     triplet_margin_loss as triplet_margin_loss,
 )
+from .two_views import SelfSupervisedLoss as SelfSupervisedLoss
 from .weighted import (
     CircleLoss as CircleLoss,
     MultiSimilarityLoss as MultiSimilarityLoss,
+    MultiSimilarityMiner as MultiSimilarityMiner,
     circle_loss as circle_loss,
     multi_similarity_loss as multi_similarity_loss,
     multi_similarity_pairs as multi_similarity_pairs,
