@@ -63,7 +63,7 @@ def test_written_settings_read_back_equal(tmp_path):
         (["--margin", "-1"], "--margin is -1: it takes a number of at least 0, soft or auto"),
         (["--trainer.devices", "0"], "--trainer.devices is 0: it takes a whole number of at least 1 or auto"),
         (["--model.decoder_channels", "[8, 0]"], "--model.decoder_channels"),
-        (["--epochs", "0", "--seed", "-1"], "--epochs is 0: it takes a whole number of at least 1; --seed is -1"),
+        (["--beta", "-1", "--seed", "-1"], "--beta is -1.0: it takes a number of at least 0; --seed is -1"),
         (["--alpha", "0", "--beta", "0", "--gamma", "0"], "alpha, beta and gamma are all 0"),
         (["--metrics", "cosine"], "there is no setting --metrics, did you mean --metric?"),
         (["--epoch", "3"], "there is no setting --epoch, did you mean --epochs?"),
@@ -146,11 +146,11 @@ def test_help_is_one_screen_with_every_short_flag_and_its_default(command, capsy
     assert lines[0].startswith(f"usage: {command.name}")
     flags = [line.split()[0] for line in lines if line.startswith("  --")]
     if command.settings is TrainConfig:
-        assert flags[:11] == [
-            *("--data", "--epochs", "--batch_size", "--alpha", "--beta", "--gamma"),
+        assert flags[:12] == [
+            *("--data", "--epochs", "--steps", "--batch_size", "--alpha", "--beta", "--gamma"),
             *("--margin", "--mining", "--metric", "--seed", "--output"),
         ]
-        assert "  --epochs 15              each shows every training image about once" in lines
+        assert "  --epochs auto            each shows every training image about once" in lines
         assert "--model.*" in lines[-1]
     assert not any("." in flag for flag in flags[:-1])
 

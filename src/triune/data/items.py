@@ -84,6 +84,13 @@ class ItemTable:
         """Whether any row says which split it belongs to."""
         return self.frame["split"].is_not_null().any()
 
+    @property
+    def classes_are_identities(self) -> bool:
+        """Whether each class is one identity and each identity of one class: there are no classes beside them."""
+        known = self.frame.filter(pl.col("label").is_not_null() & pl.col("identity").is_not_null())
+        pairs = known.select("label", "identity").unique()
+        return len(pairs) > 0 and len(pairs) == pairs["label"].n_unique() == pairs["identity"].n_unique()
+
     def part(self, split: str) -> pl.DataFrame:
         """The rows of one split."""
         return self.frame.filter(pl.col("split") == split)

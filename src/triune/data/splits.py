@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -12,13 +12,16 @@ from triune.data.checks import rows_by_name
 from triune.data.items import ItemTable, SplitKind
 from triune.data.problems import DataError, Problem
 
+HOLDOUT: Final = 0.15
+"""Share of the images of a training identity that measure the class head where no test class is trained."""
+
 
 def assign_splits(
     table: ItemTable,
     kind: SplitKind = "open-set",
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
     seed: int = 0,
-    holdout: float = 0.15,
+    holdout: float = HOLDOUT,
     pairs: bool = True,
 ) -> ItemTable:
     """Share the items out among train, val and test; whatever split the table had is replaced.

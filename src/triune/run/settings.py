@@ -27,6 +27,8 @@ from triune.ranges import (
 MOST_IDS = 255
 """Of mask ids: 0 to 254, since 255 means to ignore a pixel."""
 
+DEFAULT_EPOCHS = 15
+
 Metric = Literal["euclidean", "squared_euclidean", "cosine"]
 
 
@@ -129,7 +131,8 @@ class OptimizerConfig:
         schedule: 'cosine' warms up and descends to zero over the run; 'constant' stays after the warm-up.
         warmup: share of all steps spent warming up.
         clip: largest gradient norm; 0 does not clip.
-        average: decay of the running average of the weights that is evaluated and kept; 0 keeps the last weights.
+        average: decay of the running average of the weights that is evaluated and kept; 0 keeps the last weights. It
+            begins short and grows to that decay, so that the first weights are soon forgotten.
         proxy_lr: the highest learning rate of what a metric loss itself learns, such as proxies; they are not decayed.
     """
 
@@ -172,9 +175,12 @@ class TrainConfig:
     Args:
         data: a table, a folder of images, or a name such as digits. A table is .csv or .parquet; the names are digits,
             omniglot, oxford-pets and lfw.
-        epochs: each shows every training image about once.
+        epochs: each shows every training image about once. 'auto' is 15, or more where those
+            are fewer than 300 steps.
+        steps: optimiser steps, in place of epochs. As many whole epochs are trained as they take.
         batch_size: images a step.
-        alpha: weight of the classification loss.
+        alpha: weight of the classification loss. 'auto' is 1, or 0 where the classes are the identities themselves and
+            none of them is tested: the embedding tells those apart.
         beta: weight of the segmentation loss.
         gamma: weight of the triplet loss.
         margin: of the triplet loss: a number, soft or auto. 'auto' is, after the first epoch, the median of
@@ -206,9 +212,10 @@ class TrainConfig:
     """
 
     data: str = "digits"
-    epochs: PositiveInt = 15
+    epochs: PositiveInt | Literal["auto"] = "auto"
+    steps: PositiveInt | None = None
     batch_size: AtLeastTwo = 64
-    alpha: NonNegative = 1.0
+    alpha: NonNegative | Literal["auto"] = "auto"
     beta: NonNegative = 1.0
     gamma: NonNegative = 1.0
     margin: NonNegative | Literal["soft", "auto"] = 0.2
@@ -239,6 +246,16 @@ class TrainConfig:
         if self.resume_with_changes and self.resume is None:
             raise ValueError("resume_with_changes is for a run that goes on: name it with --resume")
         return self
+
+    @property
+    def whole_epochs(self) -> int:
+        """The epochs as a number. Where it is 'auto' a training settles it once the data are known."""
+        return DEFAULT_EPOCHS if self.epochs == "auto" else self.epochs
+
+    @property
+    def class_weight(self) -> float:
+        """Alpha as a number. Where it is 'auto' a training settles it once the data are known."""
+        return 1.0 if self.alpha == "auto" else float(self.alpha)
 
     @property
     def learns_masks(self) -> bool:

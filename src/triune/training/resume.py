@@ -18,7 +18,7 @@ from triune.run.settings import TrainConfig, as_plain
 from triune.training.checkpoints import Resumable, resumable
 
 FREE: Final = {
-    *("data", "root", "output", "resume", "resume_with_changes", "epochs"),
+    *("data", "root", "output", "resume", "resume_with_changes", "epochs", "steps"),
     *("model.weights", "images.workers", "images.cache_mib"),
     *("trainer.accelerator", "trainer.devices", "trainer.patience", "trainer.on_nonfinite", "trainer.deterministic"),
 }
@@ -88,7 +88,7 @@ def checkpoint_to_resume(config: TrainConfig, run: Path, origin: Origin | None) 
         print(f"{run} has no finished epoch yet: its training begins anew", file=sys.stderr, flush=True)
         return None
     done = int(found.content["epoch"]) + 1
-    if config.epochs < done:
+    if config.epochs != "auto" and config.epochs < done:
         raise InputError(f"--epochs is {config.epochs}, but {run} has {done} epochs already: ask for as many or more")
     return found
 

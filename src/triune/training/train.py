@@ -12,7 +12,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
@@ -32,11 +32,14 @@ from triune.run.origin import read_origin
 from triune.run.parser import one_line
 from triune.run.settings import TrainConfig
 from triune.signals import Stopped, signal_of
+from triune.training.averaging import WarmAverage
 from triune.training.beginning import Beginning
+from triune.training.budget import settled
 from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
 from triune.training.metric_loss import metric_loss
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
+from triune.training.plan import Estimate, plan
 from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
 from triune.verification.all_pairs import why_not_verifiable
 
@@ -57,12 +60,14 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     pl.seed_everything(config.seed, verbose=False)
     for warning in unverifiable(config, data):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
+    loader = data.train_dataloader()
+    config = settled(config, data.table, len(loader))
     card = model_card(config, data)
     loop = LoopSettings(
         optimizer=config.optimizer,
         metric=config.metric,
         target_fpr=config.target_fpr,
-        total_steps=len(data.train_dataloader()) * config.epochs,
+        total_steps=len(loader) * config.whole_epochs,
         on_nonfinite=config.trainer.on_nonfinite,
         choose_margin=config.margin == "auto" and criterion is None,
         seed=config.seed,
@@ -82,7 +87,9 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     record = Beginning(run, config, data, origin)
     clock = Clock()
     checkpoints = WholeCheckpoints(record.origin.run, last)
-    trainer = build_trainer(config, run, monitored(data, config), [clock, record], checkpoints)
+    trainer = build_trainer(config, run, monitored(data, config), [clock, record, Estimate()], checkpoints)
+    for line in plan(config, data, model, loader.batch_sampler):
+        print(line, file=sys.stderr, flush=True)
     if last is None:
         record.write()
     _train(trainer, module, data, last)
@@ -147,7 +154,14 @@ def load_items(config: TrainConfig) -> ItemTable:
     """
     origin = None if config.resume is None else read_origin(config.resume)
     split: Split = config.split if origin is None else "given"
-    table = load_source(config.data, root=config.root, split=split, seed=config.seed, pairs=config.judges_pairs)
+    table = load_source(
+        config.data,
+        root=config.root,
+        split=split,
+        seed=config.seed,
+        pairs=config.judges_pairs,
+        holdout="auto" if config.alpha == "auto" else "always" if config.alpha > 0 else "never",
+    )
     if not table.problems:
         if origin is None:
             table = with_calibration(table, config.calibration, config.seed)
@@ -211,7 +225,7 @@ def model_card(config: TrainConfig, data: ItemData) -> ModelCard:
     return ModelCard(
         model=Network(
             backbone=settings.backbone,
-            num_classes=len(data.classes) if len(data.classes) > 1 and config.alpha > 0 else 0,
+            num_classes=len(data.classes) if len(data.classes) > 1 and config.class_weight > 0 else 0,
             mask_channels=channels if has_masks and config.beta > 0 else 0,
             embedding_dim=settings.embedding_dim,
             in_channels=config.images.channels,
@@ -250,7 +264,7 @@ def check_margin_choice(config: TrainConfig, data: ItemData) -> None:
 def objective(config: TrainConfig, criterion: nn.Module) -> MultiTaskObjective:
     """The run's loss with the metric term ``criterion``."""
     return MultiTaskObjective(
-        alpha=config.alpha,
+        alpha=config.class_weight,
         beta=config.beta,
         gamma=config.gamma,
         triplet=criterion,
@@ -298,7 +312,7 @@ def build_trainer(
         if config.trainer.patience > 0:
             callbacks.append(EarlyStopping(monitored, mode=mode, patience=config.trainer.patience))
     if config.optimizer.average > 0:
-        callbacks.append(EMAWeightAveraging(decay=config.optimizer.average))
+        callbacks.append(WarmAverage(config.optimizer.average))
     callbacks.append(
         # After the best one, whose record it holds: what it resumes must compare with the best so far.
         KeptCheckpoint(
@@ -315,7 +329,7 @@ def build_trainer(
     device = config.trainer
     try:
         return pl.Trainer(
-            max_epochs=config.epochs,
+            max_epochs=config.whole_epochs,
             accelerator=device.accelerator,
             devices=1,
             precision=device.precision,
@@ -343,7 +357,7 @@ def monitored(data: ItemData, config: TrainConfig) -> str | None:
         return None
     if config.model.embedding_dim > 0 and why_not_verifiable(items["identity"].drop_nulls().to_numpy()) is None:
         return "val_tpr"
-    return "val_classification" if config.alpha > 0 and len(data.classes) > 1 else "val_segmentation"
+    return "val_classification" if config.class_weight > 0 and len(data.classes) > 1 else "val_segmentation"
 
 
 def quiet_lightning() -> None:

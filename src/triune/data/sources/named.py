@@ -15,10 +15,11 @@ from triune.data.sources.folder import image_folder
 from triune.data.sources.lfw import lfw
 from triune.data.sources.omniglot import omniglot
 from triune.data.sources.oxford_pets import oxford_pets
-from triune.data.splits import assign_splits, complete_splits
+from triune.data.splits import HOLDOUT, assign_splits, complete_splits
 from triune.errors import InputError
 
 Split: TypeAlias = Literal["auto", "open-set", "closed-set", "given"]
+Holdout: TypeAlias = Literal["auto", "always", "never"]
 
 
 SOURCES: dict[str, Callable[[Path, Path], ItemTable]] = {
@@ -38,6 +39,7 @@ def load_source(
     seed: int = 0,
     cache: Path | None = None,
     pairs: bool = True,
+    holdout: Holdout = "auto",
 ) -> ItemTable:
     """The table of a data set, with every row in a split.
 
@@ -51,6 +53,8 @@ def load_source(
         cache: where images and masks are written that a data set does not have as files; ``$TRIUNE_CACHE`` or
             ``~/.cache/triune`` where not given. They are written once, whole or not at all.
         pairs: whether val and test must hold matching pairs; not needed where no embedding is judged.
+        holdout: whether an open-set split sets images of training identities aside, to measure the class head on where
+            no test class is trained: "always", "never", or, as "auto" has it, where classes are not the identities.
 
     Returns:
         The table. What was wrong with its rows, or kept it from being split, is in ``problems``:
@@ -72,7 +76,7 @@ def load_source(
             "a .csv or .parquet file, or a folder of images"
         )
     try:
-        return _with_splits(table, split, seed, pairs)
+        return _with_splits(table, split, seed, pairs, holdout)
     except DataError as error:
         return replace(table, problems=(*table.problems, *error.problems))
 
@@ -91,7 +95,7 @@ def default_cache() -> Path:
         raise InputError("there is no home folder to keep data sets in: name one with TRIUNE_CACHE=FOLDER") from error
 
 
-def _with_splits(table: ItemTable, split: Split, seed: int, pairs: bool) -> ItemTable:
+def _with_splits(table: ItemTable, split: Split, seed: int, pairs: bool, holdout: Holdout) -> ItemTable:
     if split == "given":
         judged = table.frame.with_columns(pl.lit("test").alias("split"))
         return table if table.has_split else replace(table, frame=judged)
@@ -100,4 +104,5 @@ def _with_splits(table: ItemTable, split: Split, seed: int, pairs: bool) -> Item
     kind: SplitKind = "closed-set" if split == "closed-set" else "open-set"
     if split == "open-set" and table.split_kind == "open-set":
         return table
-    return assign_splits(table, kind, seed=seed, pairs=pairs)
+    wanted = holdout == "always" or (holdout == "auto" and not table.classes_are_identities)
+    return assign_splits(table, kind, seed=seed, holdout=HOLDOUT if wanted else 0.0, pairs=pairs)

@@ -79,7 +79,8 @@ def _no_better_than_baselines(results: Results, main: JudgedModel) -> list[str]:
         return []
     return [
         f"At FPR {round_percent(own.target_fpr)} training gave nothing: this model recognises {percent(own.tpr)} of "
-        f"the same pairs, no more than {' and '.join(better)}."
+        f"the same pairs, no more than {' and '.join(better)}. Try more steps (--steps), published weights "
+        "(--model.weights), or for aligned images, such as faces and characters, --model.pooling grid."
     ]
 
 

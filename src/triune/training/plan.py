@@ -1,0 +1,85 @@
+"""What a training says before it begins, and how long it expects to take once some steps are done."""
+
+import sys
+import time
+from typing import Any, Final
+
+import lightning.pytorch as pl
+
+from triune.data.batches import ClassBalancedBatchSampler
+from triune.model.network import MultiTaskModel
+from triune.run.loaders import ItemData
+from triune.run.settings import TrainConfig
+
+TIMED: Final = 20
+"""Steps that the estimate is made from, after the first, which loads and compiles."""
+
+PARTS: Final = {"train": "trains on", "val": "validates on", "calibration": "sets its threshold on", "test": "tests on"}
+
+
+def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: Any) -> list[str]:
+    """The lines: what there is to learn from, the network, and how long.
+
+    Args:
+        config: the settings, settled.
+        data: the items.
+        model: the network.
+        batches: the batch sampler of an epoch.
+    """
+    splits = [f"{verb} {_images(data, split)}" for split, verb in PARTS.items() if data.count(split)]
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    learnt = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    some = "" if learnt == weights else f", of which {_short(learnt)} are trained"
+    classes = f"{len(data.classes)} classes" if model.num_classes else "no classes"
+    channels = model.mask_channels
+    masks = f"masks of {channels} channel{'s' * (channels > 1)}" if channels else "no masks"
+    kind = f"{len(batches)} steps"
+    if isinstance(batches, ClassBalancedBatchSampler):
+        kind += f" of {batches.classes_per_batch} identities x {batches.samples_per_class} images"
+    epochs = config.whole_epochs
+    return [
+        "; ".join(splits),
+        f"{config.model.backbone}, {_short(weights)} parameters{some}: {classes}, {masks}, "
+        f"embedding of {model.embedding_dim}",
+        f"{epochs} epochs of {kind}: {epochs * len(batches):,} steps",
+    ]
+
+
+def _images(data: ItemData, split: str) -> str:
+    part = data.table.part(split)
+    identities = part["identity"].drop_nulls().n_unique()
+    return f"{len(part):,} images" + (f" of {identities:,} identities" if identities else "")
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count:,}"
+
+
+class Estimate(pl.Callback):
+    """Says once, on standard error, how long the training will take by its first steps."""
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._begun = 0.0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Counts a step; after enough of them, or at the end of the first epoch, the line is printed."""
+        if self._done < 0 or not trainer.is_global_zero:
+            return
+        if self._begun == 0.0:
+            self._begun = time.monotonic()
+            return
+        self._done += 1
+        if self._done < TIMED and not trainer.is_last_batch:
+            return
+        step = (time.monotonic() - self._begun) / self._done
+        left = step * (trainer.estimated_stepping_batches - trainer.global_step)
+        print(f"about {in_words(left)} to train at {step:.2f} s a step", file=sys.stderr, flush=True)
+        self._done = -1
+
+
+def in_words(seconds: float) -> str:
+    """A time as people say it: seconds below two minutes, minutes below two hours, then hours."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
