@@ -187,9 +187,12 @@ def test_a_row_that_is_not_finite_is_not_hidden(options):
     x, y = batch(0)
     x[3, 1] = np.nan
     for z in (x, x.float()):
-        loss = triplet_loss(z, y, mining="hard", **options).loss
-        assert loss.isnan().all()
-        assert loss.numel()
+        for mining in ("all", "hard"):
+            loss = triplet_loss(z, y, mining=mining, **options).loss
+            assert loss.isnan().all()
+            assert loss.numel()
+        if options.get("reduction") != "none":
+            assert triplet_loss(z, [0] * 14, **options).loss.isnan()  # without a triplet, too
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from triune.distances.embeddings import Embeddings, Metric
 from triune.distances.pairwise import paired_distance
-from triune.losses.batch import labelled_batch, unit_rows
+from triune.losses.batch import labelled_batch, unit_rows, zero_or_nan
 from triune.losses.compared import BatchLabels
 from triune.losses.keywords import PeerNames, by_either_name
 from triune.losses.miner import settings_of
@@ -130,9 +130,10 @@ def triplet_loss(
     torch; on the CPU ``"hard"``, ``"semihard"`` and ``"random"`` list their P pairs, too: O(P). On a GPU, in float32,
     nothing is listed, and the host waits for nothing. The kernels, and blocks, are differentiated in the forward pass,
     once: asking for a second derivative raises an error that says the way out. In float64, up to one block, second
-    derivatives are right. What the kernels do not compute takes plain torch: a smooth margin other than 0 and labels
-    that a rule compares, in blocks of distances; swapped triplets, which are listed, O(T) for T of them; and the
-    reductions ``"per_anchor"`` and ``"none"``, which list them and hold all distances, O(N·M + T).
+    derivatives are right. What the kernels do not compute takes plain torch, in blocks of distances: a smooth margin
+    other than 0, labels that a rule compares, and swapped triplets, whose ``mining="all"`` costs one more matrix
+    product for each of an anchor's positives and is not compiled whole. The reductions ``"per_anchor"`` and ``"none"``
+    list the T triplets and hold all distances, O(N·M + T).
 
     Raises:
         ValueError: shapes or label counts disagree, or an option is unknown.
@@ -143,6 +144,7 @@ def triplet_loss(
     batch = labelled_batch(embeddings, labels, reference, reference_labels, own_rows)
     if reduction in OF_EACH_TRIPLET:
         outcome = reduce_each(triplet_costs(batch, settings, indices, generator), len(batch.x), reduction)
+        outcome = outcome._replace(loss=outcome.loss + (zero_or_nan(batch.x) + zero_or_nan(batch.y)))
     else:
         outcome = reduce(triplet_sums(batch, settings, indices, generator), reduction)
     return outcome._replace(loss=outcome.loss.to(torch.promote_types(batch.x.dtype, batch.y.dtype)))

@@ -30,9 +30,8 @@ def block_sums(
     if distances.numel() == 0:
         return no_triplets(distances)
     if settings.mining == "all":
-        if settings.margin == "soft" or settings.smooth:
-            margin = 0.0 if settings.margin == "soft" else settings.margin
-            return _all_smooth(distances, positive, negative, margin, settings.gap)
+        if settings.swap or settings.smooth or settings.margin == "soft":
+            return _all_by_positives(distances, positive, negative, settings, batch.y)
         return _all_hinge(distances, positive, negative, settings.margin, settings.gap)
     choice = choose(distances, positive, negative, settings, generator)
     d_ap, d_an = distances.gather(1, choice.positive), distances.gather(1, choice.negative)
@@ -79,22 +78,35 @@ def _all_hinge(distances: Tensor, positive: Tensor, negative: Tensor, margin: fl
     return TripletSums(loss, triplets, active, sum_positive, sum_negative)
 
 
-def _all_smooth(distances: Tensor, positive: Tensor, negative: Tensor, margin: float, gap: Gap | None) -> TripletSums:
-    """Every triplet's softplus(d(a,p) − d(a,n) + margin): one pass over the block for each of an anchor's K positives.
+def _all_by_positives(
+    distances: Tensor, positive: Tensor, negative: Tensor, settings: TripletSettings, y: Tensor
+) -> TripletSums:
+    """Every triplet's smooth or swapped loss: one pass over the block for each of the K positives of an anchor.
 
-    The soft margin is that of margin 0.
+    Args:
+        distances: of R anchors to the reference, (R, M).
+        positive: which are positives, bool (R, M).
+        negative: which are negatives, bool (R, M).
+        settings: what triplets cost; a soft margin is a smooth one of 0.
+        y: the reference rows (M, D), which swapped triplets compare with each other.
     """
-    if torch.compiler.is_compiling():  # K is not known to the compiler: it sees one opaque operation
+    margin, metric, _, gap, swap, smooth = settings
+    if margin == "soft":
+        margin, smooth = 0.0, True
+    if torch.compiler.is_compiling() and not swap:  # K is not known to the compiler: it sees one opaque operation
         totals, _ = _all_smooth_opaque(distances, positive, negative, float(margin), *(gap or (-torch.inf, torch.inf)))
         return TripletSums(*totals.unbind())
     size, order = _sorted_positives(distances, positive)
     sums = no_triplets(distances)
     for k in range(int(size.max())):
-        d_ap = distances.gather(1, order[:, k : k + 1]).expand(distances.shape)
+        nearest = order[:, k]
+        d_ap, d_an = distances.gather(1, nearest[:, None]).expand(distances.shape), distances
         kept = negative & (k < size)
         if gap is not None:
-            kept = kept & inside_gap(d_ap.detach(), distances.detach(), gap)
-        sums = TripletSums(*(total + term for total, term in zip(sums, sums_of(d_ap, distances, margin, kept, True))))
+            kept = kept & inside_gap(d_ap.detach(), d_an.detach(), gap)
+        if swap:
+            d_an = torch.minimum(d_an, pairwise_distance(y[nearest], y, metric))
+        sums = TripletSums(*(total + term for total, term in zip(sums, sums_of(d_ap, d_an, margin, kept, smooth))))
     return sums
 
 
@@ -102,7 +114,7 @@ def _all_smooth(distances: Tensor, positive: Tensor, negative: Tensor, margin: f
 def _all_smooth_opaque(
     distances: Tensor, positive: Tensor, negative: Tensor, margin: float, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
-    """The sums of _all_smooth, shape (5,), and the gradient of their loss, shape (R, M)."""
+    """The sums of smooth triplets, shape (5,), and the gradient of their loss, shape (R, M)."""
     size, order = _sorted_positives(distances, positive)
     totals = torch.stack(list(no_triplets(distances)))
     weight = torch.zeros_like(distances)

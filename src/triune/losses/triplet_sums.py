@@ -54,7 +54,7 @@ def triplet_sums(
     """
     if indices is not None:
         sums = _listed_sums(batch, as_triplets(indices), settings)
-    elif settings.swap:  # what a negative costs depends on the positive in a way that no kernel knows
+    elif settings.swap and settings.mining != "all":  # no kernel compares the partners of a triplet with each other
         mined = list_triplets(batch.detached(), settings, generator)
         sums = _listed_sums(batch, mined, settings._replace(gap=None))
     else:
@@ -91,15 +91,14 @@ def triplet_costs(
         d_an = torch.minimum(
             d_an, distances[positive, negative] if y is batch.x else paired_distance(y[positive], y[negative], metric)
         )
-    loss = cost_of(d_ap, d_an, margin, smooth) + (zero_or_nan(batch.x) + zero_or_nan(batch.y))
-    return TripletCosts(anchor, loss, d_ap, d_an)
+    return TripletCosts(anchor, cost_of(d_ap, d_an, margin, smooth), d_ap, d_an)
 
 
 def _mined_sums(batch: LabelledBatch, settings: TripletSettings, generator: torch.Generator | None) -> TripletSums:
     """Sums over mined triplets by the path that fits the device, see kernels/README.md."""
     path = choose_path(batch.x, batch.y)
-    if settings.smooth and (settings.mining == "all" or path == "triton"):
-        path = "torch"  # no kernel has a smooth margin other than 0
+    if settings.swap or (settings.smooth and (settings.mining == "all" or path == "triton")):
+        path = "torch"  # no kernel swaps, or has a smooth margin other than 0
     if batch.same is not None:
         path = "torch"  # kernels, and draws, go by the order of the labels
     elif settings.mining == "random" and path != "triton" and not torch.compiler.is_compiling():
