@@ -24,6 +24,7 @@ from .recognition.head_episodes import head_episodes as head_episodes
 from .recognition.label_errors import LabelErrors as LabelErrors, likely_label_errors as likely_label_errors
 from .recognition.new_classes import NewClasses as NewClasses, learn_classes as learn_classes
 from .recognition.strangers import StrangerScores as StrangerScores, fpir_threshold as fpir_threshold
+from .retrieval.by_rule import retrieval_by_rule as retrieval_by_rule
 from .retrieval.diversity import maximal_marginal_relevance as maximal_marginal_relevance
 from .retrieval.feedback import background as background, taste_scores as taste_scores
 from .retrieval.metrics import (

@@ -78,6 +78,7 @@ def whole(table, tmp_path_factory):
 CASES = {
     "plain": [],
     "memory": ["--loss.memory", "20"],
+    "memory of pairs": ["--loss.memory", "20", "--metric_loss", "sup-con"],
     "random triplets and dropout": ["--mining", "random", "--model.dropout", "0.5"],
     "one loader process": ["--images.workers", "1"],
     "margin auto": ["--margin", "auto"],
