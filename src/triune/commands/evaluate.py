@@ -27,7 +27,7 @@ class EvaluateConfig:
     Args:
         run: a run folder.
         data: of a RUN: judge it on this table's test split instead. A folder or the name of a data set will do, too.
-        root: of a RUN: where archives or folders of a named data set lie. It is the run's own where not given.
+        root: of a RUN: where a named data set lies. It is the run's own root where not given.
         embeddings: N embeddings from any model (.npy or .parquet). A .parquet is what `triune embed` writes.
         labels: their N labels (.npy, or one a line). They are a .parquet's column identity where not given.
         groups: a table of N conditions; of a RUN, names of columns. Figures are given for each value of each column
