@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import polars
 import pytest
 
 from evaluation.conftest import N
@@ -345,3 +346,50 @@ def test_what_is_asked_and_what_was_read_stays_as_it_is(tmp_path):
     ):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(record, dataclasses.fields(record)[0].name, None)
+
+
+@pytest.mark.parametrize("where", ["csv", "parquet of groups", "parquet of embeddings"])
+def test_retrieval_follows_queries_and_gallery_and_leaves_out_the_query_s_own_camera(files, where):
+    folder, x, _, y, cameras, _ = files
+    asks, answers = np.arange(N) % 3 == 0, np.arange(N) % 2 == 0
+    columns = {"is_query": asks, "is_gallery": answers, "camera": cameras}
+    plain = {"embeddings": folder / "x.npy", "labels": folder / "y.txt"}
+    if where == "csv":
+        rows = [f"{'yes' if a else ''},{int(g)},{c}" for a, g, c in zip(asks, answers, cameras)]
+        (folder / "roles.csv").write_text("\n".join(["is_query,Is Gallery,camera", *rows]) + "\n")
+        given = EmbeddingFiles(**plain, groups=folder / "roles.csv")
+    elif where == "parquet of groups":
+        polars.DataFrame(columns).write_parquet(folder / "roles.parquet")
+        given = EmbeddingFiles(**plain, groups=folder / "roles.parquet")
+    else:
+        names = [f"person {label:02d}" for label in y]
+        own = polars.DataFrame({"identity": names, "embedding": x.tolist()} | columns)
+        own.write_parquet(folder / "x.parquet")
+        given = EmbeddingFiles(folder / "x.parquet", folder / "x.parquet")
+    found = evaluate_embeddings(given, resampling=Resampling(0)).results
+    expected = retrieval_metrics(x, y, is_query=asks, is_gallery=answers, groups=cameras)
+    retrieval = found.models[0].retrieval
+    assert (retrieval.map, retrieval.recall_at, retrieval.queries) == (
+        expected.map,
+        expected.recall_at,
+        expected.queries,
+    )
+    assert (retrieval.roles.queries, retrieval.roles.gallery, retrieval.roles.same_camera) == (
+        asks.sum(),
+        answers.sum(),
+        True,
+    )
+    # Verification is of all pairs, and who asks is no condition.
+    assert [table.column for table in found.conditions] == ([] if "embeddings" in where else ["camera"])
+    assert found.models[0].verification["test"].matches == verify_embeddings(x, y).matches
+
+
+def test_a_role_that_is_neither_yes_nor_no_is_named_and_one_that_looks_misspelt_refused(files):
+    folder = files[0]
+    (folder / "roles.csv").write_text("is_query\n" + "yes\n" * 4 + "maybe\n" + "no\n" * (N - 5))
+    given = EmbeddingFiles(folder / "x.npy", folder / "y.txt", groups=folder / "roles.csv")
+    with pytest.raises(InputError, match=r"roles\.csv, row 6, column is_query: 'maybe' is not a known value"):
+        evaluate_embeddings(given)
+    (folder / "roles.csv").write_text("is_querry\n" + "yes\n" * N)
+    with pytest.raises(InputError, match="is_querry"):
+        evaluate_embeddings(given)

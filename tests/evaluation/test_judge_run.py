@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
 import numpy as np
 import polars
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix
 
+from data.sources.layouts import lfw as lfw_tree
 from evaluation.conftest import FLAGS, SIDE, untrained_run, write_items
 from oracles import brute_verification
 from triune.data.dataset import ItemDataset
@@ -28,6 +30,7 @@ from triune.evaluation.judge_run import (
 from triune.evaluation.results import ModelResult, Results, Unavailable
 from triune.files import write_record
 from triune.model.network import MultiTaskModel
+from triune.retrieval.metrics import retrieval_metrics
 from triune.run.facts import TrainingFacts
 from triune.run.folder import load_card, load_model, seal
 from triune.run.judged_items import read_judged_items
@@ -35,6 +38,7 @@ from triune.run.parser import parse_train
 from triune.run.thresholds import read_thresholds
 from triune.training.train import load_items
 from triune.verification.bootstrap import bootstrap_verification
+from triune.verification.folds import cross_validated_accuracy
 
 FAST = Resampling(0)
 NEAR = 2e-7
@@ -609,3 +613,57 @@ def test_what_is_asked_of_a_run_stays_as_it_is():
     with pytest.raises(FrozenInstanceError):
         RunQuestions().reranked = True
     assert RunQuestions() == RunQuestions(None, (), None, None, None, Resampling(), False)
+
+
+# ---------------------------------------------------------------- queries, gallery and lists of pairs
+
+
+def test_a_run_s_retrieval_follows_the_queries_and_the_gallery_of_its_table(judged_run, tmp_path):
+    run, items, _ = judged_run
+    frame = polars.read_csv(items, infer_schema=False).with_columns(
+        *(polars.format("{}/{}", polars.lit(str(items.parent)), name).alias(name) for name in ("image", "mask")),
+        is_query=polars.int_range(polars.len()) % 2 == 0,
+        is_gallery=polars.int_range(polars.len()) % 3 > 0,
+    )
+    # Images of nobody in the gallery: two of the test's are robbed of their identity.
+    tests = np.flatnonzero((frame["split"] == "test").to_numpy())
+    nobody = polars.int_range(polars.len()).is_in(tests[[1, 7]].tolist())
+    frame = frame.with_columns(identity=polars.when(nobody).then(None).otherwise("identity"))
+    frame.write_csv(tmp_path / "items.csv")
+    asked = RunQuestions(data=str(tmp_path / "items.csv"), resampling=FAST)
+    found = evaluate_again(run, tmp_path / "out", asked).results
+    judged = read_judged_items(tmp_path / "out" / "embeddings.parquet").filter(polars.col("split") == "test")
+    x = np.array(judged["embedding"].to_list(), np.float32)
+    roles = frame.filter(frame["split"] == "test")
+    names = [name or f"nobody {row}" for row, name in enumerate(roles["identity"].to_list())]
+    expected = retrieval_metrics(
+        x,
+        names,
+        is_query=(roles["is_query"] & roles["identity"].is_not_null()).to_numpy(),
+        is_gallery=roles["is_gallery"].to_numpy(),
+        groups=roles["camera"].to_list(),
+    )
+    retrieval = found.models[0].retrieval
+    assert retrieval.roles.distractors == 2
+    assert retrieval.roles.gallery == roles["is_gallery"].sum()
+    assert retrieval.map == pytest.approx(expected.map, abs=1e-9)
+    assert retrieval.recall_at == pytest.approx(expected.recall_at)
+    assert all(model.retrieval.roles == retrieval.roles for model in found.models)
+
+
+def test_lfw_s_list_of_pairs_is_judged_over_its_folds(judged_run, tmp_path):
+    run = judged_run[0]
+    root = lfw_tree(tmp_path / "lfw", folds=3)
+    asked = RunQuestions(data="lfw-pairs", root=root, resampling=FAST)
+    found = evaluate_again(run, tmp_path / "out", asked).results
+    judged = read_judged_items(tmp_path / "out" / "embeddings.parquet")
+    rows = {Path(name).stem: np.array(x) for name, x in zip(judged["image"], judged["embedding"])}
+    lines = [line.split() for line in (root / "pairs.txt").read_text().splitlines()[1:]]
+    pairs = [(line[0], line[1], line[-2] if len(line) == 4 else line[0], line[-1]) for line in lines]
+    scores = [float(rows[f"{a}_{int(i):04d}"] @ rows[f"{b}_{int(j):04d}"]) for a, i, b, j in pairs]
+    expected = cross_validated_accuracy(
+        np.array(scores, np.float32), np.array([len(line) == 3 for line in lines]), np.repeat(["1", "2", "3"], 4)
+    )
+    assert found.folds.names == ["1", "2", "3"]
+    assert found.folds.accuracy.mean == pytest.approx(expected.accuracy.mean)
+    assert found.data.source == "lfw-pairs"

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from report.building import changed, run_results
 from triune.evaluation.judge import Candidate, KnownItems, Questions, Resampling, empty_results, judge
 from triune.evaluation.results import (
     AppliedThreshold,
@@ -25,6 +26,7 @@ from triune.evaluation.results import (
     OperatingPoint,
     Rate,
     RetrievalResult,
+    SearchRoles,
     SplitCounts,
     Unavailable,
     Uncertainty,
@@ -301,3 +303,11 @@ def test_what_no_figure_holds_is_said():
     assert "class accuracy 0.600 on 7 test images\n  2 more test images are left out: their class was never" in text
     assert text.count("4 of 9 test images have no identity: no pair holds them") == 1
     assert "train" not in text.replace("trained", "")
+
+
+def test_who_asked_and_who_answered_in_retrieval_is_said_where_the_table_says_it():
+    retrieval = run_results().models[0].retrieval
+    assert "is_query" not in summary(run_results())
+    roles = SearchRoles(queries=72, gallery=600)
+    text = summary(changed(run_results(), {"retrieval": retrieval.model_copy(update={"roles": roles, "map": 0.5})}))
+    assert "retrieval: 72 queries (is_query) in a gallery of 600 (is_gallery)\n  mAP 0.500 of this model\n" in text

@@ -26,11 +26,13 @@ class EvaluateConfig:
 
     Args:
         run: a run folder.
-        data: of a RUN: judge it on this table's test split instead.
+        data: of a RUN: judge it on this table's test split instead. A folder or the name of a data set will do, too.
+        root: of a RUN: where a named data set lies. It is the run's own root where not given.
         embeddings: N embeddings from any model (.npy or .parquet). A .parquet is what `triune embed` writes.
         labels: their N labels (.npy, or one a line). They are a .parquet's column identity where not given.
         groups: a table of N conditions; of a RUN, names of columns. Figures are given for each value of each column
-            of the table; the columns of a RUN are those of its own table, with commas between their names.
+            of the table; the columns of a RUN are those of its own table, with commas between their names. Retrieval
+            follows the columns is_query and is_gallery, and with them the column camera.
         exclude: column of --groups: leave pairs within a group out. Of a RUN: a column of its table.
         against: another model's N embeddings, to compare with. Of a RUN: another run's folder.
         threshold: a run's thresholds.json, applied to these pairs.
@@ -52,6 +54,7 @@ class EvaluateConfig:
 
     run: Path | None = None
     data: str | None = None
+    root: Path | None = None
     embeddings: Path | None = None
     labels: Path | None = None
     groups: str | None = None
@@ -100,7 +103,7 @@ ALL_PAIRS, LISTED_PAIRS, SCORED_PAIRS = "--embeddings and --labels", "--embeddin
 RUN = "a RUN"
 LISTS = (LISTED_PAIRS, SCORED_PAIRS)
 FITTING = {
-    RUN: {"data", "groups", "exclude", "against", "threshold", "rerank", "resamples", "level", "output"},
+    RUN: {"data", "root", "groups", "exclude", "against", "threshold", "rerank", "resamples", "level", "output"},
     ALL_PAIRS: {
         *("embeddings", "labels", "groups", "exclude", "against", "threshold", "templates", "rerank"),
         *("metric", "resamples", "level", "output"),
@@ -201,6 +204,7 @@ def _judge_run(asked: EvaluateConfig, folder: Path) -> "Judgement":
     assert asked.run is not None
     questions = RunQuestions(
         data=asked.data,
+        root=asked.root,
         conditions=() if asked.groups is None else tuple(asked.groups.split(",")),
         exclude=asked.exclude,
         against=asked.against,

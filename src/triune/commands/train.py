@@ -1,13 +1,23 @@
 """`triune train`: train, evaluate and report."""
 
+import sys
+
 from triune.commands.cautions import tell_cautions
 from triune.run.parser import parse_train
+from triune.run.recipes import recipe_of
 from triune.run.settings import TrainConfig
 
 
 def run(arguments: list[str]) -> int:
     """Train on a table, a folder or a named data set; evaluate and report."""
-    return trained(parse_train(arguments))
+    from triune.parallel.command import is_first
+
+    config = parse_train(arguments)
+    recipe = recipe_of(config.data)
+    if recipe is not None and config.resume is None and is_first():
+        said = "its settings are those of a published recipe but for what flags and --config say"
+        print(f"{config.data}: {said} ({recipe})", file=sys.stderr)
+    return trained(config)
 
 
 def trained(config: TrainConfig) -> int:

@@ -7,12 +7,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars
 
-from triune.data.columns import Columns
+from triune.data.columns import Columns, name_key, named_columns
 from triune.data.parquet import read_frame
-from triune.data.problems import DataError
-from triune.data.tables import MISSING, Table, read_cells, read_lines
+from triune.data.problems import DataError, Problem
+from triune.data.tables import MISSING, YES_NO, Table, read_cells, read_lines
 from triune.errors import InputError
 from triune.evaluation.results import NAMES
+from triune.evaluation.search import Roles, roles_of
 from triune.files import regular_file
 from triune.verification.templates import pool_templates
 
@@ -93,8 +94,62 @@ def read_names(path: Path, count: int, embeddings: Path) -> list[str]:
     return names
 
 
+ROLES = ("is_query", "is_gallery")
+"""The columns that say who asks and who answers in retrieval; an empty cell means no."""
+
+
+def read_roles(groups: Path | None, embeddings: Path | None, count: int) -> Roles | None:
+    """Who of N items asks and who answers: from the table of groups, else from the Parquet file of the embeddings.
+
+    Args:
+        groups: the table, CSV or Parquet, where there is one.
+        embeddings: the file of the embeddings, where its own columns may be looked at.
+        count: N.
+
+    Raises:
+        InputError: a table cannot be read, or a cell is neither yes nor no.
+    """
+    for path in (groups, embeddings):
+        if path is None or (path == embeddings and path.suffix != ".parquet"):
+            continue
+        table = _role_columns(path)
+        if table is not None and len(table) == count:
+            flags = {name: _flags_of(table, name) for name in ROLES}
+            cameras = table.text("camera") if "camera" in table.frame.columns else None
+            return roles_of(flags["is_query"], flags["is_gallery"], cameras)
+    return None
+
+
+def _role_columns(path: Path) -> Table | None:
+    """The columns of a table that retrieval goes by; ``None`` where it has none of :data:`ROLES`."""
+    if path.suffix == ".parquet":
+        if not any(name_key(name) in ROLES for name in polars.read_parquet_schema(path)):
+            return None
+        frame = read_frame(path, vouched=True)  # it was read before: as embeddings, or as groups
+        names = named_columns(frame.columns, Columns(ROLES), str(path))
+        frame = frame.rename(dict(zip(frame.columns, names)))
+        table = Table(frame, tuple(range(1, len(frame) + 1)), str(path))
+    else:
+        table = read_cells(path, Columns(ROLES), aligned=True)
+    return table if any(name in table.frame.columns for name in ROLES) else None
+
+
+def _flags_of(table: Table, name: str) -> list[bool | None]:
+    if name not in table.frame.columns:
+        return [None] * len(table)
+    cells = table.text(name)
+    problems = [
+        Problem(table.source, line, name, f"{cell!r} is not a known value", "write true or false")
+        for line, cell in zip(table.lines, cells)
+        if cell is not None and cell.lower() not in YES_NO
+    ]
+    if problems:
+        raise DataError(problems)
+    return [None if cell is None else YES_NO[cell.lower()] for cell in cells]
+
+
 def read_groups(path: Path, count: int, embeddings: Path) -> dict[str, Array]:
-    """The columns of a table of N rows, as strings.
+    """The columns of a table of N rows, as strings, without those of :data:`ROLES`.
 
     Args:
         path: the table, CSV or Parquet.
@@ -104,8 +159,8 @@ def read_groups(path: Path, count: int, embeddings: Path) -> dict[str, Array]:
     Raises:
         InputError: the table cannot be read, has another number of rows, or an empty cell.
     """
-    table = _aligned(read_cells(path, aligned=True), count, embeddings)
-    return {name: np.array(table.words(name)) for name in table.frame.columns}
+    table = _aligned(read_cells(path, Columns(ROLES), aligned=True), count, embeddings)
+    return {name: np.array(table.words(name)) for name in table.frame.columns if name not in ROLES}
 
 
 @dataclass(frozen=True)

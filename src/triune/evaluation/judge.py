@@ -21,16 +21,14 @@ from triune.evaluation.results import (
     DataSummary,
     ModelResult,
     Results,
-    RetrievalResult,
     Role,
     ScoreKind,
     Split,
     Unavailable,
     VerificationResult,
 )
+from triune.evaluation.search import Roles, SearchedItems, judge_rankings, judge_search
 from triune.pairs.prepared import PreparedEmbeddings, prepare
-from triune.retrieval.metrics import average, metrics_of_rankings, retrieval_metrics, retrieval_per_query
-from triune.retrieval.reranking import expand_gallery, rerank
 from triune.verification.all_pairs import verify_embeddings, why_not_verifiable
 from triune.verification.bootstrap import Intervals, bootstrap_verification
 from triune.verification.comparison import compare_intervals
@@ -41,7 +39,6 @@ from triune.verification.thresholds import Threshold, fit_threshold
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-CMC_RANKS = 50
 MAP_ITEMS = 2000
 
 
@@ -68,11 +65,13 @@ class KnownItems:
         labels: ``(N,)`` identities.
         conditions: by name, ``(N,)`` values (camera, breed) within which rates are compared.
         groups: ``(N,)`` where each comes from (photo session, video), pairs within which are left out; or ``None``.
+        roles: which are queries and which the gallery; ``None`` where every item is both.
     """
 
     labels: Array
     conditions: Mapping[str, Array] = field(default_factory=dict)
     groups: Array | None = None
+    roles: Roles | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,7 @@ class Candidate:
         metric: the distance.
         embeddings: by split, ``(N, D)`` of that split's items.
         source: what messages call its embeddings, such as their file.
+        distractors: by split, ``(M, D)`` of items of the gallery that have no identity: only retrieval knows of them.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Candidate:
     metric: Metric
     embeddings: Mapping[Split, Array]
     source: str
+    distractors: Mapping[Split, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -288,12 +289,20 @@ def _judge_split(
     verification counts stays until the end, and what was freed is given back after each step.
     """
     resampling = questions.resampling
+    searched = SearchedItems(
+        candidate.embeddings[split],
+        known.labels,
+        candidate.metric,
+        known.roles,
+        known.groups,
+        candidate.distractors.get(split),
+    )
     prepared = prepare(candidate.embeddings[split], known.labels, metric=candidate.metric, groups=known.groups)
     result = ModelResult(
         name=candidate.name,
         role=candidate.role,
-        retrieval=_retrieval(prepared, known.labels, divide_over),
-        rankings=_rankings(candidate, split, known.labels, divide_over) if questions.reranked else {},
+        retrieval=judge_search(searched, prepared, divide_over),
+        rankings=judge_rankings(searched, divide_over) if questions.reranked and candidate.role == "model" else {},
     )
     return_freed_memory()
     reason = why_not_verifiable(known.labels)
@@ -404,33 +413,6 @@ def _applied(fit: _Fit, candidate: Candidate, split: Split, pairs: Verification,
         return fit
     counts = measures.confusion(pairs.confusion_at(fit.applied.threshold))
     return fit._replace(applied=fit.applied.model_copy(update={"on_test": counts}))
-
-
-def _retrieval(
-    prepared: PreparedEmbeddings, labels: Array, divide_over: ProcessGroup | None
-) -> RetrievalResult | Unavailable:
-    """Every item a query against all others."""
-    if np.unique(labels, return_counts=True)[1].max(initial=0) < 2:
-        return Unavailable(unavailable="no identity has two images")
-    found = retrieval_per_query(prepared, divide_over=divide_over)
-    return measures.retrieval_result(average(found, len(labels)), found.cmc(min(CMC_RANKS, len(labels) - 1)))
-
-
-def _rankings(
-    candidate: Candidate, split: Split, labels: Array, divide_over: ProcessGroup | None
-) -> dict[str, RetrievalResult]:
-    """Retrieval of the judged model by expanded items and by re-ranked neighbours."""
-    sizes = np.unique(labels, return_counts=True)[1]
-    if candidate.role != "model" or sizes.max(initial=0) < 2:
-        return {}
-    rows, metric = candidate.embeddings[split], candidate.metric
-    expanded = expand_gallery(rows, metric=metric, divide_over=divide_over)
-    by_expanded = retrieval_metrics(expanded, labels, metric="cosine", divide_over=divide_over)
-    ranked = rerank(rows, k=max(CMC_RANKS, int(sizes.max())), metric=metric, divide_over=divide_over).rows
-    return {
-        "expanded": measures.retrieval_result(by_expanded),
-        "re-ranked": measures.retrieval_result(metrics_of_rankings(ranked, labels)),
-    }
 
 
 def _conditions(

@@ -1,5 +1,6 @@
 """A file of embeddings, of listed pairs or of scores, read and judged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ import numpy as np
 from torch.distributed import ProcessGroup
 
 from triune.data.columns import Columns
-from triune.data.pair_lists import read_pairs
+from triune.data.pair_lists import PairList, read_pairs
 from triune.data.problems import DataError
 from triune.data.tables import read_cells
 from triune.distances.embeddings import Metric
@@ -22,10 +23,11 @@ from triune.evaluation.files import (
     read_groups,
     read_labels,
     read_names,
+    read_roles,
     read_templates,
 )
 from triune.evaluation.judge import Candidate, Judgement, KnownItems, Questions, Resampling, empty_results, judge
-from triune.evaluation.results import NAMES, DataSummary, ModelResult, ScoreKind
+from triune.evaluation.results import NAMES, DataSummary, FoldsResult, ModelResult, ScoreKind
 from triune.pairs.listed import score_pairs
 from triune.parallel.command import check_same, read_by_all
 from triune.run.thresholds import read_thresholds
@@ -45,6 +47,8 @@ class EmbeddingFiles:
         embeddings: ``.npy`` of shape ``(N, D)``.
         labels: ``.npy`` of shape ``(N,)``, or a text file with one label a line.
         groups: CSV of N rows in the same order; each column is a condition (camera, breed) whose values are compared.
+            The columns ``is_query`` and ``is_gallery`` are none: retrieval follows them, and with them the column
+            ``camera``. They may stand in a Parquet file of ``embeddings``, too.
         exclude: the column of ``groups`` that says where an item comes from (photo session, video, camera): pairs
             within one are no test, and are left out; of rankings, only a query's relevant items are.
         against: another model's embeddings of the same items, ``(N, E)``.
@@ -103,10 +107,34 @@ def evaluate_embeddings(
     candidates, items, threshold = read_by_all(lambda: _read(files, metric), divide_over)
     contents = {each.source: each.embeddings["test"] for each in candidates} | {str(files.labels): items.labels}
     contents |= {f"{files.groups}, column {name},": values for name, values in items.conditions.items()}
+    if items.roles is not None:
+        contents |= {name: values for name, values in vars(items.roles).items() if values is not None}
     check_same(contents | ({} if items.groups is None else {f"{files.groups}, --exclude": items.groups}), divide_over)
     questions = Questions(resampling=resampling or Resampling(), reranked=reranked, threshold=threshold)
     summary = empty_results(files.embeddings.stem, DataSummary(source=str(files.embeddings), split="given"), metric)
     return judge(candidates, {"test": items}, questions, summary, divide_over)
+
+
+def folds_of(listed: PairList, names: Sequence[str], rows: Array, metric: Metric) -> FoldsResult | None:
+    """Accuracy and TPR@FPR over the folds of a list of pairs; ``None`` where it has none.
+
+    Args:
+        listed: the pairs.
+        names: N names by which they call the rows.
+        rows: ``(N, D)`` embeddings.
+        metric: the distance.
+
+    Raises:
+        InputError: a pair's image has no row, or the folds are too few or too small.
+    """
+    if listed.folds is None:
+        return None
+    first, second = listed.rows(names)
+    try:
+        scores = score_pairs(rows, first, second, metric).numpy()
+        return measures.folds_result(cross_validated_accuracy(scores, listed.is_match, np.array(listed.folds)))
+    except ValueError as error:
+        raise InputError(f"{listed.source}: {error}") from error
 
 
 def evaluate_pairs(files: PairFiles, metric: Metric = "cosine") -> Judgement:
@@ -204,6 +232,7 @@ def _read(files: EmbeddingFiles, metric: Metric) -> tuple[list[Candidate], Known
         labels = sets.labels(labels, files.labels)
         rows = sets.pooled(rows, files.embeddings)
     conditions = {} if files.groups is None else read_groups(files.groups, len(rows), files.embeddings)
+    roles = read_roles(files.groups, files.embeddings if sets is None else None, len(rows))
     groups = None
     if files.exclude is not None:
         if files.exclude not in conditions:
@@ -218,7 +247,7 @@ def _read(files: EmbeddingFiles, metric: Metric) -> tuple[list[Candidate], Known
         candidates.append(_read_other(files.against, files.embeddings, images, sets, metric))
     # Whether these embeddings are of the network that it was fitted for is not known: what was promised falls away.
     threshold = None if files.threshold is None else without_promise(read_threshold(files.threshold, metric))
-    return candidates, KnownItems(labels, conditions, groups), threshold
+    return candidates, KnownItems(labels, conditions, groups, roles), threshold
 
 
 def _read_other(path: Path, embeddings: Path, images: int, sets: Templates | None, metric: Metric) -> Candidate:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -18,14 +18,15 @@ from triune.data.dataset import ItemDataset
 from triune.data.decode import upright_size
 from triune.data.items import ItemTable
 from triune.data.problems import DataError, Problem
-from triune.data.sources.named import load_source
+from triune.data.sources.named import listed_pairs, load_source
 from triune.data.transform import normalise
 from triune.errors import InputError
 from triune.evaluation import measures
 from triune.evaluation.appearance import familiar_with
 from triune.evaluation.baselines import backbone_embeddings, pixel_embeddings
-from triune.evaluation.judge import Candidate, Judgement, KnownItems, Questions, Resampling, empty_results, judge
-from triune.evaluation.judge_files import read_threshold
+from triune.evaluation.judge import Candidate, Judgement, Questions, Resampling, empty_results, judge
+from triune.evaluation.judge_files import folds_of, read_threshold
+from triune.evaluation.known_items import distractors, known_items, with_identity
 from triune.evaluation.predict import Predictions, predict
 from triune.evaluation.results import (
     JUDGED_SPLITS,
@@ -74,6 +75,7 @@ class RunQuestions:
         threshold: a ``thresholds.json`` to be applied in place of the run's own.
         resampling: how intervals are made.
         reranked: judge retrieval with expanded items and with k-reciprocal re-ranking as well.
+        root: where the archives or folders of a named data set lie; where the run has it, unless given.
     """
 
     data: str | None = None
@@ -83,6 +85,7 @@ class RunQuestions:
     threshold: Path | None = None
     resampling: Resampling = field(default_factory=Resampling)
     reranked: bool = False
+    root: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,9 @@ def evaluate_again(
 
     def read() -> tuple[TrainConfig, ItemData, TrainingFacts | None]:
         needed = ("data", "root") if questions.data is None else ("root",)
-        config = located(run, read_config(run / "config.yaml"), (*needed, "model.weights"))
+        stored = read_config(run / "config.yaml")
+        config = stored if questions.root is None else replace(stored, root=questions.root.absolute())
+        config = located(run, config, (*needed, "model.weights"))
         card = load_card(run)
         path = run / "metrics.json"
         training = Results.read(path).training if path.is_file() else None
@@ -176,7 +181,8 @@ def evaluate_run(
     if questions.reranked and questions.exclude is not None:
         raise InputError("--rerank judges whole rankings: leave --exclude away")
     predicted = _predict(model, data, device, divide_over)
-    items = {split: _known_items(each.dataset, data, questions) for split, each in predicted.items()}
+    asked_of = (data.table.source, questions.conditions, questions.exclude)
+    items = {split: known_items(each.dataset, *asked_of) for split, each in predicted.items()}
     summary = empty_results(
         Path(os.path.abspath(run)).name, describe_data(data, trained_on(run, data)), config.metric
     ).model_copy(
@@ -186,9 +192,13 @@ def evaluate_run(
             "training": training,
         }
     )
-    found = judge(
-        _candidates(predicted, questions, config, data, device, divide_over), items, asked, summary, divide_over
-    )
+    candidates = _candidates(predicted, questions, config, data, device, divide_over)
+    found = judge(candidates, items, asked, summary, divide_over)
+    listed = listed_pairs(data.table.source, config.root)
+    if listed is not None and candidates:
+        images = predicted["test"].dataset.frame["image"].to_list()
+        folds = folds_of(listed, images, candidates[0].embeddings["test"], config.metric)
+        found = replace(found, results=found.results.model_copy(update={"folds": folds}))
     share, _ = rank_and_size(divide_over)
     if share == 0:
         folder = output or run
@@ -240,28 +250,6 @@ def _predict(
     }
 
 
-def _known_items(dataset: ItemDataset, data: ItemData, questions: RunQuestions) -> KnownItems:
-    """Identities and the columns that are asked for, of the items that have an identity."""
-    known = dataset.identity_codes.numpy() >= 0
-    frame = dataset.frame.filter(polars.Series(known))
-
-    def column(name: str, flag: str) -> Array:
-        if name not in frame.columns:
-            there = ", ".join(frame.columns)
-            raise InputError(f"{flag} names the column {name!r}: {data.table.source} has the columns {there}")
-        empty = frame[name].is_null()
-        if empty.any():
-            row = frame["row"][int(empty.arg_true()[0])]
-            raise InputError(f"{data.table.source} row {row}, column {name}: empty; fill it in")
-        return frame[name].cast(polars.String).to_numpy().astype(str)
-
-    return KnownItems(
-        labels=column("identity", ""),
-        conditions={name: column(name, "--groups") for name in questions.conditions},
-        groups=None if questions.exclude is None else column(questions.exclude, "--exclude"),
-    )
-
-
 def _candidates(
     predicted: Mapping[Split, _Predicted],
     questions: RunQuestions,
@@ -274,7 +262,8 @@ def _candidates(
     trained = _embeddings(predicted)
     if not trained:
         return []
-    candidates = [Candidate(NAMES["model"], "model", config.metric, trained, "the run's embeddings")]
+    nobody = _embeddings(predicted, distractors)
+    candidates = [Candidate(NAMES["model"], "model", config.metric, trained, "the run's embeddings", nobody)]
     if questions.against is not None:
         candidates.append(_other_run(questions.against, data, device, divide_over))
     judged = [split for split in trained if split in JUDGED_SPLITS]
@@ -298,18 +287,22 @@ def _candidates(
 
 
 def _baseline(role: Role, rows: Mapping[Split, Array], predicted: Mapping[Split, _Predicted]) -> Candidate:
-    known = {split: with_identity(each, predicted[split].dataset) for split, each in rows.items()}
-    return Candidate(NAMES[role], role, "cosine", known, f"embeddings of the baseline {NAMES[role]}")
+    known, nobody = (
+        {split: chosen(each, predicted[split].dataset) for split, each in rows.items()}
+        for chosen in (with_identity, distractors)
+    )
+    return Candidate(NAMES[role], role, "cosine", known, f"embeddings of the baseline {NAMES[role]}", nobody)
 
 
 def _other_run(run: Path, data: ItemData, device: torch.device, divide_over: ProcessGroup | None) -> Candidate:
     """Another run's embeddings of the same items."""
     model, card = read_by_all(lambda: load_model(run, device), divide_over)
-    rows = _embeddings(_predict(model, _as_read_by(card, data), device, divide_over))
+    predicted = _predict(model, _as_read_by(card, data), device, divide_over)
+    rows, nobody = _embeddings(predicted), _embeddings(predicted, distractors)
     if not rows:
         raise InputError(f"{run} has no embedding head: there is nothing to compare with")
     name = f"{run.name} (other)" if run.name in NAMES.values() else run.name
-    return Candidate(name, "against", card.metric, rows, str(run))
+    return Candidate(name, "against", card.metric, rows, str(run), nobody)
 
 
 def _as_read_by(card: ModelCard, data: ItemData) -> ItemData:
@@ -318,19 +311,15 @@ def _as_read_by(card: ModelCard, data: ItemData) -> ItemData:
     return ItemData(replace(data.table, reading=card.reading), replace(data.config, images=images), data.classes)
 
 
-def _embeddings(predicted: Mapping[Split, _Predicted]) -> dict[Split, Array]:
-    """The embeddings of the judged splits' items that have an identity."""
+def _embeddings(
+    predicted: Mapping[Split, _Predicted], chosen: Callable[[Array, ItemDataset], Array] = with_identity
+) -> dict[Split, Array]:
+    """The embeddings of some of the judged splits' items: as a rule, of those that have an identity."""
     return {
-        split: with_identity(each.predictions.embeddings, each.dataset)
+        split: chosen(each.predictions.embeddings, each.dataset)
         for split, each in predicted.items()
         if split != "holdout" and each.predictions.embeddings is not None
     }
-
-
-def with_identity(rows: Array, dataset: ItemDataset) -> Array:
-    """The rows of the items that have an identity."""
-    known: Array = rows[dataset.identity_codes.numpy() >= 0]
-    return known
 
 
 def judge_classes(predicted: Mapping[Split, _Predicted], classes: list[str]) -> ClassResult | Unavailable | None:

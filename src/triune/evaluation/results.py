@@ -117,6 +117,22 @@ class VerificationResult(Record):
         return next(point for point in self.points if point.target_fpr == fpr)
 
 
+class SearchRoles(Record):
+    """Which items were queries and which the gallery, where the columns is_query and is_gallery say it.
+
+    Args:
+        queries: how many items asked.
+        gallery: how many answered, distractors among them.
+        distractors: how many of those have no identity, and are nobody's match.
+        same_camera: whether items of a query's identity by its own camera were left out of its ranking.
+    """
+
+    queries: Count
+    gallery: Count
+    distractors: Count = 0
+    same_camera: bool = False
+
+
 class RetrievalResult(Record):
     """Retrieval figures: see :class:`triune.retrieval.metrics.RetrievalMetrics`, whose fields these are."""
 
@@ -133,6 +149,8 @@ class RetrievalResult(Record):
     ndcg_at: dict[int, float] = Field(default_factory=dict)
     cmc: list[float] = Field(default_factory=list)
     """The share of queries with a hit among the first 1, 2, … (cumulative match characteristic)."""
+    roles: SearchRoles | None = None
+    """Who asked and who answered; every item was both where it is not given."""
 
 
 class ModelResult(Record):

@@ -18,6 +18,7 @@ from triune.evaluation.results import (
     Unavailable,
     VerificationResult,
 )
+from triune.report.role_words import roles_in_words
 from triune.report.threshold_words import for_new_identities
 from triune.verification.intervals import FEWEST_IDENTITIES
 
@@ -28,7 +29,7 @@ INTERVAL_WIDTH = 14
 
 def summary(results: Results) -> str:
     """Verification and retrieval of every model, the comparison, the threshold, the conditions and the other heads."""
-    lines = _models(results.models) + _comparison(results.comparison) + _folds(results.folds)
+    lines = _models(results.models) + _roles(results.models) + _comparison(results.comparison) + _folds(results.folds)
     lines += _threshold(results.threshold)
     for found in results.conditions:
         lines += _conditions(found)
@@ -85,6 +86,14 @@ def _retrieval(found: RetrievalResult | Unavailable | None) -> list[str]:
     if not isinstance(found, RetrievalResult):
         return ["- ", "- "]
     return [f"{found.recall_at[1]:.3f} ", f"{found.map_at_r:.3f} "]
+
+
+def _roles(models: list[ModelResult]) -> list[str]:
+    """Who asked and who answered in retrieval, where the table says it."""
+    found = models[0].retrieval if models else None
+    if not isinstance(found, RetrievalResult) or found.roles is None:
+        return []
+    return [f"retrieval: {roles_in_words(found)}", f"  mAP {found.map:.3f} of this model"]
 
 
 def _comparison(found: Comparison | None) -> list[str]:

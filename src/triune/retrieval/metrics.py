@@ -10,11 +10,12 @@ from torch.distributed import ProcessGroup
 
 from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings, Metric
-from triune.labels import Labels, encode_labels, encode_labels_together
+from triune.labels import Labels, encode_labels, encode_labels_together, plain_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
 from triune.ranges import is_whole
 from triune.retrieval.ranks import Ranks, cumulative_match, relevant_ranks
+from triune.retrieval.roles import rows_of, search_by_roles
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -105,6 +106,8 @@ def retrieval_metrics(
     groups: Labels | None = None,
     gallery_groups: Labels | None = None,
     exclude: Exclusion = "matches",
+    is_query: Labels | None = None,
+    is_gallery: Labels | None = None,
     divide_over: ProcessGroup | None = None,
 ) -> RetrievalMetrics:
     """Recall@K, Precision@K, R-precision, MAP, MAP@K, MAP@R, MRR and nDCG@K of every row as a query.
@@ -123,6 +126,10 @@ def retrieval_metrics(
         gallery_groups: ``(M,)``.
         exclude: what of a query's own group its ranking leaves out: ``"matches"``, only the relevant items, which is
             the rule of re-identification (pictures of the same person by the same camera); ``"pairs"``, all items.
+        is_query: ``(N,)`` yes or no: which rows of one set are queries. With it or ``is_gallery`` there is no
+            ``gallery``, and a query that is in the gallery, too, is never its own neighbour. Where only one of the two
+            is given, the other rows are the rest, or all of them where there is no rest.
+        is_gallery: ``(N,)`` yes or no: which rows are the gallery.
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
 
     Raises:
@@ -138,9 +145,13 @@ def retrieval_metrics(
         groups=groups,
         gallery_groups=gallery_groups,
         exclude=exclude,
+        is_query=is_query,
+        is_gallery=is_gallery,
         divide_over=divide_over,
     )
-    return average(found, len(embeddings))
+    if is_query is None and is_gallery is None:
+        return average(found, len(embeddings))
+    return average(found, len(search_by_roles(len(embeddings), is_query, is_gallery).queries))
 
 
 def retrieval_per_query(
@@ -154,6 +165,8 @@ def retrieval_per_query(
     groups: Labels | None = None,
     gallery_groups: Labels | None = None,
     exclude: Exclusion = "matches",
+    is_query: Labels | None = None,
+    is_gallery: Labels | None = None,
     divide_over: ProcessGroup | None = None,
 ) -> QueryMetrics:
     """The same for each query by itself: to find the hard ones, to bootstrap, to draw the CMC curve.
@@ -170,32 +183,64 @@ def retrieval_per_query(
         gallery_groups: ``(M,)``.
         exclude: what of a query's own group its ranking leaves out, ``"matches"`` or ``"pairs"``: see
             :func:`retrieval_metrics`.
+        is_query: ``(N,)`` yes or no: which rows of one set are queries; see :func:`retrieval_metrics`.
+        is_gallery: ``(N,)`` yes or no: which are the gallery.
         divide_over: processes that share the work; each must call this with the same arguments, and all get the same.
+
+    Returns:
+        Figures of the queries that have a relevant item; ``query`` numbers the rows of ``embeddings``.
 
     Raises:
         ValueError: counts differ, a value is not finite, or no query has a relevant item.
     """
     _check_ks(ks)
+    numbers: Array | None = None
+    if is_query is not None or is_gallery is not None:
+        if gallery is not None or gallery_labels is not None or gallery_groups is not None:
+            raise ValueError("is_query and is_gallery say which rows of embeddings are the gallery: leave gallery away")
+        if isinstance(embeddings, PreparedEmbeddings) or labels is None:
+            raise ValueError("is_query and is_gallery choose among rows: give embeddings and labels, not prepared ones")
+        search = search_by_roles(len(embeddings), is_query, is_gallery, groups)
+        if groups is None and exclude != "matches":
+            raise ValueError(f"exclude is {exclude!r} without groups: leave it away")
+        names, numbers = plain_labels(labels, "labels"), search.queries
+        if len(names) != len(embeddings):
+            raise ValueError(f"labels has {len(names)} entries but embeddings has {len(embeddings)} rows")
+        gallery, gallery_labels = rows_of(embeddings, search.gallery), names[search.gallery]
+        embeddings, labels = rows_of(embeddings, search.queries), names[search.queries]
+        groups, gallery_groups = search.groups, search.gallery_groups
     rows, columns = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
     if columns is rows:  # a gallery that holds the queries themselves, and not the set of all other queries
         columns = replace(rows)
     pairs = pair_tiles(rows, columns, exclude, divide_over)
-    return concatenated([query_metrics(part, ks) for ranks in relevant_ranks(pairs) for part in _in_parts(ranks)], ks)
+    found = [query_metrics(part, ks) for ranks in relevant_ranks(pairs) for part in _in_parts(ranks)]
+    whole = concatenated(found, ks)
+    return whole if numbers is None else replace(whole, query=numbers[whole.query])
 
 
 def metrics_of_rankings(
-    rows: Tensor | Array, labels: Labels, gallery_labels: Labels | None = None, *, ks: Sequence[int] = (1, 5, 10)
+    rows: Tensor | Array,
+    labels: Labels,
+    gallery_labels: Labels | None = None,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    groups: Labels | None = None,
+    gallery_groups: Labels | None = None,
 ) -> RetrievalMetrics:
     """The same figures of rankings made elsewhere: by an index, or by re-ranking.
 
     A ranking may end early: what lies beyond its end counts as not found, so that MAP and R-precision are lower bounds
     where it is shorter than R. Time and memory follow N × k, however many relevant items there are.
 
+    With groups, matching items of a query's own group are left out of its ranking: those behind them move up.
+
     Args:
         rows: ``(N, k)`` gallery rows, best first; −1 where a ranking ends early.
         labels: ``(N,)`` identities of the queries.
         gallery_labels: ``(M,)``; where not given, the gallery is the queries, and rankings leave out the query itself.
         ks: the ranks K.
+        groups: ``(N,)`` where each query comes from (camera, photo session).
+        gallery_groups: ``(M,)``, where the gallery is another set.
 
     Raises:
         ValueError: counts differ, a row is out of range or stands twice in a ranking, or no query has a relevant item.
@@ -213,9 +258,10 @@ def metrics_of_rankings(
         codes, gallery_codes = (part.numpy() for part in coded)
     if order.ndim != 2 or order.dtype.kind not in "iu":
         raise ValueError(_out_of_range(len(gallery_codes)))
-    ordered = np.sort(gallery_codes)
-    relevant = np.searchsorted(ordered, codes, side="right") - np.searchsorted(ordered, codes, side="left")
-    relevant -= int(one_set)
+    relevant = _equal(gallery_codes, codes)
+    own, theirs = _joint_groups(groups, gallery_groups, (codes, gallery_codes), one_set)
+    # Of a query's own identity and group the ranking holds nothing; where all are one set the query itself is of them.
+    relevant -= _equal(theirs, own) if len(own) else int(one_set)
     parts = []
     height = max(1, RANKS_AT_A_TIME // max(1, order.shape[1]))
     for start in range(0, len(order), height):
@@ -224,9 +270,50 @@ def metrics_of_rankings(
         hit = order[block] >= 0
         own_codes = np.broadcast_to(codes[block, None], hit.shape)
         hit[hit] = gallery_codes[order[block][hit]] == own_codes[hit]
-        found = Ranks(np.arange(len(order))[block], relevant[block], hit.sum(axis=1), np.nonzero(hit)[1] + 1)
+        places = np.broadcast_to(np.arange(1, hit.shape[1] + 1), hit.shape)
+        if len(own):
+            out = hit & (theirs[order[block]] == own[block, None])
+            hit, places = hit & ~out, places - np.cumsum(out, axis=1)
+        found = Ranks(np.arange(len(order))[block], relevant[block], hit.sum(axis=1), places[hit])
         parts.append(query_metrics(found, ks))
     return average(concatenated(parts, ks), len(order))
+
+
+def _equal(values: Array, wanted: Array) -> Array:
+    """How many of the values equal each wanted one."""
+    ordered = np.sort(values)
+    counts: Array = np.searchsorted(ordered, wanted, side="right") - np.searchsorted(ordered, wanted, side="left")
+    return counts
+
+
+def _joint_groups(
+    groups: Labels | None, gallery_groups: Labels | None, codes: tuple[Array, Array], one_set: bool
+) -> tuple[Array, Array]:
+    """Codes of identity and group together, of queries and gallery; both empty without groups.
+
+    Args:
+        groups: ``(N,)`` of the queries.
+        gallery_groups: ``(M,)`` of the gallery.
+        codes: the identities of both.
+        one_set: whether the gallery is the queries.
+    """
+    if groups is None and gallery_groups is None:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    if groups is None or (gallery_groups is None) != one_set:
+        raise ValueError("groups and gallery_groups go with labels and gallery_labels: give both or neither")
+    if gallery_groups is None:
+        own = theirs = encode_labels(groups, count=len(codes[0]), device="cpu", against="rows").numpy()
+    else:
+        names, against = ("groups", "gallery_groups"), ("rows", "gallery_labels")
+        counts = (len(codes[0]), len(codes[1]))
+        coded = encode_labels_together(
+            groups, gallery_groups, counts=counts, names=names, against=against, device="cpu"
+        )
+        own, theirs = (part.numpy() for part in coded)
+    of_both = np.concatenate([own, theirs]), np.concatenate(codes)
+    kinds, identities = (np.unique(each, return_inverse=True)[1].astype(np.int64) for each in of_both)
+    together = identities * len(kinds) + kinds
+    return together[: len(own)], together[len(own) :]
 
 
 NOT_FOUND = 1 << 62

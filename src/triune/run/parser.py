@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from triune.errors import InputError
 from triune.files import on_one_line
 from triune.ranges import in_words
+from triune.run.recipes import recipe_of
 from triune.run.settings import TrainConfig
 from triune.run.yaml_file import check_depth, check_names, check_value, check_yaml, read_settings
 
@@ -103,7 +104,8 @@ TRAIN = Command("triune train", "Train, evaluate and report.", TrainConfig)
 def parse_train(arguments: Sequence[str], command: Command[TrainConfig] = TRAIN) -> TrainConfig:
     """The settings of a training run.
 
-    ``--resume RUN`` starts from the settings stored in RUN; other flags still override them.
+    ``--resume RUN`` starts from the settings stored in RUN, and a data set that has a recipe from those of the recipe
+    (see :mod:`triune.run.recipes`); ``--config`` and other flags still override them.
 
     Args:
         arguments: the flags.
@@ -123,6 +125,8 @@ def parse_train(arguments: Sequence[str], command: Command[TrainConfig] = TRAIN)
             )
         read_config(stored)
         arguments = ["--config", str(stored), *arguments]
+    elif command.defaults is None and (recipe := recipe_of(_data_of(arguments) or "")) is not None:
+        arguments = ["--config", str(recipe), *arguments]
     return command.parse(arguments)
 
 
@@ -412,6 +416,18 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
         if argument.startswith(flag + "="):
             return argument.removeprefix(flag + "=")
     return None
+
+
+def _data_of(arguments: Sequence[str]) -> str | None:
+    """The data that flags name, or else the last file of settings that names any; what is wrong with it comes later."""
+    named = _value_of("--data", arguments)
+    for place, argument in enumerate(arguments) if named is None else ():
+        flag, equals, path = argument.partition("=")
+        if flag == "--config" and (equals or place + 1 < len(arguments)):
+            path = path if equals else arguments[place + 1]
+            value = _mapping(read_settings(Path(path)), path).get("data")
+            named = value if isinstance(value, str) else named
+    return named
 
 
 def _told(message: str, known: Mapping[str, Setting]) -> str:

@@ -174,7 +174,8 @@ class TrainConfig:
 
     Args:
         data: a table, a folder of images, or a name such as digits. A table is .csv or .parquet; the names are digits,
-            omniglot, oxford-pets and lfw.
+            omniglot, oxford-pets, lfw, vggface and the benchmarks cub200, cars196 (both also as NAME-cropped), sop,
+            inshop and market1501, whose defaults are those of a published recipe.
         epochs: each shows every training image about once. 'auto' is 15, or more where those
             are fewer than 300 steps.
         steps: optimiser steps, in place of epochs. As many whole epochs are trained as they take.

@@ -168,7 +168,7 @@ def load_items(config: TrainConfig) -> ItemTable:
         if config.resume is not None:
             table = resumed_table(config, config.resume, table)
     said = table.notes if origin is None else tuple(origin.notes)
-    asked = Reading(mask_values=config.images.mask_values)
+    asked = Reading(mask_values=config.images.mask_values or table.reading.mask_values)
     settled = asked if origin is None else Reading(origin.image_bits, origin.mask_values)
     channels = config.model.mask_channels
     found = examine(

@@ -1,8 +1,15 @@
 """Faces, a folder a person."""
 
+import shutil
+
+import pytest
+
+from data.sources.layouts import as_tar, lfw as tree
 from made_items import is_open_set, picture
-from triune.data.sources.lfw import lfw
-from triune.data.sources.named import load_source
+from triune.data.checks import check_table
+from triune.data.sources.lfw import lfw, lfw_pairs
+from triune.data.sources.named import listed_pairs, load_source
+from triune.errors import InputError
 
 
 def test_lfw_leaves_out_people_with_a_single_picture_and_says_so(tmp_path):
@@ -14,3 +21,34 @@ def test_lfw_leaves_out_people_with_a_single_picture_and_says_so(tmp_path):
     assert table.frame["label"].null_count() == len(table.frame)
     assert table.notes == ("lfw: 1 people with a single picture are left out, 6 stay",)
     assert is_open_set(load_source("lfw", root=tmp_path))
+
+
+def test_the_archive_is_unpacked_where_it_lies_in_the_root(tmp_path):
+    tree(tmp_path)
+    as_tar(tmp_path / "lfw_funneled", tmp_path / "lfw-funneled.tgz")
+    shutil.rmtree(tmp_path / "lfw_funneled")
+    table = load_source("lfw", root=tmp_path, cache=tmp_path / "cache")
+    assert len(table.frame) == 16
+    assert check_table(table) == []
+
+
+def test_the_list_of_pairs_names_its_pictures_and_folds(tmp_path):
+    tree(tmp_path)
+    table = lfw_pairs(tmp_path, tmp_path / "cache")
+    assert set(table.frame["split"]) == {"test"}
+    assert set(table.frame["identity"]) == {f"Person_{letter}{fold}" for letter in "ABCD" for fold in "01"}
+    assert check_table(table) == []
+    pairs = listed_pairs("lfw-pairs", tmp_path, tmp_path / "cache")
+    assert pairs.folds == ("1",) * 4 + ("2",) * 4
+    assert pairs.is_match.tolist() == [True, True, False, False] * 2
+    first, second = pairs.rows(table.frame["image"].to_list())
+    names = table.frame["identity"].to_numpy()
+    assert ((names[first] == names[second]) == pairs.is_match).all()
+    assert listed_pairs("lfw", tmp_path) is None
+
+
+def test_without_the_list_of_pairs_it_is_told_what_is_missing(tmp_path):
+    tree(tmp_path)
+    (tmp_path / "pairs.txt").unlink()
+    with pytest.raises(InputError, match=r"holds no pairs\.txt, but it holds lfw_funneled/: --root names"):
+        lfw_pairs(tmp_path, tmp_path / "cache")

@@ -1,7 +1,7 @@
 """Retrieval figures."""
 
 from report.building import changed, files_results, run_results, shown
-from triune.evaluation.results import Unavailable
+from triune.evaluation.results import SearchRoles, Unavailable
 from triune.report.formatting import percent
 from triune.report.sections.search import search_section
 
@@ -40,6 +40,18 @@ def test_items_left_out_are_counted() -> None:
     assert "72 test images, each looking for its own identity" in said
     assert "1 test image without a second one are left out." in said
     assert "144 items, each" in shown(files_results()).said("search")
+
+
+def test_who_asked_and_who_answered_is_said_with_the_map_of_re_identification() -> None:
+    roles = SearchRoles(queries=72, gallery=600, distractors=5, same_camera=True)
+    retrieval = run_results().models[0].retrieval.model_copy(update={"roles": roles, "map": 0.125})
+    page = shown(changed(run_results(), {"retrieval": retrieval}))
+    said = page.said("search")
+    assert "72 queries (is_query) in a gallery of 600 (is_gallery), 5 of them nobody's match" in said
+    assert "by the same camera are left out. A query is never its own neighbour." in said
+    assert "among all the others" not in said
+    head, first, *_ = page.table(TABLE)
+    assert (head[-1], first[-1]) == ("mAP", "12.5%")
 
 
 def test_retrieval_that_was_not_measured_says_why() -> None:

@@ -6,30 +6,42 @@ from pathlib import Path
 import polars as pl
 
 from triune.data.items import ItemTable, from_frame
+from triune.data.pair_lists import PairList, read_pairs
 from triune.data.sources.common import download, folders_in, images_in
+from triune.data.sources.published import Layout, Part
 from triune.errors import InputError
 
+_FOLDERS = ("lfw_funneled/", "lfw-deepfunneled/", "lfw/")
 
-def lfw(root: Path) -> ItemTable:
+_ARCHIVES = ("lfw-funneled.tgz", "lfw-deepfunneled.tgz", "lfw.tgz")
+
+LAYOUT = Layout("lfw", "Labeled Faces in the Wild (Huang and others, 2007)", {"people": Part(_FOLDERS, _ARCHIVES)})
+
+PROTOCOL = replace(LAYOUT, name="lfw-pairs", parts={"pairs": Part(("pairs.txt",)), **LAYOUT.parts})
+"""With the list of pairs in ten folds that verification is reported on."""
+
+
+def lfw(root: Path, cache: Path | None = None) -> ItemTable:
     """Labeled Faces in the Wild (Huang and others, 2007): identity is the person; no classes, no masks.
 
     People with a single picture are left out, since they can give no matching pair.
 
     Args:
-        root: the folder with ``lfw-py/lfw_funneled`` (or ``lfw-deepfunneled``, ``lfw``), one folder a person;
-            torchvision downloads it where it is not there.
+        root: the folder with ``lfw_funneled`` (or ``lfw-deepfunneled``, ``lfw``), one folder a person, one that holds
+            it, or one with ``lfw-funneled.tgz``; torchvision is asked for a download where nothing is there.
+        cache: where an archive is unpacked; archives are not looked at where it is not given.
     """
-    base = _lfw_folder(root)
+    base = _lfw_folder(root, cache)
     if base is None:
         from torchvision.datasets import LFWPeople
 
         download(
             lambda: LFWPeople(str(root), split="10fold", download=True),
             "lfw",
-            f"unpack lfw-funneled.tgz into {root / 'lfw-py'}, so that {root / 'lfw-py' / 'lfw_funneled'} "
-            "holds one folder a person",
+            f"put lfw-funneled.tgz into {root}, or unpack it into {root / 'lfw-py'}, so that "
+            f"{root / 'lfw-py' / 'lfw_funneled'} holds one folder a person",
         )
-        base = _lfw_folder(root)
+        base = _lfw_folder(root, cache)
     if base is None:
         raise InputError(f"{root} holds no folder of people: unpack lfw-funneled.tgz into {root / 'lfw-py'}")
     people = {folder.name: images_in(folder) for folder in folders_in(base)}
@@ -47,9 +59,42 @@ def lfw(root: Path) -> ItemTable:
     return replace(from_frame(frame, source="lfw"), notes=(note,))
 
 
-def _lfw_folder(root: Path) -> Path | None:
+def lfw_pairs(root: Path, cache: Path) -> ItemTable:
+    """The pictures that LFW's ``pairs.txt`` lists, all of them to be judged: identity is the person, the split test.
+
+    Args:
+        root: the folder with ``pairs.txt`` and what :func:`lfw` needs.
+        cache: where an archive is unpacked.
+
+    Raises:
+        InputError: the files are not there, or are others.
+    """
+    names = lfw_pair_list(root, cache).names
+    frame = pl.DataFrame({"image": names, "identity": [Path(name).parent.name for name in names], "split": "test"})
+    return from_frame(frame, source="lfw-pairs")
+
+
+def lfw_pair_list(root: Path, cache: Path) -> PairList:
+    """The pairs of ``pairs.txt`` with their folds, by the paths of their images.
+
+    Args:
+        root: the folder with ``pairs.txt`` and what :func:`lfw` needs.
+        cache: where an archive is unpacked.
+
+    Raises:
+        InputError: the files are not there, or are others.
+    """
+    paths = PROTOCOL.found(root, cache)
+    listed, people = read_pairs(paths["pairs"]), paths["people"].absolute()
+    first, second = (tuple(str(people / name) for name in names) for names in (listed.first, listed.second))
+    return replace(listed, first=first, second=second)
+
+
+def _lfw_folder(root: Path, cache: Path | None) -> Path | None:
     for place in (root / "lfw-py", root):
-        for name in ("lfw_funneled", "lfw-deepfunneled", "lfw"):
+        for name in _FOLDERS:
             if (place / name).is_dir():
                 return place / name
-    return None
+    if cache is None or not (root.is_file() or any((root / name).is_file() for name in _ARCHIVES)):
+        return None
+    return LAYOUT.found(root, cache)["people"]

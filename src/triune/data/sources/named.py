@@ -3,18 +3,26 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import polars as pl
 
 from triune.data.items import ItemTable, SplitKind, read_table
+from triune.data.pair_lists import PairList
 from triune.data.problems import DataError
+from triune.data.sources.cars196 import cars196
+from triune.data.sources.cub200 import cub200
 from triune.data.sources.digits import digits
 from triune.data.sources.folder import image_folder
-from triune.data.sources.lfw import lfw
+from triune.data.sources.inshop import inshop
+from triune.data.sources.lfw import lfw, lfw_pair_list, lfw_pairs
+from triune.data.sources.market1501 import market1501
 from triune.data.sources.omniglot import omniglot
 from triune.data.sources.oxford_pets import oxford_pets
+from triune.data.sources.sop import sop
+from triune.data.sources.vggface import vggface
 from triune.data.splits import HOLDOUT, assign_splits, complete_splits
 from triune.errors import InputError
 
@@ -23,12 +31,25 @@ Holdout: TypeAlias = Literal["auto", "always", "never"]
 
 
 SOURCES: dict[str, Callable[[Path, Path], ItemTable]] = {
+    "cub200": cub200,
+    "cub200-cropped": partial(cub200, cropped=True),
+    "cars196": cars196,
+    "cars196-cropped": partial(cars196, cropped=True),
+    "sop": sop,
+    "inshop": inshop,
+    "market1501": market1501,
+    "vggface": vggface,
+    "lfw-pairs": lfw_pairs,
     "digits": lambda root, cache: digits(cache),
     "omniglot": omniglot,
     "oxford-pets": oxford_pets,
-    "lfw": lambda root, cache: lfw(root),
+    "lfw": lfw,
 }
 """The data sets by name: each takes the folder of its archives or downloads, and the folder for what it writes."""
+
+
+PAIR_LISTS: dict[str, Callable[[Path, Path], PairList]] = {"lfw-pairs": lfw_pair_list}
+"""Those that come with a list of pairs to be judged, by the paths of their images: it takes the same two folders."""
 
 
 def load_source(
@@ -65,7 +86,7 @@ def load_source(
     """
     if data in SOURCES:
         kept = cache or default_cache()
-        table = SOURCES[str(data)](root or kept / str(data), kept)
+        table = SOURCES[str(data)](_root_of(str(data), root, kept), kept)
     elif Path(data).is_dir():
         table = image_folder(Path(data))
     elif Path(data).suffix or Path(data).exists():
@@ -79,6 +100,27 @@ def load_source(
         return _with_splits(table, split, seed, pairs, holdout)
     except DataError as error:
         return replace(table, problems=(*table.problems, *error.problems))
+
+
+def listed_pairs(data: str, root: Path | None = None, cache: Path | None = None) -> PairList | None:
+    """The pairs that a named data set is judged on, by the paths of its images; ``None`` where it has no list.
+
+    Args:
+        data: the name, or whatever :func:`load_source` takes.
+        root: as there.
+        cache: as there.
+
+    Raises:
+        InputError: its files are not there.
+    """
+    if data not in PAIR_LISTS:
+        return None
+    kept = cache or default_cache()
+    return PAIR_LISTS[data](_root_of(data, root, kept), kept)
+
+
+def _root_of(data: str, root: Path | None, cache: Path) -> Path:
+    return root or cache / data
 
 
 def default_cache() -> Path:

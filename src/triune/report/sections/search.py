@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from triune.evaluation.results import Results, RetrievalResult, Unavailable
 from triune.report.models import item_of
+from triune.report.role_words import roles_in_words
 from triune.report.sections.section import Section
 
 
@@ -43,6 +44,11 @@ class SearchSection(Section):
     def first(self) -> RetrievalResult:
         """Figures that all rows have in common: how many queries there were."""
         return self.rows[0].figures
+
+    @property
+    def roles(self) -> str:
+        """Who asked and who answered, in words; empty where every item did both."""
+        return roles_in_words(self.first)
 
     @property
     def depths(self) -> list[int]:
