@@ -14,7 +14,8 @@ from data.discs import dataset
 from triune.data.augment import NO_AUGMENT, AugmentConfig
 from triune.data.dataset import ItemDataset, collate
 from triune.data.items import read_table
-from triune.data.transform import MEAN, STD, eval_transform, normalise, train_transform
+from triune.data.preprocessing import MEAN, STD, normalise
+from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
 
 GEOMETRY = {

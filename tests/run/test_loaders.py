@@ -159,7 +159,7 @@ def test_what_a_loader_process_cannot_read_is_said_in_one_line(table, tmp_path):
 
 
 def test_a_loader_process_that_dies_is_an_error_of_the_environment(table, monkeypatch):
-    def killed(*_):
+    def killed(*_, **__):
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(loaders, "collate", killed)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from evaluation.conftest import untrained_run, write_items
-from triune.data.dataset import as_input
+from oracles import as_input
 from triune.errors import InputError
 from triune.serving.networks import EMBEDDING, Heads, Tiles
 from triune.serving.trained import load_trained
@@ -45,7 +45,7 @@ def test_the_file_of_the_weights_and_its_folder_are_one_network(place):
 
 def test_an_image_by_tiles_at_the_scale_of_training_is_the_network_on_all_of_it(place):
     network = load_trained(place / "run", torch.device("cpu"))
-    side, stride = network.trained.size, network.model.stride
+    side, stride = network.trained.size[0], network.model.stride
     generator = np.random.default_rng(0)
     coarse = generator.integers(0, 255, (10, 12, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((6 * side, 5 * side), Image.Resampling.BICUBIC)
