@@ -10,13 +10,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import polars
 import torch
-from PIL import Image
 from torch.distributed import ProcessGroup
 
-from triune.data.boxes import BOX_COLUMNS, boxes_of, with_box_columns, without_boxes
+from triune.data.boxes import with_box_columns, without_boxes
 from triune.data.checks import examine
 from triune.data.dataset import ItemDataset
-from triune.data.decode import upright_size
 from triune.data.items import ItemTable
 from triune.data.preprocessing import as_pair
 from triune.data.problems import DataError, Problem
@@ -40,15 +38,15 @@ from triune.evaluation.results import (
     SplitCounts,
     Unavailable,
 )
-from triune.files import write_record, written_whole
+from triune.evaluation.sample_masks import write_sample_masks
+from triune.files import write_record
 from triune.model.network import MultiTaskModel
-from triune.model.own_size import mask_of_image
 from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
 from triune.run.facts import TrainingFacts
 from triune.run.familiar import write_familiar
 from triune.run.folder import JUDGED, ModelCard, load_card, load_model, seal
-from triune.run.judged_items import write_judged_items
+from triune.run.judged_items import BOXES, COLUMNS, write_judged_items
 from triune.run.loaders import ItemData
 from triune.run.origin import located, source_of
 from triune.run.parser import read_config
@@ -60,7 +58,6 @@ from triune.verification.thresholds import Threshold, without_promise
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-SAMPLE_MASKS = 12
 HELD_OUT: Final[tuple[Split, ...]] = ("val", "calibration", "test", "holdout")
 
 
@@ -458,39 +455,15 @@ def write_embeddings(path: Path, predicted: Mapping[Split, _Predicted], classes:
         if said.embeddings is None:
             continue
         names = [None] * len(dataset) if said.classes is None else [classes[i] for i in said.classes]
-        known = ("row", "image", "mask", "label", "identity", *BOX_COLUMNS)
-        part = (
-            with_box_columns(dataset.frame)
-            .select(known)
-            .with_columns(
-                polars.lit(split).alias("split"),
-                polars.Series("predicted_label", names, dtype=polars.String),
-                polars.Series("embedding", said.embeddings.tolist(), dtype=polars.List(polars.Float32)),
-            )
+        part = with_box_columns(dataset.frame).with_columns(
+            polars.lit(split).alias("split"),
+            polars.Series("predicted_label", names, dtype=polars.String),
+            polars.Series("embedding", said.embeddings.tolist(), dtype=polars.List(polars.Float32)),
         )
+        part = part.select(*COLUMNS, *BOXES)
         parts.append(part)
     if parts:
         write_judged_items(path, polars.concat(parts, how="vertical_relaxed"))
-
-
-@torch.inference_mode()
-def write_sample_masks(folder: Path, model: MultiTaskModel, dataset: ItemDataset, device: torch.device) -> None:
-    """Write predicted masks of some test items as ``ROW.png``: mask ids, in the image's own size, 255 where not seen.
-
-    Args:
-        folder: where to.
-        model: the network, which has a mask head.
-        dataset: the test items; those with a mask are drawn from, evenly over the split.
-        device: where the network is.
-    """
-    masked = np.flatnonzero(dataset.frame["mask"].is_not_null().to_numpy())
-    boxes = boxes_of(dataset.frame)
-    for index in masked[np.linspace(0, len(masked) - 1, min(SAMPLE_MASKS, len(masked))).astype(int)]:
-        row = dataset.frame.row(int(index), named=True)
-        logits = model(dataset.input(int(index))[None].to(device)).mask_logits
-        ids = mask_of_image(logits, dataset.transform.preprocessing, upright_size(row["image"]), boxes[index])
-        with written_whole(folder / f"{row['row']}.png") as temporary:
-            Image.fromarray(ids).save(temporary)
 
 
 def evaluation_device(config: TrainConfig) -> torch.device:

@@ -24,7 +24,8 @@ def own_preprocessing(backbone: str, channels: int = 3) -> Preprocessing:
     """
     said = timm.get_pretrained_cfg(backbone)
     config: dict[str, Any] = resolve_data_config(  # type: ignore[no-untyped-call]
-        pretrained_cfg={} if said is None else said.to_dict()  # type: ignore[no-untyped-call]
+        {"in_chans": 3},
+        pretrained_cfg={} if said is None else said.to_dict(),  # type: ignore[no-untyped-call]
     )
     mean, std = (tuple(map(float, config[name])) for name in ("mean", "std"))
     if channels == 1:
