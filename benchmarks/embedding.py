@@ -28,7 +28,7 @@ from machine import described
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from triune.data.transform import MEAN, STD
+from triune.data.preprocessing import MEAN, STD
 from triune.model.network import MultiTaskModel
 from triune.run.folder import ModelCard, Network, save_model
 from triune.serving.loaded import LoadedRun, load
@@ -83,7 +83,10 @@ def write_run(folder: Path) -> LoadedRun:
         backbone="resnet18", num_classes=0, mask_channels=0, embedding_dim=128, in_channels=3, decoder="unet",
         decoder_channels=(16, 8, 8, 8, 8), embedding_stage=-1, pooling="avg", mask_pooling=False, dropout=0.0,
     )  # fmt: skip
-    card = ModelCard(model=network, classes=[], size=NETWORK_SIDE, channels=3, metric="cosine", image_bits=None)
+    seen = {"size": (NETWORK_SIDE, NETWORK_SIDE), "fit": "squash", "interpolation": "bicubic", "boxes": True}
+    card = ModelCard(
+        model=network, classes=[], channels=3, metric="cosine", image_bits=None, mean=MEAN[3], std=STD[3], **seen
+    )
     save_model(folder / "model.safetensors", MultiTaskModel(**network.model_dump(), pretrained=False), card)
     return load(folder / "model.safetensors", device="cpu")
 

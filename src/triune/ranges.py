@@ -15,10 +15,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy takes for a seed."""
 
 MOST_PIXELS_A_SIDE = 8192
-"""Of the square that a network sees; a card or a setting that asks for more would take all memory."""
+"""Of what a network sees; a card or a setting that asks for more would take all memory."""
 
 Side = Annotated[int, Field(ge=1, le=MOST_PIXELS_A_SIDE)]
-"""Of that square, in pixels."""
+"""Of that, in pixels."""
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -67,6 +67,8 @@ def in_words(kind: Any) -> str:
         return f"{in_words(arguments[0])}{_range(arguments[1:])}"
     if get_origin(kind) in (Union, UnionType, Literal):
         return _either(kind)
+    if get_origin(kind) is tuple and Ellipsis not in arguments:
+        return f"a list of {len(arguments)}, of which each is {in_words(arguments[0])}"
     if get_origin(kind) is tuple:
         return f"a list [A, B, …] of which each is {in_words(arguments[0])}"
     if get_origin(kind) is dict:
@@ -77,7 +79,9 @@ def in_words(kind: Any) -> str:
 def _either(kind: Any) -> str:
     words: list[str] = []
     for part in get_args(kind):
-        if get_origin(kind) is Literal:
+        if get_origin(part) is tuple and get_args(part) == (get_args(kind)[0],) * 2:
+            words.append("two of them")
+        elif get_origin(kind) is Literal:
             words.append(str(part))
         elif get_origin(part) is Literal:
             words += map(str, get_args(part))

@@ -328,3 +328,35 @@ def test_a_pipe_a_folder_or_a_device_is_no_file_and_keeps_nobody_waiting(tmp_pat
         problems = check_table(read_table(csv(tmp_path, f"image,mask\n{row}\n")))
         assert [(each.row, each.column) for each in problems] == [(2, column)]
         assert "it is a folder" in problems[0].problem or "it is a pipe or a device" in problems[0].problem
+
+
+def boxed(folder, *rows, columns="image,mask,label,x_1,y_1,x_2,y_2"):
+    write_image(folder / "a.png", (12, 10))
+    write_mask(folder / "m.png", (12, 10), ids=(0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0))
+    return read_table(csv(folder, "\n".join([columns, *rows]) + "\n"))
+
+
+def test_a_box_must_lie_within_its_image_and_says_row_column_and_both_sizes(tmp_path):
+    rows = ["a.png,,x,0,0,12,10", "a.png,,x,3,2,13,9", "a.png,,x,3,2,12,11", "a.png,,x,,,,", "a.png,,x,20,20,30,30"]
+    problems = check_table(boxed(tmp_path, *rows), masks=False, identities=False)
+    assert [(p.row, p.column) for p in problems] == [(3, "x_2"), (4, "y_2"), (6, "x_2")]
+    assert "the box reaches to 13, but the image is 12 x 10 pixels" in str(problems[0])
+    assert all(p.remedy for p in problems)
+
+
+def test_empty_boxes_are_listed_with_everything_else_that_is_wrong(tmp_path):
+    problems = check_table(boxed(tmp_path, "a.png,,x,5,0,5,10", "b.png,,x,1,1,2,2"), masks=False, identities=False)
+    assert [(p.row, p.column) for p in problems] == [(2, "x_2"), (3, "image")]
+
+
+def test_two_boxes_of_one_image_are_two_items_and_the_same_box_is_one(tmp_path):
+    rows = ["a.png,,x,0,0,5,5", "a.png,,x,5,0,10,5", "a.png,,x,,,,", "a.png,,x,5,0,10,5"]
+    (problem,) = check_table(boxed(tmp_path, *rows), masks=False, identities=False)
+    assert (problem.row, problem.column) == (5, "image")
+    assert "with the same box, also that of row 3" in problem.problem
+
+
+def test_only_the_mask_within_the_box_is_looked_at(tmp_path):
+    """Every row of the mask is 0 1 2 3 0 0 …: the columns from 4 on are background."""
+    seen = boxed(tmp_path, "a.png,m.png,x,0,0,4,10", "a.png,m.png,x,0,0,3,10", "a.png,m.png,x,4,0,12,10")
+    assert [p.row for p in check_table(seen, mask_ids=3, identities=False)] == [2]

@@ -11,8 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from data.discs import dataset
+from oracles import as_input
 from triune.data.augment import AugmentConfig
-from triune.data.dataset import Batch, Item, ItemDataset, as_input, collate
+from triune.data.dataset import Batch, Item, ItemDataset, collate
 from triune.data.decode import read_image, read_mask
 from triune.data.transform import eval_transform
 from triune.errors import InputError
@@ -35,7 +36,9 @@ def test_a_batch_has_the_stated_shapes_types_and_marks_for_missing(frame):
 
 def test_a_single_image_is_prepared_exactly_as_in_a_batch(frame):
     data = dataset(frame, 32, 3)
-    assert torch.equal(as_input(read_image(frame["image"][2], 3, (32, 32))), collate([data[2]]).images[0])
+    alone = as_input(read_image(frame["image"][2], 3, (32, 32)))
+    torch.testing.assert_close(alone, collate([data[2]]).images[0], atol=1e-5, rtol=0)
+    assert torch.equal(data.input(2), collate([data[2]]).images[0])
     assert read_mask(frame["mask"][2], (32, 32)).tolist() == collate([data[2]]).masks[0].tolist()
 
 

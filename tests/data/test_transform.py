@@ -14,7 +14,8 @@ from data.discs import dataset
 from triune.data.augment import NO_AUGMENT, AugmentConfig
 from triune.data.dataset import ItemDataset, collate
 from triune.data.items import read_table
-from triune.data.transform import MEAN, STD, eval_transform, normalise, train_transform
+from triune.data.preprocessing import MEAN, STD, Preprocessing
+from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
 
 GEOMETRY = {
@@ -130,20 +131,32 @@ def test_eth80_masks_cover_the_object_after_augmentation():
     assert batch.images.isfinite().all()
 
 
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_image_and_mask_stay_together_in_another_shape_and_what_is_padded_is_ignored(frame, fit):
+    """The discs are 40 x 48: in a tall frame bands above and below are filled, or the sides cut."""
+    data = ItemDataset(
+        frame,
+        channels=1,
+        classes=[],
+        identities=[],
+        transform=train_transform(Preprocessing((96, 48), fit), GEOMETRY["all"]),
+    )
+    assert data.stored(0)[0].shape[-2:] == data.transform.stored == (round(96 * 2**0.5), round(48 * 2**0.5))
+    ignored = [float((data.stored(i)[1] == 255).float().mean()) for i in range(5)]
+    assert all(share == 0 for share in ignored) if fit == "crop" else min(ignored) > 0.5
+    for item in data.__getitems__([0, 1, 2, 3] * 4):
+        assert item.image.shape[-2:] == item.mask.shape == (96, 48)
+        bright, inside = item.image[0] > 127, item.mask == 1
+        # Three times as large, what is smooth and what is nearest part ways on a wider rim.
+        wide = max_pool2d(inside[None].float(), 5, 1, 2)[0] == 1
+        narrow = -max_pool2d(-inside[None].float(), 5, 1, 2)[0] == 1
+        assert ((bright != inside) & (item.mask != 255) & (wide == narrow)).sum() == 0
+
+
 def test_images_are_stored_so_large_that_the_smallest_crop_need_not_be_enlarged():
     quarter = train_transform((30, 40), dataclasses.replace(NO_AUGMENT, crop=0.25))
     assert (quarter.size, quarter.stored) == ((30, 40), (60, 80))
     assert train_transform(32, NO_AUGMENT) == eval_transform(32)
-
-
-def test_each_channel_is_normalised_by_its_own_numbers():
-    pixels = torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8).expand(3, 2, 2)
-    found = normalise(pixels, [0.0, 0.2, 1.0], [1.0, 0.5, 0.1])
-    assert found.dtype == torch.float32
-    expected = [[[0.0, 0.2], [0.4, 1.0]], [[-0.4, 0.0], [0.4, 1.6]], [[-10.0, -8.0], [-6.0, 0.0]]]
-    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=0)
-    one, batched = normalise(pixels), normalise(torch.stack([pixels, pixels]))
-    assert torch.equal(batched[1], one)
 
 
 @pytest.mark.parametrize("size", [0, (4, 0), -3])

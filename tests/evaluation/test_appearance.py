@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
+from oracles import as_input
 from triune.cli import main
-from triune.data.dataset import as_input
 from triune.evaluation.appearance import familiar_with
 from triune.model.network import looks_of
 from triune.run.familiar import read_familiar, unfamiliar
@@ -30,7 +30,7 @@ def test_the_rows_are_the_looks_of_the_validation_images_scaled(judged_run):
     for look, features in zip(known, by_hand, strict=True):
         np.testing.assert_allclose(look.mean, features.mean(0), rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(look.rows, (features - look.mean) / look.scale, atol=2e-2)
-    assert card.size == 48
+    assert card.size == (48, 48)
     assert unfamiliar(known, by_hand).sum() <= 1
 
 

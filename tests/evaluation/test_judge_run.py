@@ -14,9 +14,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 from data.sources.layouts import lfw as lfw_tree
 from evaluation.conftest import FLAGS, SIDE, untrained_run, write_items
 from oracles import brute_verification
-from triune.data.dataset import ItemDataset
 from triune.data.items import from_frame
-from triune.data.transform import eval_transform
 from triune.errors import InputError
 from triune.evaluation.judge import Resampling
 from triune.evaluation.judge_run import (
@@ -25,7 +23,6 @@ from triune.evaluation.judge_run import (
     evaluate_again,
     evaluate_run,
     evaluation_device,
-    write_sample_masks,
 )
 from triune.evaluation.results import ModelResult, Results, Unavailable
 from triune.files import write_record
@@ -384,21 +381,6 @@ def test_a_promise_that_so_few_identities_cannot_give_is_refused_before_anything
     with pytest.raises(InputError, match=r"2 identities cannot .* 58 are needed; 2 can promise 0\.95 at the least"):
         load_items(parse_train(asked))
     assert len(load_items(parse_train([*asked, "--target_fpr", "0.96"])).part("calibration")) == 12
-
-
-def test_a_sample_mask_of_a_turned_image_has_the_size_in_which_it_is_seen(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (24, 16)).save(tmp_path / "turned.jpg", exif=exif)
-    Image.new("L", (16, 24)).save(tmp_path / "mask.png")
-    frame = polars.DataFrame(
-        {"row": [2], "image": [str(tmp_path / "turned.jpg")], "mask": [str(tmp_path / "mask.png")]}
-    )
-    data = ItemDataset(frame, channels=3, classes=[], identities=[], transform=eval_transform(32))
-    model = MultiTaskModel("resnet10t", num_classes=0, mask_channels=1, embedding_dim=0, pretrained=False,
-                           decoder_channels=(16, 8, 8, 8, 8)).eval()  # fmt: skip
-    write_sample_masks(tmp_path / "masks", model, data, torch.device("cpu"))
-    assert Image.open(tmp_path / "masks" / "2.png").size == (16, 24)
 
 
 def test_settings_of_another_run_are_refused_by_name(judged_run, tmp_path):

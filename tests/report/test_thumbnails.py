@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from triune.data.boxes import Box
 from triune.data.reading import Reading
 from triune.report.thumbnails import mask_overlap, overlay, sheet, thumbnail
 
@@ -52,3 +53,30 @@ def test_masks_are_compared_by_what_their_values_stand_for(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
     painted = overlay(tmp_path / "image.png", tmp_path / "true.png", reading=reading)
     assert painted == overlay(tmp_path / "image.png", tmp_path / "predicted.png")
+
+
+def decoded_pixels(source):
+    return np.asarray(decoded(source)).astype(int)
+
+
+def test_of_an_item_with_a_box_the_part_within_it_is_shown(tmp_path):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[10:30, 20:50] = (250, 20, 20)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray((pixels[:, :, 0] > 0).astype(np.uint8)).save(tmp_path / "m.png")
+    box = Box(20, 10, 50, 30)
+    small = decoded_pixels(thumbnail(tmp_path / "a.png", 60, box))
+    assert small.shape[:2] == (40, 60)
+    assert small[..., 0].min() > 200
+    assert decoded_pixels(sheet([str(tmp_path / "a.png")], 60, [box]).source)[30, 30, 0] > 200
+    laid = decoded_pixels(overlay(tmp_path / "a.png", tmp_path / "m.png", 60, box=box))
+    assert laid.shape[:2] == (40, 60)
+    whole = decoded_pixels(overlay(tmp_path / "a.png", tmp_path / "m.png", 60))
+    assert whole[2, 2].max() < 60
+    assert laid[2, 2].max() > 100
+
+
+def test_what_a_network_did_not_see_is_not_counted_in_an_overlap(tmp_path):
+    Image.fromarray(np.array([[1, 1, 1, 0]], np.uint8)).save(tmp_path / "true.png")
+    Image.fromarray(np.array([[1, 0, 255, 255]], np.uint8)).save(tmp_path / "said.png")
+    assert mask_overlap(tmp_path / "true.png", tmp_path / "said.png") == 0.5

@@ -160,3 +160,26 @@ def test_an_image_that_was_held_out_is_never_learnt_from_whatever_is_said_of_it_
     # What was learnt from may go on being learnt from under another name, or none.
     for identity in ("p1", ""):
         assert dict(known(resumed(edited(0, identity=identity), with_changes=True)))["0.png"] == "train"
+
+
+def test_a_box_that_was_moved_added_or_taken_away_is_named(tmp_path):
+    for k in range(4):
+        picture(tmp_path / f"{k}.png", seed=k)
+
+    def read(*boxes):
+        rows = [f"{k}.png,p{k // 2},train,{box}" for k, box in enumerate(boxes)]
+        return read_table(csv(tmp_path, "\n".join(["image,identity,split,x_1,y_1,x_2,y_2", *rows]) + "\n"))
+
+    boxes = ["0,0,4,4", "1,1,5,5", ",,,", "2,2,3,3"]
+    table = read(*boxes)
+    origin = origin_of(tmp_path, parse_train(["--data", table.source]), table, [], ["p0", "p1"])
+    write_split(tmp_path, table)
+    assert resumed_items(tmp_path, read(*boxes), origin, with_changes=False).frame.equals(table.frame)
+    for place, box, says in (
+        (0, "0,0,4,3", "the box's y_2 of 1 row changed .*0.png: 4 before, 3 now"),
+        (2, "0,0,1,1", "the box's x_1 of 1 row changed .*2.png: nothing before, 0 now"),
+        (3, ",,,", "the box's x_2 of 1 row changed .*3.png: 3 before, nothing now"),
+    ):
+        changed = [*boxes[:place], box, *boxes[place + 1 :]]
+        with pytest.raises(InputError, match=says):
+            resumed_items(tmp_path, read(*changed), origin, with_changes=False)

@@ -10,6 +10,7 @@ import safetensors.numpy
 import torch
 
 from triune.checksums import check_file, read_checksums
+from triune.data.preprocessing import MEAN, STD, Preprocessing
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.ranges import MOST_PIXELS_A_SIDE
@@ -24,8 +25,10 @@ def card(**changes):
         "decoder": "unet", "decoder_channels": (16, 8, 8, 8, 8), "embedding_stage": -1, "pooling": "avg",
         "mask_pooling": False, "dropout": 0.0,
     }  # fmt: skip
-    given = {"model": Network(**network), "classes": ["a", "b"], "size": 32, "channels": 3, "metric": "cosine"}
-    return ModelCard(**{**given, **changes})
+    given = {"model": Network(**network), "classes": ["a", "b"], "channels": 3, "metric": "cosine"}
+    seen = {"size": (32, 32), "fit": "squash", "interpolation": "bicubic", "boxes": True}
+    numbers = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    return ModelCard(**{**given, **seen, **numbers, **changes})
 
 
 def saved(path, stored=None):
@@ -59,12 +62,38 @@ def test_a_card_of_version_0_1_0_is_read(tmp_path):
     saved(tmp_path / "model.safetensors", stored)
     _, found = load_model(tmp_path)
     assert (found.classes, found.model.backbone, found.metric) == (["disc", "square"], "resnet10t", "cosine")
+    assert found.preprocessing == Preprocessing(
+        (32, 32), "squash", "bicubic", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    )
+    assert not found.boxes, "it was trained on whole images"
+
+
+@pytest.mark.parametrize(("channels", "mean", "std"), [(1, (0.449,), (0.226,)), (3, MEAN[3], STD[3])])
+def test_a_card_of_format_2_squashes_and_normalises_as_it_was_trained_to(tmp_path, channels, mean, std):
+    today = json.loads(card(model=card().model.model_copy(update={"in_channels": channels}), channels=channels,
+                            mean=mean, std=std).model_dump_json())  # fmt: skip
+    later = ("fit", "interpolation", "mean", "std", "boxes")
+    stored = {name: value for name, value in today.items() if name not in later}
+    saved(tmp_path / "model.safetensors", {**stored, "format": 2, "size": 40})
+    found = load_card(tmp_path)
+    assert found.preprocessing == Preprocessing((40, 40), "squash", "bicubic", mean, std)
+    assert not found.boxes
+    assert json.loads(found.model_dump_json())["format"] == 3
+    saved(tmp_path / "model.safetensors", {**stored, "format": 2, "size": "large"})
+    with pytest.raises(InputError, match=r"model card, field size\.0: Input should be a valid integer"):
+        load_card(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"size": "large"}, "model card, field size: Input should be a valid integer"),
+        ({"size": [32, "large"]}, "model card, field size.1: Input should be a valid integer"),
+        ({"size": [32]}, "model card, field size"),
+        ({"fit": "stretch"}, "model card, field fit: Input should be 'squash', 'pad' or 'crop'"),
+        ({"interpolation": "sharp"}, "model card, field interpolation"),
+        ({"mean": [0.5, 0.5]}, "mean and std need a number for each of 3 channels"),
+        ({"std": [0.5, 0.0, 0.5]}, "model card, field std.1: Input should be greater than 0"),
+        ({"std": [0.5, None, 0.5]}, "model card, field std.1"),
         ({"metric": "manhattan"}, "model card, field metric"),
         ({"model": {"backbone": "resnet10t"}}, "model card, field model.num_classes: Field required"),
     ],
@@ -118,8 +147,8 @@ def test_a_card_that_claims_another_network_takes_no_memory_for_it(tmp_path, cha
 
 @pytest.mark.parametrize("size", [0, -1, MOST_PIXELS_A_SIDE + 1])
 def test_a_card_whose_images_have_no_size_is_refused(tmp_path, size):
-    saved(tmp_path / "model.safetensors", {**json.loads(card().model_dump_json()), "size": size})
-    with pytest.raises(InputError, match="model card, field size"):
+    saved(tmp_path / "model.safetensors", {**json.loads(card().model_dump_json()), "size": [32, size]})
+    with pytest.raises(InputError, match=r"model card, field size\.1"):
         load_model(tmp_path)
 
 

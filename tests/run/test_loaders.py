@@ -14,6 +14,7 @@ from triune.errors import InputError
 from triune.run import loaders
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
+from triune.run.preprocessing import StoredPreprocessing, chosen_preprocessing, earlier_preprocessing
 
 COUNTS = {"ann": 5, "bob": 4, "cat": 3, "dan": 2, "eve": 1}
 
@@ -159,7 +160,7 @@ def test_what_a_loader_process_cannot_read_is_said_in_one_line(table, tmp_path):
 
 
 def test_a_loader_process_that_dies_is_an_error_of_the_environment(table, monkeypatch):
-    def killed(*_):
+    def killed(*_, **__):
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(loaders, "collate", killed)
@@ -193,3 +194,31 @@ def test_a_signal_while_loader_processes_are_started_takes_effect_when_they_are(
     finally:
         signal.signal(signal.SIGTERM, leave)
     assert here == [1]
+
+
+def test_images_are_prepared_as_it_is_said_and_as_the_settings_ask_where_nothing_is(table):
+    asked = data_of(table, "--images.size", "16", "8", "--images.fit", "pad", "--model.backbone", "test_resnet")
+    assert asked.images == chosen_preprocessing(asked.config)
+    batch = next(iter(asked.loader("val")))
+    assert batch.images.shape[-2:] == (16, 8)
+    shade = 10 * (sum(COUNTS.values()) + 2) / 255
+    torch.testing.assert_close(batch.images[0, 0, 8, 4], torch.tensor(2 * shade - 1), atol=1e-5, rtol=0)
+    assert (batch.masks[:, [0, 3, 12, 15]] == 255).all(), "what was filled is ignored"
+    assert batch.images[:, :, :4].abs().max() < 0.01, "and is the mean to the network"
+    earlier = StoredPreprocessing.model_validate(earlier_preprocessing(8, 3))
+    told = ItemData(table, asked.config, ["even", "odd"], images=earlier)
+    assert told.dataset("val").transform.preprocessing == earlier.preprocessing
+
+
+def test_boxes_are_cropped_but_by_runs_from_before_they_were(tmp_path):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[2:4, 4:8] = 255
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    rows = [f"a.png,p{k},val,4,2,8,4" for k in range(2)]
+    (tmp_path / "items.csv").write_text("image,identity,split,x_1,y_1,x_2,y_2\n" + "\n".join(rows) + "\n")
+    table = read_table(tmp_path / "items.csv")
+    seen = data_of(table)
+    assert (seen.dataset("val").stored(0)[0] == 255).all()
+    earlier = StoredPreprocessing.model_validate(earlier_preprocessing(8, 3))
+    whole = ItemData(table, seen.config, ["even", "odd"], images=earlier)
+    assert np.array_equal(whole.dataset("val").stored(0)[0].permute(1, 2, 0).numpy(), picture)

@@ -1,5 +1,6 @@
 """A run finds what it reads wherever it and its data lie, or names both places."""
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ from triune.run.folder import seal
 from triune.run.origin import (
     NAME,
     folder_of,
+    images_of,
     located,
     origin_of,
     read_origin,
@@ -21,6 +23,7 @@ from triune.run.origin import (
     write_origin,
 )
 from triune.run.parser import parse_train
+from triune.run.preprocessing import chosen_preprocessing
 
 
 @pytest.fixture
@@ -133,3 +136,19 @@ def test_what_a_table_was_read_from_is_the_same_from_any_working_folder(tmp_path
     table = frame_of(["a"])
     assert source_of(replace(table, source="items.csv")) == str(tmp_path / "items.csv")
     assert source_of(replace(table, source="digits")) == "digits"
+
+
+def test_a_run_that_goes_on_prepares_images_as_it_was_begun(tmp_path):
+    config = parse_train(["--images.size", "48", "32", "--images.fit", "crop", "--model.backbone", "test_resnet"])
+    origin = origin_of(tmp_path, config, frame_of(["a", "b"]), [], [])
+    write_origin(tmp_path, origin)
+    assert images_of(config, read_origin(tmp_path)) == chosen_preprocessing(config)
+    earlier = parse_train(["--images.size", "48", "--model.backbone", "test_resnet"])
+    for stored in (None, origin.model_copy(update={"images": None})):
+        found = images_of(earlier, stored)
+        assert (found.size, found.fit, found.interpolation, found.boxes) == ((48, 48), "squash", "bicubic", False)
+        assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    content = json.loads((tmp_path / "data.json").read_text())
+    del content["images"]
+    (tmp_path / "data.json").write_text(json.dumps(content))
+    assert read_origin(tmp_path).images is None, "as earlier versions wrote it"

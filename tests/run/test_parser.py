@@ -303,3 +303,46 @@ def test_a_number_of_thousands_of_digits_is_one_line(flag, value):
     with pytest.raises(InputError, match="digits") as refused:
         parse_train([f"{flag}={value}"])
     assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("flags", "size"),
+    [
+        (["--images.size", "64"], 64),
+        (["--images.size=64"], 64),
+        (["--images.size", "256", "128"], (256, 128)),
+        (["--images.size=256", "128"], (256, 128)),
+        (["--images.size", "[256,128]"], (256, 128)),
+        (["--images.size", "256", "128", "--epochs", "3"], (256, 128)),
+        (["--epochs", "3", "--images.size", "256", "128", "--seed=4"], (256, 128)),
+    ],
+)
+def test_a_size_is_one_number_or_two(flags, size, tmp_path):
+    assert parse_train(flags).images.size == size
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(as_plain(parse_train(flags))))
+    assert parse_train(["--config", str(tmp_path / "c.yaml")]).images.size == size
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (["0"], "0"),
+        (["64", "0"], r"\S+"),
+        (["64", "96", "3"], r"\[64, 96, 3\]"),
+        (["[64]"], r"\[64\]"),
+        (["64x96"], "64x96"),
+        (["64", "-1"], r"\S+"),
+        (["64.5", "64"], r"64\.5"),
+        (["[]"], r"\[\]"),
+    ],
+)
+def test_another_size_is_one_line_that_says_what_it_takes(values, shown):
+    with pytest.raises(
+        InputError, match=f"--images.size is {shown}: it takes a whole number of .* 8192 or two of them"
+    ):
+        parse_train(["--images.size", *values])
+
+
+def test_a_fit_that_there_is_none_of_is_told_with_those_that_there_are():
+    with pytest.raises(InputError, match=r"--images\.fit is stretch: it takes squash, pad or crop"):
+        parse_train(["--images.fit", "stretch"])

@@ -33,3 +33,9 @@ def test_what_could_not_be_read_is_told_apart_with_its_reason():
     one = ImagePrediction("a.png", (1, 1))
     assert list(readable([one, Unreadable("b.png", "cut short"), one], left_out)) == [one, one]
     assert left_out == ["b.png: cut short"]
+
+
+def test_the_share_of_a_mask_is_of_what_was_seen():
+    ids = np.array([[0, 1, 255, 255], [2, 0, 255, 255]], np.uint8)
+    assert ImagePrediction("a", (2, 4), mask=ids).mask_share == 0.5
+    assert ImagePrediction("a", (2, 4), mask=np.full((2, 4), 255, np.uint8)).mask_share == 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from triune.data.boxes import Box
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.compared import distinct_images, verdicts_of
 from triune.serving.pictures import Picture
@@ -53,3 +54,11 @@ def test_verdicts_come_in_order_with_the_distance_of_the_pair(monkeypatch, at_on
     assert (found[3].name, found[3].reason) == ("lost", "cut")
     assert [each.unfamiliar for each in (*found[:3], found[4])] == [(), (), (), ("far",)]
     assert (found[4].first, found[4].second) == ("b", "far")
+
+
+def test_two_boxes_of_one_file_are_two_images():
+    boxes = (None, Box(0, 0, 2, 2), Box(0, 0, 3, 3))
+    named = [Picture("a.png", "a.png", box=box) for box in boxes]
+    found = distinct_images([(named[0], named[1]), (named[2], named[1])])
+    assert [each.box for each in found.images] == list(boxes)
+    assert (found.first.tolist(), found.second.tolist()) == ([0, 2], [1, 1])

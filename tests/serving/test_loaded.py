@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 import triune
 from evaluation.conftest import SIDE, untrained_run, write_items
-from triune.data.dataset import as_input
+from oracles import as_input
 from triune.errors import InputError
 from triune.run.folder import load_model, save_model
 from triune.serving.answers import Unreadable
@@ -76,7 +76,7 @@ def test_a_mask_is_as_large_as_its_image_and_stands_as_the_image_is_seen(place, 
     upright = run.predict(tall)[0]
     assert upright.size == upright.mask.shape == (2 * SIDE, SIDE)
     model, card = load_model(place / "run")
-    small = np.asarray(tall.resize((card.size, card.size), Image.Resampling.BICUBIC))
+    small = np.asarray(tall.resize(card.size, Image.Resampling.BICUBIC))
     with torch.inference_mode():
         logits = model(as_input(small)[None]).mask_logits
     expected = interpolate(logits, size=(2 * SIDE, SIDE), mode="bilinear")[0, 0] > 0

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from made_items import csv, picture, write_image
+from triune.data.boxes import Box
 from triune.errors import InputError
 from triune.serving.pictures import pictures
 
@@ -95,3 +96,12 @@ def test_an_empty_folder_and_a_table_with_problems_are_told(tmp_path):
         pictures(tmp_path)
     with pytest.raises(InputError, match="row 3, column image"):
         pictures(csv(tmp_path, "image,label\na.png,x\n,y\n"))
+
+
+def test_a_table_with_boxes_says_which_part_of_an_image_is_meant(tmp_path):
+    (tmp_path / "t.csv").write_text("image,x_1,x_2,y_1,y_2\na.png,3,9,4,10\nb.png,,,,\n")
+    first, second = pictures(tmp_path / "t.csv")
+    assert (first.box, second.box) == (Box(left=3, top=4, right=9, bottom=10), None)
+    (tmp_path / "t.csv").write_text("image,x_1,x_2,y_1,y_2\na.png,3,3,4,10\n")
+    with pytest.raises(InputError, match="row 2, column x_2: the box is empty"):
+        pictures(tmp_path / "t.csv")

@@ -126,7 +126,7 @@ def test_every_step_is_in_the_history(finished):
 def test_the_saved_network_gives_the_saved_embeddings(finished):
     model, card = load_model(finished)
     frame = polars.read_parquet(finished / "embeddings.parquet")
-    from triune.data.dataset import as_input
+    from oracles import as_input
     from triune.data.decode import read_image
 
     images = torch.stack([as_input(read_image(p, 3, (32, 32))) for p in frame["image"][:5]])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from triune.data.boxes import BOX_COLUMNS, Box, boxes_of, outside
 from triune.data.decode import IGNORE, Array, Probed, mask_pixels, probe_image
 from triune.data.items import COLUMNS, ItemTable, Progress
 from triune.data.problems import Problem
@@ -42,11 +43,11 @@ def check_table(
 ) -> list[Problem]:
     """Look at every row and every file and list everything that is wrong, sorted by row.
 
-    Found are: wrong cell values; images and masks that are missing, cut short or unreadable; a mask of
-    another size than its image; mask pixels beyond the expected ids, or beyond those of the training images;
-    masks whose values are no ids (see :func:`~triune.data.reading.choose_mask_values`); an image listed twice; an
-    identity with a single image where training needs two (it can give no positive pair); names that differ by nothing
-    that can be seen. Every image is read to its end, in threads.
+    Found are: wrong cell values; images and masks that are missing, cut short or unreadable; a mask of another size
+    than its image; a box that is not within its image; mask pixels beyond the expected ids, or beyond those of the
+    training images; masks whose values are no ids (see :func:`~triune.data.reading.choose_mask_values`); an image
+    listed twice; an identity with a single image where training needs two (it can give no positive pair); names that
+    differ by nothing that can be seen. Every image is read to its end, in threads.
 
     Args:
         table: as it was read or split.
@@ -95,7 +96,8 @@ def examine(
     images = frame["image"].to_list()
     mask_paths = frame["mask"].to_list() if masks else [None] * len(rows)
     outcomes: list[_Outcome] = []
-    for row, outcome in zip(rows, _in_threads(_inspect, list(zip(images, mask_paths)), workers)):
+    seen = list(zip(images, mask_paths, boxes_of(frame)))
+    for row, outcome in zip(rows, _in_threads(_inspect, seen, workers)):
         problems += [Problem(table.source, row, *each) for each in outcome.problems]
         outcomes.append(outcome)
         if progress is not None and (len(outcomes) % 64 == 0 or len(outcomes) == len(rows)):
@@ -111,7 +113,7 @@ def examine(
         problems += _beyond(table, masked, Reading(None, chosen.values), mask_ids)
     problems += depth_problems
     notes = tuple(f"{table.source}: {note}" for note in (depth_note, chosen.note) if note)
-    place = {name: number for number, name in enumerate(COLUMNS)}
+    place = {name: number for number, name in enumerate((*COLUMNS, *BOX_COLUMNS))}
     problems.sort(key=lambda p: (-1 if p.row is None else p.row, place[p.column] if p.column else -1))
     return Examination(problems, Reading(bits, chosen.values), notes)
 
@@ -126,9 +128,9 @@ class _Outcome(NamedTuple):
     lossy: bool
 
 
-def _inspect(paths: tuple[str | None, str | None]) -> _Outcome:
-    """What is wrong with one image and its mask, as (column, problem, remedy), and what they hold."""
-    image, mask = paths
+def _inspect(seen: tuple[str | None, str | None, Box | None]) -> _Outcome:
+    """What is wrong with an image, its mask and its box, as (column, problem, remedy), and what they hold."""
+    image, mask, box = seen
     problems: list[tuple[str, str, str]] = []
     probed: Probed | None = None
     if image is not None:
@@ -136,6 +138,9 @@ def _inspect(paths: tuple[str | None, str | None]) -> _Outcome:
             probed = probe_image(image)
         except Exception as error:
             problems.append(_unreadable("image", image, error))
+    if probed is not None and box is not None:
+        left = outside(box, probed.size)
+        problems += [] if left is None else [(*left, "correct the box, or leave its four cells empty")]
     if mask is None:
         return _Outcome(problems, probed, None, None, False)
     try:
@@ -147,6 +152,8 @@ def _inspect(paths: tuple[str | None, str | None]) -> _Outcome:
         size = probed.size
         problem = f"{mask} is {pixels.shape[1]} x {pixels.shape[0]} pixels, its image {size[1]} x {size[0]}"
         problems.append(("mask", problem, "make both the same size"))
+    elif box is not None and not problems:
+        pixels = pixels[box.place]  # what lies outside is not looked at
     if pixels.dtype == np.uint8:
         every = np.bincount(pixels.ravel(), minlength=256)
         values = np.flatnonzero(every)
@@ -280,16 +287,17 @@ def _lonely_identities(table: ItemTable) -> list[Problem]:
 
 
 def _repeated_images(table: ItemTable) -> list[Problem]:
-    first: dict[str, int] = {}
+    first: dict[tuple[str, Box | None], int] = {}
     problems = []
-    for row, image in table.frame.select("row", "image").iter_rows():
+    for (row, image), box in zip(table.frame.select("row", "image").iter_rows(), boxes_of(table.frame)):
         if image is None:
             continue
-        if image in first:
-            problem = f"the image is also that of row {first[image]}; it would be its own matching pair"
+        if (image, box) in first:
+            what = "image is" if box is None else "image is, with the same box,"
+            problem = f"the {what} also that of row {first[image, box]}; it would be its own matching pair"
             problems.append(Problem(table.source, row, "image", problem, "remove one of the two rows"))
         else:
-            first[image] = row
+            first[image, box] = row
     return problems
 
 

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from triune.data.decode import IGNORE, Array, read_image, read_mask
+from triune.data.boxes import boxes_of
+from triune.data.decode import IGNORE, Array, read_mask
+from triune.data.preprocessing import MEAN, normalise
 from triune.data.reading import AS_IT_IS, Reading
-from triune.data.transform import MEAN, ItemTransform, normalise
+from triune.data.transform import ItemTransform
 from triune.errors import InputError
 
 
@@ -79,12 +81,12 @@ class ItemDataset(Dataset[Item]):
     batch is changed in two ways, and an epoch that is resumed in its middle goes on exactly as it would have.
 
     Args:
-        frame: rows with ``image`` and, as far as there are, ``mask``, ``label`` and ``identity``, as in
-            :class:`~triune.data.items.ItemTable`.
+        frame: rows with ``image`` and, as far as there are, ``mask``, ``label``, ``identity`` and the box
+            ``x_1, y_1, x_2, y_2``, as in :class:`~triune.data.items.ItemTable`.
         channels: 1 for grey, 3 for RGB.
         classes: names of the classes; a label that is not among them is missing (-1).
         identities: names of the identities; likewise.
-        transform: :func:`train_transform` or :func:`eval_transform`, which says how large images come out.
+        transform: :func:`train_transform` or :func:`eval_transform`, which says how images come out.
         reading: how pixels of files are read.
         cache_bytes: memory for decoded images. The first rows that fit are kept; the others are decoded every
             time. The memory is taken as images arrive and is shared with forked loader processes.
@@ -115,6 +117,7 @@ class ItemDataset(Dataset[Item]):
         self.identity_codes = _codes(frame, "identity", identities)
         self._images: list[str] = frame["image"].to_list()
         self._masks: list[str | None] = frame["mask"].to_list() if "mask" in frame.columns else [None] * len(frame)
+        self._boxes = boxes_of(frame)
         self._labels = self.class_codes.tolist()
         self._identities = self.identity_codes.tolist()
         self._has_masks = any(mask is not None for mask in self._masks)
@@ -154,12 +157,20 @@ class ItemDataset(Dataset[Item]):
         mask = planes[self.channels] if self._masks[index] is not None else None
         return planes[: self.channels], mask
 
+    def input(self, index: int) -> Tensor:
+        """A row's image ``(C, h, w)`` float32, normalised as the network takes it, before the random changes.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        return self.transform.preprocessing.normalise(self.stored(index)[0])
+
     def largest_mask_id(self) -> int:
         """The largest id in the masks, 255 (ignore) left out; -1 without any mask. Reads every mask once."""
         largest = -1
-        for mask in self._masks:
+        for mask, box in zip(self._masks, self._boxes, strict=True):
             if mask is not None:
-                ids = _readable(read_mask, mask, None, self.reading)
+                ids = _readable(read_mask, mask, None, self.reading, box)
                 largest = max(largest, int(ids[ids != IGNORE].max(initial=0)))
         return largest
 
@@ -173,15 +184,18 @@ class ItemDataset(Dataset[Item]):
         return Item(image, mask, self._labels[index], self._identities[index], index)
 
     def _decode(self, index: int) -> Tensor:
-        size = self.transform.stored
-        image = torch.tensor(_readable(read_image, self._images[index], self.channels, size, self.reading.bits))
-        image = image.permute(2, 0, 1)
+        storing, box = self.transform.storing, self._boxes[index]
+
+        def decoded(path: str) -> Array:
+            return storing.image(path, self.channels, box, self.reading.bits).pixels
+
+        image = torch.tensor(_readable(decoded, self._images[index])).permute(2, 0, 1)
         if not self._has_masks:
             return image
         path = self._masks[index]
         if path is None:
-            return torch.cat([image, torch.full((1, *size), IGNORE, dtype=torch.uint8)])
-        return torch.cat([image, torch.tensor(_readable(read_mask, path, size, self.reading))[None]])
+            return torch.cat([image, torch.full((1, *storing.size), IGNORE, dtype=torch.uint8)])
+        return torch.cat([image, torch.tensor(_readable(storing.mask, path, self.reading, box))[None]])
 
 
 def collate(items: Sequence[Item], mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Batch:
@@ -205,11 +219,6 @@ def collate(items: Sequence[Item], mean: Sequence[float] | None = None, std: Seq
         masks=masks,
         rows=torch.tensor([item.row for item in items]),
     )
-
-
-def as_input(image: Array) -> Tensor:
-    """A decoded image ``(H, W, C)`` uint8 as a normalised network input ``(C, H, W)`` float32."""
-    return normalise(torch.tensor(image).permute(2, 0, 1))
 
 
 class _Cache:

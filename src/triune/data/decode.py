@@ -3,15 +3,16 @@
 import os
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from triune.data.boxes import Box, outside
 from triune.data.reading import AS_IT_IS, IGNORE as IGNORE, Array as Array, Reading, depth_in_use
 from triune.files import regular_file
 
@@ -23,6 +24,21 @@ NO_PICTURES = frozenset({"BUFR", "EPS", "FLI", "GRIB", "HDF5", "IPTC", "MPEG", "
 
 LOSSY = frozenset({"JPEG", "MPO"})
 """Formats whose compression changes values."""
+
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+"""The filters by which images are resized, as Pillow calls them; all but the first one smooth what is made smaller."""
+
+FILTERS: Final = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+Resized: TypeAlias = tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]]
+"""Height and width that an image is resized to, or what makes them of its own (of its box's)."""
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
@@ -65,7 +81,7 @@ class Decoded(NamedTuple):
 
     Args:
         pixels: ``(h, w, C)`` uint8, of the size that was asked for.
-        size: height and width that it had, upright.
+        size: height and width that the whole image had, upright.
     """
 
     pixels: Array
@@ -73,33 +89,49 @@ class Decoded(NamedTuple):
 
 
 def decode_image(
-    source: str | Path | Image.Image, channels: int, size: tuple[int, int] | None = None, bits: int | None = None
+    source: str | Path | Image.Image,
+    channels: int,
+    size: Resized | None = None,
+    bits: int | None = None,
+    *,
+    box: Box | None = None,
+    interpolation: Interpolation = "bicubic",
 ) -> Decoded:
     """As :func:`read_image`, of a file or of an image in memory, with the size that it had.
 
     Args:
         source: the file, or an image.
         channels: 1 for grey, 3 for RGB.
-        size: resize to this height and width, smoothly.
+        size: resize to this height and width.
         bits: how many bits deep values use.
+        box: the part of the upright image that is looked at; all of it where not given.
+        interpolation: the filter that it is resized by.
 
     Raises:
-        OSError, ValueError: as :func:`read_image`.
+        OSError, ValueError: as :func:`read_image`; or the box is not within the image.
     """
     with nullcontext(source) if isinstance(source, Image.Image) else _opened(source) as file:
         own = _upright_size(file)
-        if size is not None and file.format == "JPEG" and not isinstance(source, Image.Image):
+        _check_box(box, own)
+        if callable(size):
+            size = size(own if box is None else box.size)
+        # With a box the scale must be 1: at another one its edges would lie between pixels.
+        if size is not None and box is None and file.format == "JPEG" and not isinstance(source, Image.Image):
             side = 2 * max(size)
             file.draft(None, (side, side))
         upright = _upright(file)
+        if box is not None:
+            upright = upright.crop(box)
         image = _to_bytes(upright, "L" if channels == 1 else "RGB", bits)
     if size is not None and image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+        image = image.resize((size[1], size[0]), FILTERS[interpolation])
     array = np.asarray(image)
     return Decoded(array[:, :, None] if channels == 1 else array, own)
 
 
-def read_mask(path: str | Path, size: tuple[int, int] | None = None, reading: Reading = AS_IT_IS) -> Array:
+def read_mask(
+    path: str | Path, size: tuple[int, int] | None = None, reading: Reading = AS_IT_IS, box: Box | None = None
+) -> Array:
     """Decode a mask, upright, to ``(H, W)`` uint8 ids; 255 means: ignore this pixel.
 
     Palette images give their palette indices, one-bit images 0 and 1, colour images their grey value where
@@ -109,13 +141,21 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, reading: Re
         path: the file.
         size: resize to this height and width, each pixel taking the id of the nearest one.
         reading: says which pixel values stand for which ids.
+        box: the part of the upright mask that is looked at; all of it where not given.
 
     Raises:
-        OSError, ValueError: the file is missing, cut short, too large, or its pixels are no ids of 0 to 255.
+        OSError, ValueError: the file is missing, cut short, too large, or its pixels are no ids of 0 to 255; or the
+            box is not within the mask.
     """
     pixels, lossy = mask_pixels(path)
-    ids = reading.ids(pixels, lossy)
-    if size is None or ids.shape == size:
+    _check_box(box, pixels.shape[:2])
+    ids = reading.ids(pixels if box is None else np.ascontiguousarray(pixels[box.place]), lossy)
+    return ids if size is None else nearest(ids, size)
+
+
+def nearest(ids: Array, size: tuple[int, int]) -> Array:
+    """Mask ids ``(h, w)`` at another height and width: each pixel takes the id of the nearest one."""
+    if ids.shape == size:
         return ids
     return np.asarray(Image.fromarray(ids).resize((size[1], size[0]), Image.Resampling.NEAREST))
 
@@ -243,6 +283,12 @@ def existing(path: str | Path) -> str:
         if not found:
             return written
     return found
+
+
+def _check_box(box: Box | None, size: tuple[int, ...]) -> None:
+    wrong = None if box is None else outside(box, (size[0], size[1]))
+    if wrong is not None:
+        raise ValueError(f"column {wrong[0]}: {wrong[1]}")
 
 
 def _upright_size(file: Image.Image) -> tuple[int, int]:

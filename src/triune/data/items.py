@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
+from triune.data.box_columns import box_columns, has_boxes
+from triune.data.boxes import BOX_COLUMNS
 from triune.data.columns import Columns, named_columns
 from triune.data.problems import DataError, Problem
 from triune.data.reading import AS_IT_IS, Reading
@@ -40,11 +42,8 @@ SPLIT_WORDS = {name: name for name in SPLITS} | {
 """What tables and folders call the splits, in small letters."""
 
 
-_BOXES = ("x_1", "x_2", "y_1", "y_2")
-
-
 _COLUMNS = Columns(
-    known=(*COLUMNS, *_BOXES),
+    known=(*COLUMNS, *BOX_COLUMNS),
     needed=("image",),
     other_names={"path": "image"},  # of Open Metric Learning
     advice="name the column of image paths 'image'",
@@ -59,8 +58,9 @@ class ItemTable:
         frame: columns ``row`` (the line in the file; the first item of a CSV is row 2), ``image`` (absolute
             path), ``label`` (class), ``identity`` (what the embedding tells apart), ``mask`` (absolute path),
             ``split`` (train, val, calibration, test, holdout), all strings or null; ``is_query``, ``is_gallery``
-            (boolean or null); and whatever else the file had (a column of the file that is called ``row`` is ``row_``
-            here).
+            (boolean or null); where the table has boxes ``x_1, y_1, x_2, y_2`` (whole pixels of the upright image, left
+            and top within the box, right and bottom just beyond; all null for the whole image); and whatever else the
+            file had (a column of the file that is called ``row`` is ``row_`` here).
             ``holdout`` rows are images of training identities that are set aside, so that class accuracy can be
             measured where the test identities' classes were never trained on.
         source: the file or folder, for messages.
@@ -100,14 +100,16 @@ def read_table(path: str | Path) -> ItemTable:
     """Read a CSV (comma, semicolon or tab) or Parquet table of items.
 
     Columns are those of :class:`ItemTable`, whatever their capitals; ``image`` alone is required. Open Metric
-    Learning's tables are read as they are: ``path`` is the image, ``validation`` the val split. Without an
+    Learning's tables are read as they are: ``path`` is the image, ``validation`` the val split, and of an image with a
+    box ``x_1, y_1, x_2, y_2`` (left, top, right, bottom in pixels) the part within it is looked at. Without an
     ``identity`` column the ``label`` is the identity. Labels and identities become strings ("7", never 7.0; "007"
     stays "007"); NaN, NA and None mean that they are not known. Relative paths are relative to the table. Rows are
     counted as lines of a CSV (the header is line 1) and from 1 in Parquet. Wrong cell values do not raise here: they
     are kept in ``problems``, so that :func:`check_table` can list everything at once.
 
     Raises:
-        InputError: no such file, not a table, no rows, no image column, or a column that looks misspelt.
+        InputError: no such file, not a table, no rows, no image column, a column that looks misspelt, or a box without
+            one of its sides.
     """
     path = Path(path)
     cells = read_cells(path, _COLUMNS)
@@ -129,7 +131,7 @@ def from_frame(
         rows: what messages call the rows; 1, 2, … where not given.
 
     Raises:
-        InputError: no image column, no rows, or a column that looks misspelt.
+        InputError: no image column, no rows, a column that looks misspelt, or a box without one of its sides.
     """
     names = named_columns(frame.columns, _COLUMNS, source)
     frame = frame.rename(dict(zip(frame.columns, names)))
@@ -137,8 +139,7 @@ def from_frame(
         raise InputError(f"{source} has no rows: a table needs one row an image, below its header")
     notes: list[str] = []
     problems: list[Problem] = []
-    if all(name in names for name in _BOXES):
-        notes.append(f"{source}: the boxes x_1, x_2, y_1, y_2 are not used; whole images are")
+    boxed = has_boxes(names, source)
     identity_column = "identity" if "identity" in names else "label"
 
     numbers = list(range(1, len(frame) + 1) if rows is None else rows)
@@ -169,6 +170,10 @@ def from_frame(
     for name in ("is_query", "is_gallery"):
         columns[name] = words(name, YES_NO, pl.Boolean, "write true or false")
 
+    boxes: list[pl.Series] = []
+    if boxed:
+        boxes, wrong_boxes = box_columns(frame, numbers, source)
+        problems += wrong_boxes
     for row, image in zip(numbers, columns["image"].to_list()):
         if image is None:
             problems.append(Problem(source, row, "image", "the image is empty", "name a file or remove the row"))
@@ -178,10 +183,12 @@ def from_frame(
         if len(empty) + len(wrong) < len(frame):
             remedy = f"write {SPLITS_IN_WORDS}, as in the other rows"
             problems += [Problem(source, row, "split", "the split is empty", remedy) for row in empty]
-    others = frame.select(name for name in names if name not in COLUMNS)
+    others = frame.select(name for name in names if name not in (*COLUMNS, *BOX_COLUMNS))
     notes += _not_there(source, names, others.columns)
     return ItemTable(
-        frame=pl.DataFrame([columns[name] for name in ("row", *COLUMNS)]).hstack(_beside_row(others).get_columns()),
+        frame=pl.DataFrame([*(columns[name] for name in ("row", *COLUMNS)), *boxes]).hstack(
+            _beside_row(others).get_columns()
+        ),
         source=source,
         identity_column=identity_column,
         problems=tuple(problems),
@@ -209,11 +216,10 @@ def _known_names(cells: pl.Series, source: str, notes: list[str]) -> pl.Series:
 def _not_there(source: str, names: Sequence[str], others: Sequence[str]) -> list[str]:
     """Which columns are not there although others, of whose names nothing is known, may be meant for them."""
     lacking = [name for name in ("identity", "split") if name not in names]
-    meant = [name for name in others if name not in _BOXES]
-    if not lacking or not meant or "label" not in names:
+    if not lacking or not others or "label" not in names:
         return []
     said = {"identity": "no column identity: the label is taken for it", "split": "no column split: one is made"}
-    return [f"{source} has {'; '.join(said[name] for name in lacking)} (columns not used: {', '.join(meant)})"]
+    return [f"{source} has {'; '.join(said[name] for name in lacking)} (columns not used: {', '.join(others)})"]
 
 
 def _beside_row(others: pl.DataFrame) -> pl.DataFrame:

@@ -1,9 +1,8 @@
-"""Random changes of an image and its mask together, and the normalisation before the network."""
+"""Random changes of an image and its mask together, between the resized image and the network."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,17 +12,7 @@ from torchvision.transforms import v2
 
 from triune.data.augment import AugmentConfig
 from triune.data.decode import IGNORE
-from triune.errors import InputError
-
-Size: TypeAlias = int | tuple[int, int]
-
-
-MEAN = {1: (0.449,), 3: (0.485, 0.456, 0.406)}
-"""Mean of ImageNet's photographs by number of channels, in [0, 1]; what pretrained backbones expect."""
-
-
-STD = {1: (0.226,), 3: (0.229, 0.224, 0.225)}
-"""Their standard deviation."""
+from triune.data.preprocessing import Preprocessing, Size, as_pair
 
 
 @dataclass(frozen=True)
@@ -31,14 +20,24 @@ class ItemTransform:
     """What happens to an image and its mask between the cache and the batch.
 
     Args:
-        size: height and width that come out.
+        preprocessing: how the network sees images: those that come out.
         stored: height and width that go in; images are kept in memory at this size.
         steps: a torchvision v2 transform of (Image, Mask), or ``None`` to change nothing.
     """
 
-    size: tuple[int, int]
+    preprocessing: Preprocessing
     stored: tuple[int, int]
     steps: v2.Transform | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that come out."""
+        return self.preprocessing.size
+
+    @property
+    def storing(self) -> Preprocessing:
+        """How images are kept in memory."""
+        return self.preprocessing.of_size(self.stored)
 
     def __call__(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Change ``image (C, h, w)`` and ``mask (h, w)``, uint8, alike; draws from torch's CPU generator."""
@@ -50,19 +49,20 @@ class ItemTransform:
         return changed.as_subclass(Tensor), ids.as_subclass(Tensor)
 
 
-def train_transform(size: Size, config: AugmentConfig | None = None) -> ItemTransform:
+def train_transform(seen: Size | Preprocessing, config: AugmentConfig | None = None) -> ItemTransform:
     """Random changes for training: rotation, shift, zoom, crop, mirroring, colour, erasing.
 
     Geometry moves image and mask together; masks are resampled by nearest neighbour, and what comes into view
     from outside repeats the image's border and is 255 (ignore) in the mask. Images are stored a little larger
-    than ``size``, so that a crop need not be enlarged.
+    than the network sees them, so that a crop need not be enlarged.
 
     Args:
-        size: side of the square, or height and width.
+        seen: side of the square, or height and width, to which images are squashed; or all that is to be done.
         config: which changes, how strong; the defaults of :class:`AugmentConfig` where not given.
     """
     config = config or AugmentConfig()
-    height, width = as_pair(size)
+    preprocessing = _whole(seen)
+    height, width = preprocessing.size
     steps: list[v2.Transform] = []
     if config.crop < 1 or config.aspect > 1 or config.degrees or config.shift or config.zoom:
         steps.append(_View((height, width), config))
@@ -76,29 +76,21 @@ def train_transform(size: Size, config: AugmentConfig | None = None) -> ItemTran
         steps.append(_Erase(config.erase))
     scale = config.crop**-0.5
     stored = (round(height * scale), round(width * scale))
-    return ItemTransform((height, width), stored, v2.Compose(steps) if steps else None)
+    return ItemTransform(preprocessing, stored, v2.Compose(steps) if steps else None)
 
 
-def eval_transform(size: Size) -> ItemTransform:
-    """No change: images are resized to ``size`` (side of the square, or height and width) and kept so."""
-    return ItemTransform(as_pair(size), as_pair(size))
-
-
-def normalise(images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Tensor:
-    """Images as a network takes them: scaled to [0, 1], less the mean, over the standard deviation.
+def eval_transform(seen: Size | Preprocessing) -> ItemTransform:
+    """No random change: images are kept as the network sees them.
 
     Args:
-        images: ``(..., C, H, W)`` uint8.
-        mean: C means of the channels, in [0, 1]; those of ImageNet's photographs (:data:`MEAN`) where not given.
-        std: C standard deviations likewise (:data:`STD`).
-
-    Returns:
-        ``(..., C, H, W)`` float32.
+        seen: as in :func:`train_transform`.
     """
-    channels = images.shape[-3]
-    centre = torch.tensor(mean or MEAN[channels], device=images.device)[:, None, None] * 255
-    spread = torch.tensor(std or STD[channels], device=images.device)[:, None, None] * 255
-    return (images.float() - centre).div_(spread)
+    preprocessing = _whole(seen)
+    return ItemTransform(preprocessing, preprocessing.size)
+
+
+def _whole(seen: Size | Preprocessing) -> Preprocessing:
+    return seen if isinstance(seen, Preprocessing) else Preprocessing(as_pair(seen))
 
 
 class _View(v2.Transform):  # type: ignore[misc]  # torchvision has no types
@@ -167,11 +159,3 @@ class _Erase(v2.Transform):  # type: ignore[misc]
         mean = changed.float().mean(dim=(1, 2), keepdim=True).to(torch.uint8)
         changed[:, params["rows"], params["columns"]] = mean
         return tv_tensors.Image(changed)
-
-
-def as_pair(size: Size) -> tuple[int, int]:
-    """Height and width of a size, which may be the side of a square."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise InputError(f"size is {size}: images need at least one pixel")
-    return int(height), int(width)

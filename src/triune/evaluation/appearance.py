@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from triune.data.dataset import ItemDataset
-from triune.data.transform import normalise
 from triune.model.network import MultiTaskModel, looks_of
 from triune.run.familiar import Familiar, familiar_of
 
@@ -29,7 +28,7 @@ def familiar_with(model: MultiTaskModel, dataset: ItemDataset, device: torch.dev
         return None
     looks: list[tuple[torch.Tensor, ...]] = []
     for start in range(0, len(chosen), BATCH):
-        images = [normalise(dataset.stored(int(index))[0]) for index in chosen[start : start + BATCH]]
+        images = [dataset.input(int(index)) for index in chosen[start : start + BATCH]]
         looks.append(looks_of(model.maps(torch.stack(images).to(device))))
     parts = [torch.cat(each).cpu().numpy() for each in zip(*looks, strict=True)]
     return familiar_of(parts, dataset.identity_codes.numpy()[chosen])

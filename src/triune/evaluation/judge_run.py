@@ -10,16 +10,15 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import polars
 import torch
-from PIL import Image
 from torch.distributed import ProcessGroup
 
+from triune.data.boxes import with_box_columns, without_boxes
 from triune.data.checks import examine
 from triune.data.dataset import ItemDataset
-from triune.data.decode import upright_size
 from triune.data.items import ItemTable
+from triune.data.preprocessing import as_pair
 from triune.data.problems import DataError, Problem
 from triune.data.sources.named import listed_pairs, load_source
-from triune.data.transform import normalise
 from triune.errors import InputError
 from triune.evaluation import measures
 from triune.evaluation.appearance import familiar_with
@@ -40,17 +39,19 @@ from triune.evaluation.results import (
     SplitCounts,
     Unavailable,
 )
-from triune.files import write_record, written_whole
-from triune.model.network import MultiTaskModel, masks_in_size
+from triune.evaluation.sample_masks import write_sample_masks
+from triune.files import write_record
+from triune.model.network import MultiTaskModel
 from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
 from triune.run.facts import TrainingFacts
 from triune.run.familiar import write_familiar
 from triune.run.folder import JUDGED, ModelCard, load_card, load_model, seal
-from triune.run.judged_items import write_judged_items
+from triune.run.judged_items import BOXES, COLUMNS, write_judged_items
 from triune.run.loaders import ItemData
 from triune.run.origin import located, source_of
 from triune.run.parser import read_config
+from triune.run.preprocessing import prepared_as
 from triune.run.settings import TrainConfig
 from triune.run.split import read_split, with_split_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
@@ -58,7 +59,6 @@ from triune.verification.thresholds import Threshold, without_promise
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-SAMPLE_MASKS = 12
 HELD_OUT: Final[tuple[Split, ...]] = ("val", "calibration", "test", "holdout")
 
 
@@ -129,11 +129,11 @@ def evaluate_again(
             seed=config.seed,
             pairs=config.judges_pairs,
         )
-        items = replace(items, reading=card.reading)
+        items = replace(items, reading=card.reading, frame=items.frame if card.boxes else without_boxes(items.frame))
         items = with_split_of(run, items) if questions.data is None else checked(items, card)
         for note in items.notes if is_first() else ():
             print(note, file=sys.stderr)
-        return replace(config, data=source), ItemData(items, config, card.classes), training
+        return replace(config, data=source), ItemData(items, config, card.classes, images=prepared_as(card)), training
 
     config, data, training = read_by_all(read, divide_over)
     return evaluate_run(run, config, data, questions, training, output, divide_over)
@@ -226,7 +226,8 @@ def check_settings(run: Path, config: TrainConfig, card: ModelCard) -> None:
     """
     told = {
         "metric": (config.metric, card.metric),
-        "images.size": (config.images.size, card.size),
+        "images.size": tuple(" x ".join(map(str, as_pair(size))) for size in (config.images.size, card.size)),
+        "images.fit": (config.images.fit, card.fit),
         "images.channels": (config.images.channels, card.channels),
     }
     for name, (said, was) in told.items():
@@ -307,8 +308,8 @@ def _other_run(run: Path, data: ItemData, device: torch.device, divide_over: Pro
 
 def _as_read_by(card: ModelCard, data: ItemData) -> ItemData:
     """The same items in the size and the channels that another network takes."""
-    images = replace(data.config.images, size=card.size, channels=card.channels)
-    return ItemData(replace(data.table, reading=card.reading), replace(data.config, images=images), data.classes)
+    config = replace(data.config, images=replace(data.config.images, channels=card.channels))
+    return ItemData(replace(data.table, reading=card.reading), config, data.classes, images=prepared_as(card))
 
 
 def _embeddings(
@@ -443,33 +444,15 @@ def write_embeddings(path: Path, predicted: Mapping[Split, _Predicted], classes:
         if said.embeddings is None:
             continue
         names = [None] * len(dataset) if said.classes is None else [classes[i] for i in said.classes]
-        part = dataset.frame.select("row", "image", "mask", "label", "identity").with_columns(
+        part = with_box_columns(dataset.frame).with_columns(
             polars.lit(split).alias("split"),
             polars.Series("predicted_label", names, dtype=polars.String),
             polars.Series("embedding", said.embeddings.tolist(), dtype=polars.List(polars.Float32)),
         )
+        part = part.select(*COLUMNS, *BOXES)
         parts.append(part)
     if parts:
         write_judged_items(path, polars.concat(parts, how="vertical_relaxed"))
-
-
-@torch.inference_mode()
-def write_sample_masks(folder: Path, model: MultiTaskModel, dataset: ItemDataset, device: torch.device) -> None:
-    """Write predicted masks of some test items as ``ROW.png``: mask ids, in the image's own size.
-
-    Args:
-        folder: where to.
-        model: the network, which has a mask head.
-        dataset: the test items; those with a mask are drawn from, evenly over the split.
-        device: where the network is.
-    """
-    masked = np.flatnonzero(dataset.frame["mask"].is_not_null().to_numpy())
-    for index in masked[np.linspace(0, len(masked) - 1, min(SAMPLE_MASKS, len(masked))).astype(int)]:
-        row = dataset.frame.row(int(index), named=True)
-        logits = model(normalise(dataset.stored(int(index))[0])[None].to(device)).mask_logits
-        ids = masks_in_size(logits, upright_size(row["image"]))[0].cpu().numpy()
-        with written_whole(folder / f"{row['row']}.png") as temporary:
-            Image.fromarray(ids).save(temporary)
 
 
 def evaluation_device(config: TrainConfig) -> torch.device:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import polars
 
+from triune.data.boxes import Box, boxes_of
 from triune.evaluation.results import Results
 from triune.report.shown_items import ShownItems, choose_items
 from triune.run.history import read_history
@@ -20,12 +21,14 @@ class PredictedMask(NamedTuple):
         image: path of the image.
         true: path of its mask in the table.
         predicted: path of the mask that the network made.
+        box: the part of the image that was looked at; ``None`` for all of it.
     """
 
     identity: str
     image: str
     true: str
     predicted: Path
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def _predicted_masks(table: polars.DataFrame, folder: Path) -> list[PredictedMas
     """The items of a table that have a mask of their own, and one in a folder of predicted masks: ``ROW.png``."""
     predicted = {int(file.stem): file for file in folder.glob("*.png") if file.stem.isdigit()}
     rows = table.filter(polars.col("row").is_in(list(predicted)) & polars.col("mask").is_not_null())
+    cells = zip(rows.select("row", "identity", "image", "mask").iter_rows(named=True), boxes_of(rows), strict=True)
     return [
-        PredictedMask(str(row["identity"]), row["image"], row["mask"], predicted[row["row"]])
-        for row in rows.select("row", "identity", "image", "mask").iter_rows(named=True)
+        PredictedMask(str(row["identity"]), row["image"], row["mask"], predicted[row["row"]], box) for row, box in cells
     ]

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 import polars
 
+from triune.data.boxes import Box, boxes_of
 from triune.distances.embeddings import Metric
 from triune.distances.pairwise import paired_distance
 from triune.evaluation.results import JUDGED_SPLITS, Split
@@ -41,6 +42,7 @@ class ShownItems:
         identities: ``(N,)`` strings.
         split: the split they are of.
         metric: the distance.
+        boxes: the part of each image that was looked at; ``None`` for whole images.
     """
 
     images: list[str]
@@ -48,13 +50,18 @@ class ShownItems:
     identities: Array
     split: Split
     metric: Metric
+    boxes: list[Box | None] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def picture(self, index: int) -> Picture:
         """One item, small."""
-        return Picture(self.identity(index), thumbnail(self.images[index]))
+        return Picture(self.identity(index), thumbnail(self.images[index], box=self.box(index)))
+
+    def box(self, index: int) -> Box | None:
+        """The part of an item's image that was looked at; ``None`` for all of it."""
+        return None if self.boxes is None else self.boxes[index]
 
     def identity(self, index: int) -> str:
         """Whom or what an item shows."""
@@ -91,7 +98,7 @@ def choose_items(table: polars.DataFrame, metric: Metric) -> ShownItems | None:
             finite = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
             part, embeddings = part[finite], embeddings[finite]
             identities = part["identity"].cast(polars.String).to_numpy()
-            return ShownItems(part["image"].to_list(), embeddings, identities, split, metric)
+            return ShownItems(part["image"].to_list(), embeddings, identities, split, metric, boxes_of(part))
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from triune.data.boxes import Box
 from triune.data.decode import IGNORE, decode_image, read_mask, upright_size
 from triune.data.reading import AS_IT_IS, Reading
 
@@ -36,13 +37,21 @@ class Sheet(NamedTuple):
     side: int
 
 
-def thumbnail(source: str | Path | Image.Image, side: int = SIDE) -> str | None:
-    """An image within ``side`` × ``side`` pixels, its shape kept; ``None`` where it cannot be read."""
-    image = _image(source, 2 * side)
+def thumbnail(source: str | Path | Image.Image, side: int = SIDE, box: Box | None = None) -> str | None:
+    """An image within ``side`` × ``side`` pixels, its shape kept; ``None`` where it cannot be read.
+
+    Args:
+        source: the file, or an image.
+        side: the longer side in pixels.
+        box: the part that is shown; all of it where not given.
+    """
+    image = _image(source, 2 * side, box)
     return None if image is None else _encoded(image.resize(_fitted(image.size, side), _filter(image.size, side)))
 
 
-def overlay(path: str | Path, mask: str | Path, side: int = SIDE, reading: Reading = AS_IT_IS) -> str | None:
+def overlay(
+    path: str | Path, mask: str | Path, side: int = SIDE, reading: Reading = AS_IT_IS, box: Box | None = None
+) -> str | None:
     """An image with its mask laid over it, as a data URI: each id in its own tint, with an edge of full colour.
 
     Args:
@@ -50,11 +59,12 @@ def overlay(path: str | Path, mask: str | Path, side: int = SIDE, reading: Readi
         mask: the file of mask ids; pixels of 0 (background) and 255 (ignored) stay as they are.
         side: the longer side in pixels.
         reading: says which pixel values of the mask stand for which ids.
+        box: the part of both that is shown; all where not given.
 
     Returns:
         ``None`` where one of the files cannot be read.
     """
-    image, ids = _image(path), _ids(mask, reading)
+    image, ids = _image(path, box=box), _ids(mask, reading, box)
     if image is None or ids is None:
         return None
     size = _fitted(image.size, side)
@@ -71,7 +81,7 @@ def overlay(path: str | Path, mask: str | Path, side: int = SIDE, reading: Readi
 
 
 def mask_overlap(true: str | Path, predicted: str | Path, reading: Reading = AS_IT_IS) -> float | None:
-    """Intersection over union of everything that is not background, at the predicted mask's size.
+    """Intersection over union of everything that is not background, where both are known, at the predicted mask's size.
 
     Args:
         true: the file of the true mask.
@@ -82,18 +92,25 @@ def mask_overlap(true: str | Path, predicted: str | Path, reading: Reading = AS_
     if left is None or right is None:
         return None
     known = np.asarray(left.resize(right.size, Image.Resampling.NEAREST))
-    a, b, valid = known > 0, np.asarray(right) > 0, known != IGNORE
+    a, b = known > 0, np.asarray(right) > 0
+    valid = (known != IGNORE) & (np.asarray(right) != IGNORE)
     either = int(((a | b) & valid).sum())
     return int((a & b & valid).sum()) / either if either else None
 
 
-def sheet(paths: Sequence[str], side: int = 48) -> Sheet | None:
-    """All images on one sheet, in order, unreadable ones blank; ``None`` where none can be read."""
+def sheet(paths: Sequence[str], side: int = 48, boxes: Sequence[Box | None] | None = None) -> Sheet | None:
+    """All images on one sheet, in order, unreadable ones blank; ``None`` where none can be read.
+
+    Args:
+        paths: the files.
+        side: of a thumbnail, in pixels.
+        boxes: the part of each that is shown; all of them where not given.
+    """
     columns = max(1, math.ceil(math.sqrt(len(paths))))
     canvas = Image.new("RGB", (columns * side, max(1, math.ceil(len(paths) / columns)) * side), (128, 128, 128))
     found = False
     for place, path in enumerate(paths):
-        image = _image(path)
+        image = _image(path, box=None if boxes is None else boxes[place])
         if image is not None:
             found = True
             size = _fitted(image.size, side)
@@ -102,21 +119,21 @@ def sheet(paths: Sequence[str], side: int = 48) -> Sheet | None:
     return Sheet(_encoded(canvas, quality=72), columns, side) if found else None
 
 
-def _image(source: str | Path | Image.Image, enough: int | None = None) -> Image.Image | None:
+def _image(source: str | Path | Image.Image, enough: int | None = None, box: Box | None = None) -> Image.Image | None:
     """An image; one of a file that is far larger than ``enough`` pixels a side may come smaller, which is quicker."""
     try:
         size = None
-        if enough is not None and not isinstance(source, Image.Image):
+        if enough is not None and box is None and not isinstance(source, Image.Image):
             own = upright_size(source)
             size = _fitted(own, enough) if max(own) >= 4 * enough else None
-        return Image.fromarray(decode_image(source, 3, size).pixels)
+        return Image.fromarray(decode_image(source, 3, size, box=box).pixels)
     except (OSError, ValueError):
         return None
 
 
-def _ids(path: str | Path, reading: Reading) -> Image.Image | None:
+def _ids(path: str | Path, reading: Reading, box: Box | None = None) -> Image.Image | None:
     try:
-        return Image.fromarray(read_mask(path, reading=reading))
+        return Image.fromarray(read_mask(path, reading=reading, box=box))
     except (OSError, ValueError):
         return None
 

@@ -8,6 +8,7 @@ from typing import Final
 import polars
 from polars import col
 
+from triune.data.boxes import BOX_COLUMNS
 from triune.data.items import ItemTable
 from triune.errors import InputError
 from triune.run.origin import Origin
@@ -19,6 +20,7 @@ COMPARED: Final = {
     "mask": "the mask",
     "image_bytes": "the size of the image",
     "mask_bytes": "the size of the mask",
+    **{name: f"the box's {name}" for name in BOX_COLUMNS},
 }
 """What is compared of an item, and how it is called."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import polars
@@ -70,13 +71,20 @@ def write_parquet(path: Path, frame: polars.DataFrame, schema: Schema) -> None:
         frame.select(*schema).cast(polars.Schema(schema)).write_parquet(temporary)
 
 
-def read_parquet(path: Path, schema: Schema) -> polars.DataFrame:
+def read_parquet(path: Path, schema: Schema, later: Schema = MappingProxyType({})) -> polars.DataFrame:
     """Read what :func:`write_parquet` wrote.
+
+    Args:
+        path: the file.
+        schema: the columns that must be there.
+        later: columns that earlier versions did not write; they are all null where they are not there.
 
     Raises:
         InputError: it is missing, damaged or another file; the message names the column.
     """
     frame = read_frame(path, vouched=check_file(path))
+    absent = [polars.lit(None, kind).alias(name) for name, kind in later.items() if name not in frame.columns]
+    frame, schema = frame.with_columns(absent), {**schema, **later}
     for name, kind in schema.items():
         if name not in frame.columns:
             raise InputError(f"{path} is damaged or another file: it has no column {name}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import safetensors.torch
 import torch
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from triune.checksums import NAME as CHECKSUMS, SEALED, check_file, digest, read_checksums
 from triune.data.reading import Reading
@@ -17,12 +17,13 @@ from triune.distances.embeddings import Metric
 from triune.errors import InputError
 from triune.files import Record, parse_record, write_text, written_whole
 from triune.model.network import MultiTaskModel
-from triune.ranges import Count, PositiveInt, ShareBelowOne, Side
+from triune.ranges import Count, PositiveInt, ShareBelowOne
 from triune.run.familiar import NAME as FAMILIAR
+from triune.run.preprocessing import StoredPreprocessing, earlier_preprocessing
 from triune.run.settings import TrainConfig, as_plain
 
-FORMAT: Final = 2
-"""Of the model card; 1 said no number."""
+FORMAT: Final = 3
+"""Of the model card; 1 said no number, and until 2 all images were squashed and normalised as ImageNet's."""
 
 MODEL: Final = "model.safetensors"
 JUDGED: Final = ("thresholds.json", "metrics.json", "embeddings.parquet", FAMILIAR)
@@ -45,13 +46,12 @@ class Network(Record):
     dropout: ShareBelowOne
 
 
-class ModelCard(Record):
-    """What is needed to rebuild a trained network and to use it as it was trained.
+class ModelCard(StoredPreprocessing):
+    """What is needed to rebuild a trained network and to use it as it was trained: also how its images are prepared.
 
     Args:
         model: the network.
         classes: names of the classification head's outputs.
-        size: side of the square input in pixels.
         channels: 3 for RGB, 1 for grey.
         metric: distance between embeddings.
         image_bits: how many bits of images with more than 8 bits a channel are in use; ``None`` where the training
@@ -59,10 +59,9 @@ class ModelCard(Record):
         mask_values: the pixel values of mask files that stand for the ids 0, 1, …; ``None`` where pixels are ids.
     """
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     model: Network
     classes: list[str]
-    size: Side
     channels: Literal[1, 3]
     metric: Metric
     image_bits: int | None = 16
@@ -72,6 +71,12 @@ class ModelCard(Record):
     def reading(self) -> Reading:
         """How pixels are read for this network."""
         return Reading(self.image_bits, self.mask_values)
+
+    @model_validator(mode="after")
+    def _channels_have_numbers(self) -> "ModelCard":
+        if not len(self.mean) == len(self.std) == self.channels == self.model.in_channels:
+            raise ValueError(f"mean and std need a number for each of {self.channels} channels")
+        return self
 
 
 def new_run_folder(name: str, parent: Path = Path("runs")) -> Path:
@@ -212,5 +217,7 @@ def _card(path: Path, file: Any) -> ModelCard:
 
 
 def migrated(stored: Any) -> Any:
-    """A model card of format 1 as one of format 2; anything else as it is."""
-    return {"format": FORMAT, **stored} if isinstance(stored, dict) and "format" not in stored else stored
+    """A model card of format 1 or 2 as one of today's; anything else as it is."""
+    if not isinstance(stored, dict) or stored.get("format", 1) not in (1, 2):
+        return stored
+    return {**stored, **earlier_preprocessing(stored["size"], stored["channels"]), "format": FORMAT}

@@ -5,6 +5,7 @@ from typing import Final
 
 import polars
 
+from triune.data.boxes import BOX_COLUMNS
 from triune.run.columns import read_parquet, write_parquet
 
 COLUMNS: Final = {
@@ -19,16 +20,19 @@ COLUMNS: Final = {
 }
 """Those of :class:`~triune.data.items.ItemTable`, then the class that was predicted (null without a class head)."""
 
+BOXES: Final = dict.fromkeys(BOX_COLUMNS, polars.Int64)
+"""The part of the image that was looked at, null for all of it; earlier versions wrote no such columns."""
+
 
 def write_judged_items(path: Path, frame: polars.DataFrame) -> None:
-    """Write the columns of :data:`COLUMNS`, whole or not at all."""
-    write_parquet(path, frame, COLUMNS)
+    """Write the columns of :data:`COLUMNS` and :data:`BOXES`, whole or not at all."""
+    write_parquet(path, frame, {**COLUMNS, **BOXES})
 
 
 def read_judged_items(path: Path) -> polars.DataFrame:
-    """The columns of :data:`COLUMNS`.
+    """The columns of :data:`COLUMNS` and :data:`BOXES`.
 
     Raises:
         InputError: it is missing, damaged or another file; the message names the column.
     """
-    return read_parquet(path, COLUMNS)
+    return read_parquet(path, COLUMNS, BOXES)

@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,12 +12,14 @@ from torch.distributed import ProcessGroup
 from torch.utils.data import DataLoader
 
 from triune.data.batches import ClassBalancedBatchSampler, ShuffledBatchSampler
+from triune.data.boxes import without_boxes
 from triune.data.collage import add_collages
 from triune.data.dataset import Batch, ItemDataset, collate
 from triune.data.items import ItemTable
 from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
 from triune.parallel.divide import own_blocks
+from triune.run.preprocessing import StoredPreprocessing, chosen_preprocessing
 from triune.run.settings import TrainConfig
 from triune.signals import held_back
 
@@ -32,12 +35,20 @@ class ItemData(pl.LightningDataModule):
         classes: names of the classes, in the order of the classification head's outputs.
         identities: the identities trained on, in the order of their codes; those of the training items, sorted, where
             not given.
+        images: how images are prepared; as the settings ask for where not given.
     """
 
     def __init__(
-        self, table: ItemTable, config: TrainConfig, classes: list[str], identities: list[str] | None = None
+        self,
+        table: ItemTable,
+        config: TrainConfig,
+        classes: list[str],
+        identities: list[str] | None = None,
+        images: StoredPreprocessing | None = None,
     ) -> None:
         super().__init__()
+        self.images = chosen_preprocessing(config) if images is None else images
+        table = table if self.images.boxes else replace(table, frame=without_boxes(table.frame))
         self.table = table if config.learns_masks else without_masks(table)
         self.config = config
         self.classes = classes
@@ -50,10 +61,8 @@ class ItemData(pl.LightningDataModule):
     def dataset(self, split: str) -> ItemDataset:
         """The items of one split; made once, so that decoded images stay in memory. Training items are augmented."""
         if split not in self._datasets:
-            images = self.config.images
-            transform = (
-                train_transform(images.size, images.augment) if split == "train" else eval_transform(images.size)
-            )
+            images, seen = self.config.images, self.images.preprocessing
+            transform = train_transform(seen, images.augment) if split == "train" else eval_transform(seen)
             self._datasets[split] = ItemDataset(
                 self.table.part(split),
                 channels=images.channels,
@@ -140,7 +149,8 @@ class ItemData(pl.LightningDataModule):
 
     def _loader(self, dataset: ItemDataset, **options: Any) -> Loader:
         workers = self.config.images.workers
-        return _LateLoader(dataset, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0, **options)
+        collated = partial(collate, mean=self.images.mean, std=self.images.std)
+        return _LateLoader(dataset, collate_fn=collated, num_workers=workers, persistent_workers=workers > 0, **options)
 
 
 def without_masks(table: ItemTable) -> ItemTable:

@@ -10,9 +10,11 @@ from pydantic import Field
 
 from triune.checksums import is_kept
 from triune.data.items import ItemTable
+from triune.data.preprocessing import as_pair
 from triune.data.sources.named import SOURCES
 from triune.errors import InputError
 from triune.files import Record, read_record, write_record
+from triune.run.preprocessing import StoredPreprocessing, chosen_preprocessing, earlier_preprocessing
 from triune.run.settings import TrainConfig
 
 NAME: Final = "data.json"
@@ -41,6 +43,7 @@ class Origin(Record):
         mask_values: how masks are.
         classes: the class with the code 0, 1, …: the outputs of the class head.
         identities: the identities trained on, likewise; a loss with proxies has one for each.
+        images: how images are prepared; ``None`` of a run that was begun before that could be chosen.
     """
 
     format: Literal[1] = 1
@@ -53,9 +56,17 @@ class Origin(Record):
     mask_values: tuple[int, ...] | None = None
     classes: list[str]
     identities: list[str]
+    images: StoredPreprocessing | None = None
 
 
-def origin_of(run: Path, config: TrainConfig, table: ItemTable, classes: list[str], identities: list[str]) -> Origin:
+def origin_of(
+    run: Path,
+    config: TrainConfig,
+    table: ItemTable,
+    classes: list[str],
+    identities: list[str],
+    images: StoredPreprocessing | None = None,
+) -> Origin:
     """What ``data.json`` says of a run that begins.
 
     Args:
@@ -64,6 +75,7 @@ def origin_of(run: Path, config: TrainConfig, table: ItemTable, classes: list[st
         table: the items.
         classes: of the class head, in the order of its outputs.
         identities: those trained on, in the order of their codes.
+        images: how images are prepared; as the settings ask for where not given.
     """
     return Origin(
         run=uuid.uuid4().hex,
@@ -75,6 +87,7 @@ def origin_of(run: Path, config: TrainConfig, table: ItemTable, classes: list[st
         mask_values=table.reading.mask_values,
         classes=classes,
         identities=identities,
+        images=images or chosen_preprocessing(config),
     )
 
 
@@ -89,6 +102,19 @@ def folder_of(table: ItemTable) -> str | None:
 def source_of(table: ItemTable) -> str:
     """What a table was read from, the same from any working folder: an absolute path, or the name of a data set."""
     return table.source if table.source in SOURCES else os.path.abspath(table.source)
+
+
+def images_of(config: TrainConfig, origin: Origin | None) -> StoredPreprocessing:
+    """How the images of a run that goes on are prepared: as when it was begun.
+
+    Args:
+        config: its settings.
+        origin: what it stored of its data.
+    """
+    if origin is not None and origin.images is not None:
+        return origin.images
+    height, _ = as_pair(config.images.size)
+    return StoredPreprocessing.model_validate(earlier_preprocessing(height, config.images.channels))
 
 
 def write_origin(run: Path, origin: Origin) -> None:

@@ -77,6 +77,7 @@ class Command(Generic[T]):
         known = {setting.name: setting for setting in parser.settings}
         given = _spelt(arguments, {name for name, each in known.items() if each.kind is bool}, bool(self.words))
         given = _gathered(given, {name for name, each in known.items() if _is_texts(each.kind)} - set(self.words))
+        given = _as_lists(given, {name for name, each in known.items() if _is_one_or_several(each.kind)})
         if self.words:
             given = _words_first(given)
         if "-h" in given or "--help" in given or "--help_all" in given:
@@ -310,6 +311,11 @@ def _is_texts(kind: Any) -> bool:
     return _is_several(kind) and get_args(kind)[0] in (str, Path)
 
 
+def _is_one_or_several(kind: Any) -> bool:
+    """Whether it takes a value, or a list of so many."""
+    return any(_is_several(part) and Ellipsis not in get_args(part) for part in get_args(kind))
+
+
 def _has_no_default(setting: "Field[Any]") -> bool:
     return setting.default is MISSING and setting.default_factory is MISSING
 
@@ -388,6 +394,27 @@ def _gathered(arguments: Sequence[str], lists: set[str]) -> list[str]:
         written = len(each) == 1 and each[0].startswith("[") and each[0].endswith("]")
         gathered.append(f"--{name}={each[0] if written else json.dumps(each)}")
     return gathered
+
+
+def _as_lists(arguments: Sequence[str], lists: set[str]) -> list[str]:
+    """``--images.size 64 96`` is ``--images.size=[64,96]``; one value alone stays as it is.
+
+    Args:
+        arguments: as :func:`_spelt` gives them.
+        lists: the settings that take a value, or a list of them.
+    """
+    found: list[list[str]] = []
+    for argument in arguments:
+        if found and found[-1][0][2:].partition("=")[0] in lists and not argument.startswith("--"):
+            found[-1].append(argument)
+        else:
+            found.append([argument])
+    given: list[str] = []
+    for first, *others in found:
+        name, equals, value = first.partition("=")
+        values = [value, *others] if equals else others
+        given += [f"{name}=[{','.join(values)}]"] if len(values) > 1 and first.startswith("--") else [first, *others]
+    return given
 
 
 def _words_first(arguments: Sequence[str]) -> list[str]:

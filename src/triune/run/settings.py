@@ -40,7 +40,9 @@ class ImageConfig:
     """How images reach the network.
 
     Args:
-        size: side in pixels of the square that every image is resized to.
+        size: side in pixels of the square that the network sees, or its height and width, as in 256 128.
+        fit: how an image of another shape comes into it. 'squash' resizes each side; 'pad' keeps the shape and fills
+            the rest with the mean colour; 'crop' keeps the shape and takes the middle.
         channels: 3 for RGB, 1 for grey.
         augment: random changes made to image and mask together while training.
         cache_mib: memory for decoded images, in MiB; what does not fit is decoded again each time.
@@ -51,7 +53,8 @@ class ImageConfig:
         workers: loader processes; 0 loads in the training process, the fastest way while the cache holds the set.
     """
 
-    size: Side = 64
+    size: Side | tuple[Side, Side] = 64
+    fit: Literal["squash", "pad", "crop"] = "squash"
     channels: Literal[1, 3] = 3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_mib: Count = 1024

@@ -9,6 +9,7 @@ import polars
 from polars import col
 
 from triune.checksums import is_kept
+from triune.data.boxes import BOX_COLUMNS, with_box_columns
 from triune.data.items import SPLITS, ItemTable
 from triune.errors import InputError
 from triune.run.columns import read_csv, write_csv
@@ -22,9 +23,11 @@ COLUMNS: Final = {
     "mask": polars.String,
     "image_bytes": polars.Int64,
     "mask_bytes": polars.Int64,
+    **dict.fromkeys(BOX_COLUMNS, polars.Int64),
 }
 """The image's absolute path; who it shows, empty where that is not known; train, val, test or holdout; the class; the
-mask's absolute path; how large the two files are. Version 0.1.0 wrote the first three."""
+mask's absolute path; how large the two files are; the box that is looked at, empty for the whole image. Version 0.1.0
+wrote the first three."""
 
 NAME: Final = "split.csv"
 
@@ -38,12 +41,12 @@ def write_split(run: Path, table: ItemTable) -> None:
 
 
 def with_sizes(frame: polars.DataFrame) -> polars.DataFrame:
-    """Items with the sizes of their files in bytes; null where there is no such file."""
+    """Items with the sizes of their files in bytes, null where there is no such file, and with columns for boxes."""
     sizes = [
         polars.Series(f"{name}_bytes", [_size(path) for path in frame[name].to_list()], polars.Int64)
         for name in ("image", "mask")
     ]
-    return frame.with_columns(sizes)
+    return with_box_columns(frame.with_columns(sizes))
 
 
 def read_split(run: Path) -> polars.DataFrame | None:

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from triune.data.decode import IGNORE
+
 Array: TypeAlias = np.ndarray[Any, Any]
 T = TypeVar("T")
 
@@ -20,7 +22,8 @@ class ImagePrediction:
         name: the image's path, or ``image K`` of one in memory.
         size: height and width of the image, upright.
         probabilities: by class, the most likely first.
-        mask: ``(H, W)`` uint8 mask ids, as large as the image.
+        mask: ``(H, W)`` uint8 mask ids, as large as the image; 255 where the network did not see it, since the image
+            was cropped.
         embedding: ``(D,)`` float32, of unit length.
         unfamiliar: whether the image looks like nothing that the network was validated on, so that what is said of it
             says little; ``None`` where that is not known.
@@ -45,8 +48,11 @@ class ImagePrediction:
 
     @property
     def mask_share(self) -> float | None:
-        """The share of pixels whose mask id is not 0."""
-        return None if self.mask is None else float((self.mask > 0).mean())
+        """Of the pixels that the network saw, the share whose mask id is not 0."""
+        if self.mask is None:
+            return None
+        seen = int((self.mask != IGNORE).sum())
+        return float(((self.mask > 0) & (self.mask != IGNORE)).sum() / seen) if seen else 0.0
 
     def top(self, count: int = TOP) -> dict[str, float]:
         """The most likely classes with their probabilities."""

@@ -22,7 +22,7 @@ class Distinct(NamedTuple):
     """P pairs as places in a list of images that holds each once.
 
     Args:
-        images: N images. Files of one path are one image; images in memory are each their own.
+        images: N images. Files of one path, and one box, are one image; images in memory are each their own.
         first: ``(P,)`` places in them.
         second: ``(P,)``.
     """
@@ -37,14 +37,14 @@ def distinct_images(pairs: Sequence[tuple[Picture, Picture]]) -> Distinct:
     places: dict[Any, int] = {}
     images: list[Picture] = []
     for one in (each for pair in pairs for each in pair):
-        key = one.source if isinstance(one.source, str) else id(one.source)
-        if places.setdefault(key, len(images)) == len(images):
+        if places.setdefault(_key(one), len(images)) == len(images):
             images.append(one)
-    sides = (
-        np.array([places[one.source if isinstance(one.source, str) else id(one.source)] for one in side])
-        for side in zip(*pairs, strict=True)
-    )
+    sides = (np.array([places[_key(one)] for one in side]) for side in zip(*pairs, strict=True))
     return Distinct(images, *sides)
+
+
+def _key(one: Picture) -> tuple[Any, ...]:
+    return one.source if isinstance(one.source, str) else id(one.source), one.box
 
 
 def verdicts_of(

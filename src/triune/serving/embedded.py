@@ -250,5 +250,6 @@ def _digest(images: Sequence[Picture]) -> str:
             content = [os.path.abspath(place), *((state.st_size, state.st_mtime_ns) if state else ())]
         else:
             content = [*each.source.size, hashlib.sha256(each.source.tobytes()).hexdigest()]
-        hashed.update(json.dumps([each.name, each.label, each.identity, content]).encode())
+        boxed = [] if each.box is None else [each.box]
+        hashed.update(json.dumps([each.name, each.label, each.identity, content, *boxed]).encode())
     return hashed.hexdigest()

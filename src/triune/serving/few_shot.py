@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from triune.data.boxes import boxes_of
 from triune.data.items import read_table
 from triune.data.problems import DataError, Problem
 from triune.data.sources.common import folders_in, images_in
@@ -261,7 +262,8 @@ def _labelled(support: Support) -> tuple[list[Picture], list[str]]:
             f"{support} holds one class, {on_one_line(labels[0])}, and at least two are told apart: if it is the "
             "folder of one class itself, give the folder above"
         )
-    return [Picture(path, path) for path in table.frame["image"].to_list()], labels.to_list()
+    cells = zip(table.frame["image"].to_list(), boxes_of(table.frame), strict=True)
+    return [Picture(path, path, box=box) for path, box in cells], labels.to_list()
 
 
 def _stacked(sound: Sequence[ImagePrediction]) -> Array:

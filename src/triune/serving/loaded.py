@@ -135,8 +135,8 @@ class LoadedRun:
         Args:
             images: any images.
             tiles: masks of images that are larger than a tile are made of overlapping tiles; of the whole image,
-                squashed to the size of training, where not given. A number is the side of a tile in pixels. Class and
-                embedding are of the whole image.
+                prepared as in training, where not given. A number is the side of a tile in pixels. Class and embedding
+                are of the whole image.
             skip: whether an image that cannot be read is told in its place, and not an error.
             batch_size: how many go through the network at a time.
             progress: called after each batch with the numbers of images that are done and of all.
@@ -176,7 +176,7 @@ class LoadedRun:
             if cut is None or not heads.masks or isinstance(answer, Unreadable):
                 yield answer
                 continue
-            mask = self.network.tiled_mask(picture.source, cut)
+            mask = self.network.tiled_mask(picture.source, cut, picture.box)
             yield answer if mask is None else replace(answer, mask=mask)
 
     def classify(
@@ -353,7 +353,7 @@ class LoadedRun:
 
     def _read(self, picture: Picture) -> Read | Unreadable:
         try:
-            return self.network.read(picture.source)
+            return self.network.read(picture.source, picture.box)
         except (OSError, ValueError) as error:
             return Unreadable(picture.name, str(error))
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from PIL import Image
 
+from triune.data.boxes import Box
 from triune.distances.embeddings import Metric
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -23,10 +24,12 @@ class Read(NamedTuple):
     Args:
         pixels: ``(C, h, w)`` float32, normalised.
         size: height and width of the image itself, upright.
+        box: the part of it that was looked at; all of it where ``None``.
     """
 
     pixels: Array
     size: tuple[int, int]
+    box: Box | None = None
 
 
 class Said(NamedTuple):
@@ -34,7 +37,7 @@ class Said(NamedTuple):
 
     Args:
         shares: ``(C,)`` float64 probabilities of the classes.
-        mask: ``(H, W)`` uint8 mask ids, as large as the image.
+        mask: ``(H, W)`` uint8 mask ids, as large as the image; 255 where the network did not see it.
         embedding: ``(D,)`` float32, of unit length.
         unfamiliar: whether the image looks like nothing that the network was validated on; ``None`` where that is not
             known.
@@ -116,8 +119,12 @@ class Network(Protocol):
     def fingerprint(self) -> str:
         """The SHA-256 of its weights: embeddings of two networks with one fingerprint may be compared."""
 
-    def read(self, source: str | Image.Image) -> Read:
+    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
         """An image as the network takes it.
+
+        Args:
+            source: a path, or an image.
+            box: the part of it that is looked at; all of it where not given.
 
         Raises:
             OSError, ValueError: it cannot be read.
@@ -126,8 +133,13 @@ class Network(Protocol):
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """What it says of each image."""
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles) -> Array | None:
+    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
+
+        Args:
+            source: a path, or an image.
+            tiles: how it is cut.
+            box: the part of it that is looked at; all of it where not given.
 
         Raises:
             InputError: the network has no mask head, or such tiles cannot be.

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from triune.data.boxes import Box, boxes_of
 from triune.data.decode import existing
 from triune.data.items import read_table
 from triune.data.problems import DataError
@@ -33,12 +34,14 @@ class Picture(NamedTuple):
         source: the path, or the image.
         label: its class, where it comes from a table that says it.
         identity: likewise.
+        box: the part of it that is looked at, where it comes from a table that says it; all of it where not.
     """
 
     name: str
     source: str | Image.Image
     label: str | None = None
     identity: str | None = None
+    box: Box | None = None
 
 
 def pictures(given: Given) -> list[Picture]:
@@ -122,8 +125,9 @@ def _below(path: str) -> Iterator[Picture | str]:
         table = read_table(place)
         if table.problems:
             raise DataError(table.problems)
-        for image, label, identity in table.frame.select("image", "label", "identity").iter_rows():
-            yield Picture(image, image, label, identity)
+        cells = table.frame.select("image", "label", "identity").iter_rows()
+        for (image, label, identity), box in zip(cells, boxes_of(table.frame), strict=True):
+            yield Picture(image, image, label, identity, box)
     elif place.exists():
         yield str(place)
     else:

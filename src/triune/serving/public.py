@@ -1,7 +1,6 @@
 """A public backbone of timm as it was published, with its own preprocessing: search works before any training."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +10,15 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
-from timm.data.config import resolve_model_data_config
-from timm.data.transforms_factory import create_transform
-from torch import Tensor, nn
+from torch import nn
 
-from triune.data.decode import decode_image
+from triune.data.boxes import Box
+from triune.data.preprocessing import Preprocessing
 from triune.distances.embeddings import unit
 from triune.errors import InputError
 from triune.model.backbone import read_weights
 from triune.model.hub import hub_asked_once
+from triune.model.images import own_preprocessing
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 _SEED = 771_204_653
@@ -34,14 +33,14 @@ class PublicBackbone:
         backbone: its name at timm.
         model: the network, in evaluation mode; ``(B, C, H, W)`` to ``(B, D)``.
         dim: length D of the embedding.
-        transform: timm's own preprocessing for it: size, crop, interpolation, mean and standard deviation.
+        preprocessing: timm's own for it: size, crop, interpolation, mean and standard deviation.
         device: where it is.
     """
 
     backbone: str
     model: nn.Module
     dim: int
-    transform: Callable[[Image.Image], Tensor]
+    preprocessing: Preprocessing
     device: torch.device
 
     @property
@@ -58,14 +57,18 @@ class PublicBackbone:
             hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return hashed.hexdigest()
 
-    def read(self, source: str | Image.Image) -> Read:
-        """An image as the backbone was trained to see it.
+    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
+        """An image as the backbone was judged on.
+
+        Args:
+            source: a path, or an image.
+            box: the part of it that is looked at; all of it where not given.
 
         Raises:
             OSError, ValueError: it cannot be read.
         """
-        pixels, size = decode_image(source, 3)
-        return Read(self.transform(Image.fromarray(pixels)).numpy(), size)
+        pixels, size = self.preprocessing.image(source, 3, box)
+        return Read(self.preprocessing.input(pixels).numpy(), size, box)
 
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """The embedding of each image."""
@@ -74,8 +77,14 @@ class PublicBackbone:
             rows = unit(self.model(batch).float()).cpu().numpy()
         return [Said(embedding=row) for row in rows]
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles) -> None:
-        """It has no mask head, with tiles or without."""
+    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> None:
+        """It has no mask head, with tiles or without.
+
+        Args:
+            source: a path, or an image.
+            tiles: how it would be cut.
+            box: the part of it that would be looked at.
+        """
         raise InputError(f"timm:{self.backbone} has no mask head")
 
 
@@ -104,10 +113,10 @@ def load_public(name: str, weights: Path | None, device: torch.device) -> Public
             f"the published weights of {name} cannot be fetched ({reason}): give a local file of them (--weights FILE)"
         ) from error
     model = model.to(device).eval()
-    config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    preprocessing = own_preprocessing(name)
     with torch.inference_mode():
-        dim = model(torch.zeros(1, *config["input_size"], device=device)).shape[-1]
-    return PublicBackbone(name, model, dim, create_transform(**config, is_training=False), device)
+        dim = model(torch.zeros(1, 3, *preprocessing.size, device=device)).shape[-1]
+    return PublicBackbone(name, model, dim, preprocessing, device)
 
 
 def _created(name: str, weights: Path | None) -> nn.Module:

@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from triune.checksums import digest
-from triune.data.dataset import as_input
-from triune.data.decode import Array, decode_image, upright_size
+from triune.data.boxes import Box
+from triune.data.decode import Array, upright_size
+from triune.data.preprocessing import Preprocessing
 from triune.errors import InputError
-from triune.model.network import MultiTaskModel, looks_of, masks_in_size, predicted_masks
+from triune.model.network import MultiTaskModel, looks_of, predicted_masks
+from triune.model.own_size import in_box, mask_of_image
 from triune.model.tiles import grid, ids_in_size, tiled
 from triune.run.familiar import Familiar, read_familiar, unfamiliar
 from triune.run.folder import ModelCard, folder_of, load_model, model_file
@@ -61,15 +63,25 @@ class TrainedNetwork:
         """The SHA-256 of ``model.safetensors``."""
         return digest(model_file(self.source))
 
-    def read(self, source: str | Image.Image) -> Read:
-        """An image as the network was trained to see it: upright, squashed to its square, at its bit depth.
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How it was trained to see images."""
+        return self.trained.preprocessing
+
+    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
+        """An image as the network was trained to see it: upright, in its size and shape, at its bit depth.
+
+        Args:
+            source: a path, or an image.
+            box: the part of it that is looked at; all of it where not given, and by a network that was trained before
+                boxes were.
 
         Raises:
             OSError, ValueError: it cannot be read.
         """
-        side = (self.trained.size, self.trained.size)
-        pixels, size = decode_image(source, self.trained.channels, side, self.trained.image_bits)
-        return Read(as_input(pixels).numpy(), size)
+        box = box if self.trained.boxes else None
+        pixels, size = self.preprocessing.image(source, self.trained.channels, box, self.trained.image_bits)
+        return Read(self.preprocessing.input(pixels).numpy(), size, box)
 
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """What it says of each image."""
@@ -77,7 +89,7 @@ class TrainedNetwork:
         with torch.inference_mode():
             maps = self.model.maps(batch)
             found = self.model.answer(batch, classes=heads.classes, masks=heads.masks, maps=maps)
-            said = [self._one(found, place, each.size, heads) for place, each in enumerate(images)]
+            said = [self._one(found, place, each, heads) for place, each in enumerate(images)]
             if not heads.familiar or self._familiar is None:
                 return said
             looks = [each.cpu().numpy() for each in looks_of(maps)]
@@ -88,11 +100,17 @@ class TrainedNetwork:
     def _familiar(self) -> Familiar | None:
         return read_familiar(folder_of(self.source))
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles) -> Array | None:
+    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
-        The image is scaled so that a tile is as large as training images were; its proportions stay. In memory: the
-        image, one row of tiles, and where the scale is not 1 the logits.
+        The image is scaled so that a tile is as large as training images were (of those that were no squares, as the
+        longer side); its proportions stay. In memory: the image, one row of tiles, and where the scale is not 1 the
+        logits.
+
+        Args:
+            source: a path, or an image.
+            tiles: how it is cut.
+            box: the part of it that is looked at, and cut; all of it where not given.
 
         Raises:
             InputError: the network has no mask head, or such tiles cannot be.
@@ -100,39 +118,44 @@ class TrainedNetwork:
         """
         if self.model.mask_head is None:
             raise InputError(f"{self.source} has no mask head")
-        size = upright_size(source) if isinstance(source, str) else source.size[::-1]
+        box = box if self.trained.boxes else None
+        whole = upright_size(source) if isinstance(source, str) else source.size[::-1]
+        size = whole if box is None else box.size
         if max(size) <= tiles.side:
             return None
-        height, width = (max(1, round(length * self.trained.size / tiles.side)) for length in size)
-        scaled = (height, width)
+        trained = max(self.trained.size)
+        height, width = (max(1, round(length * trained / tiles.side)) for length in size)
         if height * width > MOST_SCALED:
-            least = -(-self.trained.size * math.isqrt(size[0] * size[1]) // math.isqrt(MOST_SCALED))
+            least = -(-trained * math.isqrt(size[0] * size[1]) // math.isqrt(MOST_SCALED))
             raise InputError(
                 f"tiles of {tiles.side} pixels would enlarge an image of {size[1]} x {size[0]} to {width} x {height}: "
                 f"choose a tile of {least} or more"
             )
-        pixels, size = decode_image(source, self.trained.channels, scaled, self.trained.image_bits)
+        seen = self.preprocessing.scaled((height, width))
+        pixels, _ = seen.image(source, self.trained.channels, box, self.trained.image_bits)
         stride = self.model.stride
         # Small inputs are taken several at a time: a tile must be some strides wide to move by less than its side.
-        side = max(-(-self.trained.size // stride), LEAST_STRIDES) * stride
+        side = max(-(-trained // stride), LEAST_STRIDES) * stride
         places = grid(side, tiles.overlap, stride)
         with torch.inference_mode():
-            rows = tiled(self._segment, as_input(pixels), places)
-            if scaled == size:
-                return torch.cat([predicted_masks(each[None])[0].to(torch.uint8) for each in rows]).numpy()
-            return ids_in_size(torch.cat(list(rows), dim=1), size).numpy()
+            rows = tiled(self._segment, seen.input(pixels), places)
+            if seen.size == size:
+                ids = torch.cat([predicted_masks(each[None])[0].to(torch.uint8) for each in rows]).numpy()
+            else:
+                ids = ids_in_size(torch.cat(list(rows), dim=1), size).numpy()
+        return ids if box is None else in_box(ids, whole, box)
 
     def _segment(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.model.answer(images.to(self.device), classes=False).mask_logits
         assert logits is not None
         return logits
 
-    def _one(self, found: Any, place: int, size: tuple[int, int], heads: Heads) -> Said:
+    def _one(self, found: Any, place: int, read: Read, heads: Heads) -> Said:
         shares = mask = embedding = None
         if heads.classes and found.class_logits is not None:
             shares = found.class_logits[place].double().softmax(0).cpu().numpy()
         if heads.masks and found.mask_logits is not None:
-            mask = masks_in_size(found.mask_logits[place : place + 1], size)[0].cpu().numpy()
+            mask = mask_of_image(found.mask_logits[place : place + 1], self.preprocessing, read.size, read.box)
         if heads.embedding and found.embedding is not None:
             embedding = found.embedding[place].float().cpu().numpy()
         return Said(shares, mask, embedding)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from triune.data.decode import decode_image
+from triune.data.decode import IGNORE, decode_image
 from triune.errors import InputError
 from triune.files import filled_together
 from triune.serving.answers import TOP, ImagePrediction, Unreadable
@@ -103,8 +103,9 @@ def _write_mask(folder: Path, name: str, picture: Picture, answer: ImagePredicti
 
 
 def _laid_over(picture: Picture, mask: Array) -> Array:
-    """The image with half of each masked pixel's colour from its mask id."""
+    """The image with half of each masked pixel's colour from its mask id; what was not seen is darker."""
     pixels = decode_image(picture.source, 3).pixels
     colours = COLOURS[np.where(mask == 0, 0, 1 + (mask.astype(int) - 1) % (len(COLOURS) - 1))]
+    colours[mask == IGNORE] = 0
     half = (pixels.astype(np.uint16) + colours) // 2
     return np.where(mask[:, :, None] == 0, pixels, half).astype(np.uint8)

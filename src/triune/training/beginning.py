@@ -32,7 +32,7 @@ class Beginning(pl.Callback):
         self.config = with_whole_paths(replace(config, output=None, resume=None, resume_with_changes=False))
         self.table = data.table
         self.stored = origin is not None and not config.resume_with_changes
-        now = origin_of(run, config, data.table, data.classes, data.training_identities)
+        now = origin_of(run, config, data.table, data.classes, data.training_identities, data.images)
         self.origin = now if origin is None else now.model_copy(update={"run": origin.run})
         self.stored &= self.origin == origin
 

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from torch import nn
 
+from triune.data.boxes import without_boxes
 from triune.data.items import ItemTable
 from triune.errors import InputError
 from triune.run.changes import resumed_items
 from triune.run.folder import MODEL
 from triune.run.loaders import without_masks
-from triune.run.origin import Origin, located, read_origin
+from triune.run.origin import Origin, images_of, located, read_origin
 from triune.run.parser import read_config
 from triune.run.settings import TrainConfig, as_plain
 from triune.training.checkpoints import Resumable, resumable
@@ -65,9 +66,12 @@ def resumed_table(config: TrainConfig, run: Path, table: ItemTable) -> ItemTable
     Raises:
         InputError: the data changed, and ``config`` does not allow it.
     """
+    origin = read_origin(run)
     looked_at = table if config.learns_masks else without_masks(table)
+    if not images_of(config, origin).boxes:
+        looked_at = replace(looked_at, frame=without_boxes(looked_at.frame))
     own_split = config.split == "auto" and not config.calibration
-    return resumed_items(run, looked_at, read_origin(run), with_changes=config.resume_with_changes, own_split=own_split)
+    return resumed_items(run, looked_at, origin, with_changes=config.resume_with_changes, own_split=own_split)
 
 
 def checkpoint_to_resume(config: TrainConfig, run: Path, origin: Origin | None) -> Resumable | None:

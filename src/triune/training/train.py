@@ -23,12 +23,13 @@ from triune.data.problems import DataError
 from triune.data.reading import Reading
 from triune.data.sources.named import Split, load_source
 from triune.errors import InputError
+from triune.model.images import check_size
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
 from triune.run.facts import TrainingFacts
 from triune.run.folder import JUDGED, MODEL, ModelCard, Network, save_model, seal
 from triune.run.loaders import ItemData
-from triune.run.origin import read_origin
+from triune.run.origin import images_of, read_origin
 from triune.run.parser import one_line
 from triune.run.settings import TrainConfig
 from triune.signals import Stopped, signal_of
@@ -125,7 +126,11 @@ def build_model(config: TrainConfig, card: ModelCard) -> MultiTaskModel:
     """The network of a card, with the weights that it begins with."""
     weights = config.model.weights
     pretrained = config.model.pretrained and weights is None
-    return MultiTaskModel(**card.model.model_dump(), pretrained=pretrained, weights=weights)
+    model = MultiTaskModel(**card.model.model_dump(), pretrained=pretrained, weights=weights)
+    note = check_size(model, card.model.backbone, card.size)
+    if note is not None:
+        print(note, file=sys.stderr, flush=True)
+    return model
 
 
 def unverifiable(config: TrainConfig, data: ItemData) -> list[str]:
@@ -201,9 +206,12 @@ def training_data(config: TrainConfig, run: Path) -> ItemData:
     """
     table = load_items(config)
     origin = None if config.resume is None else read_origin(run)
-    if origin is None:
+    if config.resume is None:
         return ItemData(table, config, class_names(table))
-    return ItemData(table, config, origin.classes, origin.identities)
+    images = images_of(config, origin)
+    if origin is None:
+        return ItemData(table, config, class_names(table), images=images)
+    return ItemData(table, config, origin.classes, origin.identities, images)
 
 
 def class_names(table: ItemTable) -> list[str]:
@@ -237,7 +245,7 @@ def model_card(config: TrainConfig, data: ItemData) -> ModelCard:
             dropout=settings.dropout,
         ),
         classes=data.classes,
-        size=config.images.size,
+        **data.images.model_dump(),
         channels=config.images.channels,
         metric=config.metric,
         image_bits=data.table.reading.bits,

@@ -53,7 +53,7 @@ def test_boxes_count_from_nought_and_end_behind_the_last_pixel(tmp_path, made):
 def test_another_layout_is_told_in_one_line(tmp_path):
     (tmp_path / "readme.txt").write_text("cars")
     with pytest.raises(
-        InputError, match=r"no cars_annos\.mat .*it holds readme\.txt.*development kit.*no cars_train_"
+        InputError, match=r"no cars_annos\.mat.*it holds readme\.txt.*development kit.*no cars_train_"
     ) as e:
         cars196(tmp_path, tmp_path / "cache")
     assert "\n" not in str(e.value)

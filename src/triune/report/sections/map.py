@@ -106,7 +106,7 @@ def map_section(items: ShownItems | None) -> MapSection | None:
         listed=[Named(name, colour(code), shape(code)) for code, name in enumerate(names)]
         if len(names) <= MOST_NAMES
         else [],
-        images=sheet([items.images[i] for i in chosen.tolist()]),
+        images=sheet([items.images[i] for i in chosen.tolist()], boxes=[items.box(i) for i in chosen.tolist()]),
     )
 
 

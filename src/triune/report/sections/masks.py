@@ -65,7 +65,8 @@ def masks_section(results: Results, masks: Sequence[PredictedMask]) -> MasksSect
 
 
 def _pair(mask: PredictedMask, reading: Reading) -> MaskPair | None:
-    true, predicted = overlay(mask.image, mask.true, reading=reading), overlay(mask.image, mask.predicted)
+    true = overlay(mask.image, mask.true, reading=reading, box=mask.box)
+    predicted = overlay(mask.image, mask.predicted, box=mask.box)
     if true is None or predicted is None:
         return None
     return MaskPair(mask.identity, true, predicted, mask_overlap(mask.true, mask.predicted, reading))

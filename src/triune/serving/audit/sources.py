@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
+from triune.data.boxes import boxes_of
 from triune.data.items import ItemTable, read_table
 from triune.data.parquet import read_frame
 from triune.data.problems import DataError
@@ -86,7 +87,8 @@ def items_of_run(
     frame = table.frame
     if frame[column].null_count() == len(frame):
         raise InputError(f"{table.source} has no column {column} that says what the images show")
-    images = [Picture(path, path) for path in frame["image"].to_list()]
+    cells = zip(frame["image"].to_list(), boxes_of(frame), strict=True)
+    images = [Picture(path, path, box=box) for path, box in cells]
     rows: list[Array] = []
     kept: list[bool] = []
     left_out: list[str] = []

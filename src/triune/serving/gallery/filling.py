@@ -256,7 +256,7 @@ def going_on(name: str, written: Callable[[], int]) -> Iterator[None]:
 def _thumbnail(picture: Picture) -> bytes | None:
     """A small JPEG of an image, or ``None`` where it cannot be read."""
     try:
-        pixels = decode_image(picture.source, 3).pixels
+        pixels = decode_image(picture.source, 3, box=picture.box).pixels
     except (OSError, ValueError):
         return None
     image = Image.fromarray(pixels)

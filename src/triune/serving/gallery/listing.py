@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 from PIL import Image
 
+from triune.data.boxes import BOX_COLUMNS, boxes_of
 from triune.data.items import COLUMNS, read_table
 from triune.data.problems import DataError, Problem
 from triune.data.tables import YES_NO, as_text
@@ -107,7 +108,7 @@ def _sources(given: Given) -> list[Path | list[Any]]:
 
 
 def _of_images(given: Given) -> tuple[pl.DataFrame, list[Picture]]:
-    found = [Picture(gallery_name(each), each.source) for each in pictures(given)]
+    found = [Picture(gallery_name(each), each.source, box=each.box) for each in pictures(given)]
     return pl.DataFrame({"image": [each.name for each in found]}, schema={"image": pl.String}), found
 
 
@@ -126,7 +127,8 @@ def _of_table(path: Path, types: Mapping[str, str]) -> tuple[pl.DataFrame, list[
         raise DataError(table.problems)
     lines, frame = table.frame["row"].to_list(), table.frame.drop("row")
     # Of the columns that every table of items is given, only those that say something.
-    frame = frame.drop(name for name in COLUMNS if name not in ("image",) and frame[name].null_count() == len(frame))
+    known = [name for name in (*COLUMNS, *BOX_COLUMNS) if name in frame.columns and name != "image"]
+    frame = frame.drop(name for name in known if frame[name].null_count() == len(frame))
     for name in frame.columns:
         if name in RESERVED or name.startswith("_"):
             raise InputError(f"{path} has a column {name!r}, a name that a gallery keeps for itself: rename it")
@@ -135,8 +137,8 @@ def _of_table(path: Path, types: Mapping[str, str]) -> tuple[pl.DataFrame, list[
                 f"{path} has a column {name!r}: no name of a gallery's column has a point or a backquote; rename it"
             )
     columns = [_typed(frame[name], types.get(name), lines, str(path)) for name in frame.columns]
-    images = frame["image"].to_list()
-    return pl.DataFrame(columns), [Picture(image, image) for image in images]
+    images = zip(frame["image"].to_list(), boxes_of(frame), strict=True)
+    return pl.DataFrame(columns), [Picture(image, image, box=box) for image, box in images]
 
 
 def _typed(column: pl.Series, kind: str | None, lines: list[int], source: str) -> pl.Series:
