@@ -37,7 +37,7 @@ def slowdown(model: MultiTaskModel, shape: tuple[int, int, int], precision: str)
                     with torch.autocast("cpu", DTYPES[precision], enabled=mixed):
                         output = model(images)
                         parts = [part for part in output if part is not None]
-                        torch.stack([part.float().sum() for part in parts]).sum().backward()
+                        torch.autograd.backward(torch.stack([part.float().sum() for part in parts]).sum())
                     seconds[mixed] = min(seconds[mixed], time.perf_counter() - begun)
     finally:
         model.zero_grad(set_to_none=True)
