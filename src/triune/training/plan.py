@@ -41,7 +41,7 @@ def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: An
         "; ".join(splits),
         f"{config.model.backbone}, {_short(weights)} parameters{some}: {classes}, {masks}, "
         f"embedding of {model.embedding_dim}",
-        f"{epochs} epochs of {kind}: {epochs * len(batches):,} steps",
+        f"{epochs} epoch{'s' * (epochs > 1)} of {kind}: {epochs * len(batches):,} steps",
     ]
 
 

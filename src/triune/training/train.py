@@ -41,6 +41,7 @@ from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, W
 from triune.training.metric_loss import metric_loss
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
 from triune.training.plan import Estimate, plan
+from triune.training.precision import warned
 from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
 from triune.verification.all_pairs import why_not_verifiable
 
@@ -91,6 +92,10 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     trainer = build_trainer(config, run, monitored(data, config), [clock, record, Estimate()], checkpoints)
     for line in plan(config, data, model, loader.batch_sampler):
         print(line, file=sys.stderr, flush=True)
+    on_processor = trainer.strategy.root_device.type == "cpu"
+    costly = warned(model, (card.channels, *card.size), config.trainer.precision, on_processor)
+    if costly is not None:
+        print(f"warning: {costly}", file=sys.stderr, flush=True)
     if last is None:
         record.write()
     _train(trainer, module, data, last)
