@@ -1,5 +1,7 @@
 """Labels that a rule compares: every pair and triplet loss against its loops, miners, and what refuses such labels."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,15 @@ def test_modules_and_miners_take_compared_labels():
     half = x.half().requires_grad_()
     ours.TripletLoss()(half, t).backward()
     assert torch.isfinite(half.grad).all()
+
+
+def test_labels_of_several_kinds_travel_between_processes():
+    t = MultiLabels(tags(0), shared=2)
+    again = pickle.loads(pickle.dumps(t))
+    assert torch.equal(again.matches(again.values, again.values), t.matches(t.values, t.values))
+    assert len(again) == 14
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(t.matches(t.values, t.values), again.matches(t.values, t.values))
 
 
 @pytest.mark.parametrize("rows", [0, 1])

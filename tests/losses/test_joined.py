@@ -25,6 +25,8 @@ CASES = [
     {"mining": "hard", "reduction": "mean"},
     {"mining": "batch_hard", "metric": "squared_euclidean", "normalize": False},
     {"mining": "semihard", "margin": 0.4},
+    {"mining": "all", "reduction": "per_anchor", "swap": True},
+    {"mining": "hard", "margin": 0.3, "smooth": True, "swap": True},
 ]
 PAIRS = [NTXentLoss, ContrastiveLoss, lambda: proxies(6)]
 MEMORIES = [

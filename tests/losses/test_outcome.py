@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from triune.losses.outcome import check_reduction, no_triplets, reduce, sums_of
+from triune.losses.outcome import (
+    TripletCosts,
+    anchor_sums,
+    check_reduction,
+    no_triplets,
+    per_anchor,
+    reduce,
+    sums_of,
+)
 
 D_AP = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
 D_AN = torch.tensor([1.1, 1.0, 3.0], dtype=torch.float64)
@@ -46,3 +54,15 @@ def test_no_triplet_is_a_loss_of_zero_with_a_graph():
 def test_an_unknown_reduction_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="reduction is 'median'; known are 'mean_active', 'mean', 'sum'"):
         check_reduction("median")
+
+
+def test_the_mean_over_anchors_is_that_of_their_own_means_and_adds_up_over_parts():
+    anchor, loss = torch.tensor([0, 0, 2, 2, 2]), torch.tensor([1.0, 0.0, 3.0, 0.0, 0.0], requires_grad=True)
+    costs = TripletCosts(anchor, loss, torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.ones(5))
+    outcome = per_anchor(anchor_sums(costs, 4))
+    assert outcome.loss.item() == pytest.approx((0.5 + 1.0) / 2)
+    assert (int(outcome.triplets), int(outcome.active), outcome.positive_distance.item()) == (5, 2, 3.0)
+    outcome.loss.backward()
+    assert loss.grad.tolist() == pytest.approx([1 / 4, 1 / 4, 1 / 6, 1 / 6, 1 / 6])
+    parts = [TripletCosts(*(column[rows] for column in costs)) for rows in (slice(0, 2), slice(2, 5))]
+    assert per_anchor(sum(anchor_sums(part, 4) for part in parts)).loss.item() == pytest.approx(outcome.loss.item())

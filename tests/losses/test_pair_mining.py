@@ -140,6 +140,14 @@ def test_choices_that_are_unknown_or_measured_by_nothing_are_refused():
         ours.PairMarginMiner(metric="l2")
     with pytest.raises(ValueError, match="metric is 'l2'"):
         ours.BatchEasyHardMiner(metric="l2")
+    for bounds in ((1.0, 0.0), 1.0, (0.0,), (0.0, float("nan")), ("a", "b")):
+        with pytest.raises(ValueError, match=r"negative_range is .*give .low, high."):
+            ours.BatchEasyHardMiner(negative_range=bounds)
+    for margin in (float("nan"), None, "0.5"):
+        with pytest.raises(ValueError, match=r"negative_margin is .*; give a number"):
+            ours.PairMarginMiner(negative_margin=margin)
+    with pytest.raises(ValueError, match="epsilon is nan; give a number"):
+        ours.MultiSimilarityMiner(float("nan"))
 
 
 def test_a_reference_without_rows_gives_no_pair():

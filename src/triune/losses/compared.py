@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn, TypeAlias
 
 import torch
@@ -65,7 +66,7 @@ class MultiLabels(ComparedLabels):
     def __init__(self, values: Any, shared: int = 1) -> None:
         if shared < 1:
             raise ValueError(f"shared is {shared}: at least 1 label in common is needed")
-        super().__init__(values, lambda a, b: a @ b.T > shared - 0.5)
+        super().__init__(values, partial(_share, shared=shared))
         if self.values.ndim != 2 or not bool(((self.values == 0) | (self.values == 1)).all()):
             raise ValueError(f"labels of several kinds are 0 or 1, shape (N, C), not {tuple(self.values.shape)}")
         self.values = self.values.float()
@@ -113,3 +114,9 @@ def compared(
         shown = f"{same.dtype}, {tuple(same.shape)}" if isinstance(same, Tensor) else type(same).__name__
         raise ValueError(f"the rule for labels answered {shown}; bool of shape {counts} is needed")
     return same
+
+
+def _share(first: Tensor, second: Tensor, shared: int) -> Tensor:
+    """Which rows of 0 and 1 have so many ones in common."""
+    with torch.autocast(first.device.type, enabled=False):
+        return first @ second.T > shared - 0.5

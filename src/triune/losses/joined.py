@@ -12,13 +12,13 @@ from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings, as_embeddings
 from triune.labels import whole_numbers
-from triune.losses.batch import LabelledBatch
+from triune.losses.batch import LabelledBatch, zero_or_nan
 from triune.losses.compared import BatchLabels, plain
-from triune.losses.outcome import OF_EACH_TRIPLET, TripletOutcome, TripletSums, reduce
+from triune.losses.outcome import TripletOutcome, TripletSums, anchor_sums, per_anchor, reduce
 from triune.losses.remembered import Remembered
 from triune.losses.triplet import TripletLoss
 from triune.losses.triplet_settings import TripletSettings
-from triune.losses.triplet_sums import triplet_sums
+from triune.losses.triplet_sums import triplet_costs, triplet_sums
 
 
 class DistributedTripletLoss(TripletLoss):
@@ -96,8 +96,8 @@ class DistributedTripletLoss(TripletLoss):
         self, x: Tensor, codes: Tensor, memory: Remembered, generator: torch.Generator | None
     ) -> tuple[TripletOutcome, Tensor, Tensor]:
         """The outcome of the joined batch with remembered rows as further reference, and that batch with its codes."""
-        if self.reduction in OF_EACH_TRIPLET:
-            raise ValueError(f"reduction {self.reduction!r} is that of one process: use 'mean_active', 'mean' or 'sum'")
+        if self.reduction == "none":
+            raise ValueError("reduction 'none' is that of one process: leave it out")
         if self.averaged:
             x = _ScaledGradient.apply(x, dist.get_world_size(self.group))
         sizes = _batch_sizes(len(x), x.device, self.group)
@@ -109,9 +109,14 @@ class DistributedTripletLoss(TripletLoss):
         indices = memory.mined(x, codes, reference, reference_codes, own_rows)
         batch = LabelledBatch(x, reference, codes, reference_codes, own_rows)
         settings = TripletSettings(self.margin, self.metric, self.mining, self.gap, self.swap, self.smooth)
-        own = triplet_sums(batch.at_unit_length() if self.normalize else batch, settings, indices, generator)
-        sums = TripletSums(*_AllReduce.apply(torch.stack(list(own)), self.group).unbind())
-        outcome = reduce(sums, self.reduction)
+        batch = batch.at_unit_length() if self.normalize else batch
+        if self.reduction == "per_anchor":
+            costs = triplet_costs(batch, settings, indices, generator)
+            own = anchor_sums(costs, len(x)) + (zero_or_nan(batch.x.detach()) + zero_or_nan(batch.y.detach()))
+            outcome = per_anchor(_AllReduce.apply(own, self.group))
+        else:
+            own = torch.stack(list(triplet_sums(batch, settings, indices, generator)))
+            outcome = reduce(TripletSums(*_AllReduce.apply(own, self.group).unbind()), self.reduction)
         return outcome._replace(loss=outcome.loss.to(x.dtype)), all_rows.detach(), all_codes
 
 

@@ -11,6 +11,7 @@ from triune.distances.embeddings import Embeddings
 from triune.losses.batch import unit_rows
 from triune.losses.compared import BatchLabels
 from triune.losses.keywords import PeerReference, by_either_name
+from triune.ranges import is_number
 
 
 class Where(TypedDict):
@@ -71,6 +72,13 @@ class Miner(nn.Module):
         self, x: Embeddings, labels: BatchLabels, where: Where, generator: torch.Generator | None
     ) -> tuple[Tensor, ...]:
         raise NotImplementedError
+
+
+def check_numbers(**settings: float) -> None:
+    """Raise ValueError, naming it, if a setting is not a number; infinity is one."""
+    for name, value in settings.items():
+        if not is_number(value):
+            raise ValueError(f"{name} is {value!r}; give a number")
 
 
 def settings_of(module: nn.Module) -> str:

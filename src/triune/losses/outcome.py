@@ -14,9 +14,6 @@ Reduction: TypeAlias = Literal["mean_active", "mean", "sum", "per_anchor", "none
 """Over the triplets with a loss above 0, over all that were mined, or their sum; the mean over anchors of the mean over
 an anchor's triplets; or the loss of each triplet."""
 
-OF_EACH_TRIPLET = ("per_anchor", "none")
-"""The reductions that sums over triplets are not enough for."""
-
 
 class TripletOutcome(NamedTuple):
     """A triplet loss and what it was made of: scalar tensors, of which only ``loss`` has a gradient."""
@@ -113,22 +110,36 @@ def reduce(sums: TripletSums, reduction: Reduction) -> TripletOutcome:
     )
 
 
-def reduce_each(costs: TripletCosts, anchors: int, reduction: Reduction) -> TripletOutcome:
-    """The losses of listed triplets to an outcome, by one of :data:`OF_EACH_TRIPLET`.
+def each(costs: TripletCosts) -> TripletOutcome:
+    """The losses of listed triplets as they are, with their statistics."""
+    loss, d_ap, d_an = costs.loss, costs.positive_distance.detach(), costs.negative_distance.detach()
+    triplets = torch.full((), len(loss), device=loss.device)
+    return TripletOutcome(loss, triplets, (loss.detach() > 0).sum(), d_ap.float().mean(), d_an.float().mean())
+
+
+def anchor_sums(costs: TripletCosts, anchors: int) -> Tensor:
+    """Sums over anchors that can be added up over processes, for :func:`per_anchor`; float64 (6,).
 
     Args:
         costs: of T triplets.
-        anchors: how many anchors there are; those without a triplet are left out.
-        reduction: ``"none"`` or ``"per_anchor"``.
+        anchors: how many anchors there are.
+
+    Returns:
+        The sum over anchors of the mean over an anchor's triplets, which has a gradient; how many anchors have one; how
+        many triplets there are, and active ones; Σ d(a,p) and Σ d(a,n).
     """
-    loss, d_ap, d_an = costs.loss, costs.positive_distance.detach(), costs.negative_distance.detach()
-    triplets = torch.full((), len(loss), device=loss.device)
-    outcome = TripletOutcome(loss, triplets, (loss.detach() > 0).sum(), d_ap.float().mean(), d_an.float().mean())
-    if reduction == "none":
-        return outcome
-    counts = torch.bincount(costs.anchor, minlength=anchors)
-    of_anchor = loss.new_zeros(anchors).index_add(0, costs.anchor, loss) / counts.clamp(min=1)
-    return outcome._replace(loss=of_anchor.sum() / (counts > 0).sum().clamp(min=1))
+    loss, counts = costs.loss, torch.bincount(costs.anchor, minlength=anchors)
+    means = loss.new_zeros(anchors).index_add(0, costs.anchor, loss) / counts.clamp(min=1)
+    d_ap, d_an = costs.positive_distance.detach(), costs.negative_distance.detach()
+    parts = means.sum(), (counts > 0).sum(), counts.sum(), (loss.detach() > 0).sum(), d_ap.sum(), d_an.sum()
+    return torch.stack([part.double() for part in parts])
+
+
+def per_anchor(sums: Tensor) -> TripletOutcome:
+    """The mean over anchors that have a triplet of the mean over an anchor's triplets, from :func:`anchor_sums`."""
+    _, anchors, triplets, active, d_ap, d_an = sums.detach().unbind()
+    loss = sums[0] / anchors.clamp(min=1)
+    return TripletOutcome(loss, triplets.long(), active.long(), (d_ap / triplets).float(), (d_an / triplets).float())
 
 
 def check_reduction(reduction: str, known: tuple[str, ...] = get_args(Reduction)) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -11,8 +12,9 @@ from triune.distances.embeddings import Embeddings, Metric, check_metric
 from triune.distances.pairwise import pairwise_distance
 from triune.losses.batch import check_finite_rows
 from triune.losses.compared import BatchLabels
-from triune.losses.miner import Miner, Where
+from triune.losses.miner import Miner, Where, check_numbers
 from triune.losses.pairs import Pairs, pair_batch
+from triune.ranges import is_number
 
 Partner: TypeAlias = Literal["easy", "semihard", "hard", "all"]
 """Of an anchor's positives the closest, the farthest that is closer than its negative, the farthest, or all of them;
@@ -53,6 +55,7 @@ def pair_margin_pairs(
     Raises:
         ValueError: shapes or label counts disagree, or an embedding is not finite (the row is named).
     """
+    check_numbers(positive_margin=positive_margin, negative_margin=negative_margin)
     batch = pair_batch(embeddings, labels, None, reference, reference_labels, own_rows)
     check_finite_rows(batch.x, batch.y)
     d = pairwise_distance(batch.x, batch.y, metric)
@@ -81,6 +84,7 @@ class PairMarginMiner(Miner):
     ) -> None:
         super().__init__(normalize)
         check_metric(metric)
+        check_numbers(positive_margin=positive_margin, negative_margin=negative_margin)
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
         self.metric: Metric = metric
@@ -135,6 +139,7 @@ def easy_hard_pairs(
             named).
     """
     check_partners(positive, negative)
+    check_ranges(positive_range=positive_range, negative_range=negative_range)
     batch = pair_batch(embeddings, labels, None, reference, reference_labels, own_rows)
     check_finite_rows(batch.x, batch.y)
     d = pairwise_distance(batch.x, batch.y, metric)
@@ -189,6 +194,7 @@ class BatchEasyHardMiner(Miner):
     ) -> None:
         super().__init__(normalize)
         check_partners(positive, negative)
+        check_ranges(positive_range=positive_range, negative_range=negative_range)
         check_metric(metric)
         self.positive: Partner = positive
         self.negative: Partner = negative
@@ -213,6 +219,16 @@ def check_partners(positive: str, negative: str) -> None:
             f"positive is {positive!r} and negative {negative!r}: semi-hard is measured by the other partner, "
             f"which is to be 'easy' or 'hard'"
         )
+
+
+def check_ranges(**ranges: Range | None) -> None:
+    """Raise ValueError, naming it, if a range is not two numbers in order."""
+    for name, bounds in ranges.items():
+        if bounds is None:
+            continue
+        numbers = isinstance(bounds, Sequence) and len(bounds) == 2 and all(map(is_number, bounds))
+        if not (numbers and bounds[0] <= bounds[1]):
+            raise ValueError(f"{name} is {bounds!r}; give (low, high), the distances that may be chosen")
 
 
 def _inside(d: Tensor, bounds: Range | None) -> Tensor:

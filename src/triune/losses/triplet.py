@@ -15,13 +15,14 @@ from triune.losses.compared import BatchLabels
 from triune.losses.keywords import PeerNames, by_either_name
 from triune.losses.miner import settings_of
 from triune.losses.outcome import (
-    OF_EACH_TRIPLET,
     Reduction,
     TripletOutcome,
+    anchor_sums,
     check_reduction,
     cost_of,
+    each,
+    per_anchor,
     reduce,
-    reduce_each,
     sums_of,
 )
 from triune.losses.remembered import Remembered
@@ -142,11 +143,14 @@ def triplet_loss(
     settings = TripletSettings(margin, metric, mining, gap, swap, smooth)
     check_settings(settings)
     batch = labelled_batch(embeddings, labels, reference, reference_labels, own_rows)
-    if reduction in OF_EACH_TRIPLET:
-        outcome = reduce_each(triplet_costs(batch, settings, indices, generator), len(batch.x), reduction)
-        outcome = outcome._replace(loss=outcome.loss + (zero_or_nan(batch.x) + zero_or_nan(batch.y)))
+    if reduction == "none":
+        outcome = each(triplet_costs(batch, settings, indices, generator))
+    elif reduction == "per_anchor":
+        outcome = per_anchor(anchor_sums(triplet_costs(batch, settings, indices, generator), len(batch.x)))
     else:
         outcome = reduce(triplet_sums(batch, settings, indices, generator), reduction)
+    if reduction in ("none", "per_anchor"):  # as the sums do: a mask, or an empty list, hides no NaN
+        outcome = outcome._replace(loss=outcome.loss + (zero_or_nan(batch.x.detach()) + zero_or_nan(batch.y.detach())))
     return outcome._replace(loss=outcome.loss.to(torch.promote_types(batch.x.dtype, batch.y.dtype)))
 
 

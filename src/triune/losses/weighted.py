@@ -12,7 +12,7 @@ from triune.distances.embeddings import Embeddings
 from triune.losses.batch import check_finite_rows
 from triune.losses.compared import BatchLabels
 from triune.losses.masked import masked_logsumexp, masked_mean
-from triune.losses.miner import Miner, Where
+from triune.losses.miner import Miner, Where, check_numbers
 from triune.losses.pairs import PairLoss, PairOptions, Pairs, check_above_zero, pair_batch, similarity
 
 
@@ -129,6 +129,7 @@ def multi_similarity_pairs(
     Raises:
         ValueError: shapes or label counts disagree, or an embedding is not finite (the row is named).
     """
+    check_numbers(epsilon=epsilon)
     batch = pair_batch(embeddings, labels, None, reference, reference_labels, own_rows)
     check_finite_rows(batch.x, batch.y)
     positive, negative = _informative(similarity(batch.x, batch.y), batch.positive, batch.negative, epsilon)
@@ -151,6 +152,7 @@ class MultiSimilarityMiner(Miner):
 
     def __init__(self, epsilon: float = 0.1, normalize: bool = True) -> None:
         super().__init__(normalize)
+        check_numbers(epsilon=epsilon)
         self.epsilon = epsilon
 
     def _mine(self, x: Embeddings, labels: BatchLabels, where: Where, generator: torch.Generator | None) -> Pairs:
