@@ -71,11 +71,11 @@ def test_a_stopped_command_goes_on_with_the_parts_that_are_missing(place, run, t
     whole = write_embeddings(run, place / "images", tmp_path / "whole.parquet").path
     reads, read = [], type(run.network).read
 
-    def stopping(self, source):
+    def stopping(self, source, box=None):
         reads.append(source)
         if len(reads) == 30:
             raise KeyboardInterrupt
-        return read(self, source)
+        return read(self, source, box)
 
     monkeypatch.setattr(type(run.network), "read", stopping)
     with pytest.raises(KeyboardInterrupt):
@@ -119,9 +119,9 @@ import sys, time
 from triune.serving import embedded, trained
 embedded.PART = 5
 read = trained.TrainedNetwork.read
-def slow(self, source):
+def slow(self, source, box=None):
     time.sleep(0.05)
-    return read(self, source)
+    return read(self, source, box)
 trained.TrainedNetwork.read = slow
 from triune.cli import main
 sys.exit(main(sys.argv[1:]))
