@@ -138,3 +138,18 @@ def test_pairs_become_rows_of_named_embeddings(tmp_path):
 def test_numbers_beyond_64_bits_are_told_by_their_row(tmp_path, text, says):
     with pytest.raises(InputError, match=says):
         read_pairs(write(tmp_path, text, "pairs.txt"))
+
+
+def test_a_picture_is_found_by_the_end_of_its_path_and_never_by_its_bare_name(tmp_path):
+    pairs = read_pairs(write(tmp_path, "first,second,match\nann/1.jpg,/data/bob/1.jpg,0\nann/1.jpg,2.jpg,1\n"))
+    first, second = pairs.rows(["/data/bob/1.jpg", "2.jpg", "/data/lfw/ann/1.jpg"])
+    np.testing.assert_array_equal(first, [2, 2])
+    np.testing.assert_array_equal(second, [0, 1])
+    with pytest.raises(InputError, match=r"1 of 3 images that have no embedding \('2\.jpg'\)"):
+        pairs.rows(["/data/bob/1.jpg", "/data/lfw/2.jpg", "/data/lfw/ann/1.jpg"])
+    with pytest.raises(InputError, match=r"1 of 3 images that have no embedding \('ann/1\.jpg'\)"):
+        pairs.rows(["/data/bob/1.jpg", "2.jpg", "/data/lfw/joann/1.jpg"])
+    with pytest.raises(InputError, match=r"'ann/1\.jpg' is the end of '/a/ann/1\.jpg' and of '/b/ann/1\.jpg'"):
+        pairs.rows(["/data/bob/1.jpg", "2.jpg", "/a/ann/1.jpg", "/b/ann/1.jpg"])
+    # A name that is written in full is that one, whatever else ends in it.
+    assert pairs.rows(["/data/bob/1.jpg", "2.jpg", "/a/ann/1.jpg", "ann/1.jpg"])[0].tolist() == [3, 3]

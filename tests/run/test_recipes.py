@@ -40,6 +40,7 @@ def test_a_recipe_says_what_its_publication_says():
     assert (products.batch_size, products.epochs, products.optimizer.lr) == (180, 60, 6e-4)
     people = parse_train(["--data=market1501"])
     assert (people.batch_size, people.samples_per_class, people.mining, people.margin) == (64, 4, "batch_hard", 0.3)
+    assert people.images.size == (256, 128)
     assert (people.optimizer.lr, people.loss.label_smoothing, people.images.augment.erase) == (3.5e-4, 0.1, 0.5)
 
 

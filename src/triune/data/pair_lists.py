@@ -52,13 +52,18 @@ class PairList:
     def rows(self, names: Sequence[str]) -> tuple[Array, Array]:
         """The pairs as two int64 arrays ``(P,)`` of places in ``names``, which name the rows of the embeddings.
 
+        A pair's image that is none of the names is the one whose path ends in it: ``Ann/Ann_0001.jpg`` is
+        ``/data/lfw_funneled/Ann/Ann_0001.jpg``.
+
         Raises:
-            InputError: a pair's image is not among the names, or a name stands for two rows.
+            InputError: a pair's image is not among the names, or is the end of two of them, or a name stands for two
+                rows.
         """
         places = {name: place for place, name in enumerate(names)}
         if len(places) < len(names):
             twice = next(name for place, name in enumerate(names) if places[name] != place)
             raise InputError(f"{twice!r} names two rows of the embeddings: names must tell rows apart")
+        places |= self._by_their_ends([name for name in self.names if name not in places], names)
         missing = [name for name in self.names if name not in places]
         if missing:
             shown = ", ".join(map(repr, missing[:5])) + (", …" if len(missing) > 5 else "")
@@ -70,6 +75,21 @@ class PairList:
             np.array([places[name] for name in self.first], dtype=np.int64),
             np.array([places[name] for name in self.second], dtype=np.int64),
         )
+
+    def _by_their_ends(self, wanted: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+        """The places of the names that end in a wanted one, which has a folder in it."""
+        depths = {name.count("/") for name in wanted} - {0}
+        found: dict[str, int] = {}
+        sought = set(wanted)
+        for place, name in enumerate(names):
+            parts = name.split("/")
+            for depth in depths if len(parts) > 1 else ():
+                end = "/".join(parts[-depth - 1 :])
+                if end in sought and found.setdefault(end, place) != place:
+                    raise InputError(
+                        f"{self.source}: {end!r} is the end of {names[found[end]]!r} and of {name!r}: write more of it"
+                    )
+        return found
 
 
 def read_open_pairs(path: str | Path) -> list[tuple[str, str]]:

@@ -53,10 +53,17 @@ def test_boxes_count_from_nought_and_end_behind_the_last_pixel(tmp_path, made):
 def test_another_layout_is_told_in_one_line(tmp_path):
     (tmp_path / "readme.txt").write_text("cars")
     with pytest.raises(
-        InputError, match=r"no cars_annos\.mat.*it holds readme\.txt.*development kit.*no cars_train_"
+        InputError, match=r"no cars_annos\.mat, .*it holds readme\.txt.*with the development kit: cars_train_annos"
     ) as e:
         cars196(tmp_path, tmp_path / "cache")
     assert "\n" not in str(e.value)
+
+
+def test_a_development_kit_without_the_labels_of_its_test_says_so(tmp_path):
+    devkit(tmp_path)
+    (tmp_path / "devkit" / "cars_test_annos_withlabels.mat").unlink()
+    with pytest.raises(InputError, match=r"holds no cars_test_annos_withlabels\.mat, but it holds cars_test/"):
+        cars196(tmp_path, tmp_path / "cache")
 
 
 def test_files_of_matlab_that_are_none_or_hold_something_else_are_named(tmp_path):

@@ -1,5 +1,6 @@
 """Cars-196: photographs of 196 models of cars, the first 98 to train on and the others to be judged on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,15 +90,21 @@ def _read(root: Path, cache: Path) -> tuple[list[_Car], list[str]]:
     try:
         paths = WHOLE.found(root, cache)
     except InputError as error:
-        try:
-            paths = DEVKIT.found(root, cache)
-        except InputError as other:
-            raise InputError(f"{error}; or the development kit: {other}") from other
-        names = _names(paths["names"])
+        paths = _found_devkit(root, cache, error)
         cars = [car for part in ("train", "test") for car in _cars(paths[part], paths[f"{part} folder"], "fname")]
-        return cars, names
+        return cars, _names(paths["names"])
     # The paths of the list begin with the folder's name.
     return _cars(paths["annotations"], paths["folder"].parent, "relative_im_path"), _names(paths["annotations"])
+
+
+def _found_devkit(root: Path, cache: Path, otherwise: InputError) -> dict[str, Path]:
+    """The parts of the development kit; where nothing of it is there, what is said of the other layout counts."""
+    try:
+        replace(DEVKIT, parts={"train": DEVKIT.parts["train"]}).found(root, cache)
+    except InputError as error:
+        names = ", ".join(part.names[0] for part in DEVKIT.parts.values())
+        raise InputError(f"{otherwise}; or with the development kit: {names}") from error
+    return DEVKIT.found(root, cache)
 
 
 def _cars(path: Path, folder: Path, field: str) -> list[_Car]:

@@ -14,7 +14,6 @@ LAYOUT = Layout(
     {
         "list": Part(
             ("list_eval_partition.txt", "Eval/list_eval_partition.txt", "Anno/list_eval_partition.txt"),
-            ("Eval.zip",),
         ),
         "folder": Part(("img/", "Img/img/"), ("img.zip", "Img/img.zip")),
     },
