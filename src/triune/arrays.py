@@ -115,3 +115,8 @@ def _at(place: tuple[int, ...]) -> str:
 
 def _some(shapes: set[tuple[int, ...]]) -> str:
     return ", ".join(map(str, sorted(shapes)[:3]))
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """Floating-point numbers of half precision in single precision; others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

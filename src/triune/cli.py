@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import TextIO
 
 from triune._version import __version__
-from triune.commands import COMMANDS, DIVIDED
+from triune.commands import COMMANDS, DIVIDED, TRAINING
 from triune.errors import InputError
+from triune.parallel.started import end_with_starter, started_place
 from triune.signals import leave_at_once, signal_of, word_of
 
 
@@ -49,10 +50,11 @@ def _command(given: list[str]) -> int:
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}", 2)
-    if name in DIVIDED and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if name in DIVIDED and started_place() is not None:
+        end_with_starter()
         from triune.parallel.command import run_in_processes
 
-        return run_in_processes(lambda: _ended(lambda: _run(name, rest)))
+        return run_in_processes(lambda: _run(name, rest), _ended, on_gpus=name in TRAINING)
     return _run(name, rest)
 
 

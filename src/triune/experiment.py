@@ -7,14 +7,18 @@ from torch import nn
 
 from triune.evaluation.judge_run import evaluate_run
 from triune.evaluation.results import Results
+from triune.parallel.command import is_first, read_by_all, sharing
 from triune.run.settings import TrainConfig
 from triune.training.opened import opened_run
+from triune.training.processes import training_processes
 from triune.training.resume import resumed_settings
-from triune.training.train import fit, training_data
+from triune.training.train import fit, shared_data
 
 
 def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) -> tuple[Path, Results]:
     """Train, then judge the best network on the held-out items.
+
+    In a program that torchrun started, each process calls this, and all get the same answer.
 
     Args:
         config: the settings.
@@ -28,9 +32,11 @@ def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) 
         InputError: the data or the settings cannot be used; a :class:`DataError` lists every problem of the table.
         Stopped: a signal came; it names the run if that can go on.
     """
-    with opened_run(config) as run:
-        config = config if config.resume is None else resumed_settings(config, run)
-        data = training_data(config, run)
+    with training_processes(config), opened_run(config) as run:
+        if config.resume is not None:
+            config = read_by_all(lambda: resumed_settings(config, run), sharing())
+        data = shared_data(config, run)
         facts = fit(config, data, run, criterion)
-        print("evaluating …", file=sys.stderr, flush=True)
-        return run, evaluate_run(run, config, data, training=facts).results
+        if is_first():
+            print("evaluating …", file=sys.stderr, flush=True)
+        return run, evaluate_run(run, config, data, training=facts, divide_over=sharing()).results

@@ -48,8 +48,11 @@ def leave_at_once() -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
+    # Of several processes one speaks.
+    first = os.environ.get("RANK", "0") == "0"
     with contextlib.suppress(Exception):  # the stream may be closed, or be written to at this moment
-        print(f"triune: {word_of(number)}", file=sys.stderr, flush=True)
+        if first:
+            print(f"triune: {word_of(number)}", file=sys.stderr, flush=True)
     os._exit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""The folder of a training: locked while it goes on, gone where it never began, refused to several processes."""
+"""The folder of a training: locked while it goes on, gone where it never began."""
 
 import signal
 
@@ -6,7 +6,7 @@ import pytest
 
 from triune.errors import InputError
 from triune.run.lock import training_lock
-from triune.run.settings import TrainConfig, TrainerConfig
+from triune.run.settings import TrainConfig
 from triune.signals import Stopped
 from triune.training.opened import opened_run, run_folder
 
@@ -77,18 +77,3 @@ def test_what_a_killed_training_left_half_written_is_cleared_and_nothing_else(tm
         path.write_text("x")
     with opened_run(settings(resume=tmp_path)):
         assert [path for path in (*halves, *kept) if path.exists()] == kept
-
-
-@pytest.mark.parametrize("size", ["2", "16"])
-def test_one_of_several_processes_is_refused_before_anything_is_made(tmp_path, monkeypatch, size):
-    monkeypatch.setenv("WORLD_SIZE", size)
-    with pytest.raises(InputError, match=f"WORLD_SIZE is {size}: start `triune train` without torchrun"):
-        opened_run(settings(output=tmp_path / "run")).__enter__()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_several_devices_are_refused_before_anything_is_made(tmp_path):
-    config = settings(trainer=TrainerConfig(devices=2), output=tmp_path / "run")
-    with pytest.raises(InputError, match=r"--trainer\.devices is 2: training takes one device"):
-        opened_run(config).__enter__()
-    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
 COMMANDS = {
     "demo": "Train on real digits and write a report to look at.",
-    "train": "Train on a table, a folder or a named data set; evaluate and report.",
+    "train": "Train on a table, a folder or a named data set; evaluate and report; torchrun divides it.",
     "evaluate": "Judge a run again, a file of embeddings, or scored pairs; torchrun divides it.",
     "verify": "Say whether two images show the same thing, or each pair of many.",
     "predict": "Class and mask of new images, as a table and PNG files.",
@@ -17,5 +17,8 @@ COMMANDS = {
 }
 """What each does, as help says it; its file is that of its name."""
 
-DIVIDED = ("evaluate", "embed")
+TRAINING = ("train", "demo")
+"""Those that train, on GPUs where there are some."""
+
+DIVIDED = ("evaluate", "embed", *TRAINING)
 """Those whose work the processes of torchrun share."""

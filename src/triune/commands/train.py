@@ -17,17 +17,36 @@ def run(arguments: list[str]) -> int:
     if recipe is not None and config.resume is None and is_first():
         said = "its settings are those of a published recipe but for what flags and --config say"
         print(f"{config.data}: {said} ({recipe})", file=sys.stderr)
-    return trained(config)
+    return run_training("train", arguments, config)
+
+
+def run_training(name: str, arguments: list[str], config: TrainConfig) -> int:
+    """Train here, or in as many processes as there are devices to train on.
+
+    Args:
+        name: the command.
+        arguments: its own.
+        config: what they say.
+    """
+    from triune.training.processes import processes_to_start
+
+    count = processes_to_start(config)
+    if count == 1:
+        return trained(config)
+    from triune.parallel.launch import start_in_processes
+
+    return start_in_processes(count, [name, *arguments])
 
 
 def trained(config: TrainConfig) -> int:
     """Train, print what was found, and say where the report is."""
     from triune.experiment import train_and_evaluate
+    from triune.parallel.command import done_by_first
     from triune.report.page import write_report
     from triune.report.terminal import summary
 
     folder, results = train_and_evaluate(config)
-    report = write_report(folder)
+    report = done_by_first(lambda: write_report(folder))
     print(summary(results))
     tell_cautions(results)
     print(f"\nrun     {folder}\nreport  {report}")

@@ -297,6 +297,79 @@ class ShuffledBatchSampler:
             yield batch.tolist()
 
 
+class ShareOfBatches:
+    """One process's share of every batch of a plan that all processes follow.
+
+    Whatever their number, the joined batches are those of one process.
+
+    >>> plan = ClassBalancedBatchSampler([0, 0, 1, 1, 2, 2], classes_per_batch=3, samples_per_class=2)
+    >>> [[len(batch) for batch in ShareOfBatches(plan, rank, 2)] for rank in range(2)]
+    [[2], [4]]
+
+    Args:
+        plan: the batches of one process. Each process makes its own, from the same seed.
+        rank: which of the processes this is.
+        processes: how many there are.
+        by: ``"identities"`` gives a process whole classes of a class-balanced batch, unless they are fewer than the
+            processes; ``"images"`` gives each its part of all classes.
+
+    Raises:
+        InputError: a batch has fewer than two items for each process, which batch normalisation could not bear.
+    """
+
+    def __init__(
+        self,
+        plan: ClassBalancedBatchSampler | ShuffledBatchSampler,
+        rank: int,
+        processes: int,
+        *,
+        by: Literal["identities", "images"] = "identities",
+    ) -> None:
+        _require(0 <= rank < processes, f"rank is {rank}: it lies from 0 to below processes={processes}")
+        _require(by in ("identities", "images"), f"by is {by!r}: it is 'identities' or 'images'")
+        self.plan = plan
+        self.rank = rank
+        self.processes = processes
+        self.group, self.groups, smallest = 1, 0, 0
+        """How many items of a class come one after another at a batch's beginning, and how often."""
+        if isinstance(plan, ClassBalancedBatchSampler):
+            self.group, self.groups = plan.samples_per_class, plan.classes_per_batch
+            smallest = self.group * self.groups + plan.unlabelled_per_batch
+        else:
+            smallest = plan.count // len(plan)
+        if smallest < 2 * processes:
+            raise InputError(
+                f"batches of {smallest} images are too small for {processes} processes: each needs 2 images or more; "
+                "raise batch_size, or take fewer processes"
+            )
+        self.by_identities = by == "identities" and self.groups >= processes
+
+    def __len__(self) -> int:
+        """Batches an epoch, as many as all processes have."""
+        return len(self.plan)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next."""
+        self.plan.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """This process's items of the epoch's batches."""
+        for batch in self.plan:
+            yield self._own(batch)
+
+    def _own(self, batch: list[int]) -> list[int]:
+        if not self.by_identities:
+            return batch[self.rank :: self.processes]
+        of_classes = self.group * self.groups
+        begin, end = (self.group * (self.groups * place // self.processes) for place in (self.rank, self.rank + 1))
+        return batch[begin:end] + batch[of_classes:][self.rank :: self.processes]
+
+
+def plan_of(batches: Any) -> Any:
+    """The batches of all processes of which some are a share; others as they are."""
+    return batches.plan if isinstance(batches, ShareOfBatches) else batches
+
+
 class _Stream:
     """An endless stream of items in groups of K, without one twice in a group, all before any comes again.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from triune.data.dataset import Batch
 
 
-def add_collages(batch: Batch, identities: int, images: int, seed: int = 0) -> Batch:
+def add_collages(batch: Batch, identities: int, images: int, seed: int = 0, *, first: int | None = None) -> Batch:
     """Add invented identities to a batch, so that an embedding that sees few real ones learns what tells any apart.
 
     An invented identity is a choice of four identities of the batch, one for each quarter of the image; each of its
@@ -22,9 +22,10 @@ def add_collages(batch: Batch, identities: int, images: int, seed: int = 0) -> B
         identities: how many identities are invented.
         images: how many images each of them gets.
         seed: of the draws, which depend on it and on the batch's items only.
+        first: the first invented identity; where not given, the one after the largest in use.
 
     Returns:
-        The batch with ``identities * images`` items more; their identities go on from the largest in use, their
+        The batch with ``identities * images`` items more; their identities go on from ``first``, their
         class and row is -1. The same batch, where it has fewer than two identities.
     """
     known = batch.identities >= 0
@@ -34,7 +35,8 @@ def add_collages(batch: Batch, identities: int, images: int, seed: int = 0) -> B
     text = repr((seed, batch.rows.tolist())).encode()
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "little"))
     rows = _draw(batch.identities.cpu(), names.cpu(), identities, images, generator).to(batch.images.device)
-    new = batch.identities.max() + 1 + torch.arange(identities, device=batch.identities.device)
+    start = batch.identities.max() + 1 if first is None else first
+    new = start + torch.arange(identities, device=batch.identities.device)
     none = torch.full((identities * images,), -1, device=batch.rows.device)
     return replace(
         batch,

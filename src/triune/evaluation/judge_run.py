@@ -44,6 +44,7 @@ from triune.files import write_record
 from triune.model.network import MultiTaskModel
 from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
+from triune.parallel.started import started_place
 from triune.run.facts import TrainingFacts
 from triune.run.familiar import write_familiar
 from triune.run.folder import JUDGED, ModelCard, load_card, load_model, seal
@@ -459,5 +460,6 @@ def evaluation_device(config: TrainConfig) -> torch.device:
     """Where a run is evaluated: on the GPU unless the run was told to use the processor."""
     if not torch.cuda.is_available() or config.trainer.accelerator == "cpu":
         return torch.device("cpu")
-    # torchrun numbers the processes of a host.
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    # Whoever started the processes of a host numbered them.
+    place = started_place()
+    return torch.device("cuda", (0 if place is None else place.local_rank) % torch.cuda.device_count())

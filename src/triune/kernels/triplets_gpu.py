@@ -688,7 +688,11 @@ def _mined_kernel(
             t = tl.load(ap + rows * SLOTS + k, mask=first + done + k < last, other=-1.0)
             if STRATEGY == RANDOM:
                 positive = tl.load(order + first + done + k, mask=first + done + k < last, other=0)
-                key = tl.load(anchors + rows, mask=is_row, other=0) * M + positive
+                # An anchor is known by its own row, which is the same in whatever process it is an anchor.
+                itself = tl.load(own + rows, mask=is_row, other=-1)
+                alone = tl.load(anchors + rows, mask=is_row, other=0)
+                named = tl.load(order + itself, mask=is_row & (itself >= 0), other=0)
+                key = tl.where(itself >= 0, named, alone) * M + positive
                 negatives = M - (last - first)
                 nth = (_drawn(tl.load(seed), key) * negatives.to(tl.float64)).to(tl.int64)
                 nth = tl.maximum(tl.minimum(nth, negatives - 1), 0)

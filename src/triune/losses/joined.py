@@ -29,8 +29,8 @@ class DistributedTripletLoss(TripletLoss):
     DistributedDataParallel averages over W processes, each sends back W times its part of the joined batch's gradient.
     Batches may differ in size; a process may have none. Every process has to call it, and the backward pass, as often.
 
-    Random triplets are drawn by each process from its own generator. With ``indices`` or a ``reference`` the loss is
-    that of the process alone.
+    Random triplets are drawn from the generator of the first process, those of one process. With ``indices`` or a
+    ``reference`` the loss is that of the process alone.
 
     Args:
         averaged: gradients will be averaged over the processes, as DistributedDataParallel and Lightning do; ``False``
@@ -64,7 +64,7 @@ class DistributedTripletLoss(TripletLoss):
             reference: where positives and negatives are taken from: the loss is then that of the process alone.
             reference_labels: the label of each reference row.
             own_rows: which reference row is embedding i, −1 for none.
-            generator: source of this process's random draws.
+            generator: source of the random draws; that of the first process counts.
 
         Raises:
             ValueError: labels are words, whose codes would differ from process to process.
@@ -109,6 +109,8 @@ class DistributedTripletLoss(TripletLoss):
         indices = memory.mined(x, codes, reference, reference_codes, own_rows)
         batch = LabelledBatch(x, reference, codes, reference_codes, own_rows)
         settings = TripletSettings(self.margin, self.metric, self.mining, self.gap, self.swap, self.smooth)
+        if self.mining == "random":
+            generator = _generator_of_first(generator, self.group)
         batch = batch.at_unit_length() if self.normalize else batch
         if self.reduction == "per_anchor":
             costs = triplet_costs(batch, settings, indices, generator)
@@ -182,6 +184,22 @@ class JoinedLoss(nn.Module):
         return loss if self.averaged else _ScaledGradient.apply(loss, 1 / dist.get_world_size(self.group))
 
 
+def joined_sum(part: Tensor, group: ProcessGroup | None = None) -> Tensor:
+    """The sum over all processes of each one's part, of any shape, in every process; averaged gradients are its own.
+
+    >>> joined_sum(torch.tensor([3.0, 2.0]))  # of one process
+    tensor([3., 2.])
+
+    Args:
+        part: this process's part of the sum.
+        group: the processes; all of them where not given.
+    """
+    if _is_one_process(group):
+        return part
+    total: Tensor = _AllReduce.apply(_ScaledGradient.apply(part, dist.get_world_size(group)), group)
+    return total
+
+
 def _is_one_process(group: ProcessGroup | None) -> bool:
     """Whether there is one process only."""
     return not dist.is_available() or not dist.is_initialized() or dist.get_world_size(group) == 1
@@ -227,6 +245,17 @@ class _AllReduce(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
+
+
+def _generator_of_first(generator: torch.Generator | None, group: ProcessGroup | None) -> torch.Generator:
+    """A generator that will draw in every process what the one of the first process would; that one moves on, too."""
+    own = torch.default_generator if generator is None else generator
+    state: list[Any] = [own.get_state(), own.device.type] if dist.get_rank(group) == 0 else [None, None]
+    torch.randint(2**63 - 1, (), device=own.device, generator=own)
+    dist.broadcast_object_list(state, group=group, group_src=0)
+    copied = torch.Generator(state[1])
+    copied.set_state(state[0])
+    return copied
 
 
 def _batch_sizes(count: int, device: torch.device, group: ProcessGroup | None) -> list[int]:

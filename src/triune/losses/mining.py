@@ -273,7 +273,9 @@ def draw_random(groups: Groups, own_rows: Tensor, generator: torch.Generator | N
     anchor, positive = _list_pairs(groups, own_rows)
     counts = groups.order.shape[0] - (groups.stop - groups.start)[anchor]
     anchor, positive, counts = anchor[counts > 0], positive[counts > 0], counts[counts > 0]
-    key = anchor * groups.order.shape[0] + positive
+    # An anchor is known by its place among all rows, which is the same in whatever process it is an anchor.
+    own = own_rows[anchor]
+    key = torch.where(own >= 0, own, anchor) * groups.order.shape[0] + positive
     draws = draw_by_key(draw_seed(anchor.device, generator), key)
     nth = torch.minimum((draws * counts).long(), counts - 1)
     return Triplets(anchor, positive, _nth_negative(groups, anchor, nth))

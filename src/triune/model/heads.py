@@ -5,6 +5,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from triune.arrays import at_least_single
+
 Pooling = Literal["avg", "gem", "grid", "token", "token+avg"]
 """The average, the generalised mean, averages within the cells of a grid, the class token, or that and the average."""
 
@@ -22,7 +24,7 @@ def average(features: Tensor) -> Tensor:
 
 def generalised_mean(features: Tensor, exponent: Tensor) -> Tensor:
     """(mean xᵖ)^(1/p) of values held above 0, ``(B, C)`` in float32: the mean for p = 1, the maximum for p → ∞."""
-    return features.float().clamp(min=1e-6).pow(exponent).mean(dim=(2, 3)).pow(1 / exponent)
+    return at_least_single(features).clamp(min=1e-6).pow(exponent).mean(dim=(2, 3)).pow(1 / exponent)
 
 
 def grid_averages(features: Tensor) -> Tensor:

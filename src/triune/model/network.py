@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, interpolate, linear
 
+from triune.arrays import at_least_single
 from triune.distances.embeddings import unit
 from triune.errors import InputError
 from triune.model.backbone import build_segmenter, fetch_weights, load_weights, padded
@@ -202,10 +203,10 @@ class MultiTaskModel(nn.Module):
             mask_logits = self.mask_head(maps if self.plain else self.decoder(maps.levels))
         if self.embedding_head is not None:
             pooled = self._pool(maps, mask_logits)
-            # In float32 whatever the precision: eight bits of mantissa would leave lengths off by half a percent.
+            # In float32 at least: eight bits of mantissa would leave lengths off by half a percent.
             with torch.autocast(images.device.type, enabled=False):
                 head = self.embedding_head
-                embedding = unit(linear(pooled.float(), head.weight.float(), head.bias.float()))
+                embedding = unit(linear(*map(at_least_single, (pooled, head.weight, head.bias))))
         if mask_logits is not None:
             mask_logits = self._in_place(mask_logits, images) if masks else None
         return Prediction(class_logits, mask_logits, embedding)

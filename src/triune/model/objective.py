@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from triune.arrays import at_least_single
+from triune.losses.joined import JoinedLoss
 from triune.losses.memory import CrossBatchMemory
 from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
@@ -84,17 +86,19 @@ class MultiTaskObjective(nn.Module):
         self.log_variances = nn.Parameter(torch.zeros(len(TERMS))) if weighting == "uncertainty" else None
 
     def forward(self, prediction: Prediction, targets: Targets) -> LossTerms:
-        """The loss of one batch; every term is computed in float32."""
-        zero = _zero(prediction)
+        """The loss of one batch, in float32 at least; while training, of the joined batch of all processes."""
+        zero, joined = _zero(prediction), self.training
         classification = segmentation = triplet = zero
         outcome = None
         weights = self.weights
         if weights["classification"] and prediction.class_logits is not None and targets.classes is not None:
-            classification = classification_loss(prediction.class_logits, targets.classes, self.label_smoothing)
+            classification = classification_loss(
+                prediction.class_logits, targets.classes, self.label_smoothing, joined=joined
+            )
         if weights["segmentation"] and prediction.mask_logits is not None and targets.masks is not None:
-            segmentation = segmentation_loss(prediction.mask_logits, targets.masks, self.dice)
+            segmentation = segmentation_loss(prediction.mask_logits, targets.masks, self.dice, joined=joined)
         if weights["triplet"] and prediction.embedding is not None and targets.identities is not None:
-            triplet, outcome = self._triplet(prediction.embedding.float(), targets.identities)
+            triplet, outcome = self._triplet(at_least_single(prediction.embedding), targets.identities)
         terms = LossTerms(zero, classification, segmentation, triplet, outcome)
         return terms._replace(total=zero + sum(self.weighted(terms).values()))
 
@@ -110,7 +114,10 @@ class MultiTaskObjective(nn.Module):
         if isinstance(self.triplet, TripletLoss | CrossBatchMemory) and isinstance(held, TripletLoss):
             outcome = self.triplet.outcome(embedding, identities)
             return outcome.loss, outcome
-        loss: Tensor = self.triplet(embedding, identities)
+        joins = isinstance(self.triplet, JoinedLoss | CrossBatchMemory) or not self.training
+        # Not kept, so that what the loss learns itself, such as proxies, has the names that checkpoints know.
+        criterion = self.triplet if joins else JoinedLoss(self.triplet)
+        loss: Tensor = criterion(embedding, identities)
         return loss, None
 
 
@@ -134,4 +141,4 @@ def gradient_norms(
 def _zero(prediction: Prediction) -> Tensor:
     """A zero that hangs on the graph of every head, so that a batch without any target still has a backward pass."""
     parts = [part.flatten()[:0].sum() for part in prediction if part is not None]
-    return torch.stack([part.float() for part in parts]).sum()
+    return torch.stack([at_least_single(part) for part in parts]).sum()

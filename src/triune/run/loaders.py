@@ -11,14 +11,15 @@ import torch
 from torch.distributed import ProcessGroup
 from torch.utils.data import DataLoader
 
-from triune.data.batches import ClassBalancedBatchSampler, ShuffledBatchSampler
+from triune.data.batches import ClassBalancedBatchSampler, ShareOfBatches, ShuffledBatchSampler
 from triune.data.boxes import without_boxes
 from triune.data.collage import add_collages
 from triune.data.dataset import Batch, ItemDataset, collate
 from triune.data.items import ItemTable
 from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
-from triune.parallel.divide import own_blocks
+from triune.parallel.command import sharing
+from triune.parallel.divide import own_blocks, rank_and_size
 from triune.run.preprocessing import StoredPreprocessing, chosen_preprocessing
 from triune.run.settings import TrainConfig
 from triune.signals import held_back
@@ -96,12 +97,9 @@ class ItemData(pl.LightningDataModule):
         usable = int((counts >= 2).sum())
         if usable < 2 or config.model.embedding_dim == 0:
             return None
-        per_batch = min(config.batch_size // config.samples_per_class, usable // self._world_size)
+        per_batch = min(config.batch_size // config.samples_per_class, usable)
         if per_batch < 1:
-            raise InputError(
-                f"batch_size {config.batch_size} is below samples_per_class {config.samples_per_class}, "
-                f"or {usable} identities are too few for {self._world_size} processes"
-            )
+            raise InputError(f"batch_size {config.batch_size} is below samples_per_class {config.samples_per_class}")
         nameless = int((dataset.identity_codes < 0).sum())
         unlabelled = round(config.batch_size * nameless / len(dataset))
         return ClassBalancedBatchSampler(
@@ -111,31 +109,41 @@ class ItemData(pl.LightningDataModule):
             seed=config.seed,
             unlabelled=-1,
             unlabelled_per_batch=unlabelled,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self._world_size,
         )
 
     def train_dataloader(self) -> Loader:
-        """Class-balanced batches; plain shuffled ones where items have no identities."""
-        dataset = self.dataset("train")
-        sampler = self.sampler() or ShuffledBatchSampler(
-            len(dataset),
-            self.config.batch_size,
-            self.config.seed,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self._world_size,
-        )
-        return self._loader(dataset, batch_sampler=sampler)
+        """Class-balanced batches; plain shuffled ones where items have no identities.
+
+        Several processes follow one plan, that of a single process: each loads its share of every batch.
+
+        Raises:
+            InputError: there are too few images a batch for so many processes.
+        """
+        dataset, config = self.dataset("train"), self.config
+        sampler = self.sampler() or ShuffledBatchSampler(len(dataset), config.batch_size, config.seed)
+        rank, processes = rank_and_size(sharing())
+        if processes == 1:
+            return self._loader(dataset, batch_sampler=sampler)
+        share = ShareOfBatches(sampler, rank, processes, by=config.trainer.share)
+        return self._loader(dataset, batch_sampler=share)
 
     def val_dataloader(self) -> Loader | list[Loader]:
-        """The validation items; nothing where there are none."""
-        return self.loader("val") if self.count("val") else []
+        """The validation items; nothing where there are none. Of several processes each loads its share."""
+        count = self.count("val")
+        rank, processes = rank_and_size(sharing())
+        if not count or processes == 1:
+            return self.loader("val") if count else []
+        # A process without any batch would not take part in the validation, and the others would wait for it.
+        size = min(self.config.batch_size, -(-count // processes))
+        starts = range(0, count, size)[rank::processes] or range(1)
+        batches = [range(start, min(start + size, count)) for start in starts]
+        return self._loader(self.dataset("val"), batch_sampler=batches)
 
     def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
         """Move a batch, add collages, and lay images out channels-last, in which convolutions are fastest."""
         moved = batch.to(device, non_blocking=True)
         if self.trainer and self.trainer.training and self.config.images.collages:
-            moved = add_collages(moved, self.config.images.collages, self.config.samples_per_class, self.config.seed)
+            moved = self._with_collages(moved)
         return replace(moved, images=moved.images.contiguous(memory_format=torch.channels_last))
 
     def _identities(self, split: str | None) -> list[str]:
@@ -143,9 +151,12 @@ class ItemData(pl.LightningDataModule):
         names: list[str] = frame["identity"].drop_nulls().unique().sort().to_list()
         return names
 
-    @property
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self.trainer else 1
+    def _with_collages(self, batch: Batch) -> Batch:
+        """The batch with this process's share of the invented identities, whose codes no other process uses."""
+        config, (rank, processes) = self.config, rank_and_size(sharing())
+        ends = [config.images.collages * (rank + end) // processes for end in (0, 1)]
+        first = len(self.identities) + ends[0]
+        return add_collages(batch, ends[1] - ends[0], config.samples_per_class, config.seed, first=first)
 
     def _loader(self, dataset: ItemDataset, **options: Any) -> Loader:
         workers = self.config.images.workers

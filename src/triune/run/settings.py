@@ -153,18 +153,21 @@ class TrainerConfig:
     """The training loop.
 
     Args:
-        precision: of Lightning: '32-true', 'bf16-mixed', '16-mixed'.
+        precision: of the numbers: '32-true', 'bf16-mixed', '16-mixed', '64-true'.
         accelerator: what to train on.
-        devices: how many. Training takes one, which is what 'auto' means.
+        devices: how many, a process each. 'auto' takes all GPUs of this machine, or the processor. A batch is shared
+            out among them, so that their number changes the speed and not what is learnt.
+        share: what a process gets of a batch: whole 'identities', or 'images' of all identities.
         patience: stop after so many validations without a better TPR@FPR=5%; 0 never stops early.
         validate_every: epochs between validations.
         on_nonfinite: 'stop' or 'skip' a step whose loss is not finite; either way the step and its items are reported.
         deterministic: ask torch for repeatable algorithms.
     """
 
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
     devices: PositiveInt | Literal["auto"] = "auto"
+    share: Literal["identities", "images"] = "identities"
     patience: Count = 0
     validate_every: PositiveInt = 1
     on_nonfinite: Literal["stop", "skip"] = "stop"
@@ -182,7 +185,7 @@ class TrainConfig:
         epochs: each shows every training image about once. 'auto' is 15, or more where those
             are fewer than 300 steps.
         steps: optimiser steps, in place of epochs. As many whole epochs are trained as they take.
-        batch_size: images a step.
+        batch_size: images a step, of all processes together.
         alpha: weight of the classification loss. 'auto' is 1, or 0 where the classes are the identities themselves and
             none of them is tested: the embedding tells those apart.
         beta: weight of the segmentation loss.

@@ -6,6 +6,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from triune.checksums import read_checksums
+from triune.parallel.command import done_by_first, is_first
 from triune.run import origin as origin_file, split as split_file
 from triune.run.folder import save_config, seal
 from triune.run.loaders import ItemData
@@ -39,11 +40,17 @@ class Beginning(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The checkpoint is loaded, if there is one."""
         self.write()
-        if "history.csv" in read_checksums(self.run):
+        if is_first() and "history.csv" in read_checksums(self.run):
             seal(self.run, [], unchecked=["history.csv"])
 
     def write(self) -> None:
-        """Write ``data.json``, ``split.csv`` and, last, ``config.yaml``, as far as they are not as they should be."""
+        """Write ``data.json``, ``split.csv`` and, last, ``config.yaml``, as far as they are not as they should be.
+
+        Of several processes the first one does.
+        """
+        done_by_first(self._write)
+
+    def _write(self) -> None:
         if not self.stored:
             seal(self.run, [], unchecked=[origin_file.NAME, split_file.NAME])
             origin_file.write_origin(self.run, self.origin)

@@ -3,7 +3,11 @@
 from torch import nn
 
 from triune.errors import InputError
+from triune.losses.joined import DistributedTripletLoss, JoinedLoss
+from triune.losses.memory import CrossBatchMemory
 from triune.losses.names import PROXY_LOSSES, TRIPLET, make_criterion
+from triune.losses.pairs import PairLoss
+from triune.losses.triplet import TripletLoss
 from triune.run.settings import TrainConfig
 
 FIRST_MARGIN = 0.2
@@ -38,3 +42,21 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
         memory=config.loss.memory,
         memory_start=config.loss.memory_start,
     )
+
+
+def over_processes(criterion: nn.Module) -> nn.Module:
+    """A criterion that takes the joined batch of all processes, where it is a plain triplet loss, in a memory or not.
+
+    Others are joined as they are called, see :class:`~triune.model.objective.MultiTaskObjective`.
+
+    Args:
+        criterion: of the settings, or a user's own.
+    """
+    if type(criterion) is TripletLoss:
+        joined = DistributedTripletLoss()
+        vars(joined).update(vars(criterion))
+        return joined
+    if isinstance(criterion, CrossBatchMemory):
+        held = criterion.criterion
+        criterion.criterion = JoinedLoss(held) if isinstance(held, PairLoss) else over_processes(held)  # type: ignore[assignment]
+    return criterion

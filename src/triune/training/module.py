@@ -2,24 +2,29 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
 
-from triune.data.batches import ClassBalancedBatchSampler, ShuffledBatchSampler
+from triune.data.batches import ClassBalancedBatchSampler, ShareOfBatches, ShuffledBatchSampler
 from triune.data.dataset import Batch
 from triune.errors import InputError
+from triune.losses.joined import joined_sum
 from triune.losses.margin_choice import diagnose, suggest_margin
 from triune.losses.memory import CrossBatchMemory
 from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
-from triune.model.network import MultiTaskModel
+from triune.model.network import MultiTaskModel, Prediction
 from triune.model.objective import LossTerms, MultiTaskObjective, Targets
+from triune.parallel.command import sharing
+from triune.parallel.divide import all_gather
 from triune.run.settings import Metric, OptimizerConfig
+from triune.training.processes import equal_statistics, tell_other_number
 from triune.verification.all_pairs import verify_embeddings
 
 MOSTLY = 0.95
@@ -52,6 +57,22 @@ class LoopSettings:
     seed: int = 0
 
 
+class Validated(NamedTuple):
+    """What the network made of a batch of validation items.
+
+    Args:
+        rows: ``(B,)`` places in the data set.
+        losses: ``(2,)`` the mean classification and segmentation loss.
+        embeddings: ``(B, D)``.
+        identities: ``(B,)`` codes, -1 where missing.
+    """
+
+    rows: Tensor
+    losses: Tensor
+    embeddings: Tensor
+    identities: Tensor
+
+
 class TrainingModule(pl.LightningModule):
     """A network, its objective and its optimiser.
 
@@ -74,7 +95,7 @@ class TrainingModule(pl.LightningModule):
         self.best_tpr = 0.0
         self.advice: str | None = None
         self._outcomes: list[TripletOutcome] = []
-        self._validation: list[tuple[Tensor, Tensor]] = []
+        self._validation: list[Validated] = []
 
     def on_train_epoch_start(self) -> None:
         """Tell the sampler the epoch, which its order depends on, and begin the epoch's random numbers.
@@ -83,24 +104,29 @@ class TrainingModule(pl.LightningModule):
         alone: a resumed run goes on as the unbroken one would have.
         """
         sampler = getattr(self.trainer.train_dataloader, "batch_sampler", None)
-        if isinstance(sampler, ClassBalancedBatchSampler | ShuffledBatchSampler):
+        if isinstance(sampler, ClassBalancedBatchSampler | ShuffledBatchSampler | ShareOfBatches):
             sampler.set_epoch(self.current_epoch)
         place = (self.settings.seed, self.trainer.global_rank, self.current_epoch)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
         """One step's loss; ``None`` skips the optimiser step."""
-        output = self.model(batch.images)
+        output = self.model(batch.images.to(self.dtype))
         terms = self.objective(output, Targets(batch.classes, batch.masks, batch.identities))
-        # All processes decide alike: one that skipped a step alone would leave the others waiting for its gradients.
-        if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(terms.total)), all=True):
-            self._report_nonfinite(terms, batch)
+        # Several processes decide alike without a word, since the loss is that of their joined batch: one that skipped
+        # a step alone would leave the others waiting for its gradients.
+        if not bool(torch.isfinite(terms.total)):
+            self._report_nonfinite(terms, batch, output)
             return None
         self.log_dict(step_figures(terms, output.embedding), batch_size=len(batch.images))
         if terms.outcome is not None:
             self._outcomes.append(TripletOutcome(*(part.detach() for part in terms.outcome)))
         total: Tensor = terms.total
         return total
+
+    def on_after_backward(self) -> None:
+        """Let the processes agree on the statistics of batch normalisation, before the weights' average takes them."""
+        equal_statistics(self.model)
 
     def on_train_epoch_end(self) -> None:
         """Say once what can be done where the triplets have stopped teaching."""
@@ -121,25 +147,32 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Keep the embeddings of the validation items that have an identity; measure the other heads' losses."""
-        output = self.model(batch.images)
+        output = self.model(batch.images.to(self.dtype))
         terms = self.objective(output, Targets(batch.classes, batch.masks, None))
-        figures = {"val_classification": terms.classification, "val_segmentation": terms.segmentation}
-        self.log_dict(figures, batch_size=len(batch.images))
-        if output.embedding is not None:
-            known = batch.identities >= 0
-            self._validation.append((output.embedding[known].float().cpu(), batch.identities[known].cpu()))
+        embedding = torch.empty(len(batch), 1) if output.embedding is None else output.embedding.float()
+        losses = torch.stack([terms.classification, terms.segmentation])
+        parts = (batch.rows, losses, embedding, batch.identities)
+        self._validation.append(Validated(*(part.detach().cpu() for part in parts)))
 
     def on_validation_epoch_end(self) -> None:
         """Log TPR@FPR and AUC over every pair of validation images."""
-        kept, self._validation = self._validation, []
-        embeddings = torch.cat([e for e, _ in kept]) if kept else torch.empty(0, 1)
-        identities = torch.cat([i for _, i in kept]) if kept else torch.empty(0, dtype=torch.long)
+        kept, self._validation = in_order(all_gather(self._validation, sharing())), []
+        if not kept:
+            return
+        sizes = torch.tensor([len(each.rows) for each in kept], dtype=torch.float64)
+        means = (torch.stack([each.losses.double() for each in kept]) * sizes[:, None]).sum(0) / sizes.sum()
+        embeddings = torch.cat([each.embeddings for each in kept])
+        identities = torch.cat([each.identities for each in kept])
+        known = identities >= 0
+        embeddings, identities = embeddings[known], identities[known]
         if self.settings.choose_margin and self.chosen_margin is None and not self.trainer.sanity_checking:
             self.fit_margin(embeddings, identities)
         tpr, auc = validation_figures(embeddings, identities, self.settings.metric, self.settings.target_fpr)
         chosen = as_good(tpr, self.best_tpr, len(identities))
         self.best_tpr = max(self.best_tpr, tpr)
-        self.log_dict({"val_tpr": tpr, "val_auc": auc, "chosen_step": float(self.global_step if chosen else -1)})
+        losses = {"val_classification": float(means[0]), "val_segmentation": float(means[1])}
+        place = float(self.global_step if chosen else -1)
+        self.log_dict({**losses, "val_tpr": tpr, "val_auc": auc, "chosen_step": place})
 
     def fit_margin(self, embeddings: Tensor, identities: Tensor) -> None:
         """Set the margin by held-out embeddings, unless they give none or have collapsed."""
@@ -163,10 +196,12 @@ class TrainingModule(pl.LightningModule):
         """Keep the best TPR so far, which later validations are compared with, and the margin that was chosen."""
         checkpoint["best_tpr"] = self.best_tpr
         checkpoint["chosen_margin"] = self.chosen_margin
+        checkpoint["processes"] = self.trainer.world_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on comparing with the best TPR so far, and with the margin that was chosen."""
         self.best_tpr = checkpoint["best_tpr"]
+        tell_other_number(int(checkpoint.get("processes", 1)), self.trainer.world_size)
         if checkpoint.get("chosen_margin") is not None:
             self.set_margin(checkpoint["chosen_margin"])
 
@@ -197,8 +232,11 @@ class TrainingModule(pl.LightningModule):
         progress = min(1.0, (step - warmup) / max(1, total - warmup))
         return 0.5 * (1.0 + float(torch.cos(torch.tensor(progress * torch.pi))))
 
-    def _report_nonfinite(self, terms: LossTerms, batch: Batch) -> None:
-        rows = ", ".join(str(row) for row in batch.rows.tolist()[:8])
+    def _report_nonfinite(self, terms: LossTerms, batch: Batch, output: Prediction) -> None:
+        # Of several processes the one whose items they were says which.
+        finite = all(bool(torch.isfinite(part).all()) for part in output if part is not None)
+        told = all_gather([(finite, batch.rows.tolist()[:8])], sharing())
+        rows = ", ".join(map(str, min(told, key=lambda each: each[0])[1]))
         values = ", ".join(f"{name} {float(getattr(terms, name).detach()):g}" for name in LossTerms._fields[1:4])
         problem = f"step {self.global_step}: the loss is not finite ({values}); the batch began with items {rows}"
         if self.settings.on_nonfinite == "stop":
@@ -207,6 +245,12 @@ class TrainingModule(pl.LightningModule):
                 "the last checkpoint is kept"
             )
         self.print(f"{problem}: step skipped")
+
+
+def in_order(parts: Sequence[Validated]) -> list[Validated]:
+    """Validated batches in the order of their items, each once: a process without a share repeats the first."""
+    by_first = {int(each.rows[0]): each for each in parts if len(each.rows)}
+    return [by_first[first] for first in sorted(by_first)]
 
 
 def step_figures(terms: LossTerms, embedding: Tensor | None) -> dict[str, Tensor]:
@@ -218,7 +262,7 @@ def step_figures(terms: LossTerms, embedding: Tensor | None) -> dict[str, Tensor
         "train_triplet": terms.triplet,
     }
     if embedding is not None:
-        figures["train_collapse"] = collapse(embedding.detach().float())
+        figures["train_collapse"] = joined_collapse(embedding.detach().float())
     if terms.outcome is not None:
         outcome = terms.outcome
         figures["train_active_share"] = outcome.active / outcome.triplets.clamp(min=1)
@@ -266,6 +310,14 @@ def collapse(embeddings: Tensor) -> Tensor:
     """
     length: Tensor = torch.linalg.vector_norm(embeddings.mean(dim=0))
     return length
+
+
+def joined_collapse(embeddings: Tensor) -> Tensor:
+    """:func:`collapse` of the joined batch of all processes; ``embeddings`` are this one's, ``(B, D)``."""
+    if sharing() is None:
+        return collapse(embeddings)
+    sums = joined_sum(torch.cat([embeddings.sum(dim=0), embeddings.new_tensor([len(embeddings)])]))
+    return collapse(sums[None, :-1] / sums[-1])
 
 
 def validation_figures(embeddings: Tensor, identities: Tensor, metric: Metric, fpr: float) -> tuple[float, float]:

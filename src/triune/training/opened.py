@@ -1,14 +1,15 @@
 """The folder that a training writes to: locked while it goes on, and gone again where it never began."""
 
 import contextlib
-import os
 import shutil
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from triune.errors import InputError
 from triune.files import remove_leftovers
+from triune.parallel.command import read_by_all, sharing, told_by_first
 from triune.run.folder import new_run_folder
 from triune.run.lock import training_lock
 from triune.run.settings import TrainConfig
@@ -17,47 +18,62 @@ from triune.signals import Stopped, raising, signal_of
 
 @contextmanager
 def opened_run(config: TrainConfig) -> Iterator[Path]:
-    """The run folder of a training within the block, which no other process trains into.
+    """The run folder of a training within the block, which no other training writes to.
 
-    What a killed training left half written is removed. Where the block fails before the run has settings, the folders
-    that were made for it are removed.
+    Of several processes the first one makes it, holds its lock and tells the others. What a killed training left half
+    written is removed. Where the block fails before the run has settings, the folders made for it are removed.
 
     Raises:
-        InputError: the folder holds a run and none was to be resumed; or another process trains into it.
+        InputError: the folder holds a run and none was to be resumed; another training writes to it; or a process does
+            not see it.
+        ChildProcessError: another process ended.
         Stopped: a signal came; it names the run if it can go on.
     """
-    refuse_several(config)
-    with raising():
-        before = _existing(config.output)
-        run = run_folder(config)
+    with raising(), ExitStack() as kept:
+        run = told_by_first(lambda: kept.enter_context(_opened_alone(config)))
+        read_by_all(lambda: _require_seen(run), sharing())
         try:
-            with training_lock(run):
-                if config.resume is None:
-                    _refuse_a_run(run)
-                for folder in (run, run / "checkpoints", run / "masks"):
-                    remove_leftovers(folder, all_ages=True)
-                yield run
+            yield run
         except KeyboardInterrupt as stopped:
-            going_on = str(run) if (run / "config.yaml").exists() else ""
-            raise Stopped(signal_of(stopped), going_on) from stopped
-        finally:
-            if config.resume is None and not (run / "config.yaml").exists() and run not in before:
-                shutil.rmtree(run, ignore_errors=True)
-                _remove_empty(run.parent, before)
+            raise Stopped(signal_of(stopped), _going_on(run)) from stopped
+        except ChildProcessError as error:
+            # The first one to notice tells; others that wait for it are ended by whoever started them.
+            going_on = _going_on(run)
+            if sharing() is None or not going_on:
+                raise
+            said = f"{error.strerror}; go on after its last epoch with `triune train --resume {going_on}`"
+            raise ChildProcessError(error.errno, said) from error
 
 
-def refuse_several(config: TrainConfig) -> None:
-    """Training takes one process and one device; several would write into one folder, or each into one of its own.
+@contextmanager
+def _opened_alone(config: TrainConfig) -> Iterator[Path]:
+    """The folder of :func:`opened_run`, in the process that writes to it."""
+    before = _existing(config.output)
+    run = run_folder(config)
+    try:
+        with training_lock(run):
+            if config.resume is None:
+                _refuse_a_run(run)
+            for folder in (run, run / "checkpoints", run / "masks"):
+                remove_leftovers(folder, all_ages=True)
+            yield run
+    finally:
+        if config.resume is None and not (run / "config.yaml").exists() and run not in before:
+            shutil.rmtree(run, ignore_errors=True)
+            _remove_empty(run.parent, before)
 
-    Raises:
-        InputError: this is one of several processes, or several devices are asked for.
-    """
-    size = os.environ.get("WORLD_SIZE", "1")
-    if size.isdecimal() and int(size) > 1:
-        raise InputError(f"training takes one process, and WORLD_SIZE is {size}: start `triune train` without torchrun")
-    devices = config.trainer.devices
-    if devices != "auto" and devices > 1:
-        raise InputError(f"--trainer.devices is {devices}: training takes one device; leave it at auto or 1")
+
+def _going_on(run: Path) -> str:
+    """The run, where it has what it takes to go on with; else nothing."""
+    return str(run) if (run / "config.yaml").exists() else ""
+
+
+def _require_seen(run: Path) -> None:
+    if not run.is_dir():
+        raise InputError(
+            f"{run.absolute()}, the run folder, is not seen on {socket.gethostname()}: all hosts need one file system "
+            "for it, and one working folder; or name it with an absolute --output"
+        )
 
 
 def run_folder(config: TrainConfig) -> Path:

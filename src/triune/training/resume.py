@@ -21,7 +21,14 @@ from triune.training.checkpoints import Resumable, resumable
 FREE: Final = {
     *("data", "root", "output", "resume", "resume_with_changes", "epochs", "steps"),
     *("model.weights", "images.workers", "images.cache_mib"),
-    *("trainer.accelerator", "trainer.devices", "trainer.patience", "trainer.on_nonfinite", "trainer.deterministic"),
+    *(
+        "trainer.accelerator",
+        "trainer.devices",
+        "trainer.share",
+        "trainer.patience",
+        "trainer.on_nonfinite",
+        "trainer.deterministic",
+    ),
 }
 """Settings that a training may go on with another value of: where the data lie (what they hold is compared), how long
 it lasts, what it runs on, and where the weights lie that it was begun with: the checkpoint holds what became of

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+from triune.data.batches import plan_of
 from triune.data.calibration import check_promise, with_calibration
 from triune.data.checks import examine
 from triune.data.items import ItemTable
@@ -26,6 +29,14 @@ from triune.errors import InputError
 from triune.model.images import check_size
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
+from triune.parallel.command import (
+    check_same,
+    done_in_turn,
+    peers_awaited,
+    read_by_all,
+    sharing,
+    told_by_first,
+)
 from triune.run.facts import TrainingFacts
 from triune.run.folder import JUDGED, MODEL, ModelCard, Network, save_model, seal
 from triune.run.loaders import ItemData
@@ -38,12 +49,16 @@ from triune.training.beginning import Beginning
 from triune.training.budget import settled
 from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
-from triune.training.metric_loss import metric_loss
+from triune.training.metric_loss import metric_loss, over_processes
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
 from triune.training.plan import Estimate, plan
 from triune.training.precision import warned
+from triune.training.processes import Devices, device_options, has_unused, with_joint_normalisation
 from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
 from triune.verification.all_pairs import why_not_verifiable
+
+DOUBLE: Final = "64-true"
+"""The precision whose numbers are made by turning the network into it: Lightning's way takes no typed batches."""
 
 
 def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | None = None) -> TrainingFacts:
@@ -64,7 +79,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     loader = data.train_dataloader()
     config = settled(config, data.table, len(loader))
-    card = model_card(config, data)
+    card = read_by_all(lambda: model_card(config, data), sharing())
     loop = LoopSettings(
         optimizer=config.optimizer,
         metric=config.metric,
@@ -77,20 +92,27 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     if loop.choose_margin:
         check_margin_choice(config, data)
     origin = read_origin(run) if config.resume is not None else None
-    last = checkpoint_to_resume(config, run, origin) if config.resume is not None else None
-    model = build_model(config if last is None else without_downloads(config), card)
+    last = None
+    if config.resume is not None:
+        last = read_by_all(lambda: checkpoint_to_resume(config, run, origin), sharing())
+    # What the first one fetches is there for the others.
+    model = done_in_turn(lambda: build_model(config if last is None else without_downloads(config), card))
     module = TrainingModule(
-        model.to(memory_format=torch.channels_last),
-        objective(config, criterion or metric_loss(config, len(data.training_identities))),
+        with_joint_normalisation(model, config).to(memory_format=torch.channels_last),
+        objective(config, over_processes(criterion or metric_loss(config, len(data.training_identities)))),
         loop,
     )
+    if config.trainer.precision == DOUBLE:
+        module.double()
     if last is not None:
         check_weights(last, module)
     record = Beginning(run, config, data, origin)
     clock = Clock()
     checkpoints = WholeCheckpoints(record.origin.run, last)
-    trainer = build_trainer(config, run, monitored(data, config), [clock, record, Estimate()], checkpoints)
-    for line in plan(config, data, model, loader.batch_sampler):
+    devices = device_options(config, has_unused=sharing() is not None and _has_unused(module, config, card))
+    callbacks = [clock, record, Estimate()]
+    trainer = build_trainer(config, run, monitored(data, config), callbacks, checkpoints, devices)
+    for line in plan(config, data, model, plan_of(loader.batch_sampler)):
         print(line, file=sys.stderr, flush=True)
     on_processor = trainer.strategy.root_device.type == "cpu"
     costly = warned(model, (card.channels, *card.size), config.trainer.precision, on_processor)
@@ -100,27 +122,39 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         record.write()
     _train(trainer, module, data, last)
     record.write()
-    best = best_checkpoint(run / "checkpoints", record.origin.run).content
-    prefix = "model."
-    kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
-    model.load_state_dict(kept)
-    save_model(run / MODEL, model, card)
-    seal(run, [MODEL, "history.csv"], outdated=JUDGED)
-    return TrainingFacts(
-        epochs=trainer.current_epoch,
-        steps=trainer.global_step,
-        seconds=clock.seconds,
-        seed=config.seed,
-        best_epoch=int(best["epoch"]) + 1,
-        margin=getattr(triplet_loss_of(module.objective), "margin", None),
-    )
+
+    def keep_best() -> TrainingFacts:
+        best = best_checkpoint(run / "checkpoints", record.origin.run).content
+        prefix = "model."
+        kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
+        model.float().load_state_dict(kept)
+        save_model(run / MODEL, model, card)
+        seal(run, [MODEL, "history.csv"], outdated=JUDGED)
+        return TrainingFacts(
+            epochs=trainer.current_epoch,
+            steps=trainer.global_step,
+            seconds=clock.seconds,
+            seed=config.seed,
+            best_epoch=int(best["epoch"]) + 1,
+            margin=getattr(triplet_loss_of(module.objective), "margin", None),
+        )
+
+    return told_by_first(keep_best)
+
+
+def _has_unused(module: TrainingModule, config: TrainConfig, card: ModelCard) -> bool:
+    """Whether there are weights that the loss never depends on: of the network, or of a metric loss of no weight."""
+    size = card.size
+    idle = not config.learns_embedding and any(True for _ in module.objective.triplet.parameters())
+    return idle or has_unused(module.model, size, card.channels)
 
 
 def _train(trainer: pl.Trainer, module: TrainingModule, data: ItemData, last: Resumable | None) -> None:
     """Let Lightning train; a signal comes out as the exception that it raised."""
     path = None if last is None else str(last.path)
     try:
-        with redirect_stdout(sys.stderr):  # Lightning's progress bar writes to stdout, which is for results
+        # Lightning's progress bar writes to stdout, which is for results.
+        with redirect_stdout(sys.stderr), peers_awaited():
             trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SystemExit as ended:  # what Lightning makes of a signal
         stopped = ended.__context__
@@ -219,6 +253,18 @@ def training_data(config: TrainConfig, run: Path) -> ItemData:
     return ItemData(table, config, origin.classes, origin.identities, images)
 
 
+def shared_data(config: TrainConfig, run: Path) -> ItemData:
+    """:func:`training_data` in every process: the first one reads, and fetches, before the others do.
+
+    Raises:
+        InputError: one cannot read them, or they are not the same in all processes.
+    """
+    data = done_in_turn(lambda: training_data(config, run))
+    rows = np.frombuffer(data.table.frame.write_csv().encode(), dtype=np.uint8)
+    check_same({f"the data {config.data}": rows}, sharing())
+    return data
+
+
 def class_names(table: ItemTable) -> list[str]:
     """The classes that training items have, sorted: the outputs of the classification head."""
     training = table.frame.filter(table.frame["split"] == "train")
@@ -293,6 +339,7 @@ def build_trainer(
     monitored: str | None,
     callbacks: Sequence[Callback],
     checkpoint_files: WholeCheckpoints,
+    devices: Devices = ({"devices": 1}, ()),
 ) -> pl.Trainer:
     """The Lightning trainer of a run.
 
@@ -302,6 +349,7 @@ def build_trainer(
         monitored: the validation figure that chooses the best checkpoint; ``None`` keeps the last only.
         callbacks: more of them, called first.
         checkpoint_files: how checkpoints are written and read.
+        devices: what Lightning is told of them, and the plugins for that.
 
     Raises:
         InputError: this machine has no such device.
@@ -339,24 +387,24 @@ def build_trainer(
     interactive = sys.stderr.isatty()
     if interactive:
         callbacks.append(TQDMProgressBar(refresh_rate=1))
-    device = config.trainer
+    device, (options, plugins) = config.trainer, devices
     try:
         return pl.Trainer(
             max_epochs=config.whole_epochs,
             accelerator=device.accelerator,
-            devices=1,
-            precision=device.precision,
+            precision="32-true" if device.precision == DOUBLE else device.precision,
             gradient_clip_val=config.optimizer.clip or None,
             deterministic=device.deterministic,
             check_val_every_n_epoch=device.validate_every,
             num_sanity_val_steps=0,
             callbacks=callbacks,
-            plugins=[checkpoint_files],
+            plugins=[checkpoint_files, *plugins],
             logger=TensorBoardLogger(run, name="tensorboard", version=""),
             enable_progress_bar=interactive,
             enable_model_summary=False,
             log_every_n_steps=10,
             use_distributed_sampler=False,
+            **options,
         )
     except (MisconfigurationException, RuntimeError) as error:  # no such device here
         asked = f"--trainer.accelerator {device.accelerator} --trainer.devices {device.devices}"

@@ -1,0 +1,152 @@
+"""Training in two processes is that of one process, whose batches are shared out: curve, run folder, report, resume."""
+
+import contextlib
+import io
+import json
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from PIL import Image
+
+from triune.cli import main
+from triune.evaluation.results import Results
+from triune.run.folder import load_model
+from triune.run.history import read_history
+
+FILES = {
+    *("config.yaml", "data.json", "split.csv", "history.csv", "model.safetensors", "thresholds.json", "metrics.json"),
+    *("embeddings.parquet", "report.html", "checksums.json", "checkpoints", "training.lock", "familiar.safetensors"),
+}
+
+AUGMENT = ["crop=1", "aspect=1", "flip=0", "degrees=0", "zoom=0", "brightness=0", "contrast=0", "saturation=0"]
+
+EXACT = [
+    *("--trainer.precision", "64-true", "--trainer.accelerator", "cpu", "--model.pretrained", "false"),
+    # Layer normalisation: what batch normalisation does depends on the batch that a process sees.
+    *("--model.backbone", "test_convnext", "--images.size", "32", "--model.embedding_dim", "16", "--beta", "0"),
+    *("--batch_size", "24", "--samples_per_class", "3", "--optimizer.lr", "3e-4", "--optimizer.proxy_lr", "1e-3"),
+    *(word for each in AUGMENT for word in (f"--images.augment.{each.split('=')[0]}", each.split("=")[1])),
+]
+
+METRIC_LOSSES = {
+    "all": ["--mining", "all"],
+    "hard": ["--mining", "hard"],
+    "batch_hard": ["--mining", "batch_hard", "--margin", "soft"],
+    "semihard": ["--mining", "semihard"],
+    "random": ["--mining", "random"],
+    "memory": ["--mining", "semihard", "--loss.memory", "40", "--loss.memory_start", "2"],
+    "nt-xent": ["--metric_loss", "nt-xent"],
+    "arcface": ["--metric_loss", "arcface", "--metric_loss_options", "{scale: 16}"],
+    "pml": ["--metric_loss", "pml:TripletMarginLoss"],
+    "pml proxies": ["--metric_loss", "pml:ProxyAnchorLoss"],
+}
+"""What a training's metric term may be, in flags."""
+
+SHORT = ("semihard", "random", "memory", "nt-xent", "arcface", "pml proxies")
+
+
+def write_items(folder, images=6, identities=12):
+    """Stripes of one slant and colour an identity, in noise; a class for every third; splits of 8, 2 and 2."""
+    g = np.random.default_rng(0)
+    y, x = np.mgrid[:32, :32]
+    lines = ["image,label,identity,split"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(identities):
+        split = "train" if i < 8 else "val" if i < 10 else "test"
+        colour = g.integers(60, 255, 3)
+        for k in range(images):
+            wave = np.sin((x * np.cos(i) + y * np.sin(i)) / 2 + g.uniform(0, 6))[..., None]
+            image = np.where(wave > 0, colour, 40) + g.normal(0, 20, (32, 32, 3))
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"{i}-{k}.png")
+            # One item in ten has no class, so that the processes do not have as many.
+            lines.append(f"{i}-{k}.png,{'' if (i + k) % 10 == 0 else i % 3},{i},{split}")
+    table = folder / "items.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def work(rank, size, cases, ports, folder):
+    """Each case is a command line, which every process runs as torchrun would have it."""
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    place = {"TORCHELASTIC_RUN_ID": "test", "RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank}
+    place |= {"LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1"}
+    os.environ |= {name: str(value) for name, value in place.items()}
+    answers = []
+    for arguments, port in zip(cases, ports, strict=True):
+        os.environ["MASTER_PORT"] = str(port)
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(arguments)
+        answers.append((code, out.getvalue(), err.getvalue()))
+    (folder / f"{rank}.json").write_text(json.dumps(answers))
+
+
+def in_processes(cases, folder, size=2):
+    """What each process made of each case: exit code, standard output, standard error."""
+    mp.spawn(work, (size, cases, free_ports(len(cases)), folder), nprocs=size)
+    return list(zip(*(json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)), strict=True))
+
+
+def flags(table, name, *more, steps=3, output=None):
+    """A training of so many epochs of two steps: 48 training items in batches of 24."""
+    given = ["train", "--data", str(table), *EXACT, *METRIC_LOSSES[name], "--epochs", str(-(-steps // 2))]
+    return [*given, "--output", str(output), *more]
+
+
+def curve(run):
+    frame = read_history(run / "history.csv")
+    names = ("train_total", "train_classification", "train_triplet", "train_collapse", "lr")
+    return frame.select(names).to_numpy()
+
+
+def assert_same_curves(table, folder, names, steps):
+    two = in_processes([flags(table, name, steps=steps, output=folder / name / "two") for name in names], folder)
+    for name, answers in zip(names, two, strict=True):
+        assert [code for code, *_ in answers] == [0, 0], answers
+        assert main(flags(table, name, steps=steps, output=folder / name / "one")) == 0
+        one, both = (curve(folder / name / each) for each in ("one", "two"))
+        assert len(one) >= steps
+        assert one[-1, 0] != one[0, 0]
+        np.testing.assert_allclose(both, one, rtol=1e-5, atol=1e-6, err_msg=name)
+    return two
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write_items(tmp_path_factory.mktemp("items"))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_have_the_loss_curve_of_one(table, tmp_path):
+    two = assert_same_curves(table, tmp_path, SHORT, 6)
+    run = tmp_path / "semihard" / "two"
+    assert {path.name for path in run.iterdir()} >= FILES
+    assert not list(run.glob("*.check"))
+    first, second = two[0]
+    assert f"report  {run / 'report.html'}" in first[1]
+    assert first[2].count("epoch 1/3") == 1
+    assert second[1:] == ["", ""]
+    results = [Results.read(tmp_path / "semihard" / each / "metrics.json") for each in ("one", "two")]
+    assert results[0].training.steps == results[1].training.steps == 6
+    networks = [load_model(tmp_path / "semihard" / each)[0].state_dict() for each in ("one", "two")]
+    for name, weights in networks[0].items():
+        torch.testing.assert_close(networks[1][name], weights, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_fifty_steps_of_every_kind_have_the_loss_curve_of_one_process(table, tmp_path):
+    assert_same_curves(table, tmp_path, METRIC_LOSSES, 50)
