@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -15,14 +16,19 @@ GRID = 4
 """Cells a side of ``grid`` pooling."""
 
 
+def single(x: Tensor) -> Tensor:
+    """In float32, where half precision would lose too much; what is in float64 stays so."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def average(features: Tensor) -> Tensor:
     """The mean over height and width: ``(B, C, H, W)`` to ``(B, C)``."""
     return features.mean(dim=(2, 3))
 
 
 def generalised_mean(features: Tensor, exponent: Tensor) -> Tensor:
-    """(mean xᵖ)^(1/p) of values held above 0, ``(B, C)`` in float32: the mean for p = 1, the maximum for p → ∞."""
-    return features.float().clamp(min=1e-6).pow(exponent).mean(dim=(2, 3)).pow(1 / exponent)
+    """(mean xᵖ)^(1/p) of values held above 0, ``(B, C)``: the mean for p = 1, the maximum for p → ∞."""
+    return single(features).clamp(min=1e-6).pow(exponent).mean(dim=(2, 3)).pow(1 / exponent)
 
 
 def grid_averages(features: Tensor) -> Tensor:
@@ -43,5 +49,5 @@ def foreground_average(features: Tensor, mask_logits: Tensor) -> Tensor:
 
 def _foreground(mask_logits: Tensor) -> Tensor:
     """Probability ``(B, 1, H, W)`` of not being background; no gradient, or the embedding would bend the masks."""
-    logits = mask_logits.detach().float()
+    logits = single(mask_logits.detach())
     return logits.sigmoid() if logits.shape[1] == 1 else 1 - logits.softmax(dim=1)[:, :1]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from triune.losses.memory import CrossBatchMemory
 from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
+from triune.model.heads import single
 from triune.model.network import Prediction
 from triune.model.terms import classification_loss, segmentation_loss
 from triune.model.weighting import TERMS, Weighting, check_weighting, gradient_norm, weighted_terms
@@ -84,7 +85,7 @@ class MultiTaskObjective(nn.Module):
         self.log_variances = nn.Parameter(torch.zeros(len(TERMS))) if weighting == "uncertainty" else None
 
     def forward(self, prediction: Prediction, targets: Targets) -> LossTerms:
-        """The loss of one batch; every term is computed in float32."""
+        """The loss of one batch; every term is computed in float32, or float64 where the answers are."""
         zero = _zero(prediction)
         classification = segmentation = triplet = zero
         outcome = None
@@ -94,7 +95,7 @@ class MultiTaskObjective(nn.Module):
         if weights["segmentation"] and prediction.mask_logits is not None and targets.masks is not None:
             segmentation = segmentation_loss(prediction.mask_logits, targets.masks, self.dice)
         if weights["triplet"] and prediction.embedding is not None and targets.identities is not None:
-            triplet, outcome = self._triplet(prediction.embedding.float(), targets.identities)
+            triplet, outcome = self._triplet(single(prediction.embedding), targets.identities)
         terms = LossTerms(zero, classification, segmentation, triplet, outcome)
         return terms._replace(total=zero + sum(self.weighted(terms).values()))
 
@@ -134,4 +135,4 @@ def gradient_norms(
 def _zero(prediction: Prediction) -> Tensor:
     """A zero that hangs on the graph of every head, so that a batch without any target still has a backward pass."""
     parts = [part.flatten()[:0].sum() for part in prediction if part is not None]
-    return torch.stack([part.float() for part in parts]).sum()
+    return torch.stack([single(part) for part in parts]).sum()

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from triune.data.decode import IGNORE
+from triune.model.heads import single
 
 
 def classification_loss(logits: Tensor, classes: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -16,7 +17,7 @@ def classification_loss(logits: Tensor, classes: Tensor, label_smoothing: float 
         label_smoothing: ε: the target is 1 − ε for the item's class, and ε / C more for each of all C.
     """
     known = classes >= 0
-    losses = cross_entropy(logits.float(), classes.where(known, -100), reduction="sum", label_smoothing=label_smoothing)
+    losses = cross_entropy(single(logits), classes.where(known, -100), reduction="sum", label_smoothing=label_smoothing)
     return losses / known.sum().clamp(min=1)
 
 
@@ -30,7 +31,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor, dice: float = 0.0) -> Tenso
         masks: ``(B, H, W)`` int64 ids; 255: the pixel does not count.
         dice: weight of :func:`dice_loss`.
     """
-    logits = logits.float()
+    logits = single(logits)
     known = masks != IGNORE
     if logits.shape[1] == 1:
         target = (masks > 0).float().where(known, 0.0)

@@ -23,6 +23,7 @@ from triune.data.problems import DataError
 from triune.data.reading import Reading
 from triune.data.sources.named import Split, load_source
 from triune.errors import InputError
+from triune.model.adapters import merge_adapters
 from triune.model.images import check_size
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
@@ -38,10 +39,12 @@ from triune.training.beginning import Beginning
 from triune.training.budget import settled
 from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
+from triune.training.features import CachedFeatures, RowData, check_cachable
 from triune.training.metric_loss import metric_loss
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
 from triune.training.plan import Estimate, plan
 from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
+from triune.training.tuning import Freezing, check_chunk, check_steps, prepare_tuning, tuned
 from triune.verification.all_pairs import why_not_verifiable
 
 
@@ -72,12 +75,20 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         on_nonfinite=config.trainer.on_nonfinite,
         choose_margin=config.margin == "auto" and criterion is None,
         seed=config.seed,
+        freeze=config.model.freeze,
     )
+    check_steps(config.model.freeze, loop.total_steps)
     if loop.choose_margin:
         check_margin_choice(config, data)
     origin = read_origin(run) if config.resume is not None else None
     last = checkpoint_to_resume(config, run, origin) if config.resume is not None else None
     model = build_model(config if last is None else without_downloads(config), card)
+    if config.model.cache_features:
+        check_cachable(model)
+    check_chunk(model, config.optimizer.chunk)
+    prepare_tuning(model, config.model)
+    for line in tuned(model, config):
+        print(line, file=sys.stderr, flush=True)
     module = TrainingModule(
         model.to(memory_format=torch.channels_last),
         objective(config, criterion or metric_loss(config, len(data.training_identities))),
@@ -88,17 +99,20 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     record = Beginning(run, config, data, origin)
     clock = Clock()
     checkpoints = WholeCheckpoints(record.origin.run, last)
-    trainer = build_trainer(config, run, monitored(data, config), [clock, record, Estimate()], checkpoints)
+    tuning, batches = tuning_callbacks(config, data), RowData(data) if config.model.cache_features else data
+    said = [clock, record, Estimate()]
+    trainer = build_trainer(config, run, monitored(data, config), [*said, *tuning], checkpoints)
     for line in plan(config, data, model, loader.batch_sampler):
         print(line, file=sys.stderr, flush=True)
     if last is None:
         record.write()
-    _train(trainer, module, data, last)
+    _train(trainer, module, batches, last)
     record.write()
     best = best_checkpoint(run / "checkpoints", record.origin.run).content
     prefix = "model."
     kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
     model.load_state_dict(kept)
+    merge_adapters(model)
     save_model(run / MODEL, model, card)
     seal(run, [MODEL, "history.csv"], outdated=JUDGED)
     return TrainingFacts(
@@ -111,7 +125,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     )
 
 
-def _train(trainer: pl.Trainer, module: TrainingModule, data: ItemData, last: Resumable | None) -> None:
+def _train(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataModule, last: Resumable | None) -> None:
     """Let Lightning train; a signal comes out as the exception that it raised."""
     path = None if last is None else str(last.path)
     try:
@@ -126,11 +140,23 @@ def build_model(config: TrainConfig, card: ModelCard) -> MultiTaskModel:
     """The network of a card, with the weights that it begins with."""
     weights = config.model.weights
     pretrained = config.model.pretrained and weights is None
-    model = MultiTaskModel(**card.model.model_dump(), pretrained=pretrained, weights=weights)
+    model = MultiTaskModel(
+        **card.model.model_dump(), pretrained=pretrained, weights=weights, drop_path=config.model.drop_path
+    )
     note = check_size(model, card.model.backbone, card.size)
     if note is not None:
         print(note, file=sys.stderr, flush=True)
     return model
+
+
+def tuning_callbacks(config: TrainConfig, data: ItemData) -> list[Callback]:
+    """What keeps a backbone frozen, and its features at hand."""
+    found: list[Callback] = []
+    if config.model.freeze or config.model.adapter_rank:
+        found.append(Freezing(config.model.freeze, adapted=config.model.adapter_rank > 0))
+    if config.model.cache_features:
+        found.append(CachedFeatures(data))
+    return found
 
 
 def unverifiable(config: TrainConfig, data: ItemData) -> list[str]:
