@@ -103,7 +103,7 @@ def test_items_without_identity_do_not_take_part_in_the_triplets():
     prediction, targets = example()
     identities = torch.tensor([0, 0, 1, 1, -1, -1])
     term = MultiTaskObjective(triplet=TripletLoss(mining="all"))(prediction, targets._replace(identities=identities))
-    alone = TripletLoss(mining="all")(prediction.embedding[:4].float(), identities[:4])
+    alone = TripletLoss(mining="all")(prediction.embedding[:4], identities[:4])
     torch.testing.assert_close(term.triplet, alone)
 
 
@@ -201,7 +201,7 @@ def test_a_pytorch_metric_learning_loss_is_a_metric_term():
     prediction, targets = example()
     criterion = losses.ContrastiveLoss()
     terms = MultiTaskObjective(triplet=criterion)(prediction, targets)
-    torch.testing.assert_close(terms.triplet, criterion(prediction.embedding.float(), targets.identities))
+    torch.testing.assert_close(terms.triplet, criterion(prediction.embedding, targets.identities))
     assert terms.outcome is None
 
 

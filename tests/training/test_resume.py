@@ -84,9 +84,18 @@ CASES = {
     "margin auto": ["--margin", "auto"],
     "last weights": ["--optimizer.average", "0"],
     "no identities": None,
+    "a backbone that learns from the middle of an epoch on": ["--model.freeze", "3", "--optimizer.layer_decay", "0.7"],
+    "features computed once": ["--model.freeze", "all", "--model.cache_features", "--beta", "0"],
+    "adapters, in chunks": [
+        *("--model.backbone", "test_vit", "--model.adapter_rank", "2", "--optimizer.layer_decay", "0.7"),
+        *("--optimizer.chunk", "5", "--model.grad_checkpointing", "--model.drop_path", "0.2"),
+    ],
 }
 
-QUICK = ("memory", "one loader process", "no identities")
+QUICK = (
+    *("memory", "one loader process", "no identities", "a backbone that learns from the middle of an epoch on"),
+    "features computed once",
+)
 """The others take minutes together, and run with the slow tests."""
 
 

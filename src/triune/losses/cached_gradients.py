@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import torch
@@ -39,7 +40,7 @@ def grad_cache(
         model: inputs → embeddings ``(chunk, D)``.
         inputs: a tensor, or tensors in lists and dicts, whose first dimension is the batch.
         loss: all embeddings ``(N, D)`` → scalar. What it learns itself, such as proxies, gets gradients too.
-        chunk_size: items at a time.
+        chunk_size: items at a time, at most; all chunks are of nearly one size.
         scaler: of automatic mixed precision with float16.
 
     Returns:
@@ -48,33 +49,71 @@ def grad_cache(
     Raises:
         ValueError: there is nothing to embed, parts of the inputs differ in length, or ``chunk_size`` is below 1.
     """
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size is {chunk_size}: at least 1 is needed")
-    count = _length(inputs)
-    if count == 0:
-        raise ValueError("inputs hold no item: there is nothing to embed")
-    chunks = [_part(inputs, slice(start, start + chunk_size)) for start in range(0, count, chunk_size)]
-    states, parts = [], []
-    with torch.no_grad(), _buffers_kept(model):
-        for chunk in chunks:
-            states.append(_random_state())
-            parts.append(model(chunk).detach())
-    embeddings = torch.cat(parts).requires_grad_()
-    value = loss(embeddings)
+    passes = TwoPasses(model, inputs, chunk_size)
+    value = loss(passes.embeddings)
     scaled = scaler.scale(value) if scaler is not None else value
-    if not scaled.requires_grad:
-        return value.detach()
-    torch.autograd.backward(scaled)
-    if embeddings.grad is None:
-        return value.detach()
-    gradients = embeddings.grad.split([len(part) for part in parts])  # type: ignore[no-untyped-call]
-    after = _random_state()
-    for index, (chunk, state, gradient) in enumerate(zip(chunks, states, gradients, strict=True)):
-        _set_random_state(state)
-        with nullcontext() if index == len(chunks) - 1 else _not_synchronised(model):
-            torch.autograd.backward(model(chunk), gradient)
-    _set_random_state(after)
+    if scaled.requires_grad:
+        torch.autograd.backward(scaled)
+        passes.backward(lambda: _not_synchronised(model))
     return value.detach()
+
+
+class TwoPasses:
+    """The two passes of :func:`grad_cache` by themselves, for loops that call ``backward`` in their own place.
+
+    The first pass is made at once; ``embeddings`` is what came out. Once a loss of them has had its backward pass,
+    :meth:`backward` sends their gradients through the network.
+
+    Args:
+        model: inputs → ``(chunk, D)``.
+        inputs: a tensor, or tensors in lists and dicts, whose first dimension is the batch.
+        chunk_size: items at a time.
+        module: whose buffers the first pass leaves as they were; ``model`` where not given.
+
+    Raises:
+        ValueError: as for :func:`grad_cache`.
+    """
+
+    def __init__(
+        self, model: Callable[[Any], Tensor], inputs: Inputs, chunk_size: int, module: nn.Module | None = None
+    ) -> None:
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size is {chunk_size}: at least 1 is needed")
+        count = _length(inputs)
+        if count == 0:
+            raise ValueError("inputs hold no item: there is nothing to embed")
+        self._model = model
+        # Of nearly one size: a last chunk of one item would have no statistics of its own.
+        number = -(-count // chunk_size)
+        ends = [count * place // number for place in range(number + 1)]
+        self._chunks = [_part(inputs, slice(*bounds)) for bounds in pairwise(ends)]
+        self._module = model if module is None else module
+        self._states, parts = [], []
+        with torch.no_grad(), buffers_kept(self._module):
+            for chunk in self._chunks:
+                self._states.append(_random_state())
+                parts.append(model(chunk).detach())
+        self._lengths = [len(part) for part in parts]
+        self.embeddings = torch.cat(parts).requires_grad_()
+
+    def backward(self, apart: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
+        """Embed each chunk again, with a graph, and send its gradient through it; nothing where there is none.
+
+        Args:
+            apart: a context for all chunks but the last one, in which processes do not exchange gradients.
+        """
+        if self.embeddings.grad is None:
+            return
+        gradients = self.embeddings.grad.split(self._lengths)  # type: ignore[no-untyped-call]
+        after = _random_state()
+        for index, (chunk, state, gradient) in enumerate(zip(self._chunks, self._states, gradients, strict=True)):
+            _set_random_state(state)
+            with nullcontext() if index == len(self._chunks) - 1 else apart():
+                embeddings = self._model(chunk)
+                # A network that computes its activations again on the way back does not count them twice.
+                with buffers_kept(self._module):
+                    torch.autograd.backward(embeddings, gradient)
+        _set_random_state(after)
 
 
 def _length(inputs: Inputs) -> int:
@@ -113,7 +152,7 @@ def _set_random_state(state: tuple[Tensor, list[Tensor]]) -> None:
 
 
 @contextmanager
-def _buffers_kept(model: Any) -> Iterator[None]:
+def buffers_kept(model: Any) -> Iterator[None]:
     """Put a module's buffers back as they were, such as the running statistics of batch normalisation."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()] if isinstance(model, nn.Module) else []
     try:

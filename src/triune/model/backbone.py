@@ -1,13 +1,10 @@
 """The backbone: made by name, with published weights, those of a file, or none; and images as large as it needs."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import segmentation_models_pytorch as smp
 import timm
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -16,7 +13,12 @@ from triune.model.hub import hub_asked_once
 
 
 def build_segmenter(
-    backbone: str, decoder: str, in_channels: int, mask_channels: int, decoder_channels: Sequence[int]
+    backbone: str,
+    decoder: str,
+    in_channels: int,
+    mask_channels: int,
+    decoder_channels: Sequence[int],
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """A timm backbone under a decoder of segmentation-models-pytorch, both with random weights.
 
@@ -26,11 +28,12 @@ def build_segmenter(
         in_channels: 3 for RGB, 1 for grey.
         mask_channels: outputs of the mask head.
         decoder_channels: width of each decoder stage, deepest first; only decoders built of such stages use it.
+        drop_path: rate of stochastic depth in the backbone's last block.
 
     Raises:
         InputError: one of the two is not known, or they do not go together.
     """
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = drop_path_options(drop_path)
     if decoder in ("unet", "unetplusplus", "manet"):
         options["decoder_channels"] = tuple(decoder_channels)
     try:
@@ -47,6 +50,24 @@ def build_segmenter(
         if backbone not in timm.list_models(backbone.split(".")[0]):
             raise InputError(f"there is no timm backbone {backbone!r}; timm.list_models() lists them") from error
         raise InputError(f"backbone {backbone!r} and decoder {decoder!r} do not go together: {error}") from error
+
+
+def drop_path_options(rate: float) -> dict[str, Any]:
+    """What timm is told of stochastic depth (Huang et al. 2016), whose rate grows from 0 to this one over the blocks.
+
+    Nothing for a rate of 0, which not every model takes.
+    """
+    return {"drop_path_rate": rate} if rate else {}
+
+
+def check_drop_path(model: nn.Module, backbone: str) -> None:
+    """Refuse a rate that does nothing.
+
+    Raises:
+        InputError: the backbone has no block that can be left out.
+    """
+    if not any(type(each).__name__.startswith("DropPath") for each in model.modules()):
+        raise InputError(f"backbone {backbone} has no blocks that can be left out: leave --model.drop_path at 0")
 
 
 def fetch_weights(model: Any, backbone: str, in_channels: int, *, plain: bool = False) -> None:
@@ -74,42 +95,6 @@ def fetch_weights(model: Any, backbone: str, in_channels: int, *, plain: bool = 
             "--model.pretrained false, or name a local weights file with --model.weights FILE"
         ) from error
     model.load_state_dict(fetched.state_dict())
-
-
-def read_weights(path: Path) -> dict[str, Any]:
-    """The tensors of a local file by name: safetensors, or a state dict, whose loading runs no code.
-
-    Raises:
-        InputError: the file is missing or cannot be read.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: a local file of backbone weights is needed")
-    try:
-        if path.suffix == ".safetensors":
-            state: dict[str, Any] = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as weights: {error}") from error
-    found: dict[str, Any] = state.get("state_dict", state)
-    return found
-
-
-def load_weights(model: Any, path: Path) -> None:
-    """Give the backbone the weights of a local file.
-
-    Raises:
-        InputError: the file is missing, cannot be read, or does not fit the backbone.
-    """
-    state = read_weights(path)
-    wanted = model.state_dict()
-    missing = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
-    if missing:
-        raise InputError(
-            f"{path} does not fit the backbone: {len(missing)} of {len(wanted)} tensors are missing or misshapen, "
-            f"{missing[0]} for one"
-        )
-    model.load_state_dict({name: state[name] for name in wanted})
 
 
 def padded(images: Tensor, stride: int) -> Tensor:

@@ -45,5 +45,5 @@ def foreground_average(features: Tensor, mask_logits: Tensor) -> Tensor:
 
 def _foreground(mask_logits: Tensor) -> Tensor:
     """Probability ``(B, 1, H, W)`` of not being background; no gradient, or the embedding would bend the masks."""
-    logits = mask_logits.detach().float()
+    logits = at_least_single(mask_logits.detach())
     return logits.sigmoid() if logits.shape[1] == 1 else 1 - logits.softmax(dim=1)[:, :1]

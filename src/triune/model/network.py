@@ -12,7 +12,7 @@ from torch.nn.functional import dropout, interpolate, linear
 from triune.arrays import at_least_single
 from triune.distances.embeddings import unit
 from triune.errors import InputError
-from triune.model.backbone import build_segmenter, fetch_weights, load_weights, padded
+from triune.model.backbone import build_segmenter, check_drop_path, fetch_weights, padded
 from triune.model.heads import (
     GRID,
     TOKEN_POOLING,
@@ -32,6 +32,7 @@ from triune.model.plain import (
     own_size,
     pooled,
 )
+from triune.model.weights import Fit, load_weights
 
 
 class Prediction(NamedTuple):
@@ -46,6 +47,18 @@ class Prediction(NamedTuple):
     class_logits: Tensor | None
     mask_logits: Tensor | None
     embedding: Tensor | None
+
+
+class Features(NamedTuple):
+    """The vectors that two of the heads read of B images; ``None`` where there is no such head.
+
+    Args:
+        deepest: ``(B, C)``, for the class head.
+        pooled: ``(B, F)``, for the embedding head.
+    """
+
+    deepest: Tensor | None
+    pooled: Tensor | None
 
 
 class MultiTaskModel(nn.Module):
@@ -71,8 +84,8 @@ class MultiTaskModel(nn.Module):
         mask_channels: outputs M of the mask head; 0 for no such head and no decoder.
         embedding_dim: length D of the embedding; 0 for no such head.
         pretrained: start from timm's published weights.
-        weights: start the backbone from this local file instead (safetensors, or a state dict that
-            ``torch.load(weights_only=True)`` reads).
+        weights: start the backbone from this local file instead, of whatever training, or from a run folder; see
+            :func:`~triune.model.weights.load_weights`. What fitted is kept as ``loaded``.
         in_channels: 3 for RGB, 1 for grey.
         decoder: any architecture of segmentation-models-pytorch (Ronneberger et al. 2015 for ``unet``).
         decoder_channels: width of each decoder stage, deepest first; only decoders built of such stages use it.
@@ -85,6 +98,8 @@ class MultiTaskModel(nn.Module):
         mask_pooling: weigh the pooled map by the predicted foreground probability, so that the background does not
             reach the embedding; needs a mask head and ``avg`` pooling.
         dropout: before the class head.
+        drop_path: rate of stochastic depth while training: whole blocks of the backbone are left out at random, the
+            last one at this rate, earlier ones less often (Huang et al. 2016).
 
     Raises:
         InputError: an unknown backbone or decoder, heads that do not fit together, weights that cannot be had.
@@ -106,6 +121,7 @@ class MultiTaskModel(nn.Module):
         pooling: Pooling = "avg",
         mask_pooling: bool = False,
         dropout: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         if not (num_classes or mask_channels or embedding_dim):
@@ -115,16 +131,19 @@ class MultiTaskModel(nn.Module):
         self.num_classes, self.mask_channels, self.embedding_dim = num_classes, mask_channels, embedding_dim
         self.embedding_stage, self.pooling, self.mask_pooling = embedding_stage, pooling, mask_pooling
         self.dropout = dropout
+        self.name = backbone
 
         self.fixed: tuple[int, int] | None = None
         self.plain = is_plain(backbone)
         self.decoder: Any = None
         self.mask_head: Any = None
         if self.plain:
-            self.backbone: Any = PlainTransformer(backbone, in_channels)
+            self.backbone: Any = PlainTransformer(backbone, in_channels, drop_path)
             self.mask_head = DenseHead(self.backbone, mask_channels) if mask_channels else None
         else:
-            self._build_pyramid(backbone, decoder, in_channels, decoder_channels)
+            self._build_pyramid(backbone, decoder, in_channels, decoder_channels, drop_path)
+        if drop_path:
+            check_drop_path(self.backbone, backbone)
         if pooling in TOKEN_POOLING and not getattr(self.backbone, "has_class_token", False):
             raise InputError(
                 f"pooling {pooling!r} needs a class token, and {backbone} has none: 'avg' takes the average"
@@ -138,21 +157,26 @@ class MultiTaskModel(nn.Module):
         cells = {"grid": GRID * GRID, "token+avg": 2}.get(pooling, 1)
         self.embedding_head = nn.Linear(widths[embedding_stage] * cells, embedding_dim) if embedding_dim else None
         self.exponent = nn.Parameter(torch.tensor(3.0)) if embedding_dim and pooling == "gem" else None
+        self.recomputes = False
+        self.loaded: Fit | None = None
         if weights is not None:
-            load_weights(self.backbone.model, Path(weights))
+            self.loaded = load_weights(self.backbone.model, Path(weights), backbone)
         elif pretrained:
             fetch_weights(
                 self.backbone.model, backbone, in_channels, plain=isinstance(self.backbone, PlainTransformer | Pooled)
             )
 
-    def _build_pyramid(self, backbone: str, decoder: str, in_channels: int, decoder_channels: Sequence[int]) -> None:
+    def _build_pyramid(
+        self, backbone: str, decoder: str, in_channels: int, decoder_channels: Sequence[int], drop_path: float
+    ) -> None:
         """A backbone of a pyramid of maps, with a decoder; without a mask head whatever timm has."""
+        masks = max(1, self.mask_channels)
         try:
-            network: Any = build_segmenter(backbone, decoder, in_channels, max(1, self.mask_channels), decoder_channels)
+            network: Any = build_segmenter(backbone, decoder, in_channels, masks, decoder_channels, drop_path)
         except InputError:
             if self.mask_channels or decoder not in smp.MODEL_ARCHITECTURES_MAPPING:
                 raise
-            self.backbone = pooled(backbone, in_channels)
+            self.backbone = pooled(backbone, in_channels, drop_path)
             return
         self.backbone = network.encoder
         self.fixed = own_size(self.backbone.model)
@@ -195,21 +219,35 @@ class MultiTaskModel(nn.Module):
             maps: what :meth:`maps` made of the images, where it is known.
         """
         maps = self.maps(images) if maps is None else maps
-        deepest = maps.levels[-1]
-        class_logits = mask_logits = embedding = None
-        if classes and self.class_head is not None:
-            class_logits = self.class_head(dropout(average(deepest), self.dropout, self.training))
+        mask_logits = None
         if (masks or self.mask_pooling) and self.mask_head is not None:
             mask_logits = self.mask_head(maps if self.plain else self.decoder(maps.levels))
-        if self.embedding_head is not None:
-            pooled = self._pool(maps, mask_logits)
-            # In float32 at least: eight bits of mantissa would leave lengths off by half a percent.
-            with torch.autocast(images.device.type, enabled=False):
-                head = self.embedding_head
-                embedding = unit(linear(*map(at_least_single, (pooled, head.weight, head.bias))))
+        answers = self.heads(self._features(maps, mask_logits, classes=classes))
         if mask_logits is not None:
             mask_logits = self._in_place(mask_logits, images) if masks else None
-        return Prediction(class_logits, mask_logits, embedding)
+        return answers._replace(mask_logits=mask_logits)
+
+    def vectors(self, images: Tensor) -> Features:
+        """What the class head and the embedding head read of ``images (B, C, H, W)``, of a network without masks."""
+        return self._features(self.maps(images), None)
+
+    def heads(self, features: Features) -> Prediction:
+        """The class logits and the embedding of vectors; no masks."""
+        class_logits = embedding = None
+        if features.deepest is not None and self.class_head is not None:
+            class_logits = self.class_head(dropout(features.deepest, self.dropout, self.training))
+        if features.pooled is not None and self.embedding_head is not None:
+            # In float32 whatever the precision: eight bits of mantissa would leave lengths off by half a percent.
+            with torch.autocast(features.pooled.device.type, enabled=False):
+                head = self.embedding_head
+                embedding = unit(
+                    linear(at_least_single(features.pooled), at_least_single(head.weight), at_least_single(head.bias))
+                )
+        return Prediction(class_logits, None, embedding)
+
+    def _features(self, maps: Maps, mask_logits: Tensor | None, *, classes: bool = True) -> Features:
+        deepest = average(maps.levels[-1]) if classes and self.class_head is not None else None
+        return Features(deepest, None if self.embedding_head is None else self._pool(maps, mask_logits))
 
     def _in_place(self, mask_logits: Tensor, images: Tensor) -> Tensor:
         """Logits of the images as the backbone took them, at the size that they were given in."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from triune.errors import InputError
+from triune.model.backbone import drop_path_options
 
 DEPTH = 4
 """Blocks whose maps are given, evenly over the network, the last one among them."""
@@ -75,15 +76,17 @@ class PlainTransformer(nn.Module):
     Args:
         name: at timm.
         in_channels: 3 for RGB, 1 for grey.
+        drop_path: rate of stochastic depth in the last block.
 
     Raises:
         InputError: timm gives no maps of it.
     """
 
-    def __init__(self, name: str, in_channels: int) -> None:
+    def __init__(self, name: str, in_channels: int, drop_path: float = 0.0) -> None:
         super().__init__()
         self.fixed: tuple[int, int] | None = None
         options = {"name": name, "in_channels": in_channels, "pretrained": False, "num_classes": 0}
+        options |= drop_path_options(drop_path)
         try:
             try:
                 encoder = _encoder(options | {"dynamic_img_size": True})
@@ -122,11 +125,13 @@ class Pooled(nn.Module):
     Args:
         name: at timm.
         in_channels: 3 for RGB, 1 for grey.
+        drop_path: rate of stochastic depth in the last block.
     """
 
-    def __init__(self, name: str, in_channels: int) -> None:
+    def __init__(self, name: str, in_channels: int, drop_path: float = 0.0) -> None:
         super().__init__()
-        made: Any = timm.create_model(name, pretrained=False, in_chans=in_channels, num_classes=0)
+        more = drop_path_options(drop_path)
+        made: Any = timm.create_model(name, pretrained=False, in_chans=in_channels, num_classes=0, **more)
         self.model = made
         self.fixed: tuple[int, int] = tuple(made.default_cfg["input_size"][-2:])
         self.output_stride = 1
@@ -140,18 +145,19 @@ class Pooled(nn.Module):
         return Maps([images, self.model(in_own_size(images, self.fixed))[:, :, None, None]])
 
 
-def pooled(name: str, in_channels: int) -> Pooled:
+def pooled(name: str, in_channels: int, drop_path: float = 0.0) -> Pooled:
     """A backbone of which only its pooled features are used.
 
     Args:
         name: at timm.
         in_channels: 3 for RGB, 1 for grey.
+        drop_path: rate of stochastic depth in the last block.
 
     Raises:
         InputError: timm cannot make it without a classifier.
     """
     try:
-        return Pooled(name, in_channels)
+        return Pooled(name, in_channels, drop_path)
     except (KeyError, ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
         raise InputError(f"timm gives no features of backbone {name!r}: {error}") from error
 

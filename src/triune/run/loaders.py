@@ -63,7 +63,7 @@ class ItemData(pl.LightningDataModule):
         """The items of one split; made once, so that decoded images stay in memory. Training items are augmented."""
         if split not in self._datasets:
             images, seen = self.config.images, self.images.preprocessing
-            transform = train_transform(seen, images.augment) if split == "train" else eval_transform(seen)
+            transform = train_transform(seen, self.config.augment) if split == "train" else eval_transform(seen)
             self._datasets[split] = ItemDataset(
                 self.table.part(split),
                 channels=images.channels,

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from triune.data.augment import AugmentConfig
+from triune.data.augment import NO_AUGMENT, AugmentConfig
 from triune.ranges import (
     AtLeastTwo,
     Count,
     NonNegative,
     Positive,
     PositiveInt,
+    PositiveShare,
     Rate,
     Seed,
     Share,
@@ -77,7 +78,8 @@ class ModelConfig:
     Args:
         backbone: any timm model with feature maps: convolutional, hierarchical or plain transformers.
         pretrained: start from timm's published weights.
-        weights: start from this local file (safetensors or a state dict) instead.
+        weights: start from this local file instead, or from a run folder. Checkpoints of whole classifiers, of timm,
+            torchvision, DINO and other trainings are read; what matched is printed.
         decoder: any decoder of segmentation-models-pytorch, lower case. Plain transformers have DPT whatever it says.
         decoder_channels: width of the decoder's stages, deepest first; as many as fit the backbone's depth are used.
         embedding_dim: length of the embedding; 0 for no embedding head.
@@ -88,6 +90,15 @@ class ModelConfig:
         mask_pooling: pool the embedding over the predicted foreground only.
         mask_channels: 'auto' counts the ids in the masks: up to two make one channel, more make one each; 0: no head.
         dropout: before the class head.
+        drop_path: rate at which the backbone's last block is left out while training, earlier ones less often
+            (stochastic depth).
+        freeze: steps for which the backbone stays as it is, while the heads learn; 'all': to the end (linear probe).
+        cache_features: compute the features of a backbone that is frozen to the end once, and train the heads on them.
+            Images are not augmented then.
+        adapter_rank: train low-rank adapters (LoRA) of this rank in place of a transformer's weights; 0 trains these.
+            They are merged into the weights that the run keeps. Needs peft.
+        grad_checkpointing: keep fewer activations and compute them again in the backward pass.
+        compile: let torch.compile make the backbone faster.
     """
 
     backbone: str = "resnet18"
@@ -101,6 +112,12 @@ class ModelConfig:
     mask_pooling: bool = False
     mask_channels: Annotated[int, Field(ge=0, le=255)] | Literal["auto"] = "auto"
     dropout: ShareBelowOne = 0.0
+    drop_path: ShareBelowOne = 0.0
+    freeze: Count | Literal["all"] = 0
+    cache_features: bool = False
+    adapter_rank: Count = 0
+    grad_checkpointing: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +154,9 @@ class OptimizerConfig:
         average: decay of the running average of the weights that is evaluated and kept; 0 keeps the last weights. It
             begins short and grows to that decay, so that the first weights are soon forgotten.
         proxy_lr: the highest learning rate of what a metric loss itself learns, such as proxies; they are not decayed.
+        layer_decay: factor of the learning rate from each layer of the backbone to the one before; 1 for one rate.
+        chunk: images that go through the network at a time, for batches that do not fit in memory; 0 takes all at once.
+            The loss and its gradient are those of the whole batch.
     """
 
     lr: Positive = 1e-3
@@ -146,6 +166,8 @@ class OptimizerConfig:
     warmup: Share = 0.1
     clip: NonNegative = 1.0
     average: ShareBelowOne = 0.98
+    layer_decay: PositiveShare = 1.0
+    chunk: Count = 0
 
 
 @dataclass(frozen=True)
@@ -254,6 +276,18 @@ class TrainConfig:
             raise ValueError("resume_with_changes is for a run that goes on: name it with --resume")
         return self
 
+    @model_validator(mode="after")
+    def _what_fine_tuning_is_told_has_an_effect(self) -> "TrainConfig":
+        reason = _without_effect(self)
+        if reason is not None:
+            raise ValueError(reason)
+        return self
+
+    @property
+    def augment(self) -> AugmentConfig:
+        """The random changes that are made: none where features are computed once."""
+        return NO_AUGMENT if self.model.cache_features else self.images.augment
+
     @property
     def whole_epochs(self) -> int:
         """The epochs as a number. Where it is 'auto' a training settles it once the data are known."""
@@ -278,6 +312,40 @@ class TrainConfig:
     def judges_pairs(self) -> bool:
         """Whether there is an embedding, by which pairs of held-out images are judged."""
         return self.model.embedding_dim > 0
+
+
+def _without_effect(config: TrainConfig) -> str | None:
+    """Why a setting of fine-tuning would do nothing beside the others, or cannot do what it says."""
+    model, optimizer = config.model, config.optimizer
+    if model.freeze == "all":
+        moot = {
+            "optimizer.layer_decay": optimizer.layer_decay < 1,
+            "model.adapter_rank": model.adapter_rank > 0,
+            "model.drop_path": model.drop_path > 0,
+            "model.grad_checkpointing": model.grad_checkpointing,
+        }
+        for name, is_set in moot.items():
+            if is_set:
+                return (
+                    f"{name} has no effect on a backbone that is frozen to the end: leave it or model.freeze all away"
+                )
+    if model.cache_features:
+        if model.freeze != "all":
+            return "model.cache_features needs a backbone that stays as it is: give model.freeze all"
+        if model.pooling == "gem":
+            return "model.cache_features keeps pooled vectors, and gem learns how to pool: take another model.pooling"
+        if config.images.collages:
+            return "images.collages makes images anew for every batch, and model.cache_features none: leave one away"
+        if config.images.augment not in (AugmentConfig(), NO_AUGMENT):
+            return "images.augment has no effect with model.cache_features, which sees each image once: leave one away"
+        if optimizer.chunk:
+            return "optimizer.chunk has no effect with model.cache_features, which keeps no activations: leave it at 0"
+    images = config.batch_size + config.images.collages * config.samples_per_class
+    if optimizer.chunk >= images:
+        return (
+            f"optimizer.chunk is {optimizer.chunk}, and a batch has {images} images: give fewer, or 0 for all at once"
+        )
+    return None
 
 
 def as_plain(config: Any) -> dict[str, Any]:

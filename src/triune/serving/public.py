@@ -16,9 +16,9 @@ from triune.data.boxes import Box
 from triune.data.preprocessing import Preprocessing
 from triune.distances.embeddings import unit
 from triune.errors import InputError
-from triune.model.backbone import read_weights
 from triune.model.hub import hub_asked_once
 from triune.model.images import own_preprocessing
+from triune.model.weights import read_weights
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 _SEED = 771_204_653
@@ -123,7 +123,8 @@ def _created(name: str, weights: Path | None) -> nn.Module:
     if weights is None:
         with hub_asked_once():
             return _model(name, pretrained=True)
-    overlay = {"state_dict": read_weights(weights)}
+    content = read_weights(weights)
+    overlay = {"state_dict": content.get("state_dict", content)}
     # timm passes over tensors that a file lacks. They are those that are as chance had made them without the file.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)

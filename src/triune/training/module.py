@@ -2,8 +2,10 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as pl
@@ -14,6 +16,7 @@ from torch import Tensor
 from triune.data.batches import ClassBalancedBatchSampler, ShareOfBatches, ShuffledBatchSampler
 from triune.data.dataset import Batch
 from triune.errors import InputError
+from triune.losses.cached_gradients import buffers_kept
 from triune.losses.joined import joined_sum
 from triune.losses.margin_choice import diagnose, suggest_margin
 from triune.losses.memory import CrossBatchMemory
@@ -24,6 +27,8 @@ from triune.model.objective import LossTerms, MultiTaskObjective, Targets
 from triune.parallel.command import sharing
 from triune.parallel.divide import all_gather
 from triune.run.settings import Metric, OptimizerConfig
+from triune.training.chunks import ChunkedPrediction
+from triune.training.optimizer import LATE, Freeze, late_rate, parameter_groups, rate
 from triune.training.processes import equal_statistics, tell_other_number
 from triune.verification.all_pairs import verify_embeddings
 
@@ -46,6 +51,7 @@ class LoopSettings:
         on_nonfinite: 'stop' or 'skip' a step whose loss is NaN or infinite.
         choose_margin: at the first validation, set the triplet margin by :func:`suggest_margin` on its embeddings.
         seed: of all that is drawn while training.
+        freeze: for how many steps the backbone stays as it is.
     """
 
     optimizer: OptimizerConfig
@@ -55,6 +61,7 @@ class LoopSettings:
     on_nonfinite: Literal["stop", "skip"] = "stop"
     choose_margin: bool = False
     seed: int = 0
+    freeze: Freeze = 0
 
 
 class Validated(NamedTuple):
@@ -94,6 +101,8 @@ class TrainingModule(pl.LightningModule):
         self.chosen_margin: float | None = None
         self.best_tpr = 0.0
         self.advice: str | None = None
+        self.answers: Callable[[Batch, str], Prediction] = self._answers
+        self._chunks: ChunkedPrediction | None = None
         self._outcomes: list[TripletOutcome] = []
         self._validation: list[Validated] = []
 
@@ -111,7 +120,7 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
         """One step's loss; ``None`` skips the optimiser step."""
-        output = self.model(batch.images.to(self.dtype))
+        output = self.answers(batch, "train")
         terms = self.objective(output, Targets(batch.classes, batch.masks, batch.identities))
         # Several processes decide alike without a word, since the loss is that of their joined batch: one that skipped
         # a step alone would leave the others waiting for its gradients.
@@ -127,6 +136,26 @@ class TrainingModule(pl.LightningModule):
     def on_after_backward(self) -> None:
         """Let the processes agree on the statistics of batch normalisation, before the weights' average takes them."""
         equal_statistics(self.model)
+
+    def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+        """The gradient of a step's loss; of a batch in chunks it goes on through the network, a chunk at a time."""
+        # What is computed again on the way back is not counted twice in the statistics of batch normalisation.
+        with buffers_kept(self.model) if self.model.recomputes else nullcontext():
+            super().backward(loss, *arguments, **options)
+        chunks, self._chunks = self._chunks, None
+        if chunks is not None:
+            apart = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
+            with self.trainer.precision_plugin.forward_context():
+                chunks.backward(apart)
+
+    def _answers(self, batch: Batch, split: str) -> Prediction:
+        """The network's answers to a batch; while training in chunks, if so asked."""
+        chunk = self.settings.optimizer.chunk
+        if not self.training or not 0 < chunk < len(batch):
+            answers: Prediction = self.model(batch.images.to(self.dtype))
+            return answers
+        self._chunks = ChunkedPrediction(self.model, batch.images.to(self.dtype), chunk)
+        return self._chunks.prediction
 
     def on_train_epoch_end(self) -> None:
         """Say once what can be done where the triplets have stopped teaching."""
@@ -147,7 +176,7 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Keep the embeddings of the validation items that have an identity; measure the other heads' losses."""
-        output = self.model(batch.images.to(self.dtype))
+        output = self.answers(batch, "val")
         terms = self.objective(output, Targets(batch.classes, batch.masks, None))
         embedding = torch.empty(len(batch), 1) if output.embedding is None else output.embedding.float()
         losses = torch.stack([terms.classification, terms.segmentation])
@@ -207,30 +236,17 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW; no weight decay on biases, normalisation layers and proxies; a schedule stepped every batch."""
-        settings = self.settings.optimizer
-        learnt_by_loss = [p for p in self.objective.triplet.parameters() if p.requires_grad]
-        apart = set(map(id, learnt_by_loss))
-        parameters = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        settings, total, freeze = self.settings.optimizer, self.settings.total_steps, self.settings.freeze
+        groups = parameter_groups(self, self.model, self.objective.triplet.parameters(), settings, freeze)
+        rates = [
+            late_rate(freeze, total, settings)
+            if LATE in group and freeze != "all"
+            else partial(rate, total=total, settings=settings)
+            for group in groups
         ]
-        if learnt_by_loss:
-            groups.append({"params": learnt_by_loss, "weight_decay": 0.0, "lr": settings.proxy_lr})
         optimizer = torch.optim.AdamW(groups, lr=settings.lr)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _rate(self, step: int) -> float:
-        """The learning rate at a step, as a share of its highest value."""
-        total = self.settings.total_steps
-        warmup = max(1, round(self.settings.optimizer.warmup * total))
-        if step < warmup:
-            return (step + 1) / warmup
-        if self.settings.optimizer.schedule == "constant":
-            return 1.0
-        progress = min(1.0, (step - warmup) / max(1, total - warmup))
-        return 0.5 * (1.0 + float(torch.cos(torch.tensor(progress * torch.pi))))
 
     def _report_nonfinite(self, terms: LossTerms, batch: Batch, output: Prediction) -> None:
         # Of several processes the one whose items they were says which.

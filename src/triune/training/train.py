@@ -26,6 +26,7 @@ from triune.data.problems import DataError
 from triune.data.reading import Reading
 from triune.data.sources.named import Split, load_source
 from triune.errors import InputError
+from triune.model.adapters import merge_adapters
 from triune.model.images import check_size
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
@@ -49,12 +50,14 @@ from triune.training.beginning import Beginning
 from triune.training.budget import settled
 from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
+from triune.training.features import CachedFeatures, RowData, check_cachable
 from triune.training.metric_loss import metric_loss, over_processes
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
 from triune.training.plan import Estimate, plan
 from triune.training.precision import warned
 from triune.training.processes import Devices, device_options, has_unused, with_joint_normalisation
 from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
+from triune.training.tuning import Freezing, check_chunk, check_processes, check_steps, prepare_tuning, tuned
 from triune.verification.all_pairs import why_not_verifiable
 
 DOUBLE: Final = "64-true"
@@ -88,7 +91,9 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         on_nonfinite=config.trainer.on_nonfinite,
         choose_margin=config.margin == "auto" and criterion is None,
         seed=config.seed,
+        freeze=config.model.freeze,
     )
+    check_steps(config.model.freeze, loop.total_steps)
     if loop.choose_margin:
         check_margin_choice(config, data)
     origin = read_origin(run) if config.resume is not None else None
@@ -97,6 +102,14 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         last = read_by_all(lambda: checkpoint_to_resume(config, run, origin), sharing())
     # What the first one fetches is there for the others.
     model = done_in_turn(lambda: build_model(config if last is None else without_downloads(config), card))
+    if sharing() is not None:
+        check_processes(config.model)
+    if config.model.cache_features:
+        check_cachable(model)
+    check_chunk(model, config.optimizer.chunk)
+    prepare_tuning(model, config.model)
+    for line in tuned(model, config):
+        print(line, file=sys.stderr, flush=True)
     module = TrainingModule(
         with_joint_normalisation(model, config).to(memory_format=torch.channels_last),
         objective(config, over_processes(criterion or metric_loss(config, len(data.training_identities)))),
@@ -110,7 +123,8 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     clock = Clock()
     checkpoints = WholeCheckpoints(record.origin.run, last)
     devices = device_options(config, has_unused=sharing() is not None and _has_unused(module, config, card))
-    callbacks = [clock, record, Estimate()]
+    tuning, batches = tuning_callbacks(config, data), RowData(data) if config.model.cache_features else data
+    callbacks = [clock, record, Estimate(), *tuning]
     trainer = build_trainer(config, run, monitored(data, config), callbacks, checkpoints, devices)
     for line in plan(config, data, model, plan_of(loader.batch_sampler)):
         print(line, file=sys.stderr, flush=True)
@@ -120,7 +134,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         print(f"warning: {costly}", file=sys.stderr, flush=True)
     if last is None:
         record.write()
-    _train(trainer, module, data, last)
+    _train(trainer, module, batches, last)
     record.write()
 
     def keep_best() -> TrainingFacts:
@@ -128,6 +142,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         prefix = "model."
         kept = {name.removeprefix(prefix): t for name, t in best["state_dict"].items() if name.startswith(prefix)}
         model.float().load_state_dict(kept)
+        merge_adapters(model)
         save_model(run / MODEL, model, card)
         seal(run, [MODEL, "history.csv"], outdated=JUDGED)
         return TrainingFacts(
@@ -149,7 +164,7 @@ def _has_unused(module: TrainingModule, config: TrainConfig, card: ModelCard) ->
     return idle or has_unused(module.model, size, card.channels)
 
 
-def _train(trainer: pl.Trainer, module: TrainingModule, data: ItemData, last: Resumable | None) -> None:
+def _train(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataModule, last: Resumable | None) -> None:
     """Let Lightning train; a signal comes out as the exception that it raised."""
     path = None if last is None else str(last.path)
     try:
@@ -165,11 +180,23 @@ def build_model(config: TrainConfig, card: ModelCard) -> MultiTaskModel:
     """The network of a card, with the weights that it begins with."""
     weights = config.model.weights
     pretrained = config.model.pretrained and weights is None
-    model = MultiTaskModel(**card.model.model_dump(), pretrained=pretrained, weights=weights)
+    model = MultiTaskModel(
+        **card.model.model_dump(), pretrained=pretrained, weights=weights, drop_path=config.model.drop_path
+    )
     note = check_size(model, card.model.backbone, card.size)
     if note is not None:
         print(note, file=sys.stderr, flush=True)
     return model
+
+
+def tuning_callbacks(config: TrainConfig, data: ItemData) -> list[Callback]:
+    """What keeps a backbone frozen, and its features at hand."""
+    found: list[Callback] = []
+    if config.model.freeze or config.model.adapter_rank:
+        found.append(Freezing(config.model.freeze, adapted=config.model.adapter_rank > 0))
+    if config.model.cache_features:
+        found.append(CachedFeatures(data))
+    return found
 
 
 def unverifiable(config: TrainConfig, data: ItemData) -> list[str]:
