@@ -232,7 +232,7 @@ def test_what_cannot_be_met_is_refused_with_the_way_out(options, words):
 
 
 def test_the_examples_in_the_docstrings_are_true():
-    assert doctest.testmod(batches_module) == doctest.TestResults(failed=0, attempted=3)
+    assert doctest.testmod(batches_module) == doctest.TestResults(failed=0, attempted=5)
 
 
 def test_no_classes_at_all_is_said():

@@ -117,8 +117,14 @@ def peers_awaited() -> Iterator[None]:
 
 
 def _is_first_to_speak(store: Store) -> bool:
-    """Whether no other process has said what is wrong; also where nobody can be asked any more."""
+    """Whether no other process has said what is wrong; also where nobody can be asked any more.
+
+    The first process speaks where it failed, too; the others wait a moment for that.
+    """
+    until = time.monotonic() + (0 if is_first() else LAST_WORDS / 2)
     try:
+        while store.add("speaking", 0) == 0 and time.monotonic() < until:
+            time.sleep(0.02)
         return store.add("speaking", 1) == 1
     except RuntimeError:
         return True
