@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from triune.data.boxes import Box
 from triune.data.likeness import WIDTH, copy_limit, differences, signature, signatures
 
 
@@ -66,3 +67,16 @@ def test_a_file_is_seen_upright(tmp_path):
     exif[0x0112] = 6  # to be turned by a quarter
     picture.rotate(90, expand=True).save(tmp_path / "turned.jpg", exif=exif, quality=95)
     assert differences(signature(tmp_path / "turned.jpg")[None], signature(picture)[None])[0] < 0.01
+
+
+def test_two_boxes_of_one_picture_are_as_unlike_as_two_pictures(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (16, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((128, 64), Image.Resampling.NEAREST).save(tmp_path / "a.png")
+    path, left, right = str(tmp_path / "a.png"), Box(0, 0, 64, 64), Box(64, 0, 128, 64)
+    rows = signatures([path, path, path], [left, right, left])
+    alike = differences(rows[[0, 0]], rows[[1, 2]])
+    assert alike[0] > 0.5
+    assert abs(alike[1]) < 1e-6
+    cut = Image.open(path).crop(left)
+    np.testing.assert_allclose(signature(cut), rows[0], atol=1e-6)
+    assert 0 <= copy_limit([path], [left]) == copy_limit([cut])

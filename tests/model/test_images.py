@@ -39,6 +39,11 @@ def test_a_backbone_that_timm_says_nothing_about_is_taken_to_see_as_most_do(monk
     )  # fmt: skip
 
 
+def test_a_tag_of_weights_that_there_is_none_of_is_told():
+    with pytest.raises(InputError, match=r"no timm backbone 'resnet18\.nope' \(Invalid pretrained tag"):
+        own_preprocessing("resnet18.nope")
+
+
 @pytest.mark.parametrize(
     ("backbone", "size", "said"),
     [

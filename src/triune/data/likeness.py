@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from triune.data.boxes import Box
 from triune.data.decode import decode_image
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -26,30 +27,39 @@ QUANTILE = 0.95
 THREADS = 8
 
 
-def signature(source: Source) -> Array:
+def signature(source: Source, box: Box | None = None) -> Array:
     """A picture as :data:`WIDTH` float32 numbers of mean 0 and length 1; zeros where it is one grey alone.
+
+    Args:
+        source: the file, or an image.
+        box: the part that is looked at; all of it where not given.
 
     Raises:
         OSError, ValueError: it cannot be read.
     """
-    pixels = decode_image(source, 3, (4 * SIDE, 4 * SIDE)).pixels
+    pixels = decode_image(source, 3, (4 * SIDE, 4 * SIDE), box=box).pixels
     small = pixels.reshape(SIDE, 4, SIDE, 4, 3).astype(np.float32).mean(axis=(1, 3)).reshape(-1)
     small -= small.mean()
     size = float(np.linalg.norm(small))
     return small / size if size > 1 else np.zeros_like(small)
 
 
-def signatures(sources: Sequence[Source]) -> Array:
-    """The signatures ``(N, WIDTH)`` of pictures, NaN where one cannot be read; several are decoded at a time."""
+def signatures(sources: Sequence[Source], boxes: Sequence[Box | None] = ()) -> Array:
+    """The signatures ``(N, WIDTH)`` of pictures, NaN where one cannot be read; several are decoded at a time.
 
-    def one(source: Source) -> Array:
+    Args:
+        sources: N files or images.
+        boxes: the part of each that is looked at; all of them where not given.
+    """
+
+    def one(source: Source, box: Box | None) -> Array:
         try:
-            return signature(source)
+            return signature(source, box)
         except (OSError, ValueError):
             return np.full(WIDTH, np.nan, dtype=np.float32)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(one, sources))
+        found = list(pool.map(one, sources, boxes or [None] * len(sources)))
     return np.stack(found) if found else np.empty((0, WIDTH), dtype=np.float32)
 
 
@@ -59,7 +69,7 @@ def differences(first: Array, second: Array) -> Array:
     return products
 
 
-def copy_limit(sources: Sequence[Source]) -> float:
+def copy_limit(sources: Sequence[Source], boxes: Sequence[Box | None] = ()) -> float:
     """The difference within which copies of these pictures lie: what was compressed again, scaled or made brighter.
 
     Each picture is copied in four ways (JPEG of quality 40; half the size; three quarters of it and JPEG of quality 80;
@@ -68,14 +78,15 @@ def copy_limit(sources: Sequence[Source]) -> float:
 
     Args:
         sources: a sample of the pictures; a hundred are enough. Those that cannot be read are passed over.
+        boxes: the part of each that is looked at; all of them where not given.
 
     Returns:
         0 where none can be read.
     """
     sizes: list[list[float]] = [[] for _ in ALTERED]
-    for source in sources:
+    for source, box in zip(sources, boxes or [None] * len(sources), strict=True):
         try:
-            picture = Image.fromarray(decode_image(source, 3).pixels)
+            picture = Image.fromarray(decode_image(source, 3, box=box).pixels)
         except (OSError, ValueError):
             continue
         own = signature(picture)

@@ -21,8 +21,17 @@ def own_preprocessing(backbone: str, channels: int = 3) -> Preprocessing:
         backbone: its name at timm; of one that timm says nothing about, what most have (ImageNet's).
         channels: 3 for RGB; 1 for grey, whose mean and standard deviation are the average of the three, as those of
             ImageNet's photographs are.
+
+    Raises:
+        InputError: its name ends in a tag of weights that timm does not know.
     """
-    said = timm.get_pretrained_cfg(backbone)
+    try:
+        said = timm.get_pretrained_cfg(backbone)
+    except RuntimeError as error:
+        architecture = backbone.partition(".")[0]
+        raise InputError(
+            f"there is no timm backbone {backbone!r} ({error}): timm.list_pretrained('{architecture}*') lists the tags"
+        ) from error
     config: dict[str, Any] = resolve_data_config(  # type: ignore[no-untyped-call]
         {"in_chans": 3},
         pretrained_cfg={} if said is None else said.to_dict(),  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ from PIL import Image
 
 from conftest import shared_data
 from serving.audit.planted import pixels, write_mistakes
+from triune.data.boxes import Box
 from triune.errors import InputError
 from triune.serving.audit.look import audit
 from triune.serving.audit.sources import AuditItems, items_of_files
@@ -177,3 +178,14 @@ def test_mistakes_planted_in_eth80_are_found(tmp_path):
     assert len(pairs(found) & copied) >= 0.8 * len(copied)
     assert len(pairs(found) - copied) <= 2
     assert all(pair.across_splits for pair in found.duplicates if (pair.first.row, pair.second.row) in copied)
+
+
+def test_two_things_on_one_picture_are_no_copies_of_each_other(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (16, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((128, 64), Image.Resampling.NEAREST).save(tmp_path / "a.png")
+    boxes = [Box(0, 0, 64, 64), Box(64, 0, 128, 64), Box(0, 0, 64, 64)] + [Box(k, 0, k + 9, 9) for k in range(21)]
+    x = np.random.default_rng(1).normal(size=(24, 8)).astype(np.float32)
+    x[1] = x[2] = x[0]
+    names = [str(tmp_path / "a.png")] * 24
+    found = audit(AuditItems("boxed", x, names, [None] * 24, [None] * 24, has_images=True, boxes=boxes))
+    assert {(each.first.row, each.second.row) for each in found.duplicates} == {(0, 2)}

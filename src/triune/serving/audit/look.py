@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from triune.checksums import digest
+from triune.data.boxes import Box
 from triune.data.likeness import copy_limit, differences, signatures
 from triune.errors import InputError
 from triune.recognition.label_errors import likely_label_errors
@@ -187,7 +188,7 @@ def _duplicates(items: AuditItems, seed: int) -> tuple[tuple[Duplicate, ...], fl
     found: dict[tuple[int, int], tuple[Sameness, float]] = {}
     close = close_pairs(items.embeddings, metric=items.metric)
     if items.has_images:
-        difference, limit = _pictures_differ(items.names, close.first, close.second, seed)
+        difference, limit = _pictures_differ(items, close.first, close.second, seed)
         same: Sameness = "same picture"
     else:
         difference, limit, same = close.distance, close.limit, "same embedding"
@@ -195,7 +196,7 @@ def _duplicates(items: AuditItems, seed: int) -> tuple[tuple[Duplicate, ...], fl
     for place in within.tolist():
         found[int(close.first[place]), int(close.second[place])] = same, max(0.0, float(difference[place]))
     if items.has_images:
-        found.update({pair: (kind, 0.0) for pair, kind in _same_files(items.names).items()})
+        found.update({pair: (kind, 0.0) for pair, kind in _same_files(items).items()})
     ends = np.array(list(found), dtype=np.int64).reshape(-1, 2)
     numbers = groups(len(items.names), ends[:, 0], ends[:, 1])
     order = {number: place for place, number in enumerate(dict.fromkeys(numbers[ends[:, 0]].tolist()))}
@@ -219,12 +220,12 @@ def _differ(first: str | None, second: str | None) -> bool:
     return first is not None and second is not None and first != second
 
 
-def _pictures_differ(names: Sequence[str], first: Array, second: Array, seed: int) -> tuple[Array, float]:
+def _pictures_differ(items: AuditItems, first: Array, second: Array, seed: int) -> tuple[Array, float]:
     """How much the pictures of pairs differ (NaN where one cannot be read), and how much copies may."""
     asked = np.unique(np.concatenate([first, second]))
     drawn = np.random.default_rng(seed).permutation(asked)[:SAMPLE]
-    limit = copy_limit([names[row] for row in drawn.tolist()])
-    small = signatures([names[row] for row in asked.tolist()])
+    limit = copy_limit(*_shown(items, drawn))
+    small = signatures(*_shown(items, asked))
     one, two = np.searchsorted(asked, first), np.searchsorted(asked, second)
     difference = np.concatenate([np.empty(0), *_in_parts(small, one, two)])
     closest = np.full(len(asked), np.inf)
@@ -234,6 +235,15 @@ def _pictures_differ(names: Sequence[str], first: Array, second: Array, seed: in
     return difference, min(limit, chance_limit(apart)) if len(apart) >= LEAST else limit
 
 
+def _shown(items: AuditItems, rows: Array) -> tuple[list[str], list[Box | None]]:
+    """The paths of rows, and the part of each image that is looked at."""
+    return [items.names[row] for row in rows.tolist()], [_box(items, row) for row in rows.tolist()]
+
+
+def _box(items: AuditItems, row: int) -> Box | None:
+    return items.boxes[row] if items.boxes else None
+
+
 def _in_parts(rows: Array, first: Array, second: Array) -> list[Array]:
     return [
         differences(rows[first[start : start + 4096]], rows[second[start : start + 4096]])
@@ -241,29 +251,29 @@ def _in_parts(rows: Array, first: Array, second: Array) -> list[Array]:
     ]
 
 
-def _same_files(names: Sequence[str]) -> dict[tuple[int, int], Sameness]:
-    """Rows with the same path, or whose files hold the same bytes, each with the first such row."""
+def _same_files(items: AuditItems) -> dict[tuple[int, int], Sameness]:
+    """Rows with the same path and box, or whose files hold the same bytes, each with the first such row."""
     found: dict[tuple[int, int], Sameness] = {}
-    by_path: dict[str, int] = {}
+    by_path: dict[tuple[str, Box | None], int] = {}
     by_size: dict[int, list[int]] = defaultdict(list)
-    for row, name in enumerate(names):
-        path = os.path.realpath(name)
-        if path in by_path:
-            found[by_path[path], row] = "same path"
+    for row, name in enumerate(items.names):
+        path, box = os.path.realpath(name), _box(items, row)
+        if (path, box) in by_path:
+            found[by_path[path, box], row] = "same path"
             continue
-        by_path[path] = row
+        by_path[path, box] = row
         try:
             by_size[os.stat(path).st_size].append(row)
         except OSError:
             continue
     for rows in by_size.values():
-        by_content: dict[str, int] = {}
+        by_content: dict[tuple[str, Box | None], int] = {}
         for row in rows if len(rows) > 1 else ():
             try:
-                content = digest(Path(names[row]))
+                content = digest(Path(items.names[row]))
             except OSError:
                 continue
-            first = by_content.setdefault(content, row)
+            first = by_content.setdefault((content, _box(items, row)), row)
             if first != row:
                 found[first, row] = "same file"
     return found

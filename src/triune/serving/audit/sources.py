@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from triune.data.boxes import boxes_of
+from triune.data.boxes import Box, boxes_of
 from triune.data.items import ItemTable, read_table
 from triune.data.parquet import read_frame
 from triune.data.problems import DataError
@@ -44,6 +44,7 @@ class AuditItems:
         left_out: images that could not be read.
         trained: whether the network was trained on some of these labels.
         other_column: the column of other labels, ``identity`` or ``label``, that was not chosen; ``None`` of none.
+        boxes: the part of each image that is looked at; whole images where empty.
     """
 
     name: str
@@ -57,6 +58,7 @@ class AuditItems:
     left_out: Sequence[str] = ()
     trained: bool = False
     other_column: str | None = None
+    boxes: Sequence[Box | None] = ()
 
 
 def items_of_run(
@@ -114,6 +116,7 @@ def items_of_run(
         left_out=left_out,
         trained=data is None and "train" in splits,
         other_column=_other_column(frame, column),
+        boxes=boxes_of(frame),
     )
 
 
