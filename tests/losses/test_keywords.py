@@ -60,3 +60,21 @@ def test_an_unknown_name_and_one_argument_by_both_names_are_refused():
 def test_what_is_not_given_stays_none():
     assert by_either_name({"ref_emb": None}, reference=3, reference_labels=None) == (3, None)
     assert by_either_name({"ref_labels": 4}, reference=3, reference_labels=None) == (3, 4)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "n-pairs"])
+def test_labels_may_be_left_out_beside_indices(name):
+    (x, y), (r, other), criterion = batch(0), batch(1, 20), LOSSES[name]()
+    indices = TripletMiner("hard")(x, y)
+    assert criterion(x, indices_tuple=indices) == criterion(x, None, indices) == criterion(x, y, indices)
+    beside = TripletMiner("hard")(x, y, r, other)
+    assert criterion(x, indices=beside, ref_emb=r) == criterion(x, y, beside, r, other)
+    with pytest.raises(ValueError, match="labels are left out: give them, or the indices of a miner"):
+        criterion(x)
+
+
+def test_labels_are_not_left_out_where_classes_are_counted():
+    (x, y), kinds = batch(0), (PAIR_LOSSES["n-pairs"](), PAIR_LOSSES["margin"](num_classes=4))
+    for criterion in kinds:
+        with pytest.raises(ValueError, match="labels are compared by a rule, or left out"):
+            criterion(x, indices=TripletMiner("hard")(x, y))

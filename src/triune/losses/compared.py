@@ -16,7 +16,7 @@ Comparison: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Labels of N anchors and of M reference rows to bool (N, M): which match."""
 
 REFUSED = (
-    "labels are compared by a rule, but here they have to be one whole number or word each: "
+    "labels are compared by a rule, or left out, but here they have to be one whole number or word each: "
     "number the classes, or take a pair or triplet loss without memory in one process"
 )
 
@@ -76,6 +76,24 @@ BatchLabels: TypeAlias = Labels | ComparedLabels
 """The labels of a batch: one a row, equal or not; or compared by a rule."""
 
 
+def left_out(indices: Any, count: int, reference: int | None) -> tuple[ComparedLabels, ComparedLabels | None]:
+    """Labels of a batch, and of a reference set, that say nothing: the indices say which pairs match.
+
+    Args:
+        indices: of a miner.
+        count: how many embeddings there are.
+        reference: how many reference rows, ``None`` without a reference set.
+
+    Raises:
+        ValueError: there are no indices either.
+    """
+    if indices is None:
+        raise ValueError("labels are left out: give them, or the indices of a miner")
+    return ComparedLabels(torch.zeros(count), _nothing), (
+        None if reference is None else ComparedLabels(torch.zeros(reference), _nothing)
+    )
+
+
 def plain(labels: BatchLabels) -> Labels:
     """The labels, which no rule compares.
 
@@ -120,3 +138,8 @@ def _share(first: Tensor, second: Tensor, shared: int) -> Tensor:
     """Which rows of 0 and 1 have so many ones in common."""
     with torch.autocast(first.device.type, enabled=False):
         return first @ second.T > shared - 0.5
+
+
+def _nothing(first: Tensor, second: Tensor) -> Tensor:
+    """No row matches another."""
+    return torch.zeros(len(first), len(second), dtype=torch.bool, device=first.device)

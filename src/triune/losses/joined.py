@@ -47,7 +47,7 @@ class DistributedTripletLoss(TripletLoss):
     def outcome(
         self,
         embeddings: Embeddings,
-        labels: BatchLabels,
+        labels: BatchLabels | None = None,
         indices: Sequence[Tensor] | None = None,
         reference: Embeddings | None = None,
         reference_labels: BatchLabels | None = None,
@@ -59,7 +59,7 @@ class DistributedTripletLoss(TripletLoss):
 
         Args:
             embeddings: this process's anchors, shape (N, D).
-            labels: N whole numbers, which mean the same in every process.
+            labels: N whole numbers, which mean the same in every process; may be left out beside indices.
             indices: triplets or pairs of any miner: the loss is then that of the process alone.
             reference: where positives and negatives are taken from: the loss is then that of the process alone.
             reference_labels: the label of each reference row.
@@ -69,7 +69,7 @@ class DistributedTripletLoss(TripletLoss):
         Raises:
             ValueError: labels are words, whose codes would differ from process to process.
         """
-        if _is_one_process(self.group) or indices is not None or reference is not None:
+        if _is_one_process(self.group) or indices is not None or reference is not None or labels is None:
             return super().outcome(
                 embeddings, labels, indices, reference, reference_labels, own_rows=own_rows, generator=generator
             )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from triune.arrays import as_tensor
 from triune.distances.embeddings import Embeddings
 from triune.losses.batch import labelled_batch, masks, unit_rows, zero_or_nan
-from triune.losses.compared import BatchLabels
+from triune.losses.compared import BatchLabels, left_out
 from triune.losses.keywords import PeerNames, by_either_name
 from triune.losses.miner import settings_of
 from triune.losses.remembered import Remembered
@@ -71,7 +71,7 @@ class PairLoss(nn.Module):
     def forward(
         self,
         embeddings: Embeddings,
-        labels: BatchLabels,
+        labels: BatchLabels | None = None,
         indices: Sequence[Tensor] | None = None,
         reference: Embeddings | None = None,
         reference_labels: BatchLabels | None = None,
@@ -84,7 +84,7 @@ class PairLoss(nn.Module):
 
         Args:
             embeddings: the anchors, shape (N, D).
-            labels: N integers or strings.
+            labels: N integers or strings; may be left out beside indices.
             indices: pairs or triplets of any miner, in place of all pairs.
             reference: what the embeddings are compared with, shape (M, D).
             reference_labels: the label of each reference row.
@@ -95,6 +95,8 @@ class PairLoss(nn.Module):
         indices, reference, reference_labels = by_either_name(
             peer_names, indices=indices, reference=reference, reference_labels=reference_labels
         )
+        if labels is None:
+            labels, reference_labels = left_out(indices, len(embeddings), None if reference is None else len(reference))
         x: Embeddings = embeddings
         y: Embeddings | None = reference
         if self.normalize:

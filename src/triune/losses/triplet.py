@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from triune.distances.embeddings import Embeddings, Metric
 from triune.distances.pairwise import paired_distance
 from triune.losses.batch import labelled_batch, unit_rows, zero_or_nan
-from triune.losses.compared import BatchLabels
+from triune.losses.compared import BatchLabels, left_out
 from triune.losses.keywords import PeerNames, by_either_name
 from triune.losses.miner import settings_of
 from triune.losses.outcome import (
@@ -201,7 +201,7 @@ class TripletLoss(nn.Module):
     def forward(
         self,
         embeddings: Embeddings,
-        labels: BatchLabels,
+        labels: BatchLabels | None = None,
         indices: Sequence[Tensor] | None = None,
         reference: Embeddings | None = None,
         reference_labels: BatchLabels | None = None,
@@ -214,7 +214,7 @@ class TripletLoss(nn.Module):
 
         Args:
             embeddings: the anchors, shape (N, D).
-            labels: N integers or strings.
+            labels: N integers or strings; may be left out beside indices.
             indices: triplets or pairs of any miner, used instead of mining.
             reference: where positives and negatives are taken from, shape (M, D).
             reference_labels: the label of each reference row.
@@ -232,7 +232,7 @@ class TripletLoss(nn.Module):
     def outcome(
         self,
         embeddings: Embeddings,
-        labels: BatchLabels,
+        labels: BatchLabels | None = None,
         indices: Sequence[Tensor] | None = None,
         reference: Embeddings | None = None,
         reference_labels: BatchLabels | None = None,
@@ -244,13 +244,15 @@ class TripletLoss(nn.Module):
 
         Args:
             embeddings: the anchors, shape (N, D).
-            labels: N integers or strings.
+            labels: N integers or strings; may be left out beside indices.
             indices: triplets or pairs of any miner, used instead of mining.
             reference: where positives and negatives are taken from, shape (M, D).
             reference_labels: the label of each reference row.
             own_rows: which reference row is embedding i, −1 for none.
             generator: source of the random strategy's draws.
         """
+        if labels is None:
+            labels, reference_labels = left_out(indices, len(embeddings), None if reference is None else len(reference))
         x: Embeddings = embeddings
         y: Embeddings | None = reference
         if self.normalize:
