@@ -5,7 +5,9 @@ from report.building import run_results
 from triune.commands import train
 from triune.evaluation.results import Results
 from triune.report.terminal import summary
+from triune.run.parser import parse_train
 from triune.run.settings import TrainConfig
+from triune.training.train import load_items
 
 
 def test_a_training_prints_its_figures_and_last_where_run_and_report_lie(tmp_path, monkeypatch, capsys):
@@ -46,3 +48,11 @@ def test_a_benchmark_is_trained_by_its_name_with_its_recipe(name, tmp_path, monk
         assert (retrieval.queries, retrieval.left_out) == (6, 0)
         assert retrieval.r_precision == retrieval.recall_at[1]
         assert "6 queries (is_query) in a gallery of 20 (is_gallery), 2 of them nobody's match" in printed.out
+
+
+def test_masks_of_birds_are_read_by_the_votes_for_them(tmp_path):
+    cub200(tmp_path / "root", masks=True)
+    given = ["--data", "cub200", "--root", str(tmp_path / "root"), *SMALL]
+    assert load_items(parse_train([*given, "--beta", "1"])).reading.mask_values == (0, 255)
+    asked = ["--beta", "1", "--images.mask_values", "[0, 51, 102, 153, 204, 255]"]
+    assert load_items(parse_train([*given, *asked])).reading.mask_values == (0, 51, 102, 153, 204, 255)

@@ -126,3 +126,17 @@ def test_prepared_embeddings_have_lost_their_rows():
 
     with pytest.raises(ValueError, match="give embeddings and labels, not prepared ones"):
         retrieval_metrics(prepare(torch.eye(3), [1, 1, 2]), is_query=[1, 0, 0])
+
+
+def test_a_row_that_is_not_finite_has_the_number_it_was_given_with():
+    x = np.eye(6, dtype=np.float32)
+    x[4] = np.nan
+    with pytest.raises(ValueError, match=r"embeddings holds NaN or infinity in 1 of 6 rows \(row 4\)"):
+        retrieval_metrics(x, [1, 1, 2, 2, 3, 3], is_query=[0, 0, 0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_embeddings_of_any_precision_are_searched(kind):
+    x = torch.eye(4, dtype=kind)[[0, 0, 1, 1, 2, 2]]
+    found = retrieval_metrics(x, [1, 1, 2, 2, 3, 3], is_query=[1, 0, 1, 0, 1, 0])
+    assert (found.queries, found.map) == (3, 1.0)

@@ -10,14 +10,7 @@ from triune.run.settings import TrainConfig
 
 def run(arguments: list[str]) -> int:
     """Train on a table, a folder or a named data set; evaluate and report."""
-    from triune.parallel.command import is_first
-
-    config = parse_train(arguments)
-    recipe = recipe_of(config.data)
-    if recipe is not None and config.resume is None and is_first():
-        said = "its settings are those of a published recipe but for what flags and --config say"
-        print(f"{config.data}: {said} ({recipe})", file=sys.stderr)
-    return run_training("train", arguments, config)
+    return run_training("train", arguments, parse_train(arguments))
 
 
 def run_training(name: str, arguments: list[str], config: TrainConfig) -> int:
@@ -32,6 +25,8 @@ def run_training(name: str, arguments: list[str], config: TrainConfig) -> int:
 
     count = processes_to_start(config)
     if count == 1:
+        if name == "train":
+            _tell_recipe(config)
         return trained(config)
     from triune.parallel.launch import start_in_processes
 
@@ -51,3 +46,13 @@ def trained(config: TrainConfig) -> int:
     tell_cautions(results)
     print(f"\nrun     {folder}\nreport  {report}")
     return 0
+
+
+def _tell_recipe(config: TrainConfig) -> None:
+    """Say on standard error that the settings are those of a recipe, where the data have one."""
+    from triune.parallel.command import is_first
+
+    recipe = recipe_of(config.data)
+    if recipe is not None and config.resume is None and is_first():
+        said = "its settings are those of a published recipe but for what flags and --config say"
+        print(f"{config.data}: {said} ({recipe})", file=sys.stderr)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.arrays import as_tensor
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite
 from triune.labels import Labels, encode_labels, encode_labels_together, plain_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
@@ -206,8 +206,10 @@ def retrieval_per_query(
         names, numbers = plain_labels(labels, "labels"), search.queries
         if len(names) != len(embeddings):
             raise ValueError(f"labels has {len(names)} entries but embeddings has {len(embeddings)} rows")
-        gallery, gallery_labels = rows_of(embeddings, search.gallery), names[search.gallery]
-        embeddings, labels = rows_of(embeddings, search.queries), names[search.queries]
+        x = as_embeddings(embeddings, "embeddings")
+        check_finite(x)  # here, where rows are numbered as they were given
+        gallery, gallery_labels = rows_of(x, search.gallery), names[search.gallery]
+        embeddings, labels = rows_of(x, search.queries), names[search.queries]
         groups, gallery_groups = search.groups, search.gallery_groups
     rows, columns = as_prepared_pair(embeddings, labels, metric, gallery, gallery_labels, groups, gallery_groups)
     if columns is rows:  # a gallery that holds the queries themselves, and not the set of all other queries

@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from triune.arrays import as_tensor
-from triune.distances.embeddings import Embeddings, as_embeddings
 from triune.labels import Labels, plain_labels
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -64,10 +65,9 @@ def search_by_roles(
     return Search(queries, gallery, codes[queries], codes[gallery])
 
 
-def rows_of(embeddings: Embeddings, rows: Array) -> Embeddings:
-    """Some rows of embeddings ``(N, D)``, on the device where these are."""
-    x = as_embeddings(embeddings, "embeddings")
-    return x[as_tensor(rows, "rows").to(x.device)]
+def rows_of(x: Tensor, rows: Array) -> Tensor:
+    """Some rows of ``(N, D)``, on the device where these are."""
+    return x[torch.from_numpy(rows).to(x.device)]
 
 
 def _flags(flags: Labels | None, count: int, name: str) -> Array | None:
