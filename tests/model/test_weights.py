@@ -16,6 +16,7 @@ from triune.model.layers import plain_model, plain_names
 from triune.model.network import MultiTaskModel
 from triune.model.weights import load_weights, read_weights
 from triune.run.folder import ModelCard, Network, save_model
+from triune.run.preprocessing import earlier_preprocessing
 
 
 def made(name, **options):
@@ -136,7 +137,8 @@ def test_a_run_and_its_file_of_weights_are_taken(tmp_path):
     trained = MultiTaskModel(**settings, pretrained=False)
     more = {"in_channels": 3, "decoder": "unet", "decoder_channels": (128, 64, 32, 16, 16), "embedding_stage": -1}
     described = Network(**settings, **more, pooling="avg", mask_pooling=False, dropout=0.0)
-    card = ModelCard(model=described, classes=["a", "b", "c"], size=32, channels=3, metric="cosine")
+    images = earlier_preprocessing(32, 3)
+    card = ModelCard(model=described, classes=["a", "b", "c"], channels=3, metric="cosine", **images)
     run = tmp_path / "run"
     run.mkdir()
     save_model(run / "model.safetensors", trained, card)

@@ -104,7 +104,7 @@ def _reason(error: Exception) -> str:
     """In one line; torch's own advice is to read the file though code in it may run."""
     said = str(error)
     if "Weights only load failed" in said:
-        kind = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported|unrecognized function", said)
+        kind = re.search(r"GLOBAL ([\w.]+)|unrecognized function", said)
         if kind is None:
             return "it is damaged, or of another kind"
         what = kind[1] or "objects"

@@ -152,7 +152,7 @@ def check_names(values: dict[Any, Any], known: Collection[str], source: str) -> 
             )
         if name not in known:
             last = name.rpartition(".")[2]
-            near = difflib.get_close_matches(name, known, n=1) or [each for each in known if each.endswith(f".{last}")]
+            near = [each for each in known if each.endswith(f".{last}")] or difflib.get_close_matches(name, known, n=1)
             raise InputError(f"{source}: there is no setting {name}" + (f", did you mean {near[0]}?" if near else ""))
         if isinstance(value, str):
             check_value(value, f"{source}: {name}")

@@ -138,7 +138,13 @@ class TrainingModule(pl.LightningModule):
         equal_statistics(self.model)
 
     def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
-        """The gradient of a step's loss; of a batch in chunks it goes on through the network, a chunk at a time."""
+        """The gradient of a step's loss; of a batch in chunks it goes on through the network, a chunk at a time.
+
+        Args:
+            loss: of the step.
+            arguments: of torch's ``backward``.
+            options: likewise.
+        """
         # What is computed again on the way back is not counted twice in the statistics of batch normalisation.
         with buffers_kept(self.model) if self.model.recomputes else nullcontext():
             super().backward(loss, *arguments, **options)

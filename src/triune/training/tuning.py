@@ -153,8 +153,14 @@ class Freezing(pl.Callback):
         assert isinstance(module, TrainingModule)
         self._learning = [each for each in module.model.backbone.parameters() if each.requires_grad]
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Before each step, since a validation changes the modes: what depends on the step alone goes on as it was."""
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *batch: Any) -> None:
+        """Before each step, since a validation changes the modes: what depends on the step alone goes on as it was.
+
+        Args:
+            trainer: counts the steps.
+            module: holds the network.
+            batch: and its number, which are not looked at.
+        """
         assert isinstance(module, TrainingModule)
         frozen = self.freeze == "all" or trainer.global_step < self.freeze
         backbone: nn.Module = module.model.backbone
