@@ -1,6 +1,7 @@
 """GradNorm: weights that even out how much each task moves the last shared layer (Chen et al. 2018)."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Final
 
 import torch
@@ -115,15 +116,15 @@ class GradNorm:
 
     def state_dict(self) -> dict[str, Any]:
         """What a run that goes on from here begins with."""
-        weights = self._weights.detach().clone()
-        return {"weights": weights, "first": self._first.clone(), "optimizer": self._optimizer.state_dict()}
+        learnt = {"weights": self._weights.detach(), "first": self._first, "optimizer": self._optimizer.state_dict()}
+        return deepcopy(learnt)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with what a checkpoint says."""
         with torch.no_grad():
             self._weights.copy_(state["weights"])
         self._first = state["first"].clone()
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load_state_dict(deepcopy(state["optimizer"]))
 
 
 def last_shared(terms: Sequence[Tensor], shared: Sequence[nn.Parameter]) -> nn.Parameter:
