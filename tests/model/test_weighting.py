@@ -47,5 +47,7 @@ def test_impossible_weights_are_named(settings):
     ((name, value),) = settings.items()
     with pytest.raises(ValueError, match=f"{name} is {value}"):
         check_weighting("fixed", **settings)
-    with pytest.raises(ValueError, match="weighting is 'magic': it is 'fixed' or 'uncertainty'"):
+    with pytest.raises(
+        ValueError, match="weighting is 'magic': it is one of fixed, uncertainty, dwa, gradnorm, upgrad"
+    ):
         check_weighting("magic")

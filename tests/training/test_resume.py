@@ -83,6 +83,9 @@ CASES = {
     "one loader process": ["--images.workers", "1"],
     "margin auto": ["--margin", "auto"],
     "last weights": ["--optimizer.average", "0"],
+    "dynamic weight average": ["--loss.weighting", "dwa"],
+    "GradNorm": ["--loss.weighting", "gradnorm"],
+    "aggregated gradients": ["--loss.weighting", "pcgrad", "--loss.conflicts_every", "2"],
     "no identities": None,
     "a backbone that learns from the middle of an epoch on": ["--model.freeze", "3", "--optimizer.layer_decay", "0.7"],
     "features computed once": ["--model.freeze", "all", "--model.cache_features", "--beta", "0"],
@@ -94,7 +97,7 @@ CASES = {
 
 QUICK = (
     *("memory", "one loader process", "no identities", "a backbone that learns from the middle of an epoch on"),
-    "features computed once",
+    *("features computed once", "GradNorm"),
 )
 """The others take minutes together, and run with the slow tests."""
 

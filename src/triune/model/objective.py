@@ -11,9 +11,10 @@ from triune.losses.joined import JoinedLoss
 from triune.losses.memory import CrossBatchMemory
 from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
-from triune.model.network import Prediction
+from triune.model.conflicts import Reduce, SharedAndRest, same
+from triune.model.network import MultiTaskModel, Prediction
 from triune.model.terms import classification_loss, segmentation_loss
-from triune.model.weighting import TERMS, Weighting, check_weighting, gradient_norm, weighted_terms
+from triune.model.weighting import TERMS, Weighting, balance_of, check_weighting, gradient_norm, weighted_terms
 
 
 class Targets(NamedTuple):
@@ -60,8 +61,9 @@ class MultiTaskObjective(nn.Module):
         beta: weight of ℓ_seg.
         gamma: weight of ℓ_triplet.
         triplet: a :class:`TripletLoss`, or any criterion called as ``criterion(embeddings, labels)``.
-        weighting: ``fixed``; or ``uncertainty``: each term is further weighted by exp(-s) and s is added, with a
-            learnt s a term (Kendall, Gal and Cipolla 2018).
+        weighting: ``fixed``; ``uncertainty``: each term is further weighted by exp(-s) and s is added, with a learnt s
+            a term (Kendall, Gal and Cipolla 2018); or one that needs :meth:`loss` at every step and, for ``dwa``,
+            :meth:`end_epoch`: ``dwa``, ``gradnorm``, ``upgrad``, ``pcgrad``, ``cagrad``, ``mgda``, ``nash-mtl``.
         dice: weight of a soft Dice loss added to ℓ_seg.
         label_smoothing: of ℓ_cls.
     """
@@ -83,6 +85,7 @@ class MultiTaskObjective(nn.Module):
         self.triplet = triplet if triplet is not None else TripletLoss()
         self.dice = dice
         self.label_smoothing = label_smoothing
+        self.balance = balance_of(weighting, [name for name in TERMS if self.weights[name]])
         self.log_variances = nn.Parameter(torch.zeros(len(TERMS))) if weighting == "uncertainty" else None
 
     def forward(self, prediction: Prediction, targets: Targets) -> LossTerms:
@@ -104,7 +107,45 @@ class MultiTaskObjective(nn.Module):
 
     def weighted(self, terms: LossTerms) -> dict[str, Tensor]:
         """What each term adds to the total, by name; a term whose weight is 0 is left out."""
-        return weighted_terms({name: getattr(terms, name) for name in TERMS}, self.weights, self.log_variances)
+        weights = self.weights
+        if self.balance is not None:
+            factors = self.balance.factors
+            weights = {name: weight * factors.get(name, 1.0) for name, weight in weights.items()}
+        return weighted_terms({name: getattr(terms, name) for name in TERMS}, weights, self.log_variances)
+
+    def loss(self, terms: LossTerms, model: MultiTaskModel, reduce: Reduce = same) -> Tensor:
+        """What a training step's backward pass begins with: the total, or one that hands out aggregated gradients.
+
+        Weightings that change take notice of the step.
+
+        Args:
+            terms: of the step's batch, with their graph.
+            model: the network, whose backbone's weights the tasks share.
+            reduce: takes the mean of a tensor over all processes.
+
+        Raises:
+            InputError: gradients are to be weighed, and the terms do not reach the backbone.
+        """
+        if self.balance is None:
+            return terms.total
+        shared = [each for each in model.shared_parameters() if each.requires_grad]
+        known = set(map(id, shared))
+        rest = [each for part in (model, self) for each in part.parameters() if each.requires_grad]
+        plain = weighted_terms({name: getattr(terms, name) for name in TERMS}, self.weights)
+        heads = [each for each in rest if id(each) not in known]
+        return self.balance.loss(terms.total, plain, SharedAndRest(shared, heads), reduce)
+
+    def end_epoch(self) -> None:
+        """Let the weighting know that an epoch of training is over."""
+        if self.balance is not None:
+            self.balance.end_epoch()
+
+    def weights_now(self) -> dict[str, float]:
+        """The weight of each task beside alpha, beta and gamma, by name; nothing where these are all."""
+        if self.log_variances is not None:
+            factors = dict(zip(TERMS, torch.exp(-self.log_variances.detach()).tolist(), strict=True))
+            return {name: factor for name, factor in factors.items() if self.weights[name]}
+        return {} if self.balance is None else self.balance.shown
 
     def _triplet(self, embedding: Tensor, identities: Tensor) -> tuple[Tensor, TripletOutcome | None]:
         """The metric term of the items with an identity, and the outcome of a triplet loss."""

@@ -19,12 +19,22 @@ COLUMNS: Final = {
     "train_positive_distance": polars.Float64,
     "train_negative_distance": polars.Float64,
     "train_collapse": polars.Float64,
+    "train_grad_norm_classification": polars.Float64,
+    "train_grad_norm_segmentation": polars.Float64,
+    "train_grad_norm_triplet": polars.Float64,
+    "train_grad_cosine_classification_segmentation": polars.Float64,
+    "train_grad_cosine_classification_triplet": polars.Float64,
+    "train_grad_cosine_segmentation_triplet": polars.Float64,
+    "train_weight_classification": polars.Float64,
+    "train_weight_segmentation": polars.Float64,
+    "train_weight_triplet": polars.Float64,
     "val_tpr": polars.Float64,
     "val_auc": polars.Float64,
     "val_classification": polars.Float64,
     "val_segmentation": polars.Float64,
 }
-"""``epoch`` counts from 0, ``step`` from 1; ``lr`` is the learning rate; the others are losses, shares and distances.
+"""``epoch`` counts from 0, ``step`` from 1; ``lr`` is the learning rate; the others are losses, shares and distances,
+and every few steps the norm of each task's gradient on the backbone, cosines between them, and the tasks' weights.
 
 An empty cell says that the step, or the run, has no such figure.
 """

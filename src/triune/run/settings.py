@@ -30,6 +30,9 @@ MOST_IDS = 255
 
 DEFAULT_EPOCHS = 15
 
+SUMMED = ("fixed", "uncertainty", "dwa")
+"""Weightings that add up the terms and look at no gradient."""
+
 Metric = Literal["euclidean", "squared_euclidean", "cosine"]
 
 
@@ -128,7 +131,10 @@ class LossConfig:
         reduction: of the triplet losses: over those above zero, over all, or their sum.
         dice: weight of a soft Dice term added to the segmentation loss.
         label_smoothing: of the classification loss.
-        weighting: 'fixed' uses alpha, beta, gamma as they are; 'uncertainty' learns a factor for each.
+        weighting: 'fixed' uses alpha, beta, gamma as they are; 'uncertainty' learns a factor for each. 'dwa' weighs by
+            how fast each term falls, 'gradnorm' by how much each moves the backbone; 'upgrad', 'pcgrad', 'cagrad',
+            'mgda' and 'nash-mtl' make one gradient of all for the backbone.
+        conflicts_every: steps between measurements of each task's gradient on the backbone; 0 measures none.
         memory: how many embeddings of earlier batches triplets or pairs are also drawn from; 0 keeps to the batch.
         memory_start: the first step that uses the memory.
     """
@@ -136,7 +142,10 @@ class LossConfig:
     reduction: Literal["mean_active", "mean", "sum"] = "mean_active"
     dice: NonNegative = 0.0
     label_smoothing: Share = 0.0
-    weighting: Literal["fixed", "uncertainty"] = "fixed"
+    weighting: Literal["fixed", "uncertainty", "dwa", "gradnorm", "upgrad", "pcgrad", "cagrad", "mgda", "nash-mtl"] = (
+        "fixed"
+    )
+    conflicts_every: Count = 100
     memory: Count = 0
     memory_start: Count = 0
 
@@ -283,6 +292,13 @@ class TrainConfig:
             raise ValueError(reason)
         return self
 
+    @model_validator(mode="after")
+    def _gradients_can_be_weighed(self) -> "TrainConfig":
+        reason = _not_weighable(self)
+        if reason is not None:
+            raise ValueError(reason)
+        return self
+
     @property
     def augment(self) -> AugmentConfig:
         """The random changes that are made: none where features are computed once."""
@@ -346,6 +362,26 @@ def _without_effect(config: TrainConfig) -> str | None:
             f"optimizer.chunk is {optimizer.chunk}, and a batch has {images} images: give fewer, or 0 for all at once"
         )
     return None
+
+
+def _not_weighable(config: TrainConfig) -> str | None:
+    """Why the gradients that a weighting looks at are not to be had, or not of one batch at once."""
+    name = config.loss.weighting
+    if name in SUMMED:
+        return None
+    devices = config.trainer.devices
+    reasons = {
+        "with trainer.precision 16-mixed are too small: take bf16-mixed or 32-true": (
+            config.trainer.precision == "16-mixed"
+        ),
+        f"with optimizer.chunk {config.optimizer.chunk} are never there at once: give 0": config.optimizer.chunk > 0,
+        "with model.freeze all are none: leave one of them away": config.model.freeze == "all",
+        f"with trainer.devices {devices} are divided among processes: give 1": (
+            name != "gradnorm" and devices != "auto" and devices > 1
+        ),
+    }
+    found = next((reason for reason, is_so in reasons.items() if is_so), None)
+    return None if found is None else f"loss.weighting {name} looks at the gradients of the backbone, which {found}"
 
 
 def as_plain(config: Any) -> dict[str, Any]:

@@ -28,7 +28,9 @@ class History(pl.Callback):
         """Remember the step's figures."""
         figures = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train_")}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._pending.append({"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate, **figures})
+        measured = getattr(module, "measured", {})  # at some steps only, which Lightning's own log does not tell
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate}
+        self._pending.append({**row, **figures, **measured})
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Add the validation's figures to the last step's row and write the file."""

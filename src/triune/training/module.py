@@ -22,6 +22,8 @@ from triune.losses.margin_choice import diagnose, suggest_margin
 from triune.losses.memory import CrossBatchMemory
 from triune.losses.outcome import TripletOutcome
 from triune.losses.triplet import TripletLoss
+from triune.model.aggregation import Aggregation
+from triune.model.conflicts import measure_conflicts
 from triune.model.network import MultiTaskModel, Prediction
 from triune.model.objective import LossTerms, MultiTaskObjective, Targets
 from triune.parallel.command import sharing
@@ -52,6 +54,7 @@ class LoopSettings:
         choose_margin: at the first validation, set the triplet margin by :func:`suggest_margin` on its embeddings.
         seed: of all that is drawn while training.
         freeze: for how many steps the backbone stays as it is.
+        conflicts_every: steps between measurements of the tasks' gradients; 0 measures none.
     """
 
     optimizer: OptimizerConfig
@@ -62,6 +65,7 @@ class LoopSettings:
     choose_margin: bool = False
     seed: int = 0
     freeze: Freeze = 0
+    conflicts_every: int = 0
 
 
 class Validated(NamedTuple):
@@ -103,6 +107,7 @@ class TrainingModule(pl.LightningModule):
         self.advice: str | None = None
         self.answers: Callable[[Batch, str], Prediction] = self._answers
         self._chunks: ChunkedPrediction | None = None
+        self.measured: dict[str, float] = {}
         self._outcomes: list[TripletOutcome] = []
         self._validation: list[Validated] = []
 
@@ -130,8 +135,41 @@ class TrainingModule(pl.LightningModule):
         self.log_dict(step_figures(terms, output.embedding), batch_size=len(batch.images))
         if terms.outcome is not None:
             self._outcomes.append(TripletOutcome(*(part.detach() for part in terms.outcome)))
-        total: Tensor = terms.total
-        return total
+        with buffers_kept(self.model) if self.model.recomputes else nullcontext():
+            self.measured = self._conflicts(terms)
+            loss = self.objective.loss(terms, self.model, self._mean)
+        if self.measured:
+            self.measured |= {f"train_weight_{task}": each for task, each in self.objective.weights_now().items()}
+            if self.logger is not None:
+                self.logger.log_metrics(self.measured, self.global_step)
+        return loss
+
+    def on_fit_start(self) -> None:
+        """Refuse several processes where the gradients of one are to be aggregated."""
+        balance = self.objective.balance
+        if isinstance(balance, Aggregation) and self.trainer.world_size > 1:
+            raise InputError(
+                f"--loss.weighting {balance.method} looks at the gradients of one process, and there are "
+                f"{self.trainer.world_size}: give --trainer.devices 1, or take another weighting such as dwa"
+            )
+
+    def _conflicts(self, terms: LossTerms) -> dict[str, float]:
+        """How much each task moves the backbone, and where tasks fight; nothing at most steps."""
+        every = self.settings.conflicts_every
+        if not every or self.global_step % every:
+            return {}
+        shared = [each for each in self.model.shared_parameters() if each.requires_grad]
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = 1.0 if scaler is None else float(scaler.get_scale())
+        found = measure_conflicts(self.objective.weighted(terms), shared, self._mean, scale)
+        return {} if found is None else {f"train_{name}": figure for name, figure in found.figures().items()}
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes."""
+        if self.trainer.world_size == 1:
+            return values
+        mean: Tensor = self.trainer.strategy.reduce(values, reduce_op="mean")
+        return mean
 
     def on_after_backward(self) -> None:
         """Let the processes agree on the statistics of batch normalisation, before the weights' average takes them."""
@@ -164,7 +202,8 @@ class TrainingModule(pl.LightningModule):
         return self._chunks.prediction
 
     def on_train_epoch_end(self) -> None:
-        """Say once what can be done where the triplets have stopped teaching."""
+        """Weigh the next epoch's tasks; say once what can be done where the triplets have stopped teaching."""
+        self.objective.end_epoch()
         outcomes, self._outcomes = self._outcomes, []
         criterion = triplet_loss_of(self.objective)
         if not outcomes or criterion is None:
@@ -232,6 +271,8 @@ class TrainingModule(pl.LightningModule):
         checkpoint["best_tpr"] = self.best_tpr
         checkpoint["chosen_margin"] = self.chosen_margin
         checkpoint["processes"] = self.trainer.world_size
+        if self.objective.balance is not None:
+            checkpoint["weighting"] = self.objective.balance.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on comparing with the best TPR so far, and with the margin that was chosen."""
@@ -239,6 +280,8 @@ class TrainingModule(pl.LightningModule):
         tell_other_number(int(checkpoint.get("processes", 1)), self.trainer.world_size)
         if checkpoint.get("chosen_margin") is not None:
             self.set_margin(checkpoint["chosen_margin"])
+        if self.objective.balance is not None:
+            self.objective.balance.load_state_dict(checkpoint["weighting"])
 
     def configure_optimizers(self) -> Any:
         """AdamW; no weight decay on biases, normalisation layers and proxies; a schedule stepped every batch."""

@@ -20,7 +20,7 @@ from triune.training.checkpoints import Resumable, resumable
 
 FREE: Final = {
     *("data", "root", "output", "resume", "resume_with_changes", "epochs", "steps"),
-    *("model.weights", "images.workers", "images.cache_mib"),
+    *("model.weights", "images.workers", "images.cache_mib", "loss.conflicts_every"),
     *(
         "trainer.accelerator",
         "trainer.devices",
@@ -31,8 +31,8 @@ FREE: Final = {
     ),
 }
 """Settings that a training may go on with another value of: where the data lie (what they hold is compared), how long
-it lasts, what it runs on, and where the weights lie that it was begun with: the checkpoint holds what became of
-them."""
+it lasts, what is measured on the way, what it runs on, and where the weights lie that it was begun with: the checkpoint
+holds what became of them."""
 
 
 def resumed_settings(config: TrainConfig, run: Path) -> TrainConfig:

@@ -92,6 +92,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         choose_margin=config.margin == "auto" and criterion is None,
         seed=config.seed,
         freeze=config.model.freeze,
+        conflicts_every=config.loss.conflicts_every,
     )
     check_steps(config.model.freeze, loop.total_steps)
     if loop.choose_margin:
@@ -112,7 +113,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         print(line, file=sys.stderr, flush=True)
     module = TrainingModule(
         with_joint_normalisation(model, config).to(memory_format=torch.channels_last),
-        objective(config, over_processes(criterion or metric_loss(config, len(data.training_identities)))),
+        objective(config, over_processes(criterion or metric_loss(config, len(data.training_identities))), card.model),
         loop,
     )
     if config.trainer.precision == DOUBLE:
@@ -347,12 +348,18 @@ def check_margin_choice(config: TrainConfig, data: ItemData) -> None:
         raise InputError("margin auto needs validation images of two identities or more: give a number, such as 0.2")
 
 
-def objective(config: TrainConfig, criterion: nn.Module) -> MultiTaskObjective:
-    """The run's loss with the metric term ``criterion``."""
+def objective(config: TrainConfig, criterion: nn.Module, network: Network) -> MultiTaskObjective:
+    """The run's loss; a task that the network has no head for has no weight, so that no weighting counts it.
+
+    Args:
+        config: the settings.
+        criterion: the metric term.
+        network: which heads there are.
+    """
     return MultiTaskObjective(
-        alpha=config.class_weight,
-        beta=config.beta,
-        gamma=config.gamma,
+        alpha=config.class_weight if network.num_classes else 0.0,
+        beta=config.beta if network.mask_channels else 0.0,
+        gamma=config.gamma if network.embedding_dim else 0.0,
         triplet=criterion,
         weighting=config.loss.weighting,
         dice=config.loss.dice,

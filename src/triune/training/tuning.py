@@ -28,6 +28,8 @@ def prepare_tuning(model: MultiTaskModel, settings: ModelConfig) -> None:
         checkpoint_gradients(model, settings.backbone)
     if settings.compile:
         check_compiler()
+        # Its backward pass would give away what it needs to run again: once a task, where their gradients are compared.
+        torch._functorch.config.donated_buffer = False
         model.backbone.compile()
 
 
