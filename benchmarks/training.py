@@ -130,10 +130,11 @@ def shares(name: str, table: Path, flags: list[str], options: argparse.Namespace
 
 
 def made_module(config: TrainConfig, data: ItemData) -> TrainingModule:
-    model = MultiTaskModel(**model_card(config, data).model.model_dump(), pretrained=False)
+    network = model_card(config, data).model
+    model = MultiTaskModel(**network.model_dump(), pretrained=False)
     loop = LoopSettings(config.optimizer, config.metric, config.target_fpr, total_steps=10_000)
     criterion = metric_loss(config, len(data.training_identities))
-    return TrainingModule(model.to(memory_format=torch.channels_last), objective(config, criterion), loop)
+    return TrainingModule(model.to(memory_format=torch.channels_last), objective(config, criterion, network), loop)
 
 
 class Watch(pl.Callback):
