@@ -75,3 +75,16 @@ def test_damage_of_a_parquet_file_names_the_column(tmp_path, columns, says):
     with pytest.raises(InputError) as raised:
         read_parquet(tmp_path / "t.parquet", SCHEMA)
     assert says in str(raised.value)
+
+
+def test_columns_that_came_later_are_null_in_a_file_that_lacks_them_and_kept_in_one_that_has_them(tmp_path):
+    later = {"x": polars.Int64}
+    write_parquet(tmp_path / "old.parquet", polars.DataFrame({"a": [1, 2]}), {"a": polars.Int64})
+    old = read_parquet(tmp_path / "old.parquet", {"a": polars.Int64}, later)
+    assert old.to_dict(as_series=False) == {"a": [1, 2], "x": [None, None]}
+    assert old.schema["x"] == polars.Int64
+    write_parquet(tmp_path / "new.parquet", polars.DataFrame({"a": [1], "x": [7]}), {"a": polars.Int64, **later})
+    assert read_parquet(tmp_path / "new.parquet", {"a": polars.Int64}, later)["x"].to_list() == [7]
+    polars.DataFrame({"a": [1], "x": ["seven"]}).write_parquet(tmp_path / "odd.parquet")
+    with pytest.raises(InputError, match="column x: it holds String, not Int64"):
+        read_parquet(tmp_path / "odd.parquet", {"a": polars.Int64}, later)

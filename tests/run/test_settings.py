@@ -37,7 +37,8 @@ RANGES = {
         "split": (("auto",), ("random",)),
     },
     ImageConfig: {
-        "size": ((1, 512), (0, -3)),
+        "size": ((1, 512, (256, 128)), (0, -3, (0, 4), (4,), (1, 2, 3), "64 96")),
+        "fit": (("squash", "pad", "crop"), ("stretch",)),
         "channels": ((1, 3), (2, 4)),
         "cache_mib": ((0,), (-1,)),
         "collages": ((0,), (-1,)),

@@ -1,11 +1,14 @@
 """``split.csv``: a run knows what each item was for, whatever became of the data."""
 
+from dataclasses import replace
+
 import polars
 import pytest
 
+from triune.data.boxes import Box, boxes_of
 from triune.data.items import from_frame
 from triune.errors import InputError
-from triune.run.split import with_split_of, write_split
+from triune.run.split import read_split, with_split_of, write_split
 
 
 def table(folder, names, splits, identities=None):
@@ -99,3 +102,13 @@ def test_what_no_run_has_stored_is_named(tmp_path, rows, said):
         with_split_of(tmp_path, table(tmp_path, NAMES, ["train"] * 4))
     assert "split.csv" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_boxes_are_stored_and_of_whole_images_empty(tmp_path):
+    boxed = table(tmp_path, ["a.png", "b.png"], ["train", "test"])
+    sides = {"x_1": [1, None], "y_1": [2, None], "x_2": [30, None], "y_2": [40, None]}
+    frame = boxed.frame.hstack([polars.Series(name, side) for name, side in sides.items()])
+    write_split(tmp_path, replace(boxed, frame=frame))
+    assert boxes_of(read_split(tmp_path)) == [Box(1, 2, 30, 40), None]
+    write_split(tmp_path, boxed)
+    assert boxes_of(read_split(tmp_path)) == [None, None]

@@ -118,6 +118,7 @@ class ItemDataset(Dataset[Item]):
         self._images: list[str] = frame["image"].to_list()
         self._masks: list[str | None] = frame["mask"].to_list() if "mask" in frame.columns else [None] * len(frame)
         self._boxes = boxes_of(frame)
+        self._storing = transform.storing
         self._labels = self.class_codes.tolist()
         self._identities = self.identity_codes.tolist()
         self._has_masks = any(mask is not None for mask in self._masks)
@@ -184,7 +185,7 @@ class ItemDataset(Dataset[Item]):
         return Item(image, mask, self._labels[index], self._identities[index], index)
 
     def _decode(self, index: int) -> Tensor:
-        storing, box = self.transform.storing, self._boxes[index]
+        storing, box = self._storing, self._boxes[index]
 
         def decoded(path: str) -> Array:
             return storing.image(path, self.channels, box, self.reading.bits).pixels

@@ -5,7 +5,7 @@ from typing import Final
 
 import polars
 
-from triune.data.boxes import BOX_COLUMNS
+from triune.data.boxes import BOX_COLUMNS, with_box_columns
 from triune.run.columns import read_parquet, write_parquet
 
 COLUMNS: Final = {
@@ -25,8 +25,8 @@ BOXES: Final = dict.fromkeys(BOX_COLUMNS, polars.Int64)
 
 
 def write_judged_items(path: Path, frame: polars.DataFrame) -> None:
-    """Write the columns of :data:`COLUMNS` and :data:`BOXES`, whole or not at all."""
-    write_parquet(path, frame, {**COLUMNS, **BOXES})
+    """Write the columns of :data:`COLUMNS` and :data:`BOXES` (null where there are none), whole or not at all."""
+    write_parquet(path, with_box_columns(frame), {**COLUMNS, **BOXES})
 
 
 def read_judged_items(path: Path) -> polars.DataFrame:

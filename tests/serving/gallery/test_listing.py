@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from triune.data.boxes import Box
 from triune.data.problems import DataError
 from triune.errors import InputError
 from triune.serving.gallery.listing import Naming, listed
@@ -117,3 +118,18 @@ def test_a_whole_number_beyond_what_a_gallery_takes_is_named_and_may_be_text(tab
     with pytest.raises(DataError, match=f"row 2, column code: {2**63} .*--types code=text"):
         listed(path)
     assert listed(path, Naming(types={"code": "text"})).frame["code"].to_list() == ["1", str(2**63)]
+
+
+def test_the_boxes_of_a_table_are_columns_and_the_part_that_is_embedded(tmp_path):
+    (tmp_path / "t.csv").write_text("image,x_1,y_1,x_2,y_2\na.png,1,2,8,9\nb.png,,,,\n")
+    found = listed(tmp_path / "t.csv")
+    assert [each.box for each in found.pictures] == [Box(1, 2, 8, 9), None]
+    assert found.frame["x_2"].to_list() == [8, None]
+    (tmp_path / "t.csv").write_text("image,x_1,y_1,x_2,y_2\na.png,,,,\n")
+    assert "x_1" not in listed(tmp_path / "t.csv").frame.columns
+    (tmp_path / "t.csv").write_text("image,x_1,y_1,x_2,y_2\na.png,,,,\na.png,1,2,8,9\n")
+    (once,) = listed(tmp_path / "t.csv").pictures
+    assert once.box == Box(1, 2, 8, 9), "as the row says"
+    (tmp_path / "t.csv").write_text("image,x_1,y_1,x_2,y_2\na.png,1,2,8,9\na.png,2,2,8,9\n")
+    with pytest.raises(InputError, match="listed twice with different cells of x_1: a gallery has one row an image"):
+        listed(tmp_path / "t.csv")

@@ -224,4 +224,6 @@ def _each_once(frame: pl.DataFrame, found: list[Picture]) -> Listing:
             raise InputError(f"{image} is listed twice with different cells of {name}: a gallery has one row an image")
     kept = several.agg(pl.col("__place").first(), pl.exclude("__place").drop_nulls().first())
     places = kept["__place"].to_list()
-    return Listing(kept.select(frame.columns), tuple(found[place] for place in places))
+    kept = kept.select(frame.columns)
+    once = zip((found[place] for place in places), boxes_of(kept), strict=True)
+    return Listing(kept, tuple(each._replace(box=box or each.box) for each, box in once))
