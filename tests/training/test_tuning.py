@@ -145,9 +145,11 @@ def test_drop_path_leaves_blocks_out_in_training_alone_and_has_no_weights(tmp_pa
             assert not torch.equal(model.embed(x), model.embed(x)), name
 
 
-def test_drop_path_without_blocks_to_leave_out_is_refused():
-    with pytest.raises(InputError, match=r"vgg11 .*--model\.drop_path|drop_path_rate"):
-        MultiTaskModel("vgg11", num_classes=2, mask_channels=0, embedding_dim=4, pretrained=False, drop_path=0.1)
+@pytest.mark.parametrize("masks", [0, 1])
+def test_drop_path_without_blocks_to_leave_out_is_refused(masks):
+    settings = {"num_classes": 2, "mask_channels": masks, "embedding_dim": 4, "pretrained": False}
+    with pytest.raises(InputError, match=r"^backbone vgg11 has no blocks .*--model\.drop_path at 0$"):
+        MultiTaskModel("vgg11", **settings, drop_path=0.1)
 
 
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
