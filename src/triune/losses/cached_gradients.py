@@ -178,7 +178,9 @@ def buffers_kept(model: Any) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for buffer, before in kept:
-                buffer.copy_(before)
+                # Past autograd, which takes a buffer that changed for one whose gradient would be another: statistics
+                # have no part in it.
+                buffer.data.copy_(before)
 
 
 def _not_synchronised(model: Any) -> AbstractContextManager[Any]:
