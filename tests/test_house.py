@@ -21,7 +21,10 @@ NEEDS_NO_TEST_FILE = {
     "errors.py": "one exception without behaviour",
 }
 
-HOOKS = {"on_train_batch_end", "transfer_batch_to_device", "save_checkpoint", "load_checkpoint"}
+HOOKS = {
+    *("on_train_batch_start", "on_train_batch_end", "backward", "transfer_batch_to_device"),
+    *("save_checkpoint", "load_checkpoint"),
+}
 """Methods that Lightning calls: it says what it hands them."""
 
 

@@ -24,12 +24,14 @@ CASES = {
     "all of it, without averaged weights": [
         *("--images.workers", "2", "--loss.memory", "20", "--margin", "auto", "--optimizer.average", "0"),
     ],
+    "a backbone that learns later": ["--model.freeze", "5", "--optimizer.layer_decay", "0.7", "--optimizer.chunk", "6"],
+    "features computed once": ["--model.freeze", "all", "--model.cache_features", "--beta", "0"],
     "without identities": None,
     "without identities, two loader processes": None,
 }
 
 SIGNALS = {signal.SIGKILL: 8, signal.SIGTERM: 2, signal.SIGINT: 2}
-"""How often each comes in each of the five cases: 40, 10 and 10 times in all."""
+"""How often each comes in each of the cases."""
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,21 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from model.small import images, small
+from training import test_processes as processes
 from training.test_train import TINY, train_only, write_items
+from triune.cli import main
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.run.folder import load_model
 from triune.run.parser import parse_train
 from triune.run.settings import ModelConfig
 from triune.training.module import TrainingModule
-from triune.training.tuning import check_chunk, check_compiler, check_processes, check_steps, prepare_tuning
+from triune.training.tuning import check_chunk, check_compiler, check_steps, prepare_tuning
 
 VIT = ["--model.backbone", "test_vit", "--images.size", "32"]
 STEADY = ["--seed", "3", "--optimizer.warmup", "0", "--optimizer.schedule", "constant", "--beta", "0"]
@@ -142,9 +145,11 @@ def test_drop_path_leaves_blocks_out_in_training_alone_and_has_no_weights(tmp_pa
             assert not torch.equal(model.embed(x), model.embed(x)), name
 
 
-def test_drop_path_without_blocks_to_leave_out_is_refused():
-    with pytest.raises(InputError, match=r"vgg11 .*--model\.drop_path|drop_path_rate"):
-        MultiTaskModel("vgg11", num_classes=2, mask_channels=0, embedding_dim=4, pretrained=False, drop_path=0.1)
+@pytest.mark.parametrize("masks", [0, 1])
+def test_drop_path_without_blocks_to_leave_out_is_refused(masks):
+    settings = {"num_classes": 2, "mask_channels": masks, "embedding_dim": 4, "pretrained": False}
+    with pytest.raises(InputError, match=r"^backbone vgg11 has no blocks .*--model\.drop_path at 0$"):
+        MultiTaskModel("vgg11", **settings, drop_path=0.1)
 
 
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
@@ -239,15 +244,27 @@ def test_what_of_a_file_matched_and_what_learns_is_printed(table, tmp_path, caps
     assert all(torch.equal(tensor, own[name]) for name, tensor in source.backbone.model.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
-        ({"cache_features": True, "freeze": "all"}, "cache_features"),
-        ({"freeze": "all"}, "freeze all"),
-        ({"freeze": 9}, "freeze 9"),
-    ],
-)
-def test_what_processes_do_not_agree_on_takes_one(settings, named):
-    check_processes(ModelConfig())
-    with pytest.raises(InputError, match=rf"--model\.{named} is for one process"):
-        check_processes(ModelConfig(**settings))
+IN_PROCESSES = {
+    "chunks": ["--optimizer.chunk", "5"],
+    "unfrozen in mid-run": ["--model.freeze", "3", "--optimizer.layer_decay", "0.8", "--optimizer.chunk", "7"],
+    "features computed once": ["--model.freeze", "all", "--model.cache_features"],
+}
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_fine_tune_as_one_does(tmp_path):
+    table = processes.write_items(tmp_path / "items")
+
+    def flags(case, place):
+        more = [*IN_PROCESSES[case], "--output", str(tmp_path / f"{case} {place}")]
+        return ["train", "--data", str(table), *processes.EXACT, "--epochs", "3", *more]
+
+    for answers in processes.in_processes([flags(case, "two") for case in IN_PROCESSES], tmp_path):
+        assert [code for code, *_ in answers] == [0, 0], answers
+        assert answers[1][1:] == ["", ""]
+    for case in IN_PROCESSES:
+        assert main(flags(case, "one")) == 0
+        one, two = (processes.curve(tmp_path / f"{case} {place}") for place in ("one", "two"))
+        assert len(one) == 6
+        assert one[-1, 0] != one[0, 0]
+        np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6, err_msg=case)

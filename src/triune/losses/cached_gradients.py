@@ -96,11 +96,18 @@ class TwoPasses:
         self._lengths = [len(part) for part in parts]
         self.embeddings = torch.cat(parts).requires_grad_()
 
-    def backward(self, apart: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
+    def backward(
+        self,
+        apart: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        exchanged: Sequence[nn.Parameter] = (),
+    ) -> None:
         """Embed each chunk again, with a graph, and send its gradient through it; nothing where there is none.
 
         Args:
             apart: a context for all chunks but the last one, in which processes do not exchange gradients.
+            exchanged: parameters whose gradients processes exchange as soon as there are any, whatever the context: a
+                wrapper that was called before is waiting for them. Those of all chunks but the last one are added
+                past it.
         """
         if self.embeddings.grad is None:
             return
@@ -112,8 +119,19 @@ class TwoPasses:
                 embeddings = self._model(chunk)
                 # A network that computes its activations again on the way back does not count them twice.
                 with buffers_kept(self._module):
-                    torch.autograd.backward(embeddings, gradient)
+                    if exchanged and index < len(self._chunks) - 1:
+                        _add_gradients(embeddings, gradient, exchanged)
+                    else:
+                        torch.autograd.backward(embeddings, gradient)
         _set_random_state(after)
+
+
+def _add_gradients(output: Tensor, gradient: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+    """Add to ``.grad`` of parameters what ``output.backward(gradient)`` would, without telling those who listen."""
+    found = torch.autograd.grad(output, list(parameters), gradient, allow_unused=True)
+    for parameter, part in zip(parameters, found, strict=True):
+        if part is not None:
+            parameter.grad = part if parameter.grad is None else parameter.grad + part
 
 
 def _length(inputs: Inputs) -> int:
@@ -160,7 +178,9 @@ def buffers_kept(model: Any) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for buffer, before in kept:
-                buffer.copy_(before)
+                # Past autograd, which takes a buffer that changed for one whose gradient would be another: statistics
+                # have no part in it.
+                buffer.data.copy_(before)
 
 
 def _not_synchronised(model: Any) -> AbstractContextManager[Any]:

@@ -1,10 +1,12 @@
 """The backbone: made by name, with published weights, those of a file, or none; and images as large as it needs."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -60,13 +62,23 @@ def drop_path_options(rate: float) -> dict[str, Any]:
     return {"drop_path_rate": rate} if rate else {}
 
 
-def check_drop_path(model: nn.Module, backbone: str) -> None:
-    """Refuse a rate that does nothing.
+def check_drop_path(backbone: str, rate: float) -> None:
+    """Refuse a rate of stochastic depth that would do nothing.
 
     Raises:
         InputError: the backbone has no block that can be left out.
     """
-    if not any(type(each).__name__.startswith("DropPath") for each in model.modules()):
+    if not rate:
+        return
+    blocks = False
+    with contextlib.suppress(TypeError):  # a model that has no such setting
+        try:
+            with torch.device("meta"):
+                made = timm.create_model(backbone, pretrained=False, drop_path_rate=rate)
+        except (RuntimeError, NotImplementedError, AttributeError, KeyError):
+            made = timm.create_model(backbone, pretrained=False, drop_path_rate=rate)
+        blocks = any(type(each).__name__.startswith("DropPath") for each in made.modules())
+    if not blocks:
         raise InputError(f"backbone {backbone} has no blocks that can be left out: leave --model.drop_path at 0")
 
 

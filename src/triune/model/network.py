@@ -135,6 +135,7 @@ class MultiTaskModel(nn.Module):
 
         self.fixed: tuple[int, int] | None = None
         self.plain = is_plain(backbone)
+        check_drop_path(backbone, drop_path)
         self.decoder: Any = None
         self.mask_head: Any = None
         if self.plain:
@@ -142,8 +143,6 @@ class MultiTaskModel(nn.Module):
             self.mask_head = DenseHead(self.backbone, mask_channels) if mask_channels else None
         else:
             self._build_pyramid(backbone, decoder, in_channels, decoder_channels, drop_path)
-        if drop_path:
-            check_drop_path(self.backbone, backbone)
         if pooling in TOKEN_POOLING and not getattr(self.backbone, "has_class_token", False):
             raise InputError(
                 f"pooling {pooling!r} needs a class token, and {backbone} has none: 'avg' takes the average"

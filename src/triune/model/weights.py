@@ -161,7 +161,8 @@ def fit(state: State, own: State, names: Mapping[str, str]) -> Fit:
         own: the backbone's tensors by their plain names.
         names: the plain name of each of the backbone's.
     """
-    found = Fit({}, [], [], [name for name in state if name not in own])
+    over = [name for name in state if name not in own and not name.endswith(COUNTER)]
+    found = Fit({}, [], [], over)
     for name, plain in names.items():
         given, wanted = state.get(plain), own[plain]
         if given is not None and given.shape != wanted.shape:

@@ -1,11 +1,9 @@
 """A batch that is too large for memory goes through the network in chunks; its loss is that of the whole batch."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from triune.losses.cached_gradients import TwoPasses
 from triune.model.network import MultiTaskModel, Prediction
@@ -37,10 +35,10 @@ class ChunkedPrediction:
             *(None if shape is None else next(parts).reshape(len(rows), *shape) for shape in self._shapes)
         )
 
-    def backward(self, apart: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
+    def backward(self, exchanged: Sequence[nn.Parameter] = ()) -> None:
         """Send the gradients of the answers, which a loss has left, through the network.
 
         Args:
-            apart: a context for all chunks but the last one, in which processes do not exchange gradients.
+            exchanged: the parameters that learn, where several processes exchange their gradients.
         """
-        self._passes.backward(apart)
+        self._passes.backward(exchanged=exchanged)

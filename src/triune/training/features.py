@@ -52,7 +52,9 @@ class RowData(pl.LightningDataModule):
         """The validation items; nothing where there are none."""
         if not self.data.count("val"):
             return []
-        return _rows(self.data.dataset("val"), self.data.loader("val").batch_sampler)
+        loader = self.data.val_dataloader()
+        assert isinstance(loader, DataLoader)
+        return _rows(self.data.dataset("val"), loader.batch_sampler)
 
     def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
         """Move a batch."""
@@ -111,6 +113,8 @@ class CachedFeatures(pl.Callback):
         module.answers = HeadAnswers(module.model, found)
         size = sum(each.nbytes for features in found.values() for each in features if each is not None)
         images = sum(self.data.count(split) for split in found)
+        if not trainer.is_global_zero:
+            return
         print(
             f"features of {images:,} images computed once, {size / 2**20:.0f} MiB; images are not augmented",
             file=sys.stderr,
@@ -145,13 +149,13 @@ def vectors_of(model: MultiTaskModel, data: ItemData, split: str, device: torch.
         split: which of them.
         device: where the network is.
     """
-    training = model.training
+    training, dtype = model.training, next(model.parameters()).dtype
     model.eval()
     parts: list[Features] = []
     with torch.no_grad():
         for batch in data.loader(split):
             moved = data.transfer_batch_to_device(batch, device, 0)
-            parts.append(model.vectors(moved.images))
+            parts.append(model.vectors(moved.images.to(dtype)))
     model.train(training)
 
     def joined(each: Sequence[Tensor | None]) -> Tensor | None:

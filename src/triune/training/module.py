@@ -188,9 +188,10 @@ class TrainingModule(pl.LightningModule):
             super().backward(loss, *arguments, **options)
         chunks, self._chunks = self._chunks, None
         if chunks is not None:
-            apart = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
+            several = self.trainer.world_size > 1
+            learning = [each for each in self.model.parameters() if each.requires_grad] if several else []
             with self.trainer.precision_plugin.forward_context():
-                chunks.backward(apart)
+                chunks.backward(learning)
 
     def _answers(self, batch: Batch, split: str) -> Prediction:
         """The network's answers to a batch; while training in chunks, if so asked."""

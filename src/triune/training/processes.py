@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import nn
 
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
@@ -192,7 +192,9 @@ def equal_statistics(model: nn.Module) -> None:
     if group is None:
         return
     ends = ("running_mean", "running_var")
-    buffers: list[Tensor] = [each for name, each in model.named_buffers() if name.endswith(ends)]
+    # What is frozen answers as in use, and its statistics stay as they are, to the last bit.
+    layers = [each for each in model.modules() if each.training]
+    buffers = [each for layer in layers for name, each in layer.named_buffers(recurse=False) if name.endswith(ends)]
     if not buffers:
         return
     joined = torch.cat([each.flatten() for each in buffers])

@@ -57,7 +57,7 @@ from triune.training.plan import Estimate, plan
 from triune.training.precision import warned
 from triune.training.processes import Devices, device_options, has_unused, with_joint_normalisation
 from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
-from triune.training.tuning import Freezing, check_chunk, check_processes, check_steps, prepare_tuning, tuned
+from triune.training.tuning import Freezing, check_chunk, check_steps, prepare_tuning, tuned
 from triune.verification.all_pairs import why_not_verifiable
 
 DOUBLE: Final = "64-true"
@@ -103,8 +103,6 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         last = read_by_all(lambda: checkpoint_to_resume(config, run, origin), sharing())
     # What the first one fetches is there for the others.
     model = done_in_turn(lambda: build_model(config if last is None else without_downloads(config), card))
-    if sharing() is not None:
-        check_processes(config.model)
     if config.model.cache_features:
         check_cachable(model)
     check_chunk(model, config.optimizer.chunk)

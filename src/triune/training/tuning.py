@@ -70,18 +70,6 @@ def check_compiler() -> None:
         ) from error
 
 
-def check_processes(settings: ModelConfig) -> None:
-    """Refuse what one process alone can do.
-
-    Raises:
-        InputError: features are kept by each process for itself; processes agree at the start on which weights learn.
-    """
-    if settings.cache_features:
-        raise InputError("--model.cache_features is for one process: train with --trainer.devices 1")
-    if settings.freeze != 0:
-        raise InputError(f"--model.freeze {settings.freeze} is for one process: train with --trainer.devices 1")
-
-
 def check_chunk(model: MultiTaskModel, chunk: int) -> None:
     """Refuse to normalise over a batch of one image.
 
@@ -149,6 +137,7 @@ class Freezing(pl.Callback):
         self.freeze = freeze
         self.adapted = adapted
         self._learning: list[nn.Parameter] = []
+        self._frozen = False
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Remember what learns once the backbone does."""
@@ -167,9 +156,17 @@ class Freezing(pl.Callback):
         frozen = self.freeze == "all" or trainer.global_step < self.freeze
         backbone: nn.Module = module.model.backbone
         backbone.train(not frozen)
-        for each in self._learning:
-            each.requires_grad_(not frozen)
+        self._frozen = frozen
+        if trainer.world_size == 1:
+            for each in self._learning:
+                each.requires_grad_(not frozen)
         if self.adapted:
             for layer in backbone.modules():
                 if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                     layer.eval()
+
+    def on_after_backward(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Several processes have agreed on whose gradients they wait for: those of what is frozen are dropped."""
+        if self._frozen:
+            for each in self._learning:
+                each.grad = None
