@@ -282,7 +282,8 @@ def history(steps: int = 60) -> polars.DataFrame:
     at = np.arange(steps)
     last = (at + 1) % (steps // 2) == 0
     return polars.DataFrame(
-        {
+        dict.fromkeys(COLUMNS)
+        | {
             "epoch": at // (steps // 2),
             "step": at + 1,
             "lr": 0.001,

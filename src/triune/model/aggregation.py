@@ -1,4 +1,4 @@
-"""Gradients of several tasks made into one that respects their conflicts, by torchjd: UPGrad, PCGrad, CAGrad, …"""
+"""Gradients of several tasks made into one that respects their conflicts, by torchjd: UPGrad, PCGrad and others."""
 
 import importlib.util
 import warnings

@@ -128,3 +128,25 @@ def test_there_is_no_section_without_a_history_of_two_steps() -> None:
     assert training_section(run_results(), history()[:0]) is None
     nothing = polars.DataFrame([{"epoch": 0, "step": step} for step in (1, 2)], schema=COLUMNS)
     assert training_section(run_results(), nothing) is None
+
+
+def test_who_drives_the_backbone_is_drawn_and_told() -> None:
+    measured = history(4).with_columns(
+        train_grad_norm_classification=polars.Series([3.0, None, 1.0, None]),
+        train_grad_norm_triplet=polars.Series([4.0, None, 2.0, None]),
+        train_grad_cosine_classification_triplet=polars.Series([-0.5, None, 1.0, None]),
+        train_weight_triplet=polars.Series([1.5, None, 0.5, None]),
+    )
+    section = training_section(run_results(), measured)
+    assert section is not None
+    titles = [drawn.title for drawn in section.drawn]
+    assert titles[4:] == ["Gradients on the backbone", "Angles between gradients", "Weights of the tasks"]
+    angles = section.drawn[5].picture
+    assert tick_labels(angles)[1] == ["−1", "−0.5", "0", "0.5", "1"]
+    # From a quarter of the height to its top, 274 points above 310.
+    assert [y for _, y in points(angles, "s1")[0]] == pytest.approx([310 - 274 / 4, 310 - 274], abs=0.06)
+    said = shown(run_results(), history=measured).said("training")
+    assert "triplets3.00060" in said.replace(" ", "").replace("\n", "")
+    assert "classes, triplets" in said
+    assert "50" in said
+    assert "Who drives" not in shown(run_results(), history=history(4)).said("training")

@@ -12,6 +12,7 @@ from triune.evaluation.results import AppliedThreshold, Results, TrainingFacts
 from triune.report import charts
 from triune.report.formatting import round_percent
 from triune.report.sections.section import Section
+from triune.report.task_conflicts import TASKS, Driver, Fight, drivers, fights, norm_column, pairs
 
 SMOOTHED_FROM: Final = 40
 """Lines of more values than this are drawn faintly, with their running mean in front."""
@@ -22,7 +23,7 @@ class Curves(NamedTuple):
 
     Args:
         title: above the chart.
-        unit: of its vertical axis; ``share`` is drawn from 0% to 100%.
+        unit: of its vertical axis; ``share`` is drawn from 0% to 100%, ``cosine`` from -1 to 1.
         columns: column of the history → name in the legend.
     """
 
@@ -44,6 +45,9 @@ CURVES: Final = (
     ),
     Curves("Triplet health", "share", {"train_active_share": "active triplets", "train_collapse": "collapse"}),
     Curves("Validation", "share", {"val_tpr": "TPR", "val_auc": "AUC"}),
+    Curves("Gradients on the backbone", "norm", {norm_column(task): name for task, name in TASKS.items()}),
+    Curves("Angles between gradients", "cosine", pairs()),
+    Curves("Weights of the tasks", "weight", {f"train_weight_{task}": name for task, name in TASKS.items()}),
 )
 
 
@@ -62,6 +66,8 @@ class TrainingSection(Section):
     Args:
         facts: how long, how many steps; ``None`` where not known.
         drawn: the charts.
+        drivers: how much each task moved the backbone.
+        fights: how the tasks' gradients lay to each other.
     """
 
     key = "training"
@@ -69,6 +75,8 @@ class TrainingSection(Section):
 
     facts: TrainingFacts | None
     drawn: list[Drawn]
+    drivers: list[Driver]
+    fights: list[Fight]
 
 
 def training_section(results: Results, history: polars.DataFrame | None) -> TrainingSection | None:
@@ -76,7 +84,7 @@ def training_section(results: Results, history: polars.DataFrame | None) -> Trai
     if history is None or len(history) < 2:
         return None
     drawn = [chart for curves in CURVES if (chart := _drawn(curves, history, results)) is not None]
-    return TrainingSection(results.training, drawn) if drawn else None
+    return TrainingSection(results.training, drawn, drivers(history), fights(history)) if drawn else None
 
 
 def _drawn(curves: Curves, history: polars.DataFrame, results: Results) -> Drawn | None:
@@ -95,7 +103,10 @@ def _drawn(curves: Curves, history: polars.DataFrame, results: Results) -> Drawn
         return None
     high = 1.0 if curves.unit == "share" else max(max(line.y) for line in lines) * 1.05 or 1.0
     x = charts.Axis("step", 0, max(1.0, *_column(history, "step")[1]))
-    y = charts.Axis(curves.unit, 0.0, high, percent=curves.unit == "share")
+    if curves.unit == "cosine":
+        y = charts.Axis(curves.unit, -1.0, 1.0)
+    else:
+        y = charts.Axis(curves.unit, 0.0, high, percent=curves.unit == "share")
     marks = _kept(history, results.training) if curves.title == "Validation" else []
     picture = charts.chart(f"{curves.title} over the steps of training", x, y, lines, marks)
     return Drawn(curves.title, picture, charts.legend(lines))
