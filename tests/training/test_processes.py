@@ -4,7 +4,12 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,3 +155,62 @@ def test_two_processes_have_the_loss_curve_of_one(table, tmp_path):
 @pytest.mark.usefixtures("one_thread")
 def test_fifty_steps_of_every_kind_have_the_loss_curve_of_one_process(table, tmp_path):
     assert_same_curves(table, tmp_path, METRIC_LOSSES, 50)
+
+
+def started(arguments, folder, **environment):
+    """`triune` as a process of its own, with the lines that it has said so far."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "triune", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until_said(process, words):
+    """What a process says on standard error up to a line with some words."""
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if words in line:
+            return said
+    raise AssertionError("".join(said))
+
+
+def children_of(process):
+    """The processes that it started and that are still there, by their rank."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = path.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1]
+            variables = path.joinpath("environ").read_text().split("\0")
+            rank = [each for each in variables if each.startswith("RANK=")]
+            if int(parent) == process.pid and rank:
+                found[int(rank[0].removeprefix("RANK="))] = int(path.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are listed as Linux lists them")
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_process_ends_all_and_the_run_goes_on_in_another_number_of_processes(table, tmp_path, capsys):
+    run = tmp_path / "two"
+    process = started(flags(table, "random", "--trainer.devices", "2", steps=16, output=run), tmp_path)
+    until_said(process, "epoch 2/8")
+    began = time.monotonic()
+    os.kill(children_of(process)[1], signal.SIGKILL)
+    output, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 60
+    assert process.returncode == 1
+    assert output == ""
+    told = [line for line in said.splitlines() if line.startswith("triune: ")]
+    assert f"go on after its last epoch with `triune train --resume {run}`" in told[0]
+    assert told[1:] == ["triune: process 1 of 2 was killed by SIGKILL, which ended all"]
+    assert "Traceback" not in said
+    assert children_of(process) == {}
+
+    assert main(["train", "--resume", str(run), "--trainer.devices", "1", "--epochs", "8"]) == 0
+    assert "begun in 2 processes, goes on in 1: batches, learning rate and order stay" in capsys.readouterr().err
+    assert main(flags(table, "random", steps=16, output=tmp_path / "one")) == 0
+    np.testing.assert_allclose(curve(run), curve(tmp_path / "one"), rtol=1e-5, atol=1e-6)
