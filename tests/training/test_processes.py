@@ -18,9 +18,12 @@ import torch.multiprocessing as mp
 from PIL import Image
 
 from triune.cli import main
+from triune.errors import InputError
 from triune.evaluation.results import Results
 from triune.run.folder import load_model
 from triune.run.history import read_history
+from triune.run.settings import TrainConfig, TrainerConfig
+from triune.training.processes import has_unused, processes_to_start, training_processes
 
 FILES = {
     *("config.yaml", "data.json", "split.csv", "history.csv", "model.safetensors", "thresholds.json", "metrics.json"),
@@ -214,3 +217,69 @@ def test_a_killed_process_ends_all_and_the_run_goes_on_in_another_number_of_proc
     assert "begun in 2 processes, goes on in 1: batches, learning rate and order stay" in capsys.readouterr().err
     assert main(flags(table, "random", steps=16, output=tmp_path / "one")) == 0
     np.testing.assert_allclose(curve(run), curve(tmp_path / "one"), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "accelerator", "devices", "count"),
+    [
+        (0, "auto", "auto", 1),
+        (0, "auto", 2, 2),
+        (1, "auto", "auto", 1),
+        (4, "auto", "auto", 4),
+        (4, "gpu", 2, 2),
+        (4, "cpu", "auto", 1),
+        (4, "cpu", 8, 8),
+    ],
+)
+def test_a_process_is_started_for_each_device(monkeypatch, gpus, accelerator, devices, count, capsys):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    asked = TrainConfig(trainer=TrainerConfig(accelerator=accelerator, devices=devices))
+    assert processes_to_start(asked) == count
+    told = capsys.readouterr().err
+    assert told == ("training on 4 GPUs; --trainer.devices 1 takes one\n" if (count, devices) == (4, "auto") else "")
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(InputError, match=r"--trainer\.devices is 2, but this machine has 1 GPU$"):
+        processes_to_start(TrainConfig(trainer=TrainerConfig(devices=2)))
+
+
+def test_one_of_started_processes_starts_none_and_holds_others_to_their_number(monkeypatch):
+    told = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in {**told, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    asked = TrainConfig(trainer=TrainerConfig(devices=3))
+    assert processes_to_start(asked) == 1
+    with pytest.raises(InputError, match=r"--trainer\.devices is 3, but torchrun started 2 on this host: leave it at"):
+        training_processes(asked).__enter__()
+
+
+def test_a_program_of_one_process_is_told_how_to_be_two():
+    asked = TrainConfig(trainer=TrainerConfig(devices=2))
+    with pytest.raises(InputError, match="start it with `torchrun --nproc_per_node 2`"):
+        training_processes(asked).__enter__()
+    with training_processes(TrainConfig()):
+        pass
+
+
+class Answers(torch.nn.Module):
+    """A network with a layer that answers, and one that may be idle."""
+
+    def __init__(self, idle):
+        super().__init__()
+        self.used, self.other = torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(3, 2, 1)
+        self.idle = idle
+
+    def forward(self, images):
+        return self.used(images), None if self.idle else self.other(images)
+
+
+def test_weights_that_no_answer_depends_on_are_noticed():
+    assert has_unused(Answers(idle=True), (4, 6), 3)
+    assert not has_unused(Answers(idle=False), (4, 6), 3)
+    frozen = Answers(idle=True)
+    frozen.other.requires_grad_(False)
+    assert not has_unused(frozen, (4, 6), 3)
