@@ -22,8 +22,9 @@ from triune.errors import InputError
 from triune.evaluation.results import Results
 from triune.run.folder import load_model
 from triune.run.history import read_history
-from triune.run.settings import TrainConfig, TrainerConfig
+from triune.run.settings import ModelConfig, OptimizerConfig, TrainConfig, TrainerConfig
 from triune.training.processes import has_unused, processes_to_start, training_processes
+from triune.training.tuning import check_processes
 
 FILES = {
     *("config.yaml", "data.json", "split.csv", "history.csv", "model.safetensors", "thresholds.json", "metrics.json"),
@@ -283,3 +284,17 @@ def test_weights_that_no_answer_depends_on_are_noticed():
     frozen = Answers(idle=True)
     frozen.other.requires_grad_(False)
     assert not has_unused(frozen, (4, 6), 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "told"),
+    [
+        (ModelConfig(), OptimizerConfig(chunk=8), "--optimizer.chunk 8 is for one process: leave it away"),
+        (ModelConfig(freeze="all"), OptimizerConfig(), "--model.freeze all is for one process"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused_in_a_line(model, optimizer, told):
+    with pytest.raises(InputError, match=told) as refused:
+        check_processes(model, optimizer)
+    assert "\n" not in str(refused.value)
+    check_processes(ModelConfig(), OptimizerConfig())

@@ -12,7 +12,7 @@ from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.run.folder import load_model
 from triune.run.parser import parse_train
-from triune.run.settings import ModelConfig
+from triune.run.settings import ModelConfig, OptimizerConfig
 from triune.training.module import TrainingModule
 from triune.training.tuning import check_chunk, check_compiler, check_processes, check_steps, prepare_tuning
 
@@ -248,6 +248,6 @@ def test_what_of_a_file_matched_and_what_learns_is_printed(table, tmp_path, caps
     ],
 )
 def test_what_processes_do_not_agree_on_takes_one(settings, named):
-    check_processes(ModelConfig())
+    check_processes(ModelConfig(), OptimizerConfig())
     with pytest.raises(InputError, match=rf"--model\.{named} is for one process"):
-        check_processes(ModelConfig(**settings))
+        check_processes(ModelConfig(**settings), OptimizerConfig())

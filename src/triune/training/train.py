@@ -104,7 +104,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     # What the first one fetches is there for the others.
     model = done_in_turn(lambda: build_model(config if last is None else without_downloads(config), card))
     if sharing() is not None:
-        check_processes(config.model)
+        check_processes(config.model, config.optimizer)
     if config.model.cache_features:
         check_cachable(model)
     check_chunk(model, config.optimizer.chunk)

@@ -9,7 +9,7 @@ from torch import nn
 from triune.errors import InputError
 from triune.model.adapters import add_adapters
 from triune.model.network import MultiTaskModel
-from triune.run.settings import ModelConfig, TrainConfig
+from triune.run.settings import ModelConfig, OptimizerConfig, TrainConfig
 from triune.training.module import TrainingModule
 from triune.training.optimizer import Freeze
 
@@ -70,12 +70,18 @@ def check_compiler() -> None:
         ) from error
 
 
-def check_processes(settings: ModelConfig) -> None:
+def check_processes(settings: ModelConfig, optimizer: OptimizerConfig) -> None:
     """Refuse what one process alone can do.
 
     Raises:
-        InputError: features are kept by each process for itself; processes agree at the start on which weights learn.
+        InputError: features are kept by each process for itself; processes agree at the start on which weights learn;
+            they exchange gradients at the first chunk of a batch.
     """
+    if optimizer.chunk:
+        raise InputError(
+            f"--optimizer.chunk {optimizer.chunk} is for one process: leave it away, since each of several has a part "
+            "of the batch only, or train with --trainer.devices 1"
+        )
     if settings.cache_features:
         raise InputError("--model.cache_features is for one process: train with --trainer.devices 1")
     if settings.freeze != 0:
