@@ -106,3 +106,20 @@ def test_other_threads_write_without_touching_signals():
 def test_ctrl_c_of_python_is_an_interrupt():
     assert signal_of(KeyboardInterrupt()) == signal.SIGINT
     assert str(Stopped(signal.SIGTERM, "runs/a")) == "runs/a"
+
+
+def test_where_all_was_said_a_signal_ends_the_process_in_silence():
+    program = (
+        "import os, signal; from triune.signals import leave_at_once, leave_in_silence\n"
+        "leave_at_once(); leave_in_silence(); os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
+@pytest.mark.parametrize(("rank", "says"), [("0", "triune: terminated\n"), ("1", "")])
+def test_of_several_processes_one_says_that_a_signal_came(rank, says):
+    program = "import os, signal; from triune.signals import leave_at_once\nleave_at_once(); os.kill(os.getpid(), 15)"
+    environment = os.environ | {"RANK": rank}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (143, says)

@@ -56,6 +56,13 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+def leave_in_silence() -> None:
+    """From now on a signal that would end the process in a line ends it without: what is wrong was said already."""
+    for number in ENDING:
+        if signal.getsignal(number) is _leave:
+            signal.signal(number, lambda number, frame: os._exit(128 + number))
+
+
 @contextmanager
 def raising() -> Iterator[None]:
     """Within the block a signal raises :class:`Stopped`, so that what was begun can be cleaned up.

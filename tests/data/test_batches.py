@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from triune.data import batches as batches_module
-from triune.data.batches import ClassBalancedBatchSampler, ShuffledBatchSampler
+from triune.data.batches import ClassBalancedBatchSampler, ShareOfBatches, ShuffledBatchSampler
 from triune.errors import InputError
 
 
@@ -310,3 +310,58 @@ def test_one_item_a_class_is_divided_over_processes_and_resumed():
 def test_classes_too_small_to_be_taken_whole_are_said():
     with pytest.raises(InputError, match="add items: a class needs 3"):
         ClassBalancedBatchSampler([0, 0, 1, 1], 1, 3, small="skip")
+
+
+@pytest.mark.parametrize("processes", [2, 3, 5])
+@pytest.mark.parametrize("by", ["identities", "images"])
+def test_the_shares_of_all_processes_are_the_batches_of_one(processes, by):
+    labels = np.repeat(np.arange(14), 5).tolist() + [-1] * 11
+
+    def plan():
+        return ClassBalancedBatchSampler(labels, 7, 3, seed=2, unlabelled=-1, unlabelled_per_batch=2)
+
+    shares = [ShareOfBatches(plan(), rank, processes, by=by) for rank in range(processes)]
+    for epoch in range(2):
+        for each in shares:
+            each.set_epoch(epoch)
+        whole = plan()
+        whole.set_epoch(epoch)
+        parts = list(zip(*shares, strict=True))
+        assert len(parts) == len(whole) == len(shares[0])
+        for together, batch in zip(parts, whole, strict=True):
+            assert Counter(i for part in together for i in part) == Counter(batch)
+            assert min(map(len, together)) >= 2
+            classes = [{labels[i] for i in part} - {-1} for part in together]
+            if by == "identities":
+                assert sum(map(len, classes)) == 7  # each in one process alone
+            else:
+                assert max(map(len, together)) - min(map(len, together)) <= 1
+
+
+def test_the_shares_of_identities_follow_one_another_as_in_the_whole_batch():
+    labels = np.repeat(np.arange(6), 4)
+    shares = [ShareOfBatches(ClassBalancedBatchSampler(labels, 6, 2, seed=1), rank, 3) for rank in range(3)]
+    whole = ClassBalancedBatchSampler(labels, 6, 2, seed=1)
+    assert [[i for part in parts for i in part] for parts in zip(*shares)] == list(whole)
+
+
+def test_fewer_identities_than_processes_are_all_in_every_process():
+    labels = np.repeat(np.arange(2), 8)
+    for rank in range(3):
+        share = ShareOfBatches(ClassBalancedBatchSampler(labels, 2, 6, seed=1), rank, 3)
+        assert all({labels[i] for i in batch} == {0, 1} for batch in share)
+
+
+def test_shuffled_batches_are_shared_out_too_and_may_be_uneven():
+    shares = [ShareOfBatches(ShuffledBatchSampler(23, 8), rank, 2) for rank in range(2)]
+    assert sorted(i for share in shares for batch in share for i in batch) == list(range(23))
+    assert {len(batch) for share in shares for batch in share} <= {3, 4}
+
+
+def test_batches_with_less_than_two_items_a_process_are_refused():
+    with pytest.raises(InputError, match="batches of 7 images are too small for 4 processes: each needs 2 images"):
+        ShareOfBatches(ShuffledBatchSampler(21, 8), 0, 4)
+    with pytest.raises(InputError, match="batches of 4 images are too small for 3 processes"):
+        ShareOfBatches(ClassBalancedBatchSampler([0, 0, 1, 1], 2, 2), 0, 3)
+    with pytest.raises(InputError, match="rank is 2"):
+        ShareOfBatches(ShuffledBatchSampler(21, 8), 2, 2)

@@ -25,6 +25,7 @@ CASES = [
     {"mining": "hard", "reduction": "mean"},
     {"mining": "batch_hard", "metric": "squared_euclidean", "normalize": False},
     {"mining": "semihard", "margin": 0.4},
+    {"mining": "random", "reduction": "mean"},
     {"mining": "all", "reduction": "per_anchor", "swap": True},
     {"mining": "hard", "margin": 0.3, "smooth": True, "swap": True},
 ]
@@ -72,6 +73,7 @@ def work(rank, world, file, results):
     for options in CASES:
         for averaged in (True, False):
             local = x[rows].clone().requires_grad_()
+            torch.manual_seed(3 + rank)  # random triplets are those of the first process's generator
             outcome = DistributedTripletLoss(averaged=averaged, **options).outcome(local, y[rows])
             outcome.loss.backward()
             answers.append((outcome.loss.item(), int(outcome.triplets), int(outcome.active), local.grad.tolist()))
@@ -136,6 +138,7 @@ def test_value_and_gradient_are_those_of_the_joined_batch(answers, case):
     world, per_process = answers
     x, y = joined(sum(SIZES[world]))
     x.requires_grad_()
+    torch.manual_seed(3)
     expected = TripletLoss(**CASES[case]).outcome(x, y)
     expected.loss.backward()
     for scaled, factor in ((0, world), (1, 1)):

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from oracles import brute_cross_entropy, brute_dice, brute_pixel_entropy
 from triune.model.terms import classification_loss, dice_loss, segmentation_loss
@@ -127,3 +129,50 @@ def test_a_channel_that_is_hardly_there_counts_with_the_share_that_it_is():
     # Of soft targets, too, whose sum lies far below 1.
     tiny = dice_loss(1e-3 * targets, 1e-3 * targets, known).item()
     assert tiny == pytest.approx(1 - 2e-6 / 2e-3, rel=1e-6)
+
+
+def batch_of(sizes, rank=None):
+    """Logits and targets of all processes, or of one; some classes and pixels are missing."""
+    g = torch.Generator().manual_seed(0)
+    n = sum(sizes)
+    logits, classes = torch.randn(n, 3, generator=g).double(), torch.randint(-1, 3, (n,), generator=g)
+    maps, masks = torch.randn(n, 2, 4, 4, generator=g).double(), torch.randint(0, 2, (n, 4, 4), generator=g)
+    masks[torch.rand(n, 4, 4, generator=g) < 0.3] = 255
+    classes[: sizes[0]] = -1  # the first process has no class at all
+    whole = logits, classes, maps, masks
+    rows = slice(None) if rank is None else slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+    return [part[rows].clone() for part in whole]
+
+
+SIZES = (3, 5, 1)
+
+
+def losses_of(logits, classes, maps, masks, joined):
+    logits.requires_grad_()
+    maps.requires_grad_()
+    losses = [
+        classification_loss(logits, classes, 0.1, joined=joined),
+        segmentation_loss(maps, masks, 0.5, joined=joined),
+        segmentation_loss(maps[:, :1], masks, 0.5, joined=joined),
+    ]
+    torch.stack(losses).sum().backward()
+    return [loss.item() for loss in losses], logits.grad, maps.grad
+
+
+def work(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(SIZES))
+    torch.save(losses_of(*batch_of(SIZES, rank), joined=True), folder / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_over_processes_the_terms_are_means_over_the_joined_batch(tmp_path):
+    mp.spawn(work, (tmp_path,), nprocs=len(SIZES))
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(len(SIZES))]
+    expected, *gradients = losses_of(*batch_of(SIZES), joined=False)
+    for losses, *_ in found:
+        assert losses == pytest.approx(expected, abs=1e-12)
+    for place, gradient in enumerate(gradients, start=1):  # each is averaged over the processes afterwards
+        averaged = torch.cat([each[place] for each in found]) / len(SIZES)
+        torch.testing.assert_close(averaged, gradient, rtol=0, atol=1e-12)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from triune.training.module import as_good, collapse, validation_figures
+from triune.training.module import Validated, as_good, collapse, in_order, validation_figures
 
 
 def test_a_validation_within_one_standard_error_of_the_best_is_as_good():
@@ -34,3 +34,12 @@ def test_items_that_make_no_pair_of_a_kind_have_no_figures():
         tpr, auc = validation_figures(x[: len(identities)], torch.tensor(identities), "cosine", 0.05)
         assert tpr != tpr
         assert auc != auc
+
+
+def test_what_processes_validated_is_put_in_order_and_counted_once():
+    def part(first, count):
+        rows = torch.arange(first, first + count)
+        return Validated(rows, torch.zeros(2), torch.zeros(count, 4), rows)
+
+    parts = [part(0, 3), part(6, 2), part(3, 3), part(0, 3)]  # the last process had nothing of its own
+    assert torch.cat([each.rows for each in in_order(parts)]).tolist() == list(range(8))

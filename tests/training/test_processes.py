@@ -4,7 +4,12 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +18,12 @@ import torch.multiprocessing as mp
 from PIL import Image
 
 from triune.cli import main
+from triune.errors import InputError
 from triune.evaluation.results import Results
 from triune.run.folder import load_model
 from triune.run.history import read_history
+from triune.run.settings import TrainConfig, TrainerConfig
+from triune.training.processes import has_unused, processes_to_start, training_processes
 
 FILES = {
     *("config.yaml", "data.json", "split.csv", "history.csv", "model.safetensors", "thresholds.json", "metrics.json"),
@@ -150,3 +158,128 @@ def test_two_processes_have_the_loss_curve_of_one(table, tmp_path):
 @pytest.mark.usefixtures("one_thread")
 def test_fifty_steps_of_every_kind_have_the_loss_curve_of_one_process(table, tmp_path):
     assert_same_curves(table, tmp_path, METRIC_LOSSES, 50)
+
+
+def started(arguments, folder, **environment):
+    """`triune` as a process of its own, with the lines that it has said so far."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "triune", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until_said(process, words):
+    """What a process says on standard error up to a line with some words."""
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if words in line:
+            return said
+    raise AssertionError("".join(said))
+
+
+def children_of(process):
+    """The processes that it started and that are still there, by their rank."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = path.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1]
+            variables = path.joinpath("environ").read_text().split("\0")
+            rank = [each for each in variables if each.startswith("RANK=")]
+            if int(parent) == process.pid and rank:
+                found[int(rank[0].removeprefix("RANK="))] = int(path.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are listed as Linux lists them")
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_process_ends_all_and_the_run_goes_on_in_another_number_of_processes(table, tmp_path, capsys):
+    run = tmp_path / "two"
+    process = started(flags(table, "random", "--trainer.devices", "2", steps=16, output=run), tmp_path)
+    until_said(process, "epoch 2/8")
+    began = time.monotonic()
+    os.kill(children_of(process)[1], signal.SIGKILL)
+    output, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 60
+    assert process.returncode == 1
+    assert output == ""
+    told = [line for line in said.splitlines() if line.startswith("triune: ")]
+    assert f"go on after its last epoch with `triune train --resume {run}`" in told[0]
+    assert told[1:] == ["triune: process 1 of 2 was killed by SIGKILL, which ended all"]
+    assert "Traceback" not in said
+    assert children_of(process) == {}
+
+    assert main(["train", "--resume", str(run), "--trainer.devices", "1", "--epochs", "8"]) == 0
+    assert "begun in 2 processes, goes on in 1: batches, learning rate and order stay" in capsys.readouterr().err
+    assert main(flags(table, "random", steps=16, output=tmp_path / "one")) == 0
+    np.testing.assert_allclose(curve(run), curve(tmp_path / "one"), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "accelerator", "devices", "count"),
+    [
+        (0, "auto", "auto", 1),
+        (0, "auto", 2, 2),
+        (1, "auto", "auto", 1),
+        (4, "auto", "auto", 4),
+        (4, "gpu", 2, 2),
+        (4, "cpu", "auto", 1),
+        (4, "cpu", 8, 8),
+    ],
+)
+def test_a_process_is_started_for_each_device(monkeypatch, gpus, accelerator, devices, count, capsys):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    asked = TrainConfig(trainer=TrainerConfig(accelerator=accelerator, devices=devices))
+    assert processes_to_start(asked) == count
+    told = capsys.readouterr().err
+    assert told == ("training on 4 GPUs; --trainer.devices 1 takes one\n" if (count, devices) == (4, "auto") else "")
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(InputError, match=r"--trainer\.devices is 2, but this machine has 1 GPU$"):
+        processes_to_start(TrainConfig(trainer=TrainerConfig(devices=2)))
+
+
+def test_one_of_started_processes_starts_none_and_holds_others_to_their_number(monkeypatch):
+    told = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in {**told, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    asked = TrainConfig(trainer=TrainerConfig(devices=3))
+    assert processes_to_start(asked) == 1
+    with pytest.raises(InputError, match=r"--trainer\.devices is 3, but torchrun started 2 on this host: leave it at"):
+        training_processes(asked).__enter__()
+
+
+def test_a_program_of_one_process_is_told_how_to_be_two():
+    asked = TrainConfig(trainer=TrainerConfig(devices=2))
+    with pytest.raises(InputError, match="start it with `torchrun --nproc_per_node 2`"):
+        training_processes(asked).__enter__()
+    with training_processes(TrainConfig()):
+        pass
+
+
+class Answers(torch.nn.Module):
+    """A network with a layer that answers, and one that may be idle."""
+
+    def __init__(self, idle):
+        super().__init__()
+        self.used, self.other = torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(3, 2, 1)
+        self.idle = idle
+
+    def forward(self, images):
+        return self.used(images), None if self.idle else self.other(images)
+
+
+def test_weights_that_no_answer_depends_on_are_noticed():
+    assert has_unused(Answers(idle=True), (4, 6), 3)
+    assert not has_unused(Answers(idle=False), (4, 6), 3)
+    frozen = Answers(idle=True)
+    frozen.other.requires_grad_(False)
+    assert not has_unused(frozen, (4, 6), 3)

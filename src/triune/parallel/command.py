@@ -21,6 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from triune.errors import InputError
 from triune.parallel.divide import all_gather
+from triune.signals import held_back, leave_in_silence
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -65,10 +66,12 @@ def run_in_processes(
 
         with contextlib.redirect_stderr(said):
             code = work() if ended is None else ended(work)
-        if said.getvalue() and _is_first_to_speak(store):
-            with contextlib.suppress(OSError, ValueError):
-                print(said.getvalue(), end="", file=errors, flush=True)
         if said.getvalue():
+            leave_in_silence()
+            with held_back():  # whoever started the processes may be ending this one already
+                if _is_first_to_speak(store):
+                    with contextlib.suppress(OSError, ValueError):
+                        print(said.getvalue(), end="", file=errors, flush=True)
             _wait_for_others_to_fail(store)
     return code
 
