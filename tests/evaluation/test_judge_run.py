@@ -586,7 +586,9 @@ def test_a_run_is_judged_on_the_gpu_of_its_process_unless_it_asks_for_the_proces
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("LOCAL_RANK", rank)
+    told = {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "RANK": rank, "LOCAL_RANK": rank}
+    for name, value in {**told, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     config = parse_train(["--data", "x.csv", "--trainer.accelerator", asked])
     assert evaluation_device(config) == torch.device(device)
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
+from triune.data.augment import AugmentConfig
 from triune.data.items import read_table
 from triune.errors import InputError
 from triune.run import loaders
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
 from triune.run.preprocessing import StoredPreprocessing, chosen_preprocessing, earlier_preprocessing
+from triune.run.settings import ImageConfig, TrainConfig
 
 COUNTS = {"ann": 5, "bob": 4, "cat": 3, "dan": 2, "eve": 1}
 
@@ -222,3 +224,19 @@ def test_boxes_are_cropped_but_by_runs_from_before_they_were(tmp_path):
     earlier = StoredPreprocessing.model_validate(earlier_preprocessing(8, 3))
     whole = ItemData(table, seen.config, ["even", "odd"], images=earlier)
     assert np.array_equal(whole.dataset("val").stored(0)[0].permute(1, 2, 0).numpy(), picture)
+
+
+@pytest.mark.parametrize(
+    ("colours", "asked", "expected"), [(True, "auto", 0.5), (False, "auto", 0.0), (False, 0.3, 0.3)]
+)
+def test_images_without_colours_are_not_mirrored_unless_that_is_asked_for(tmp_path, colours, asked, expected):
+    rows = ["image,label,split"]
+    for i in range(4):
+        colour = (200, 10 * i, 30) if colours else (10 * i,) * 3
+        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,{'ab'[i % 2]},train")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    config = TrainConfig(images=ImageConfig(augment=AugmentConfig(flip=asked)))
+    data = ItemData(read_table(tmp_path / "t.csv"), config, ["a", "b"])
+    assert data.augment.flip == expected
+    assert data.augment == replace(config.images.augment, flip=expected)

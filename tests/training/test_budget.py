@@ -1,6 +1,7 @@
 """What a training settles once the data are known: epochs from steps, and whether there are classes to learn."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,7 +9,13 @@ from made_items import frame_of
 from triune.data.sources.named import load_source
 from triune.data.splits import assign_splits
 from triune.run.settings import TrainConfig
-from triune.training.budget import settled
+from triune.training import budget
+
+
+def settled(config, table, steps):
+    """Of a table whose images have colours: nothing is settled of them."""
+    return budget.settled(config, SimpleNamespace(table=table, augment=config.images.augment), steps)
+
 
 PERSONS = [f"p{i:02d}" for i in range(12) for _ in range(6)]
 

@@ -1,6 +1,6 @@
 """Which random changes a training image goes through: settings alone, cheap to import."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -16,6 +16,7 @@ class AugmentConfig:
         crop: smallest share of the image's area that a random crop keeps.
         aspect: the crop's sides may be stretched against each other by up to this factor.
         flip: probability of mirroring left and right; 0 for characters and anything that has a reading direction.
+            'auto' is 0.5, and 0 where images have no colours, as scans, characters and X-rays have none.
         degrees: largest rotation, either way.
         shift: largest shift, as a share of the side, either way.
         zoom: largest zoom in or out, in addition to the crop, as a share.
@@ -32,7 +33,7 @@ class AugmentConfig:
 
     crop: PositiveShare = 0.8
     aspect: AtLeastOne = 1.2
-    flip: Share = 0.5
+    flip: Share | Literal["auto"] = "auto"
     degrees: NonNegative = 15.0
     shift: NonNegative = 0.0
     zoom: ShareBelowOne = 0.1
@@ -42,6 +43,11 @@ class AugmentConfig:
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     grayscale: Share = 0.0
     erase: Share = 0.0
+
+    @property
+    def mirrored(self) -> float:
+        """The probability of mirroring as a number. Where it is 'auto' a training settles it by the images."""
+        return 0.5 if self.flip == "auto" else self.flip
 
 
 NO_AUGMENT = AugmentConfig(

@@ -66,8 +66,8 @@ def train_transform(seen: Size | Preprocessing, config: AugmentConfig | None = N
     steps: list[v2.Transform] = []
     if config.crop < 1 or config.aspect > 1 or config.degrees or config.shift or config.zoom:
         steps.append(_View((height, width), config))
-    if config.flip:
-        steps.append(v2.RandomHorizontalFlip(config.flip))
+    if config.mirrored:
+        steps.append(v2.RandomHorizontalFlip(config.mirrored))
     if config.brightness or config.contrast or config.saturation or config.hue:
         steps.append(v2.ColorJitter(config.brightness, config.contrast, config.saturation, config.hue))
     if config.grayscale:

@@ -2,18 +2,21 @@
 
 import errno
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import polars
 import torch
 from torch.distributed import ProcessGroup
 from torch.utils.data import DataLoader
 
+from triune.data.augment import AugmentConfig
 from triune.data.batches import ClassBalancedBatchSampler, ShareOfBatches, ShuffledBatchSampler
 from triune.data.boxes import without_boxes
 from triune.data.collage import add_collages
+from triune.data.colours import without_colours
 from triune.data.dataset import Batch, ItemDataset, collate
 from triune.data.items import ItemTable
 from triune.data.transform import eval_transform, train_transform
@@ -25,6 +28,9 @@ from triune.run.settings import TrainConfig
 from triune.signals import held_back
 
 Loader = DataLoader[Any]
+
+COLOURS_SEEN = 16
+"""Training images that are looked at, evenly over the table, for whether there are colours."""
 
 
 class ItemData(pl.LightningDataModule):
@@ -63,7 +69,7 @@ class ItemData(pl.LightningDataModule):
         """The items of one split; made once, so that decoded images stay in memory. Training items are augmented."""
         if split not in self._datasets:
             images, seen = self.config.images, self.images.preprocessing
-            transform = train_transform(seen, self.config.augment) if split == "train" else eval_transform(seen)
+            transform = train_transform(seen, self.augment) if split == "train" else eval_transform(seen)
             self._datasets[split] = ItemDataset(
                 self.table.part(split),
                 channels=images.channels,
@@ -75,6 +81,19 @@ class ItemData(pl.LightningDataModule):
                 seed=self.config.seed,
             )
         return self._datasets[split]
+
+    @cached_property
+    def augment(self) -> AugmentConfig:
+        """The random changes of training images, all of them as numbers: images without colours are not mirrored."""
+        asked = self.config.augment
+        if asked.flip != "auto":
+            return asked
+        paths = self.table.part("train")["image"].to_list()
+        looked_at = (
+            {paths[place] for place in np.linspace(0, len(paths) - 1, COLOURS_SEEN).astype(int)} if paths else ()
+        )
+        grey = paths and all(without_colours(path, self.table.reading.bits) for path in looked_at)
+        return replace(asked, flip=0.0 if grey else asked.mirrored)
 
     def count(self, split: str) -> int:
         """How many items a split has."""

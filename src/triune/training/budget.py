@@ -5,21 +5,24 @@ from math import ceil
 from typing import Final
 
 from triune.data.items import ItemTable
+from triune.run.loaders import ItemData
 from triune.run.settings import TrainConfig
 
 LEAST_STEPS: Final = 300
 """Where the epochs are not given and the set is so small that they would be fewer steps."""
 
 
-def settled(config: TrainConfig, table: ItemTable, steps_an_epoch: int) -> TrainConfig:
+def settled(config: TrainConfig, data: ItemData, steps_an_epoch: int) -> TrainConfig:
     """The settings with numbers in place of 'auto', as the run stores them.
 
     Args:
         config: the settings.
-        table: the items, in their splits.
+        data: the items, in their splits.
         steps_an_epoch: batches that show every training image about once.
     """
-    return replace(config, epochs=_epochs(config, steps_an_epoch), steps=None, alpha=_alpha(config, table))
+    images = replace(config.images, augment=replace(config.images.augment, flip=data.augment.flip))
+    epochs, alpha = _epochs(config, steps_an_epoch), _alpha(config, data.table)
+    return replace(config, epochs=epochs, steps=None, alpha=alpha, images=images)
 
 
 def _epochs(config: TrainConfig, steps_an_epoch: int) -> int:

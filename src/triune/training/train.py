@@ -81,7 +81,9 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     for warning in unverifiable(config, data):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     loader = data.train_dataloader()
-    config = settled(config, data.table, len(loader))
+    if config.augment.flip == "auto" and not data.augment.flip:
+        print("images without colours are not mirrored; --images.augment.flip 0.5 does", file=sys.stderr, flush=True)
+    config = settled(config, data, len(loader))
     card = read_by_all(lambda: model_card(config, data), sharing())
     loop = LoopSettings(
         optimizer=config.optimizer,

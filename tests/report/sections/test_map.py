@@ -45,6 +45,7 @@ def test_of_many_items_a_thousand_are_shown(items: ShownItems) -> None:
         images=items.images * 14,
         embeddings=items.embeddings.repeat(14, 0),
         identities=items.identities.repeat(14),
+        boxes=None,
     )
     section = map_section(many)
     assert section is not None
