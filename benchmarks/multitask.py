@@ -220,8 +220,8 @@ def report(
     given = f"{options.weights.stem} weights" if options.weights and not options.quick else "from scratch"
     lines += [
         f"On {where}. {options.steps} steps a run, {options.seeds} seeds; ETH-80 {given}, Omniglot from scratch. "
-        "Judged on identities never trained on. ± is half the 95 % interval of the paired difference from the fixed sum, over "
-        "the seeds; **bold** where it leaves out 0. A task alone is judged by its own figures.",
+        "Judged on identities never trained on. ± is half the 95 % interval of the paired difference from the fixed "
+        "sum, over the seeds; **bold** where it leaves out 0. A task alone is judged by its own figures.",
         "",
     ]
     if missing:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from triune.data.augment import AugmentConfig
+from triune.model.weighting import Weighting
 from triune.run.settings import (
     ImageConfig,
     LossConfig,
@@ -149,3 +150,22 @@ def test_plain_settings_hold_nothing_but_what_yaml_knows(tmp_path):
     assert plain["output"] == str(tmp_path)
     assert plain["model"]["decoder_channels"] == [128, 64, 32, 16, 16]
     assert plain["metric_loss_options"] == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"trainer": TrainerConfig(precision="16-mixed")}, "too small: take bf16-mixed or 32-true"),
+        ({"optimizer": OptimizerConfig(chunk=8)}, "optimizer.chunk 8 are never there at once"),
+        ({"model": ModelConfig(freeze="all")}, "model.freeze all are none"),
+        ({"trainer": TrainerConfig(devices=2)}, "trainer.devices 2 are divided among processes"),
+    ],
+)
+def test_a_weighting_by_gradients_is_refused_where_they_are_not_to_be_had(settings, said):
+    with pytest.raises(ValueError, match=f"loss.weighting upgrad looks at the gradients of the backbone.*{said}"):
+        TrainConfig(loss=LossConfig(weighting="upgrad"), **settings)
+    TrainConfig(loss=LossConfig(weighting="dwa"), **settings)
+
+
+def test_the_weightings_of_the_settings_are_those_of_the_objective():
+    assert get_args(get_type_hints(LossConfig)["weighting"]) == get_args(Weighting)
