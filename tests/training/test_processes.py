@@ -298,3 +298,17 @@ def test_what_several_processes_cannot_do_is_refused_in_a_line(model, optimizer,
         check_processes(model, optimizer)
     assert "\n" not in str(refused.value)
     check_processes(ModelConfig(), OptimizerConfig())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_one_that_started_them_ends_all_in_a_line(table, tmp_path, number):
+    run = tmp_path / "two"
+    process = started(flags(table, "semihard", "--trainer.devices", "2", steps=2000, output=run), tmp_path)
+    until_said(process, "epoch 2/")
+    process.send_signal(number)
+    output, said = process.communicate(timeout=60)
+    assert (process.returncode, output) == (128 + number, "")
+    word = "terminated" if number == signal.SIGTERM else "interrupted"
+    told = [line for line in said.splitlines() if not line.startswith(("epoch", "about"))]
+    assert told == [f"triune: {word}; go on after its last epoch with `triune train --resume {run}`"]
