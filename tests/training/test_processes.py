@@ -283,3 +283,17 @@ def test_weights_that_no_answer_depends_on_are_noticed():
     frozen = Answers(idle=True)
     frozen.other.requires_grad_(False)
     assert not has_unused(frozen, (4, 6), 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_one_that_started_them_ends_all_in_a_line(table, tmp_path, number):
+    run = tmp_path / "two"
+    process = started(flags(table, "semihard", "--trainer.devices", "2", steps=2000, output=run), tmp_path)
+    until_said(process, "epoch 2/")
+    process.send_signal(number)
+    output, said = process.communicate(timeout=60)
+    assert (process.returncode, output) == (128 + number, "")
+    word = "terminated" if number == signal.SIGTERM else "interrupted"
+    told = [line for line in said.splitlines() if not line.startswith(("epoch", "about"))]
+    assert told == [f"triune: {word}; go on after its last epoch with `triune train --resume {run}`"]

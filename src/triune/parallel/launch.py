@@ -85,15 +85,18 @@ def _variables(count: int) -> Iterator[None]:
 @contextmanager
 def _agent_is_quiet() -> Iterator[None]:
     """Keep the agent's own account of failures off the terminal, and its signal handlers to the block."""
-    logger = logging.getLogger("torch.distributed.elastic")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    # Each of its modules has a logger with a level of its own.
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.")]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)

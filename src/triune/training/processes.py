@@ -1,11 +1,14 @@
 """Training in several processes: how many, what Lightning is told of them, and what they must have in common."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -79,6 +82,21 @@ def tell_other_number(before: int, now: int) -> None:
             file=sys.stderr,
             flush=True,
         )
+
+
+class OwnSignals(pl.Callback):
+    """Of several processes each ends by itself at SIGTERM, as it would without Lightning.
+
+    Lightning's handler talks to the others first, and waits for them for ever where they ended already.
+    """
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Lightning has set its handler by now."""
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
 
 
 class StartedProcesses(ClusterEnvironment):

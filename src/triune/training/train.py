@@ -55,7 +55,7 @@ from triune.training.metric_loss import metric_loss, over_processes
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
 from triune.training.plan import Estimate, plan
 from triune.training.precision import warned
-from triune.training.processes import Devices, device_options, has_unused, with_joint_normalisation
+from triune.training.processes import Devices, OwnSignals, device_options, has_unused, with_joint_normalisation
 from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
 from triune.training.tuning import Freezing, check_chunk, check_steps, prepare_tuning, tuned
 from triune.verification.all_pairs import why_not_verifiable
@@ -125,7 +125,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     checkpoints = WholeCheckpoints(record.origin.run, last)
     devices = device_options(config, has_unused=sharing() is not None and _has_unused(module, config, card))
     tuning, batches = tuning_callbacks(config, data), RowData(data) if config.model.cache_features else data
-    callbacks = [clock, record, Estimate(), *tuning]
+    callbacks = [clock, record, Estimate(), OwnSignals(), *tuning]
     trainer = build_trainer(config, run, monitored(data, config), callbacks, checkpoints, devices)
     for line in plan(config, data, model, plan_of(loader.batch_sampler)):
         print(line, file=sys.stderr, flush=True)
