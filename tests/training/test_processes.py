@@ -49,6 +49,8 @@ METRIC_LOSSES = {
     "memory": ["--mining", "semihard", "--loss.memory", "40", "--loss.memory_start", "2"],
     "nt-xent": ["--metric_loss", "nt-xent"],
     "arcface": ["--metric_loss", "arcface", "--metric_loss_options", "{scale: 16}"],
+    "chunks": ["--mining", "semihard", "--optimizer.chunk", "8"],
+    "frozen for two steps": ["--mining", "semihard", "--model.freeze", "2"],
     "pml": ["--metric_loss", "pml:TripletMarginLoss"],
     "pml proxies": ["--metric_loss", "pml:ProxyAnchorLoss"],
 }
