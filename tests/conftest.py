@@ -38,3 +38,13 @@ def torchrun(*arguments, processes=2):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         timeout=200,
     )
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_it_was():
+    """What a test, or a command that it runs, writes into the environment is none of the next one's."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)

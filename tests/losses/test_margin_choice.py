@@ -25,8 +25,10 @@ def test_the_margin_is_the_median_of_absolute_gaps(metric, spread, samples):
     a, p, n = brute_triplets(d, labels, "all").T
     gaps = d[a, n] - d[a, p]
     found = suggest_margin(x, labels, metric=metric, samples=samples)
-    tolerance = 0.25 if samples < 1000 else 0.05
-    assert found.margin == pytest.approx(np.median(np.abs(gaps)), rel=tolerance)
+    # One draw is off by 5 % as a rule, since an anchor's triplets are alike: the mean of eight is looked at.
+    draws = [torch.Generator().manual_seed(seed) for seed in range(8)]
+    margins = [suggest_margin(x, labels, metric=metric, samples=samples, generator=draw).margin for draw in draws]
+    assert np.mean(margins) == pytest.approx(np.median(np.abs(gaps)), rel=0.15 if samples < 1000 else 0.05)
     assert found.ordered_share == pytest.approx((gaps > 0).mean(), abs=0.1)
     assert found.triplets <= 2 * max(samples, 600)
 

@@ -20,7 +20,9 @@ def settled(config: TrainConfig, data: ItemData, steps_an_epoch: int) -> TrainCo
         data: the items, in their splits.
         steps_an_epoch: batches that show every training image about once.
     """
-    images = replace(config.images, augment=replace(config.images.augment, flip=data.augment.flip))
+    images = config.images
+    if not config.model.cache_features:  # which sees images as they are
+        images = replace(images, augment=replace(images.augment, flip=data.augment.flip))
     epochs, alpha = _epochs(config, steps_an_epoch), _alpha(config, data.table)
     return replace(config, epochs=epochs, steps=None, alpha=alpha, images=images)
 
