@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict, Unpack
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from triune.distances.embeddings import Embeddings
 from triune.losses.batch import labelled_batch, masks, unit_rows, zero_or_nan
 from triune.losses.compared import BatchLabels, left_out
 from triune.losses.keywords import PeerNames, by_either_name
-from triune.losses.miner import settings_of
+from triune.losses.miner import Where, settings_of
 from triune.losses.remembered import Remembered
 
 
@@ -48,13 +48,10 @@ class PairBatch(NamedTuple):
         return loss if self.y is self.x else loss + zero_or_nan(self.y)
 
 
-class PairOptions(TypedDict):
+class PairOptions(Where):
     """What every function of pairs takes in addition to embeddings, labels and its own settings."""
 
     pairs: Sequence[Tensor] | None
-    reference: Embeddings | None
-    reference_labels: BatchLabels | None
-    own_rows: Tensor | None
 
 
 class PairLoss(nn.Module):

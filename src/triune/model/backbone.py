@@ -6,12 +6,12 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from triune.errors import InputError
 from triune.model.hub import hub_asked_once
+from triune.model.layers import outline
 
 
 def build_segmenter(
@@ -72,10 +72,8 @@ def check_drop_path(backbone: str, rate: float) -> None:
         return
     blocks = False
     with contextlib.suppress(TypeError):  # a model that has no such setting
-        try:
-            with torch.device("meta"):
-                made = timm.create_model(backbone, pretrained=False, drop_path_rate=rate)
-        except (RuntimeError, NotImplementedError, AttributeError, KeyError):
+        made = outline(backbone, drop_path_rate=rate)
+        if made is None:
             made = timm.create_model(backbone, pretrained=False, drop_path_rate=rate)
         blocks = any(type(each).__name__.startswith("DropPath") for each in made.modules())
     if not blocks:

@@ -12,9 +12,12 @@ from torch import nn
 from triune.errors import InputError
 
 
-@lru_cache(maxsize=2)
-def plain_model(backbone: str) -> Any:
-    """A timm model as it is made without being taken apart, with a classifier; without memory where timm can.
+def outline(backbone: str, **options: Any) -> Any | None:
+    """A timm model without memory for its weights; ``None`` where timm cannot make it so, or takes no such option.
+
+    Args:
+        backbone: its name.
+        options: of ``timm.create_model``.
 
     Raises:
         InputError: timm has no such model.
@@ -23,9 +26,20 @@ def plain_model(backbone: str) -> Any:
         raise InputError(f"there is no timm backbone {backbone!r}; timm.list_models() lists them")
     try:
         with torch.device("meta"):
-            return timm.create_model(backbone, pretrained=False, num_classes=2)
+            return timm.create_model(backbone, pretrained=False, **options)
     except (RuntimeError, NotImplementedError, AttributeError, KeyError, TypeError):
-        return timm.create_model(backbone, pretrained=False, num_classes=2)
+        return None
+
+
+@lru_cache(maxsize=2)
+def plain_model(backbone: str) -> Any:
+    """A timm model as it is made without being taken apart, with a classifier; without memory where timm can.
+
+    Raises:
+        InputError: timm has no such model.
+    """
+    made = outline(backbone, num_classes=2)
+    return timm.create_model(backbone, pretrained=False, num_classes=2) if made is None else made
 
 
 def plain_names(model: nn.Module, whole: nn.Module) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from triune.errors import InputError
 from triune.model.backbone import drop_path_options
+from triune.model.layers import outline
 
 DEPTH = 4
 """Blocks whose maps are given, evenly over the network, the last one among them."""
@@ -56,13 +57,12 @@ def plain_blocks(backbone: str) -> int:
     Raises:
         InputError: timm has no such model.
     """
-    if not timm.is_model(backbone):
-        raise InputError(f"there is no timm backbone {backbone!r}; timm.list_models() lists them")
+    made = outline(backbone)
+    if made is None:
+        return 0
     try:
-        with torch.device("meta"):
-            model: Any = timm.create_model(backbone, pretrained=False)
-        reductions = [each["reduction"] for each in model.feature_info]
-    except (RuntimeError, NotImplementedError, AttributeError, KeyError, TypeError):
+        reductions = [each["reduction"] for each in made.feature_info]
+    except (AttributeError, KeyError, TypeError):  # what tells nothing of its maps is none
         return 0
     return len(reductions) if len(reductions) > 1 and len(set(reductions)) == 1 else 0
 

@@ -288,8 +288,9 @@ def shared_data(config: TrainConfig, run: Path) -> ItemData:
         InputError: one cannot read them, or they are not the same in all processes.
     """
     data = done_in_turn(lambda: training_data(config, run))
-    rows = np.frombuffer(data.table.frame.write_csv().encode(), dtype=np.uint8)
-    check_same({f"the data {config.data}": rows}, sharing())
+    if sharing() is not None:
+        rows = np.frombuffer(data.table.frame.write_csv().encode(), dtype=np.uint8)
+        check_same({f"the data {config.data}": rows}, sharing())
     return data
 
 
