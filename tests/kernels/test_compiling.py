@@ -2,9 +2,11 @@
 
 import importlib.util
 import math
+import signal
 
 import numpy as np
 import pytest
+from numba.core import event
 
 from triune.kernels.compiling import compile_kernel
 
@@ -56,3 +58,27 @@ def test_a_kernel_without_a_place_to_cache_in_compiles_all_the_same():
     names = {}
     exec(compile(SOURCE, "<no file>", "exec"), names)  # Numba finds no file to put a cache beside, and raises
     assert compile_kernel(set())(names["add_up"])(np.array([1.0, 2.5])) == 3.5
+
+
+class SignalAtTheStart(event.Listener):
+    """Sends a signal when a compilation begins."""
+
+    def on_start(self, event):
+        signal.raise_signal(signal.SIGTERM)
+
+    def on_end(self, event):
+        pass
+
+
+def test_a_signal_that_comes_while_a_kernel_compiles_takes_effect_once_it_is_compiled(functions):
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    add_up = compile_kernel(set())(functions.add_up)
+    try:
+        with event.install_listener("numba:compile", SignalAtTheStart()), pytest.raises(KeyboardInterrupt):
+            add_up(np.array([1.0, 2.5]))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(add_up.signatures) == 1
