@@ -1,0 +1,1 @@
+"""A run in use by other programs and people: the HTTP service, its page, and its client."""
