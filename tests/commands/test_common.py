@@ -3,10 +3,12 @@ import math
 import sys
 
 import pytest
+import timm
+import torch
 
 from triune.cli import main
 from triune.commands import COMMANDS
-from triune.commands.common import command, print_json, progress, require_new, tell_left_out
+from triune.commands.common import command, loaded, print_json, progress, require_new, tell_left_out
 from triune.commands.report import ReportConfig
 from triune.errors import InputError
 
@@ -36,6 +38,17 @@ def test_what_was_left_out_is_counted_and_the_first_is_named(capsys):
     assert capsys.readouterr().err == ""
     tell_left_out(["a.png: cut short", "b.png: no image"])
     assert capsys.readouterr().err.startswith("2 images could not be read and were left out; the first is a.png")
+
+
+def test_what_matched_of_a_file_of_weights_is_told(tmp_path, capsys):
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_vit", pretrained=False).state_dict(), tmp_path / "w.pth")
+    assert loaded("timm:test_vit", tmp_path / "w.pth").dim == 64
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"weights of {tmp_path / 'w.pth'}: 78 of 78 tensors matched; 2 of the file not used (head.weight, head.bias)\n"
+    )
 
 
 def test_what_is_there_is_not_written_over(tmp_path):

@@ -10,6 +10,10 @@ from timm.data import create_transform, resolve_model_data_config
 from torch.nn.functional import normalize
 
 from triune.errors import InputError
+from triune.model.network import MultiTaskModel
+from triune.model.weights import RUN_MODEL
+from triune.run.folder import ModelCard, Network, save_model
+from triune.run.preprocessing import earlier_preprocessing
 from triune.serving.loaded import load
 
 NAMES = ("test_efficientnet", "test_vit", "test_resnet", "test_convnext")
@@ -60,13 +64,68 @@ def test_its_fingerprint_is_that_of_its_weights(place):
     assert other.fingerprint != first.fingerprint
 
 
+ORIGINS = {
+    "a classifier behind a prefix": lambda state: {"epoch": 3, "state_dict": prefixed(state, "module.")},
+    "a teacher and its student": lambda state: {
+        "student": prefixed({name: each + 1 for name, each in state.items()}, "backbone."),
+        "teacher": prefixed(state, "backbone.") | {"head.mlp.0.weight": torch.zeros(2, 2)},
+    },
+    "without what is all ones": lambda state: {name: each for name, each in state.items() if name != "norm.weight"},
+}
+
+
+def prefixed(state, prefix):
+    return {prefix + name: each for name, each in state.items()}
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_weights_of_other_trainings_are_matched_by_name(place, origin):
+    state = safetensors.torch.load_file(place / "test_vit.safetensors")
+    torch.save(ORIGINS[origin](state), place / "other.pth")
+    expected = load("timm:test_vit", weights=place / "test_vit.pth", device="cpu")
+    found = load("timm:test_vit", weights=place / "other.pth", device="cpu")
+    assert found.fingerprint == expected.fingerprint
+
+
+def test_the_backbone_of_a_run_is_matched_by_name(place, tmp_path):
+    described = Network(
+        backbone="test_resnet",
+        num_classes=2,
+        mask_channels=0,
+        embedding_dim=8,
+        in_channels=3,
+        decoder="unet",
+        decoder_channels=(16,),
+        embedding_stage=-1,
+        pooling="avg",
+        mask_pooling=False,
+        dropout=0.0,
+    )
+    images = earlier_preprocessing(32, 3)
+    card = ModelCard(model=described, classes=("a", "b"), metric="cosine", channels=3, **images)
+    save_model(tmp_path / RUN_MODEL, MultiTaskModel(**card.model.model_dump(), weights=place / "test_resnet.pth"), card)
+    expected = load("timm:test_resnet", weights=place / "test_resnet.pth", device="cpu")
+    for given in (tmp_path, tmp_path / RUN_MODEL):
+        found = load("timm:test_resnet", weights=given, device="cpu")
+        assert found.fingerprint == expected.fingerprint
+        assert "of the file not used (class_head" in found.network.card.matched
+
+
+def test_what_no_training_will_mend_must_be_in_the_file(place):
+    state = safetensors.torch.load_file(place / "test_vit.safetensors")
+    del state["blocks.1.attn.qkv.weight"]
+    torch.save(state, place / "lacking.pth")
+    with pytest.raises(InputError, match=r"would be random numbers \(.*1 not in the file \(blocks.1.attn.qkv.weight\)"):
+        load("timm:test_vit", weights=place / "lacking.pth", device="cpu")
+
+
 @pytest.mark.parametrize(
     ("source", "weights", "said"),
     [
         ("timm:no_such_net", None, "timm has no model 'no_such_net'"),
         ("timm:test_vit", "none.safetensors", "none.safetensors does not exist"),
         ("timm:test_vit", "text.pth", "text.pth cannot be read as weights"),
-        ("timm:test_vit", "test_resnet.safetensors", "test_resnet.safetensors does not hold weights of test_vit"),
+        ("timm:test_vit", "test_resnet.safetensors", "test_resnet.safetensors does not fit the backbone test_vit"),
         ("run", "test_vit.pth", "weights are for timm:NAME"),
     ],
 )

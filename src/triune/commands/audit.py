@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, progress, require_new, tell_left_out
+from triune.commands.common import command, loaded, print_json, progress, require_new, tell_left_out
 from triune.errors import InputError
 from triune.ranges import Count, PositiveInt, Rate, Seed
 from triune.run.settings import Metric
@@ -100,13 +100,12 @@ def _check(asked: AuditConfig) -> None:
 
 def _items(asked: AuditConfig) -> "AuditItems":
     from triune.serving.audit.sources import items_of_files, items_of_run
-    from triune.serving.loaded import load
 
     if asked.run is None:
         assert asked.embeddings is not None
         return items_of_files(asked.embeddings, asked.labels, asked.images, column=asked.column, metric=asked.metric)
     return items_of_run(
-        load(asked.run, weights=asked.weights),
+        loaded(asked.run, asked.weights),
         asked.data,
         column=asked.column,
         skip=asked.skip,

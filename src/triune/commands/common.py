@@ -5,11 +5,14 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from triune.commands import COMMANDS
 from triune.errors import InputError
 from triune.run.parser import Command
+
+if TYPE_CHECKING:
+    from triune.serving.loaded import LoadedRun
 
 T = TypeVar("T")
 
@@ -42,6 +45,26 @@ def progress(word: str) -> Callable[[int, int], None]:
             print(f"\r{word} {done:,} of {of:,}", end="\n" if done == of else "", file=sys.stderr, flush=True)
 
     return said
+
+
+def loaded(run: str, weights: Path | None) -> "LoadedRun":
+    """A run or a public backbone; of weights from a file it is said on standard error what matched.
+
+    Args:
+        run: a run folder, or ``timm:NAME``.
+        weights: a local file of the weights of ``timm:NAME``.
+
+    Raises:
+        InputError: there is no such run or backbone, or its weights cannot be had.
+    """
+    from triune.parallel.command import is_first
+    from triune.serving.loaded import load
+
+    found = load(run, weights=weights)
+    matched = found.network.card.matched
+    if matched and is_first():
+        print(f"weights of {weights}: {matched}", file=sys.stderr)
+    return found
 
 
 def require_new(*outputs: Path | None) -> None:

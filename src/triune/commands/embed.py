@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, progress, tell_left_out
+from triune.commands.common import command, loaded, progress, tell_left_out
 from triune.ranges import PositiveInt
 
 
@@ -36,10 +36,9 @@ def run(arguments: list[str]) -> int:
     asked = command("embed", EmbedConfig, words=("run", "images")).parse(arguments)
     from triune.parallel.command import is_first
     from triune.serving.embedded import write_embeddings
-    from triune.serving.loaded import load
 
     written = write_embeddings(
-        load(asked.run, weights=asked.weights),
+        loaded(asked.run, asked.weights),
         list(asked.images),
         asked.output,
         skip=asked.skip,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, progress, require_new, tell_left_out
+from triune.commands.common import command, loaded, print_json, progress, require_new, tell_left_out
 from triune.errors import InputError
 from triune.ranges import AtLeastTwo, Count, PositiveInt, Rate, Seed
 
@@ -70,10 +70,9 @@ def _name(asked: FewshotConfig) -> int:
     from triune.serving.answers import Unreadable
     from triune.serving.few_shot import few_shot
     from triune.serving.few_shot_written import answers_text, support_text, unknown_text, write_answers
-    from triune.serving.loaded import load
 
     known = few_shot(
-        load(asked.run, weights=asked.weights),
+        loaded(asked.run, asked.weights),
         asked.support,
         head=asked.head,
         fpir=asked.fpir if asked.unknown else None,
@@ -109,9 +108,8 @@ def _measure(asked: FewshotConfig) -> int:
     from triune.recognition.new_classes import CHOSEN_AMONG
     from triune.serving.few_shot import embedded_support
     from triune.serving.few_shot_written import episodes_text
-    from triune.serving.loaded import load
 
-    network = load(asked.run, weights=asked.weights)
+    network = loaded(asked.run, asked.weights)
     rows, _, labels, left_out = embedded_support(
         network, asked.support, asked.skip, asked.batch_size, progress("embedded")
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, require_new, tell_left_out
+from triune.commands.common import command, loaded, print_json, require_new, tell_left_out
 from triune.ranges import Rate
 
 
@@ -42,10 +42,9 @@ def run(arguments: list[str]) -> int:
     from triune.serving.gallery.gallery import Gallery
     from triune.serving.gallery.identified import as_text
     from triune.serving.gallery.sheet import write_identified
-    from triune.serving.loaded import load
 
     require_new(asked.html)
-    gallery = Gallery.open(asked.gallery, None if asked.run is None else load(asked.run, weights=asked.weights))
+    gallery = Gallery.open(asked.gallery, None if asked.run is None else loaded(asked.run, asked.weights))
     left_out: list[str] = []
     skipped = left_out if asked.skip else None
     found = gallery.identify(list(asked.images), asked.fpir, where=asked.where, left_out=skipped)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, progress, tell_left_out
+from triune.commands.common import command, loaded, progress, tell_left_out
 from triune.ranges import PositiveInt
 
 
@@ -55,11 +55,10 @@ def run(arguments: list[str]) -> int:
     from triune.serving.gallery.gallery import Gallery
     from triune.serving.gallery.listing import Naming
     from triune.serving.gallery.places import is_there
-    from triune.serving.loaded import load
 
     naming = Naming(asked.label, asked.identity, asked.folder_is, types_of(asked.types))
     how = Filling(asked.skip, asked.batch_size, asked.thumbnails, progress("embedded"))
-    run, images = load(asked.run, weights=asked.weights), list(asked.images)
+    run, images = loaded(asked.run, asked.weights), list(asked.images)
     if asked.add and is_there(asked.output):
         gallery = Gallery.open(asked.output, run)
         done = gallery.fill(images, None, naming, how)

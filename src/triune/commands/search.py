@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, print_json, require_new, tell_left_out
+from triune.commands.common import command, loaded, print_json, require_new, tell_left_out
 from triune.ranges import PositiveInt, Share
 
 if TYPE_CHECKING:
@@ -65,14 +65,13 @@ def run(arguments: list[str]) -> int:
     from triune.serving.gallery.gallery import Gallery
     from triune.serving.gallery.sheet import taste_row, write_found
     from triune.serving.gallery.written import as_text, write_hits
-    from triune.serving.loaded import load
 
     if asked.approximate and asked.exact:
         raise InputError("--approximate and --exact are both given: leave one away")
     if asked.unlike and not asked.like:
         raise InputError("--unlike needs --like: name at least one image that is liked")
     require_new(asked.csv, asked.html)
-    run = None if asked.run is None else load(asked.run, weights=asked.weights)
+    run = None if asked.run is None else loaded(asked.run, asked.weights)
     how = True if asked.approximate else False if asked.exact else None
     gallery = Gallery.open(asked.gallery, run, approximate=how)
     left_out: list[str] = []

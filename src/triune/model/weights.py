@@ -143,9 +143,7 @@ def load_weights(model: nn.Module, path: Path, backbone: str | None = None) -> F
     best = max(fits, key=lambda each: len(each.tensors), default=Fit({}, list(names), [], []))
     if 2 * len(best.tensors) < best.wanted:
         called = "the backbone" if backbone is None else f"the backbone {backbone}"
-        raise InputError(
-            f"{path} does not fit {called} ({best.line()}): name the backbone that it was made with (--model.backbone)"
-        )
+        raise InputError(f"{path} does not fit {called} ({best.line()}): name the backbone that it was made with")
     for name, tensor in best.tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(f"{path}: its weights {name} are not finite, so nothing can begin with them")

@@ -83,6 +83,7 @@ class Card:
         classes: names of its classes; empty for no class head.
         masks: whether it says masks.
         device: where it computes.
+        matched: of weights from a local file, what matched and what did not; empty otherwise.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Card:
     classes: tuple[str, ...] = ()
     masks: bool = False
     device: str = field(default="cpu", compare=False)
+    matched: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

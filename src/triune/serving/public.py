@@ -18,11 +18,11 @@ from triune.distances.embeddings import unit
 from triune.errors import InputError
 from triune.model.hub import hub_asked_once
 from triune.model.images import own_preprocessing
-from triune.model.weights import read_weights
+from triune.model.weights import Fit, load_weights
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 _SEED = 771_204_653
-"""Of weights by chance, which nobody else has."""
+"""Of weights by chance, before those of a file take their place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,7 @@ class PublicBackbone:
         dim: length D of the embedding.
         preprocessing: timm's own for it: size, crop, interpolation, mean and standard deviation.
         device: where it is.
+        matched: how the weights of a local file fitted, where one was given.
     """
 
     backbone: str
@@ -42,11 +43,14 @@ class PublicBackbone:
     dim: int
     preprocessing: Preprocessing
     device: torch.device
+    matched: Fit | None = None
 
     @property
     def card(self) -> Card:
         """What is known of it beforehand."""
-        return Card(f"timm:{self.backbone}", self.backbone, "cosine", self.dim, device=str(self.device))
+        matched = "" if self.matched is None else self.matched.line()
+        name = f"timm:{self.backbone}"
+        return Card(name, self.backbone, "cosine", self.dim, device=str(self.device), matched=matched)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -93,49 +97,56 @@ def load_public(name: str, weights: Path | None, device: torch.device) -> Public
 
     Args:
         name: such as ``resnet50.a1_in1k``, with the published weights that the tag names.
-        weights: a local file of its weights, with or without a classifier, in place of the published ones.
+        weights: a local file of its weights in place of the published ones, of whatever origin, or a run folder: see
+            :func:`~triune.model.weights.load_weights`.
         device: where it goes.
 
     Raises:
-        InputError: timm has no such model, or its weights cannot be had.
+        InputError: timm has no such model, or its weights cannot be had, or not all of them.
     """
     if not timm.is_model(name):
         raise InputError(f"timm has no model {name!r}: timm.list_models('*{name.split('_')[0]}*') lists those like it")
-    try:
-        model = _created(name, weights)
-    except InputError:
-        raise
-    except Exception as error:  # the hub and damaged files raise many kinds; each means that the weights are not there
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if weights is not None:
-            raise InputError(f"{weights} does not hold weights of {name}: {reason}") from error
-        raise InputError(
-            f"the published weights of {name} cannot be fetched ({reason}): give a local file of them (--weights FILE)"
-        ) from error
+    matched = None
+    if weights is None:
+        model = _published(name)
+    else:
+        model, matched = _from_file(name, weights)
     model = model.to(device).eval()
     preprocessing = own_preprocessing(name)
     with torch.inference_mode():
         dim = model(torch.zeros(1, 3, *preprocessing.size, device=device)).shape[-1]
-    return PublicBackbone(name, model, dim, preprocessing, device)
+    return PublicBackbone(name, model, dim, preprocessing, device, matched)
 
 
-def _created(name: str, weights: Path | None) -> nn.Module:
-    if weights is None:
+def _published(name: str) -> nn.Module:
+    try:
         with hub_asked_once():
             return _model(name, pretrained=True)
-    content = read_weights(weights)
-    overlay = {"state_dict": content.get("state_dict", content)}
-    # timm passes over tensors that a file lacks. They are those that are as chance had made them without the file.
+    except Exception as error:  # the hub raises many kinds; each means that the weights are not there
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"the published weights of {name} cannot be fetched ({reason}): give a local file of them (--weights FILE)"
+        ) from error
+
+
+def _from_file(name: str, weights: Path) -> tuple[nn.Module, Fit]:
+    """A backbone with the weights of a file, all of which must be there: nothing is trained that could mend the rest.
+
+    A tensor whose values are all alike before (the scale of a normalisation, a bias of zeros) may be missing.
+    """
+    # Made from a seed, so that what a file lacks does not differ from one command to the next.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        by_chance = _model(name, pretrained=False).state_dict()
-        torch.manual_seed(_SEED)
-        model = _model(name, pretrained=True, pretrained_cfg_overlay=overlay)
-    for tensor_name, tensor in model.state_dict().items():
-        before = by_chance[tensor_name]
-        if torch.equal(before, tensor) and (before != before.flatten()[:1]).any():
-            raise ValueError(f"it lacks {tensor_name}")
-    return model
+        model = _model(name, pretrained=False)
+    by_chance = {key for key, each in model.state_dict().items() if (each != each.flatten()[:1]).any()}
+    matched = load_weights(model, weights, name)
+    lacking = [key for key in (*matched.missing, *matched.misshapen) if key in by_chance]
+    if lacking:
+        raise InputError(
+            f"{weights} does not hold all weights of {name}, so its embeddings would be random numbers "
+            f"({matched.line()}): name the backbone that it was made with, or train with --model.weights"
+        )
+    return model, matched
 
 
 def _model(name: str, **options: Any) -> nn.Module:
