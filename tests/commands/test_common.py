@@ -23,14 +23,41 @@ def test_infinity_and_nan_are_words_in_json_at_any_depth(capsys):
     assert json.loads(capsys.readouterr().out) == {"a": ["Infinity", {"b": ["-Infinity", "NaN"]}], "c": 0.5}
 
 
-def test_progress_is_one_line_on_a_terminal_and_nothing_elsewhere(capsys, monkeypatch):
+def test_progress_is_one_line_on_a_terminal(capsys, monkeypatch):
     said = progress("embedded")
-    said(1, 2)
-    assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     said(1000, 2000)
     said(2000, 2000)
     assert capsys.readouterr().err == "\rembedded 1,000 of 2,000\rembedded 2,000 of 2,000\n"
+
+
+def told_at(capsys, moments, of):
+    """The lines that progress tells of a command, each with the second in which it is told."""
+    now = [0.0]
+    said = progress("embedded", lambda: now[0])
+    lines = []
+    for second, done in moments:
+        now[0] = second
+        said(done, of)
+        lines += [(second, line) for line in capsys.readouterr().err.splitlines()]
+    return lines
+
+
+def test_elsewhere_each_tenth_of_long_work_is_a_plain_line_and_so_is_its_end(capsys):
+    steady = told_at(capsys, [(second, 10 * second) for second in range(1, 301)], 3000)
+    assert steady == [(second, f"embedded {10 * second:,} of 3,000") for second in range(30, 301, 30)]
+
+
+def test_lines_are_ten_seconds_apart_at_least_and_a_minute_at_most(capsys):
+    quick = told_at(capsys, [(second, 100 * second) for second in range(1, 31)], 3000)
+    assert [second for second, _ in quick] == [10, 20, 30]
+    slow = told_at(capsys, [(second, second) for second in range(1, 200)], 1_000_000)
+    assert [second for second, _ in slow] == [60, 120, 180]
+
+
+def test_short_work_is_told_nowhere_but_on_a_terminal(capsys):
+    assert told_at(capsys, [(1, 64), (9.9, 128)], 128) == []
+    assert told_at(capsys, [(12, 128)], 128) == []  # done at once is done, and no progress
 
 
 def test_what_was_left_out_is_counted_and_the_first_is_named(capsys):

@@ -20,6 +20,18 @@ def test_listed_pairs_are_products_or_minus_squared_distances(dot):
     np.testing.assert_allclose(scores_cpu.scores_of_pairs(x, y, i, j, dot), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dot", [False, True])
+def test_candidates_of_a_query_are_scored_as_pairs_and_what_is_none_below_all(dot):
+    x, queries = rows(0, 20), rows(1, 5)
+    places = np.random.default_rng(2).integers(0, 20, (5, 8))
+    places[2, 3:] = -1
+    scores = scores_cpu.scores_of_candidates(x, queries, places, dot)
+    for query, of_places, of_scores in zip(queries.astype(np.float64), places, scores):
+        a = x[of_places].astype(np.float64)
+        expected = np.where(of_places < 0, -np.inf, a @ query if dot else -np.square(a - query).sum(1))
+        np.testing.assert_allclose(of_scores, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("square", [False, True])
 def test_a_tile_of_products_becomes_distances_that_near_duplicates_keep(square):
     x, y = rows(0, 20), rows(1, 30)

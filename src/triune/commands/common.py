@@ -3,9 +3,10 @@
 import json
 import math
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from triune.commands import COMMANDS
 from triune.errors import InputError
@@ -37,14 +38,51 @@ def command(
     return Command(f"triune {name}", COMMANDS[name], settings, words, defaults, has_config)
 
 
-def progress(word: str) -> Callable[[int, int], None]:
-    """What says how far it is: on a terminal only, on one line."""
+def progress(word: str, clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:
+    """What says how far it is: on one line of a terminal; elsewhere in plain lines, as :class:`_Lines` spaces them.
+
+    Args:
+        word: what is done, such as "embedded".
+        clock: gives seconds.
+    """
+    lines = _Lines(clock)
 
     def said(done: int, of: int) -> None:
-        if sys.stderr is not None and sys.stderr.isatty():
+        if sys.stderr is None:
+            return
+        if sys.stderr.isatty():
             print(f"\r{word} {done:,} of {of:,}", end="\n" if done == of else "", file=sys.stderr, flush=True)
+        elif lines.due(done, of):
+            print(f"{word} {done:,} of {of:,}", file=sys.stderr, flush=True)
 
     return said
+
+
+class _Lines:
+    """When a plain line is due: of work that takes no more than ``APART`` seconds, never.
+
+    Of longer work each further tenth is told, no two lines closer than ``APART``, and no further apart than
+    ``AT_LATEST``; its end, too, so that a log shows that it came to it.
+    """
+
+    APART: Final = 10.0
+    AT_LATEST: Final = 60.0
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._time = clock()
+        self._done = 0
+        self._any = False
+
+    def due(self, done: int, of: int) -> bool:
+        """Whether a line is due, which is then counted as said."""
+        now = self._clock()
+        waited = now - self._time
+        further = 10 * (done - self._done) >= of or waited >= self.AT_LATEST
+        if not ((self._any and done == of) or (done < of and waited >= self.APART and further)):
+            return False
+        self._time, self._done, self._any = now, done, True
+        return True
 
 
 def loaded(run: str, weights: Path | None) -> "LoadedRun":

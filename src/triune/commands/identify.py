@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, loaded, print_json, require_new, tell_left_out
+from triune.commands.common import command, loaded, print_json, progress, require_new, tell_left_out
 from triune.ranges import Rate
 
 
@@ -47,7 +47,9 @@ def run(arguments: list[str]) -> int:
     gallery = Gallery.open(asked.gallery, None if asked.run is None else loaded(asked.run, asked.weights))
     left_out: list[str] = []
     skipped = left_out if asked.skip else None
-    found = gallery.identify(list(asked.images), asked.fpir, where=asked.where, left_out=skipped)
+    found = gallery.identify(
+        list(asked.images), asked.fpir, where=asked.where, left_out=skipped, progress=progress("embedded")
+    )
     tell_left_out(left_out)
     rule = found[0].rule
     terms = rule.lines()

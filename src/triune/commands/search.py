@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
-from triune.commands.common import command, loaded, print_json, require_new, tell_left_out
+from triune.commands.common import command, loaded, print_json, progress, require_new, tell_left_out
 from triune.ranges import PositiveInt, Share
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def run(arguments: list[str]) -> int:
         unlike=list(asked.unlike) or None,
         diversity=asked.diversity,
         left_out=left_out if asked.skip else None,
+        progress=progress("embedded"),
     )
     tell_left_out(left_out)
     if asked.csv is not None:

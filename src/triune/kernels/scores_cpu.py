@@ -39,6 +39,39 @@ def scores_of_pairs(x: Any, y: Any, rows: Any, columns: Any, dot: bool) -> Any:
     return scores
 
 
+@compile_kernel({"nsz", "nnan", "reassoc", "contract"})
+def scores_of_candidates(x: Any, queries: Any, places: Any, dot: bool) -> Any:
+    """The same of each query with candidates of its own; −∞ where there is none.
+
+    Args:
+        x: embeddings (M, D), float32.
+        queries: others (Q, D).
+        places: which rows of x are a query's candidates, int64 (Q, C); below 0 where there is none.
+        dot: whether products are wanted.
+
+    Returns:
+        float32 (Q, C).
+    """
+    scores = np.empty(places.shape, np.float32)
+    for i in range(places.shape[0]):
+        b = queries[i]
+        for j in range(places.shape[1]):
+            if places[i, j] < 0:
+                scores[i, j] = -np.inf
+                continue
+            a = x[places[i, j]]
+            total = np.float32(0)
+            if dot:
+                for k in range(len(a)):
+                    total += a[k] * b[k]
+            else:
+                for k in range(len(a)):
+                    difference = a[k] - b[k]
+                    total -= difference * difference
+            scores[i, j] = total
+    return scores
+
+
 @compile_kernel({"nsz"})
 def distances_in_place(gram: Any, x: Any, y: Any, x_squares: Any, y_squares: Any, square: bool) -> None:
     """Turn x·yᵀ into minus the (squared) distance.

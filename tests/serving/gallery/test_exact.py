@@ -75,3 +75,17 @@ def test_among_some_rows_the_best_of_these_are_found():
         assert of_rows.tolist() == expected.tolist()
         np.testing.assert_allclose(of_scores, x[expected] @ query, atol=1e-6)
     assert ExactSearch(x, "cosine").nearest(queries, 4, some[:0])[1].shape == (5, 0)
+
+
+def test_of_many_queries_those_in_doubt_alone_are_searched_for_again():
+    """Queries beyond one block, some of them before a crowd of equal rows: as each of them finds alone."""
+    g = np.random.default_rng(5)
+    x = unit(g.normal(size=(300, 8)))
+    x[100:] = x[100]
+    queries = np.concatenate([unit(g.normal(size=(1100, 8))), x[[100, 3, 100]]])
+    scores, rows = nearest(x, queries, 5, "cosine")
+    assert rows[-1].tolist() == [100, 101, 102, 103, 104]
+    for k in (0, 1023, 1024, 1099, 1100, 1101, 1102):
+        alone = nearest(x, queries[k : k + 1], 5, "cosine")
+        assert (rows[k] == alone[1][0]).all()
+        assert (scores[k] == alone[0][0]).all()

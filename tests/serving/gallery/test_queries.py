@@ -5,7 +5,7 @@ import pytest
 
 from serving.gallery.conftest import DIM, write_pictures
 from triune.errors import InputError
-from triune.serving.gallery.queries import queries_of
+from triune.serving.gallery.queries import check_asked, check_fpir, queries_of
 
 
 @pytest.fixture
@@ -39,3 +39,34 @@ def test_embeddings_are_taken_as_they_are_at_unit_length_and_need_no_network(run
     names, rows = queries_of(np.full((2, DIM), 3.0), lambda: pytest.fail("not needed"), DIM, "G", None)
     assert names == ["query 0", "query 1"]
     np.testing.assert_allclose(rows, np.full((2, DIM), DIM**-0.5), atol=1e-6)
+
+
+def test_how_many_are_embedded_is_told_on_the_way(run, folder):
+    (folder / "cup" / "torn.png").unlink()
+    told = []
+    names, _ = queries_of(folder / "cup", lambda: run, DIM, "G", None, lambda done, of: told.append((done, of)))
+    assert told[-1] == (len(names), len(names))
+
+
+@pytest.mark.parametrize(
+    ("k", "diversity", "given", "liked", "disliked", "fault"),
+    [
+        (0, 0, True, False, False, "k is 0"),
+        (2.5, 0, True, False, False, r"k is 2\.5"),
+        (1, 1.5, True, False, False, r"diversity is 1\.5"),
+        (1, float("nan"), True, False, False, "diversity is nan"),
+        (1, 0, True, False, True, "unlike needs like"),
+        (1, 0, True, True, False, "one of the two"),
+        (1, 0, False, False, False, "one of the two"),
+    ],
+)
+def test_a_search_says_what_it_looks_for_and_how(k, diversity, given, liked, disliked, fault):
+    with pytest.raises(InputError, match=fault):
+        check_asked(k, diversity, given=given, liked=liked, disliked=disliked)
+
+
+def test_a_rate_lies_between_0_and_1():
+    check_fpir(0.01)
+    for wrong in (0, 1, -0.1, float("nan"), "0.1"):
+        with pytest.raises(InputError, match="a rate between 0 and 1"):
+            check_fpir(wrong)

@@ -14,7 +14,7 @@ import torch
 
 from triune.distances.embeddings import Metric, unit
 from triune.errors import InputError
-from triune.kernels.scores_cpu import scores_of_pairs
+from triune.kernels.scores_cpu import scores_of_candidates
 from triune.pairs.scores import UNIT_ROUNDOFF
 from triune.serving.gallery.card import library
 
@@ -86,8 +86,9 @@ def nearest(x: Array, queries: Array, k: int, metric: Metric) -> tuple[Array, Ar
         metric: the distance.
     """
 
+    faiss = library("faiss", "gallery")
+
     def find(asked: Array, count: int) -> Candidates:
-        faiss = library("faiss", "gallery")
         products, rows = faiss.knn(asked, x, count, metric=faiss.METRIC_INNER_PRODUCT)
         return Candidates(products, rows, x)
 
@@ -105,11 +106,14 @@ def nearest_of(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tu
         metric: the distance.
     """
     k = min(k, n)
-    scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    for start in range(0, len(queries) if k else 0, QUERIES):
-        part = slice(start, start + QUERIES)
-        _search(find, n, queries[part], metric, (scores[part], rows[part]))
-    return scores, rows
+    if not k or not len(queries):
+        return np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    starts = range(0, len(queries), QUERIES)
+    parts = [_search(find, n, queries[start : start + QUERIES], k, metric) for start in starts]
+    if len(parts) == 1:
+        return parts[0]
+    scores, rows = zip(*parts, strict=True)
+    return np.concatenate(scores), np.concatenate(rows)
 
 
 def unit_rows(x: Array) -> Array:
@@ -155,31 +159,32 @@ def rescored(found: Candidates, queries: Array, k: int, metric: Metric) -> tuple
     """
     rows = found.rows
     places = rows if found.places is None else found.places
-    own = np.repeat(np.arange(len(queries)), rows.shape[1])
-    scores = scores_of_pairs(found.x, queries, places.clip(0).ravel(), own, metric == "cosine").reshape(rows.shape)
+    scores = scores_of_candidates(found.x, queries, places, metric == "cosine")
     if metric == "euclidean":
         scores = -np.sqrt(-scores)
-    scores[rows < 0] = -np.inf
     best = np.lexsort((rows, -scores), axis=1)[:, :k]
     query = np.arange(len(queries))[:, None]
     return scores[query, best], rows[query, best]
 
 
-def _search(find: Find, n: int, queries: Array, metric: Metric, into: tuple[Array, Array]) -> None:
-    """Fill in the scores and rows of some queries."""
-    scores, rows = into
-    k, count = scores.shape[1], min(n, scores.shape[1] + SPARE)
+def _search(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tuple[Array, Array]:
+    """Scores and rows of some queries: from a few candidates, and from more of those queries that may have better."""
+    count = min(n, k + SPARE)
+    found = find(queries, count)
+    scores, rows = rescored(found, queries, k, metric)
     slack = 2 * (queries.shape[1] + 8) * UNIT_ROUNDOFF
-    waiting = np.arange(len(queries))
-    while len(waiting):
-        asked = queries[waiting]
-        found = find(asked, count)
-        scores[waiting], rows[waiting] = rescored(found, asked, k, metric)
-        if count == n:
-            return
-        worst = _as_product(scores[waiting, -1].astype(np.float64), metric)
-        waiting = waiting[found.products[:, -1] + slack >= worst]
+    waiting: Array | None = None  # all of them: of one query, a list of it would take longer than the rest
+    worst, last = scores[:, -1], found.products[:, -1]
+    while count < n:
+        doubtful = last + slack >= _as_product(worst.astype(np.float64), metric)
+        if not doubtful.any():
+            break
+        waiting = np.flatnonzero(doubtful) if waiting is None else waiting[doubtful]
         count = min(n, 8 * count)
+        found = find(queries[waiting], count)
+        scores[waiting], rows[waiting] = rescored(found, queries[waiting], k, metric)
+        worst, last = scores[waiting, -1], found.products[:, -1]
+    return scores, rows
 
 
 def _as_product(scores: Array, metric: Metric) -> Array:

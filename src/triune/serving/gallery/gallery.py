@@ -10,7 +10,7 @@ import polars as pl
 
 from triune.distances.embeddings import Metric
 from triune.errors import InputError
-from triune.ranges import is_number, is_whole
+from triune.ranges import is_whole
 from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search
 from triune.serving.gallery.card import STAMP, GalleryCard
 from triune.serving.gallery.duplicates import duplicate_groups
@@ -21,7 +21,7 @@ from triune.serving.gallery.hits import Hits, cells_of, hits_of
 from triune.serving.gallery.identified import Identification, enrolled_in, identified, rule_for, strangers_there
 from triune.serving.gallery.listing import AS_GIVEN, FolderMeaning, Naming
 from triune.serving.gallery.places import open_store
-from triune.serving.gallery.queries import queries_of
+from triune.serving.gallery.queries import check_asked, check_fpir, queries_of
 from triune.serving.gallery.store import Search, Snapshot, Store, Version
 from triune.serving.gallery.strangers import strangers_of
 from triune.serving.gallery.taste import diverse, freed, in_words, items_of, pool_size, ranked_by_taste
@@ -125,8 +125,7 @@ class Gallery:
             InputError: there is no gallery, or another network made it.
         """
         gallery = cls(open_store(str(path)), approximate=approximate)
-        if run is not None:
-            gallery._run = gallery._checked(run)
+        gallery._run = None if run is None else gallery._checked(run)
         return gallery
 
     def __repr__(self) -> str:
@@ -236,6 +235,7 @@ class Gallery:
         unlike: Given | Array | None = None,
         diversity: float = 0.0,
         left_out: list[str] | None = None,
+        progress: Progress | None = None,
     ) -> list[Hits]:
         """The k most alike rows of each query, the best first; of equal scores the lower row.
 
@@ -252,28 +252,28 @@ class Gallery:
             unlike: the same that are disliked.
             diversity: from 0 to 1: how much hits should differ from each other rather than be like the query.
             left_out: gets the queries that cannot be read, each with the reason. Without it, such a query is an error.
+            progress: called with the numbers of queries that are embedded and of all.
 
         Raises:
             InputError: an image cannot be read, the condition is none, or the gallery is of another network.
         """
-        if not (is_whole(k) and k >= 1):
-            raise InputError(f"k is {k!r}: a whole number of at least 1 is needed")
         if not self.count:
             raise InputError(f"{self.name} holds no images: add some (`triune index … --add`)")
-        if not (is_number(diversity) and 0 <= diversity <= 1):
-            raise InputError(f"diversity is {diversity}: a number from 0 to 1 is needed")
-        if unlike is not None and like is None:
-            raise InputError("unlike needs like: give at least one item that is liked")
-        if (queries is None) == (like is None):
-            raise InputError("give images to look for, or like (and unlike): one of the two")
+        check_asked(k, diversity, given=queries is not None, liked=like is not None, disliked=unlike is not None)
         if like is not None:
             return self._by_taste(like, unlike, k, self._candidates(where, exclude), diversity)
         assert queries is not None
-        names, vectors = self._queries(queries, left_out)
+        names, vectors = self._queries(queries, left_out, progress)
         return self._found(names, vectors, k, self._candidates(where, exclude), exclude_self, diversity)
 
     def identify(
-        self, queries: Given | Array, fpir: float = 0.01, *, where: str | None = None, left_out: list[str] | None = None
+        self,
+        queries: Given | Array,
+        fpir: float = 0.01,
+        *,
+        where: str | None = None,
+        left_out: list[str] | None = None,
+        progress: Progress | None = None,
     ) -> list[Identification]:
         """Who is on each image, of those whose ``identity`` is enrolled; or nobody of them.
 
@@ -286,12 +286,12 @@ class Gallery:
             fpir: the false-positive identification rate: the share of images of strangers that are named all the same.
             where: a condition that the enrolled rows meet.
             left_out: as for :meth:`search`.
+            progress: as for :meth:`search`.
 
         Raises:
             InputError: nobody is enrolled, or there are no strangers; or as :meth:`search`.
         """
-        if not (is_number(fpir) and 0 < fpir < 1):
-            raise InputError(f"fpir is {fpir}: a rate between 0 and 1, such as 0.01, is needed")
+        check_fpir(fpir)
         rows = self.rows(where)
         if ("enrolled", where) not in self._made:
             run, enrolled = self.run(), enrolled_in(rows, self.embeddings, self.metric, self.name)
@@ -299,7 +299,7 @@ class Gallery:
             self._made["enrolled", where] = enrolled, strangers_there(enrolled, strangers)
         enrolled, there = self._made["enrolled", where]
         rule = rule_for(enrolled, there, fpir, self.name)
-        return identified(*self._queries(queries, left_out), enrolled, rule)
+        return identified(*self._queries(queries, left_out, progress), enrolled, rule)
 
     def add(
         self,
@@ -449,12 +449,14 @@ class Gallery:
             )
         return run
 
-    def _queries(self, queries: Given | Array, left_out: list[str] | None = None) -> tuple[list[str], Array]:
-        return queries_of(queries, self.run, self.dim, self.name, left_out)
+    def _queries(
+        self, queries: Given | Array, left_out: list[str] | None = None, progress: Progress | None = None
+    ) -> tuple[list[str], Array]:
+        return queries_of(queries, self.run, self.dim, self.name, left_out, progress)
 
     def _candidates(self, where: str | None, exclude: Excluded | None) -> Array | None:
         """The rows that may be found; ``None`` where all may."""
-        if where is None and exclude is None:
+        if where is exclude is None:
             return None
         return allowed(self._read.frame.drop(STAMP), where, exclude, self.name)
 
@@ -467,10 +469,9 @@ class Gallery:
         exclude_self: bool,
         diversity: float,
     ) -> list[Hits]:
-        frame = self._read.frame
         fetched = (pool_size(k) if diversity else k) + exclude_self
         scores, rows = self._searcher().nearest(vectors, fetched, candidates)
-        cells = cells_of(frame, rows)
+        cells = cells_of(self._read.frame, rows)
         found = []
         for name, vector, of_scores, of_rows in zip(names, vectors, scores, rows):
             own = {name, os.path.abspath(name)} if exclude_self else ()

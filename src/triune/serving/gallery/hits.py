@@ -17,6 +17,9 @@ Array: TypeAlias = np.ndarray[Any, Any]
 TOLD: Final = frozenset(("row", *OWN, *STAMP))
 """Columns of a gallery's rows that are told of a hit under their own names, or not at all."""
 
+FEW: Final = 64
+"""Up to so many rows are taken one by one, which is quicker than what polars begins in threads for them."""
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -86,10 +89,11 @@ def cells_of(frame: pl.DataFrame, rows: Array) -> dict[int, dict[str, Any]]:
         frame: all rows.
         rows: int64 of any shape; −1 stands for none.
     """
-    several = np.unique(rows[rows >= 0])
-    if not len(several):
-        return {}
-    return dict(zip(several.tolist(), frame[several].to_dicts(), strict=True))
+    several = np.unique(rows[rows >= 0]).tolist()
+    if len(several) <= FEW:
+        names = frame.columns
+        return {row: dict(zip(names, frame.row(row), strict=True)) for row in several}
+    return dict(zip(several, frame[several].to_dicts(), strict=True))
 
 
 def hits_of(query: str, rows: Array, scores: Array, cells: Mapping[int, Mapping[str, Any]], metric: Metric) -> Hits:
