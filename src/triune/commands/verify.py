@@ -66,7 +66,7 @@ class VerifyConfig:
 def run(arguments: list[str]) -> int:
     """Say whether two images show the same thing."""
     asked = command("verify", VerifyConfig, words=("run", "first", "second")).parse(arguments)
-    from triune.run.folder import model_file
+    from triune.run.places import model_file
     from triune.serving.answers import readable
     from triune.serving.loaded import PUBLIC, load
 

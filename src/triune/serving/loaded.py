@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from triune.data.pair_lists import read_open_pairs
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.compared import distinct_images, verdicts_of

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from triune.data.boxes import Box
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]

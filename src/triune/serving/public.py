@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from triune.data.boxes import Box
+from triune.data.normalising import network_input
 from triune.data.preprocessing import Preprocessing
 from triune.distances.embeddings import unit
 from triune.errors import InputError
@@ -72,7 +73,7 @@ class PublicBackbone:
             OSError, ValueError: it cannot be read.
         """
         pixels, size = self.preprocessing.image(source, 3, box)
-        return Read(self.preprocessing.input(pixels).numpy(), size, box)
+        return Read(network_input(pixels, self.preprocessing).numpy(), size, box)
 
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """The embedding of each image."""

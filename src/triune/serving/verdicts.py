@@ -4,9 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from triune.distances.embeddings import Metric
-from triune.pairs.scores import to_distance
-from triune.run.folder import folder_of
+from triune.distances.metric import Metric, to_distance
+from triune.run.places import folder_of
 from triune.run.thresholds import read_thresholds
 from triune.verification.new_identities import ExpectedFPR
 from triune.verification.thresholds import Threshold

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import Record, read_record, remove_leftovers, write_record, written_whole
 from triune.ranges import Count, PositiveInt, Share

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polars as pl
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import Record
 from triune.ranges import PositiveInt

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from triune.distances.embeddings import Metric, unit
+from triune.distances.embeddings import unit
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.kernels.scores_cpu import scores_of_pairs
 from triune.pairs.scores import UNIT_ROUNDOFF

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import polars as pl
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import on_one_line, parse_record
 from triune.serving.gallery.card import GalleryCard, library
