@@ -20,6 +20,7 @@ from triune.errors import InputError
 from triune.model.hub import hub_asked_once
 from triune.model.images import own_preprocessing
 from triune.model.weights import Fit, load_weights
+from triune.run.thresholds import StoredThresholds
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 _SEED = 771_204_653
@@ -61,6 +62,17 @@ class PublicBackbone:
             hashed.update(name.encode())
             hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return hashed.hexdigest()
+
+    @property
+    def thresholds(self) -> StoredThresholds:
+        """It has none.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"timm:{self.backbone} was never trained here, so it has no threshold: `triune train` fits one"
+        )
 
     def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
         """An image as the backbone was judged on.

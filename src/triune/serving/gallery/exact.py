@@ -17,7 +17,7 @@ from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.kernels.scores_cpu import scores_of_pairs
 from triune.pairs.scores import UNIT_ROUNDOFF
-from triune.serving.gallery.card import library
+from triune.serving.libraries import library
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
