@@ -30,7 +30,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from triune.data.preprocessing import MEAN, STD
 from triune.model.network import MultiTaskModel
-from triune.run.folder import ModelCard, Network, save_model
+from triune.run.card import ModelCard, Network
+from triune.run.folder import save_model
 from triune.serving.loaded import LoadedRun, load
 from triune.serving.networks import BATCH
 

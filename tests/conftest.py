@@ -48,3 +48,22 @@ def _environment_as_it_was():
     if dict(os.environ) != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A run of an untrained network that was judged, with thresholds, and the same run as an ONNX file.
+
+    Its folder holds ``run/``, ``images/`` and ``run.onnx``; and what the export said of itself.
+    """
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (pip install 'triune[export]')")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed (pip install 'triune[export]')")
+    from evaluation.conftest import untrained_run, write_items
+    from triune.evaluation.judge import Resampling
+    from triune.evaluation.judge_run import RunQuestions, evaluate_run
+    from triune.serving.loaded import load
+
+    folder = tmp_path_factory.mktemp("exported")
+    config, data = untrained_run(folder / "run", write_items(folder))
+    evaluate_run(folder / "run", config, data, RunQuestions(resampling=Resampling(0, 0.95, 1)))
+    return folder, load(folder / "run", device="cpu").export(folder / "run.onnx", licence="CC0-1.0")

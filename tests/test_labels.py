@@ -10,15 +10,8 @@ import pytest
 import torch
 
 import triune
-from triune.labels import (
-    MISSING_WORDS,
-    encode_labels,
-    encode_labels_together,
-    lookalikes,
-    plain_labels,
-    visible,
-    whole_numbers,
-)
+from triune.labels import encode_labels, encode_labels_together, plain_labels, whole_numbers
+from triune.names import MISSING_WORDS
 
 SETS = {
     "words": (["b", "a", "10", "9", "b"], ["9", "c", "b"]),
@@ -229,6 +222,3 @@ def test_names_that_differ_by_nothing_that_is_seen_are_refused(twin):
     with pytest.raises(ValueError, match=r"look the same, but are two labels"):
         encode_labels_together(["Anna", "b"], [twin])
     assert encode_labels(["b", twin]).unique().numel() == 2  # alone it is a name
-    assert visible(twin) == "Anna"
-    assert set(lookalikes(["Anna", twin])) == {"Anna", twin}
-    assert lookalikes(["Anna Maria", "AnnaMaria", "Bob"]) is None

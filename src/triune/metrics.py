@@ -14,7 +14,8 @@ from torch.distributed import ProcessGroup
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from triune.distances.embeddings import Embeddings, Metric as Distance, as_embeddings, check_metric
+from triune.distances.embeddings import Embeddings, as_embeddings
+from triune.distances.metric import Metric as Distance, check_metric
 from triune.labels import Labels, encode_labels, plain_labels
 from triune.retrieval.metrics import retrieval_metrics
 from triune.verification.all_pairs import verify_embeddings

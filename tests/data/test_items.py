@@ -7,7 +7,7 @@ from made_items import csv
 from triune.data.boxes import Box, boxes_of
 from triune.data.items import read_table
 from triune.errors import InputError
-from triune.labels import MISSING_WORDS
+from triune.names import MISSING_WORDS
 
 
 def test_relative_paths_are_relative_to_the_table_and_absolute_ones_are_kept(tmp_path):

@@ -9,7 +9,8 @@ from timm.data import create_transform, resolve_model_data_config
 from torchvision.transforms import v2
 
 from triune.data.boxes import Box
-from triune.data.preprocessing import MEAN, Preprocessing, normalise
+from triune.data.normalising import network_input
+from triune.data.preprocessing import Preprocessing
 from triune.data.reading import Reading
 from triune.errors import InputError
 from triune.model.images import own_preprocessing
@@ -56,7 +57,7 @@ def test_pad_keeps_the_shape_and_fills_with_the_mean_colour_and_255_in_the_mask(
     by_hand = Image.new("L", frame[::-1], 255)
     by_hand.paste(inner, (placed.left, placed.top))
     assert np.array_equal(pad.mask(path), np.asarray(by_hand))
-    filled = pad.normalise(torch.tensor(seen).permute(2, 0, 1))[:, torch.tensor(np.asarray(by_hand) == 255)]
+    filled = network_input(seen, pad)[:, torch.tensor(np.asarray(by_hand) == 255)]
     assert (filled.abs() < 1e-6).all(), "what is filled is 0 to the network"
 
 
@@ -98,7 +99,7 @@ def test_the_whole_of_timm_s_preprocessing_is_one_of_these(mode, share, own):
     theirs = create_transform((3, 40, 40), crop_pct=share, crop_mode=mode, interpolation="bicubic", **numbers)
     fit = {"center": "crop", "squash": "squash", "border": "pad"}[mode]
     ours = Preprocessing((40, 40), fit, "bicubic", numbers["mean"], numbers["std"], share)
-    found = ours.input(ours.image(noise(own), 3).pixels)
+    found = network_input(ours.image(noise(own), 3).pixels, ours)
     torch.testing.assert_close(found, theirs(noise(own)), atol=1e-5, rtol=0)
 
 
@@ -109,7 +110,7 @@ def test_mean_deviation_and_filter_are_those_of_timm_s_data_configuration(name):
     theirs = create_transform(**resolve_model_data_config(timm.create_model(name)), is_training=False)
     own = own_preprocessing(name)
     image = noise((300, 230))
-    torch.testing.assert_close(own.input(own.image(image, 3).pixels), theirs(image), atol=1e-5, rtol=0)
+    torch.testing.assert_close(network_input(own.image(image, 3).pixels, own), theirs(image), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
@@ -179,16 +180,3 @@ def test_grey_images_are_filled_and_normalised_by_one_number():
 def test_a_size_without_pixels_is_refused(size):
     with pytest.raises(InputError, match="images need at least one pixel"):
         Preprocessing(size)
-
-
-def test_each_channel_is_normalised_by_its_own_numbers():
-    pixels = torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8).expand(3, 2, 2)
-    found = normalise(pixels, [0.0, 0.2, 1.0], [1.0, 0.5, 0.1])
-    assert found.dtype == torch.float32
-    expected = [[[0.0, 0.2], [0.4, 1.0]], [[-0.4, 0.0], [0.4, 1.6]], [[-10.0, -8.0], [-6.0, 0.0]]]
-    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=0)
-    one, batched = normalise(pixels), normalise(torch.stack([pixels, pixels]))
-    assert torch.equal(batched[1], one)
-    own = Preprocessing((2, 2), mean=(0.0, 0.2, 1.0), std=(1.0, 0.5, 0.1))
-    assert torch.equal(own.normalise(pixels), found)
-    assert torch.equal(Preprocessing((2, 2)).normalise(pixels), normalise(pixels, MEAN[3]))

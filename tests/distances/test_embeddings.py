@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from triune.distances.embeddings import as_embeddings, check_finite, check_metric, safe_sqrt, unit, widest
+from triune.distances.embeddings import as_embeddings, check_finite, safe_sqrt, unit, widest
 
 
 def test_unit_rows_have_length_one_whatever_their_length_was_and_zero_stays_zero():
@@ -47,11 +47,6 @@ def test_rows_that_are_not_finite_are_named_up_to_five():
     x[:9] = torch.inf
     with pytest.raises(ValueError, match=r"rows 0, 1, 2, 3, 4, …"):
         check_finite(x)
-
-
-def test_an_unknown_metric_is_refused_with_those_that_are_known():
-    with pytest.raises(ValueError, match="metric is 'manhattan'; known are 'euclidean', 'squared_euclidean', 'cosine'"):
-        check_metric("manhattan")
 
 
 def test_products_are_computed_in_the_widest_type_there_is():

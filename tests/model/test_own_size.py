@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 
 from triune.data.boxes import Box
+from triune.data.laid_back import in_box
 from triune.data.preprocessing import Preprocessing
 from triune.model.network import masks_in_size
-from triune.model.own_size import in_box, mask_of_image, of_resized
+from triune.model.own_size import mask_of_image, of_resized
 
 FITS = ("squash", "pad", "crop")
 

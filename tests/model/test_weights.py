@@ -15,7 +15,8 @@ from triune.errors import InputError
 from triune.model.layers import plain_model, plain_names
 from triune.model.network import MultiTaskModel
 from triune.model.weights import load_weights, read_weights
-from triune.run.folder import ModelCard, Network, save_model
+from triune.run.card import ModelCard, Network
+from triune.run.folder import save_model
 from triune.run.preprocessing import earlier_preprocessing
 
 

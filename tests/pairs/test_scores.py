@@ -7,7 +7,7 @@ import torch
 from examples import tiles_of
 from triune.distances.embeddings import unit
 from triune.pairs.listed import score_pairs
-from triune.pairs.scores import paired_scores, scores_between, to_distance
+from triune.pairs.scores import paired_scores, scores_between
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.thresholds import fit_threshold
 
@@ -162,12 +162,6 @@ def test_all_scores_of_two_sets_are_those_of_their_pairs():
         i, j = np.meshgrid(np.arange(8), np.arange(8, 20), indexing="ij")
         listed = score_pairs(x, i.ravel(), j.ravel(), metric).reshape(8, 12)
         torch.testing.assert_close(scores_between(rows[:8], rows[8:], metric), listed, rtol=1e-4, atol=1e-6)
-
-
-def test_a_distance_is_never_negative():
-    assert to_distance(1.0000001, "cosine") == 0.0
-    assert to_distance(0.25, "cosine") == 0.75
-    assert to_distance(-2.5, "euclidean") == 2.5
 
 
 def test_what_does_not_fit_is_named():

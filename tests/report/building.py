@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from report.parsed_page import Page
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.evaluation.results import (
     AppliedThreshold,
     ClassResult,

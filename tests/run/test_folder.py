@@ -14,7 +14,8 @@ from triune.data.preprocessing import MEAN, STD, Preprocessing
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.ranges import MOST_PIXELS_A_SIDE
-from triune.run.folder import ModelCard, Network, folder_of, load_card, load_model, new_run_folder, save_model, seal
+from triune.run.card import ModelCard, Network
+from triune.run.folder import load_card, load_model, new_run_folder, save_model, seal
 
 FORMAT1 = Path(__file__).parent / "format1"
 
@@ -206,7 +207,3 @@ def test_while_a_network_is_written_there_is_no_file_but_the_one_that_is_cleared
     saved(tmp_path / "model.safetensors")
     assert len(seen) == 1
     assert seen[0].startswith(".model.safetensors.")
-
-
-def test_a_run_is_named_by_its_folder_or_by_its_network(tmp_path):
-    assert folder_of(tmp_path) == folder_of(tmp_path / "model.safetensors") == tmp_path

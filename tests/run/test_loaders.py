@@ -13,9 +13,10 @@ from triune.data.augment import AugmentConfig
 from triune.data.items import read_table
 from triune.errors import InputError
 from triune.run import loaders
+from triune.run.chosen import chosen_preprocessing
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
-from triune.run.preprocessing import StoredPreprocessing, chosen_preprocessing, earlier_preprocessing
+from triune.run.preprocessing import StoredPreprocessing, earlier_preprocessing
 from triune.run.settings import ImageConfig, TrainConfig
 
 COUNTS = {"ann": 5, "bob": 4, "cat": 3, "dan": 2, "eve": 1}

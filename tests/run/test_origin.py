@@ -10,6 +10,7 @@ import pytest
 from made_items import csv, frame_of, picture
 from triune.data.items import read_table
 from triune.errors import InputError
+from triune.run.chosen import chosen_preprocessing
 from triune.run.folder import seal
 from triune.run.origin import (
     NAME,
@@ -23,7 +24,6 @@ from triune.run.origin import (
     write_origin,
 )
 from triune.run.parser import parse_train
-from triune.run.preprocessing import chosen_preprocessing
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from torch.nn.functional import normalize
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
 from triune.model.weights import RUN_MODEL
-from triune.run.folder import ModelCard, Network, save_model
+from triune.run.card import ModelCard, Network
+from triune.run.folder import save_model
 from triune.run.preprocessing import earlier_preprocessing
 from triune.serving.loaded import load
 

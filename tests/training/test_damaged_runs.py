@@ -7,7 +7,8 @@ import pytest
 from training.test_train import TINY, write_items
 from triune.checksums import SEALED
 from triune.cli import main
-from triune.run.folder import JUDGED, MODEL
+from triune.run.folder import JUDGED
+from triune.run.places import MODEL
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ COMMANDS = {
     "gallery": "What a gallery holds; remove rows, find near-duplicates, go back.",
     "fewshot": "Name images of new classes after a few examples of each.",
     "audit": "Look for mistakes in data: likely wrong labels, pictures that occur twice, outliers.",
+    "export": "Write a run as one file that needs neither torch nor timm: ONNX.",
     "report": "Write a run's report again.",
 }
 """What each does, as help says it; its file is that of its name."""

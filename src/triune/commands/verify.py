@@ -66,8 +66,9 @@ class VerifyConfig:
 def run(arguments: list[str]) -> int:
     """Say whether two images show the same thing."""
     asked = command("verify", VerifyConfig, words=("run", "first", "second")).parse(arguments)
-    from triune.run.folder import model_file
+    from triune.run.places import model_file
     from triune.serving.answers import readable
+    from triune.serving.exported.file import SUFFIX
     from triune.serving.loaded import PUBLIC, load
 
     if asked.html is not None and asked.html.suffix.lower() not in (".html", ".htm"):
@@ -75,7 +76,8 @@ def run(arguments: list[str]) -> int:
     require_new(asked.csv, asked.html)
     if asked.run.startswith(PUBLIC):
         raise InputError(f"{asked.run} was never trained here, so it has no threshold: `triune train` fits one")
-    model_file(Path(asked.run))  # a run that is not there is told before its images are looked for
+    if not asked.run.lower().endswith(SUFFIX):
+        model_file(Path(asked.run))  # a run that is not there is told before its images are looked for
     pairs = _pairs(asked)
     loaded = load(asked.run)
     verdicts = loaded.compare_each(pairs, fpr=asked.fpr, skip=asked.skip, progress=progress("embedded"))

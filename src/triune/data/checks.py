@@ -15,7 +15,7 @@ from triune.data.items import COLUMNS, ItemTable, Progress
 from triune.data.problems import Problem
 from triune.data.reading import ChosenValues, Reading, choose_mask_values, depth_in_use
 from triune.errors import InputError
-from triune.labels import lookalikes
+from triune.names import lookalikes
 
 
 class Examination(NamedTuple):

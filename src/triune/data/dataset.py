@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from triune.data.boxes import boxes_of
 from triune.data.decode import IGNORE, Array, read_mask
-from triune.data.preprocessing import MEAN, normalise
+from triune.data.normalising import normalise
+from triune.data.preprocessing import MEAN
 from triune.data.reading import AS_IT_IS, Reading
 from triune.data.transform import ItemTransform
 from triune.errors import InputError
@@ -164,7 +165,8 @@ class ItemDataset(Dataset[Item]):
         Raises:
             InputError: a file cannot be read.
         """
-        return self.transform.preprocessing.normalise(self.stored(index)[0])
+        seen = self.transform.preprocessing
+        return normalise(self.stored(index)[0], seen.mean, seen.std)
 
     def largest_mask_id(self) -> int:
         """The largest id in the masks, 255 (ignore) left out; -1 without any mask. Reads every mask once."""

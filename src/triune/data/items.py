@@ -15,7 +15,7 @@ from triune.data.problems import DataError, Problem
 from triune.data.reading import AS_IT_IS, Reading
 from triune.data.tables import MISSING, YES_NO, as_text, read_cells
 from triune.errors import InputError
-from triune.labels import INVISIBLE
+from triune.names import INVISIBLE
 
 SplitKind: TypeAlias = Literal["open-set", "closed-set"]
 

@@ -1,15 +1,12 @@
 """From an image to what a network sees of it: resized, padded or cropped, and normalised; one way for every use."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from triune.data.boxes import Box
 from triune.data.decode import IGNORE, MOST_PIXELS, Array, Decoded, Interpolation, decode_image, nearest, read_mask
@@ -145,14 +142,6 @@ class Preprocessing:
         own = ids.shape[0], ids.shape[1]
         return _laid(nearest(ids, self._resized(own)), self.placed(own), np.uint8(IGNORE))
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """``images (..., C, H, W)`` uint8 as the network takes them; see :func:`normalise`."""
-        return normalise(images, self.mean, self.std)
-
-    def input(self, pixels: Array) -> Tensor:
-        """What :meth:`image` gives ``(H, W, C)`` as a network input ``(C, H, W)`` float32."""
-        return self.normalise(torch.tensor(pixels).permute(2, 0, 1))
-
     def _resized(self, own: tuple[int, int]) -> tuple[int, int]:
         resized = self.placed(own).resized
         if resized[0] * resized[1] > MOST_PIXELS:
@@ -161,23 +150,6 @@ class Preprocessing:
                 f"{resized[0]}: crop it first"
             )
         return resized
-
-
-def normalise(images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Tensor:
-    """Images as a network takes them: scaled to [0, 1], less the mean, over the standard deviation.
-
-    Args:
-        images: ``(..., C, H, W)`` uint8.
-        mean: C means of the channels, in [0, 1]; those of ImageNet's photographs (:data:`MEAN`) where not given.
-        std: C standard deviations likewise (:data:`STD`).
-
-    Returns:
-        ``(..., C, H, W)`` float32.
-    """
-    channels = images.shape[-3]
-    centre = torch.tensor(mean or MEAN[channels], device=images.device)[:, None, None] * 255
-    spread = torch.tensor(std or STD[channels], device=images.device)[:, None, None] * 255
-    return (images.float() - centre).div_(spread)
 
 
 def as_pair(size: Size) -> tuple[int, int]:

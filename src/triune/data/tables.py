@@ -19,7 +19,7 @@ from triune.data.parquet import read_frame
 from triune.data.problems import DataError, Problem
 from triune.errors import InputError
 from triune.files import regular_file
-from triune.labels import MISSING_WORDS
+from triune.names import MISSING_WORDS
 
 YES_NO = dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True) | dict.fromkeys(
     ("0", "0.0", "false", "f", "no", "n"), False

@@ -1,15 +1,12 @@
 """What counts as embeddings, and the checks on them: numbers, finite, of one width, at unit length."""
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from triune.arrays import as_real, as_tensor
-
-Metric: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine"]
-
 
 Embeddings: TypeAlias = Tensor | np.ndarray[Any, Any]
 
@@ -43,12 +40,6 @@ def as_embeddings(x: Embeddings, name: str = "embeddings") -> Tensor:
     if tensor.ndim != 2:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}; one embedding a row, shape (N, D), is needed")
     return as_real(tensor, name)
-
-
-def check_metric(metric: str) -> None:
-    """Raise ValueError, listing the known ones, if the metric is none of them."""
-    if metric not in get_args(Metric):
-        raise ValueError(f"metric is {metric!r}; known are {', '.join(map(repr, get_args(Metric)))}")
 
 
 def check_finite(embeddings: Embeddings, name: str = "embeddings") -> None:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_metric, safe_sqrt, unit, widest
+from triune.distances.embeddings import Embeddings, as_embeddings, safe_sqrt, unit, widest
+from triune.distances.metric import Metric, check_metric
 
 ROUNDING_UNITS = 64.0
 """A squared distance below so many units of rounding of ‖x‖² + ‖y‖² is not told from zero."""

@@ -9,7 +9,7 @@ import numpy as np
 from torch.distributed import ProcessGroup
 
 from triune._version import __version__
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.evaluation import measures
 from triune.evaluation.freed_memory import return_freed_memory

@@ -12,7 +12,7 @@ from triune.data.columns import Columns
 from triune.data.pair_lists import PairList, read_pairs
 from triune.data.problems import DataError
 from triune.data.tables import read_cells
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.evaluation import measures
 from triune.evaluation.files import (

@@ -45,9 +45,10 @@ from triune.model.network import MultiTaskModel
 from triune.parallel.command import is_first, read_by_all
 from triune.parallel.divide import rank_and_size
 from triune.parallel.started import started_place
+from triune.run.card import ModelCard
 from triune.run.facts import TrainingFacts
 from triune.run.familiar import write_familiar
-from triune.run.folder import JUDGED, ModelCard, load_card, load_model, seal
+from triune.run.folder import JUDGED, load_card, load_model, seal
 from triune.run.judged_items import BOXES, COLUMNS, write_judged_items
 from triune.run.loaders import ItemData
 from triune.run.origin import located, source_of

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.evaluation import measures
 from triune.evaluation.results import RetrievalResult, SearchRoles, Unavailable
 from triune.pairs.prepared import PreparedEmbeddings

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.distances.pairwise import paired_distance
 
 METRICS = {"euclidean": 0, "squared_euclidean": 1, "cosine": 2}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_metric
+from triune.distances.embeddings import Embeddings, as_embeddings
+from triune.distances.metric import Metric, check_metric
 from triune.distances.pairwise import pairwise_distance
 from triune.labels import encode_labels
 from triune.losses.batch import zero_or_nan

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
+from triune.distances.embeddings import Embeddings, as_embeddings, check_finite
+from triune.distances.metric import Metric, check_metric
 from triune.distances.pairwise import paired_distance
 from triune.labels import Labels, encode_labels
 from triune.losses.batch import group_by_label

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from triune.arrays import as_tensor
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.distances.pairwise import paired_distance, pairwise_distance
 from triune.kernels.paths import Path, choose_path
 from triune.losses.batch import (

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, check_metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric, check_metric
 from triune.distances.pairwise import pairwise_distance
 from triune.losses.batch import check_finite_rows
 from triune.losses.compared import BatchLabels

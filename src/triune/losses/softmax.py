@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.distances.pairwise import pairwise_distance
 from triune.losses.compared import BatchLabels
 from triune.losses.masked import masked_logsumexp, masked_mean

@@ -8,7 +8,8 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.distances.pairwise import paired_distance
 from triune.losses.batch import labelled_batch, unit_rows, zero_or_nan
 from triune.losses.compared import BatchLabels, left_out

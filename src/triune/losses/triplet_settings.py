@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from triune.distances.embeddings import Metric, check_metric
+from triune.distances.metric import Metric, check_metric
 from triune.ranges import is_number
 
 Strategy: TypeAlias = Literal["all", "hard", "batch_hard", "semihard", "random"]

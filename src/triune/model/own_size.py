@@ -1,11 +1,11 @@
 """The mask of an image in the image's own size, from what the network said of the part that it saw."""
 
-import numpy as np
 from torch import Tensor
 from torch.nn.functional import pad
 
 from triune.data.boxes import Box
-from triune.data.decode import IGNORE, Array
+from triune.data.decode import Array
+from triune.data.laid_back import laid_back
 from triune.data.preprocessing import Placement, Preprocessing
 from triune.model.network import masks_in_size
 
@@ -22,28 +22,8 @@ def mask_of_image(logits: Tensor, seen: Preprocessing, size: tuple[int, int], bo
         box: the part of it that was looked at; all of it where not given.
     """
     part = size if box is None else box.size
-    placed = seen.placed(part)
-    ids = masks_in_size(of_resized(logits, placed), part)[0].cpu().numpy()
-    firsts = (placed.top, placed.left)
-    unseen = [~_seen(*each) for each in zip(part, placed.resized, firsts, placed.frame, strict=True)]
-    if any(each.any() for each in unseen):
-        ids = ids.copy()
-        ids[unseen[0], :] = IGNORE
-        ids[:, unseen[1]] = IGNORE
-    return ids if box is None else in_box(ids, size, box)
-
-
-def in_box(ids: Array, size: tuple[int, int], box: Box) -> Array:
-    """Mask ids of a box in those of the whole image; 255 around it.
-
-    Args:
-        ids: ``(h, w)`` uint8, as large as the box.
-        size: height and width of the whole image.
-        box: where they lie.
-    """
-    whole: Array = np.full(size, IGNORE, np.uint8)
-    whole[box.place] = ids
-    return whole
+    ids = masks_in_size(of_resized(logits, seen.placed(part)), part)[0].cpu().numpy()
+    return laid_back(ids, seen, size, box)
 
 
 def of_resized(logits: Tensor, placed: Placement) -> Tensor:
@@ -64,10 +44,3 @@ def of_resized(logits: Tensor, placed: Placement) -> Tensor:
     inner = logits[..., max(0, top) : min(height, top + high), max(0, left) : min(width, left + wide)]
     beyond = [max(0, -left), max(0, left + wide - width), max(0, -top), max(0, top + high - height)]
     return pad(inner, beyond, mode="replicate") if any(beyond) else inner
-
-
-def _seen(own: int, resized: int, first: int, frame: int) -> Array:
-    """Which pixels of an image's side have their middle in the frame: ``(own,)`` bool."""
-    places = (np.arange(own) + 0.5) * resized / own + first
-    inside: Array = (places >= 0) & (places < frame)
-    return inside

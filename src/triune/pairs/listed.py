@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric
+from triune.distances.embeddings import Embeddings, as_embeddings, check_finite
+from triune.distances.metric import Metric, check_metric
 from triune.labels import encode_labels
 from triune.pairs.scores import paired_scores
 from triune.parallel.divide import own_row_blocks

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.kernels.paths import choose_counting
 
 Array: TypeAlias = np.ndarray[Any, Any]

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite, check_metric, unit, widest
+from triune.distances.embeddings import Embeddings, as_embeddings, check_finite, unit, widest
+from triune.distances.metric import Metric, check_metric
 from triune.labels import Labels, encode_labels_together, plain_labels
 
 Array: TypeAlias = np.ndarray[Any, Any]

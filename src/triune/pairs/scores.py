@@ -11,7 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_metric, unit, widest
+from triune.distances.embeddings import Embeddings, as_embeddings, unit, widest
+from triune.distances.metric import Metric, check_metric
 from triune.kernels import scores_cpu
 from triune.kernels.paths import choose_counting
 from triune.pairs import on_device
@@ -78,11 +79,6 @@ def rounding_of(prepared: PreparedEmbeddings) -> float:
         return 2 * (dimensions + 3) * UNIT_ROUNDOFF * most
     # Of u·s / d the largest is where d² = s / 1000, below which it is u·d.
     return (dimensions + 3) * UNIT_ROUNDOFF * math.sqrt(1000 * most)
-
-
-def to_distance(score: float, metric: Metric) -> float:
-    """The distance that a score stands for: 1 − similarity for the cosine, minus the score otherwise; 0 at least."""
-    return max(0.0, 1.0 - score if metric == "cosine" else -score)
 
 
 def to_distances(gram: Tensor, rows: Tensor, columns: Tensor, squares: tuple[Tensor, Tensor], *, square: bool) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.kernels.paths import Path, choose_counting
 from triune.kernels.threads import one_torch_thread_each
 from triune.pairs import on_device

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.labels import Labels, encode_labels_together
 from triune.pairs.scores import scores_between
 from triune.parallel.divide import own_row_blocks

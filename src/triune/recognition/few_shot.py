@@ -10,7 +10,8 @@ from scipy import special
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric, unit, widest
+from triune.distances.embeddings import Embeddings, unit, widest
+from triune.distances.metric import Metric
 from triune.distances.pairwise import ROUNDING_UNITS
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import special
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite
+from triune.distances.embeddings import Embeddings, as_embeddings, check_finite
+from triune.distances.metric import Metric
 from triune.labels import Labels, encode_labels
 from triune.ranges import is_number
 from triune.recognition.few_shot import draw_episodes

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Head: TypeAlias = Literal["prototype", "nearest", "ridge", "logistic"]

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import numpy as np
 from scipy import optimize, special
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite
+from triune.distances.embeddings import Embeddings, as_embeddings, check_finite
+from triune.distances.metric import Metric
 from triune.labels import Labels, plain_labels
 from triune.recognition.heads import PENALTIES, Head, HeadScores, fit_head, left_out_scores, similarities
 

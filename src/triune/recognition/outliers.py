@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import special
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.pairs.prepared import PreparedEmbeddings
 from triune.retrieval.neighbours import as_rows, nearest
 

@@ -30,7 +30,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from triune.distances.embeddings import Metric, check_metric
+from triune.distances.metric import Metric, check_metric
 from triune.labels import encode_labels
 from triune.ranges import is_number
 from triune.verification.intervals import check_level, wilson_interval

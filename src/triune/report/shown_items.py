@@ -9,7 +9,7 @@ import numpy as np
 import polars
 
 from triune.data.boxes import Box, boxes_of
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.distances.pairwise import paired_distance
 from triune.evaluation.results import JUDGED_SPLITS, Split
 from triune.report.thumbnails import thumbnail

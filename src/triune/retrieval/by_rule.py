@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.distances.pairwise import pairwise_distance
 from triune.losses.batch import check_finite_rows, labelled_batch, masks
 from triune.losses.compared import ComparedLabels

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from triune.arrays import as_tensor
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings, check_finite
+from triune.distances.embeddings import Embeddings, as_embeddings, check_finite
+from triune.distances.metric import Metric
 from triune.labels import Labels, encode_labels, encode_labels_together, plain_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric, as_embeddings
+from triune.distances.embeddings import Embeddings, as_embeddings
+from triune.distances.metric import Metric
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.pairs.scores import scores_between
 from triune.parallel.divide import gather_rows, own_row_blocks

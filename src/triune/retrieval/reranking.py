@@ -8,7 +8,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric, unit
+from triune.distances.embeddings import Embeddings, unit
+from triune.distances.metric import Metric
 from triune.kernels import ranking_cpu
 from triune.pairs.prepared import PreparedEmbeddings
 from triune.pairs.scores import paired_scores

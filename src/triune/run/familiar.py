@@ -1,6 +1,7 @@
 """``familiar.safetensors``: what images a run knows the look of, so that others are told from them."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -111,12 +112,18 @@ def nearest_distances(asked: Array, rows: Array, identities: Array | None = None
 
 def write_familiar(folder: Path, familiar: Familiar) -> None:
     """Write what a run knows the look of into its folder, whole or not at all."""
+    with written_whole(folder / NAME) as temporary:
+        temporary.write_bytes(familiar_bytes(familiar))
+
+
+def familiar_bytes(familiar: Familiar) -> bytes:
+    """What a run knows the look of as safetensors; :func:`familiar_from` reads them."""
     tensors: dict[str, Array] = {}
     for number, look in enumerate(familiar):
         tensors |= {f"{number}.rows": look.rows.astype(np.float16), f"{number}.mean": look.mean}
         tensors |= {f"{number}.scale": look.scale, f"{number}.limit": np.array([look.limit])}
-    with written_whole(folder / NAME) as temporary:
-        temporary.write_bytes(safetensors.numpy.save(tensors, metadata={"parts": str(len(familiar))}))
+    content: bytes = safetensors.numpy.save(tensors, metadata={"parts": str(len(familiar))})
+    return content
 
 
 def read_familiar(folder: Path) -> Familiar | None:
@@ -129,16 +136,30 @@ def read_familiar(folder: Path) -> Familiar | None:
     if not path.exists():
         return None
     check_file(path)
+    return familiar_from(regular_file(path).read_bytes(), str(path))
+
+
+def familiar_from(content: bytes, source: str) -> Familiar:
+    """What :func:`familiar_bytes` wrote.
+
+    Args:
+        content: safetensors.
+        source: what messages call them.
+
+    Raises:
+        InputError: they are damaged or something else.
+    """
     try:
-        with safetensors.safe_open(regular_file(path), framework="numpy") as file:
-            parts = int((file.metadata() or {})["parts"])
-            return tuple(_stored(file, number) for number in range(parts))
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is damaged or another file: {error}") from error
+        tensors = safetensors.numpy.load(content)
+        # A safetensors file begins with the length of its header, which is JSON; the library gives its tensors alone.
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return tuple(_stored(tensors, number) for number in range(int(header["__metadata__"]["parts"])))
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{source} is damaged or another file: {error}") from error
 
 
-def _stored(file: Any, number: int) -> Look:
-    rows, mean, scale, limit = (file.get_tensor(f"{number}.{name}") for name in ("rows", "mean", "scale", "limit"))
+def _stored(tensors: Mapping[str, Array], number: int) -> Look:
+    rows, mean, scale, limit = (tensors[f"{number}.{name}"] for name in ("rows", "mean", "scale", "limit"))
     if rows.ndim != 2 or not mean.shape == scale.shape == rows.shape[1:] or limit.shape != (1,) or not len(rows):
         raise ValueError("its parts do not fit each other")
     if not all(np.isfinite(each).all() for each in (rows, mean, scale, limit)) or (scale <= 0).any():

@@ -4,79 +4,23 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import safetensors.torch
 import torch
 import yaml
-from pydantic import Field, model_validator
 
 from triune.checksums import NAME as CHECKSUMS, SEALED, check_file, digest, read_checksums
-from triune.data.reading import Reading
-from triune.distances.embeddings import Metric
 from triune.errors import InputError
-from triune.files import Record, parse_record, write_text, written_whole
+from triune.files import parse_record, write_text, written_whole
 from triune.model.network import MultiTaskModel
-from triune.ranges import Count, PositiveInt, ShareBelowOne
+from triune.run.card import ModelCard, migrated
 from triune.run.familiar import NAME as FAMILIAR
-from triune.run.preprocessing import StoredPreprocessing, earlier_preprocessing
+from triune.run.places import model_file
 from triune.run.settings import TrainConfig, as_plain
 
-FORMAT: Final = 3
-"""Of the model card; 1 said no number, and until 2 all images were squashed and normalised as ImageNet's."""
-
-MODEL: Final = "model.safetensors"
 JUDGED: Final = ("thresholds.json", "metrics.json", "embeddings.parquet", FAMILIAR)
 """The files that speak of the network in ``model.safetensors``."""
-
-
-class Network(Record):
-    """What rebuilds a network without its weights: arguments of :class:`MultiTaskModel`."""
-
-    backbone: str
-    num_classes: Count
-    mask_channels: Annotated[int, Field(ge=0, le=255)]
-    embedding_dim: Count
-    in_channels: Literal[1, 3]
-    decoder: str
-    decoder_channels: tuple[PositiveInt, ...]
-    embedding_stage: int
-    pooling: Literal["avg", "gem", "grid", "token", "token+avg"]
-    mask_pooling: bool
-    dropout: ShareBelowOne
-
-
-class ModelCard(StoredPreprocessing):
-    """What is needed to rebuild a trained network and to use it as it was trained: also how its images are prepared.
-
-    Args:
-        model: the network.
-        classes: names of the classification head's outputs.
-        channels: 3 for RGB, 1 for grey.
-        metric: distance between embeddings.
-        image_bits: how many bits of images with more than 8 bits a channel are in use; ``None`` where the training
-            data held none, so that each image's own are. The first cards do not say it: all 16 were.
-        mask_values: the pixel values of mask files that stand for the ids 0, 1, …; ``None`` where pixels are ids.
-    """
-
-    format: Literal[3] = FORMAT
-    model: Network
-    classes: list[str]
-    channels: Literal[1, 3]
-    metric: Metric
-    image_bits: int | None = 16
-    mask_values: tuple[int, ...] | None = None
-
-    @property
-    def reading(self) -> Reading:
-        """How pixels are read for this network."""
-        return Reading(self.image_bits, self.mask_values)
-
-    @model_validator(mode="after")
-    def _channels_have_numbers(self) -> "ModelCard":
-        if not len(self.mean) == len(self.std) == self.channels == self.model.in_channels:
-            raise ValueError(f"mean and std need a number for each of {self.channels} channels")
-        return self
 
 
 def new_run_folder(name: str, parent: Path = Path("runs")) -> Path:
@@ -178,25 +122,6 @@ def load_card(run: Path) -> ModelCard:
         return _card(path, file)
 
 
-def folder_of(run: Path) -> Path:
-    """The folder of a run that is named by it, or by its ``model.safetensors``."""
-    return run.parent if run.suffix == ".safetensors" else run
-
-
-def model_file(run: Path) -> Path:
-    """The ``model.safetensors`` of a run folder, or that file itself.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = run if run.suffix == ".safetensors" else run / MODEL
-    if not path.is_file():
-        if run.is_dir() and (run / "config.yaml").is_file():
-            raise InputError(f"{path} does not exist: finish the training with `triune train --resume {run}`")
-        raise InputError(f"{path} does not exist: name a run folder that holds a finished training run")
-    return path
-
-
 @contextmanager
 def _opened(path: Path, device: torch.device | str) -> Iterator[Any]:
     """A safetensors file, open for reading."""
@@ -214,10 +139,3 @@ def _card(path: Path, file: Any) -> ModelCard:
     if "card" not in metadata:
         raise InputError(f"{path} holds no Triune model card: is it a file that `triune train` wrote?")
     return parse_record(metadata["card"], ModelCard, f"{path}, model card", migrated)
-
-
-def migrated(stored: Any) -> Any:
-    """A model card of format 1 or 2 as one of today's; anything else as it is."""
-    if not isinstance(stored, dict) or stored.get("format", 1) not in (1, 2):
-        return stored
-    return {**stored, **earlier_preprocessing(stored["size"], stored["channels"]), "format": FORMAT}

@@ -23,7 +23,8 @@ from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
 from triune.parallel.command import sharing
 from triune.parallel.divide import own_blocks, rank_and_size
-from triune.run.preprocessing import StoredPreprocessing, chosen_preprocessing
+from triune.run.chosen import chosen_preprocessing
+from triune.run.preprocessing import StoredPreprocessing
 from triune.run.settings import TrainConfig
 from triune.signals import held_back
 

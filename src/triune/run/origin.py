@@ -14,7 +14,8 @@ from triune.data.preprocessing import as_pair
 from triune.data.sources.named import SOURCES
 from triune.errors import InputError
 from triune.files import Record, read_record, write_record
-from triune.run.preprocessing import StoredPreprocessing, chosen_preprocessing, earlier_preprocessing
+from triune.run.chosen import chosen_preprocessing
+from triune.run.preprocessing import StoredPreprocessing, earlier_preprocessing
 from triune.run.settings import TrainConfig
 
 NAME: Final = "data.json"

@@ -5,11 +5,9 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from triune.data.decode import Interpolation
-from triune.data.preprocessing import MEAN, STD, Fit, Preprocessing, as_pair
+from triune.data.preprocessing import MEAN, STD, Fit, Preprocessing
 from triune.files import Record
-from triune.model.images import own_preprocessing
 from triune.ranges import Positive, Side
-from triune.run.settings import TrainConfig
 
 Mean = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -37,19 +35,6 @@ class StoredPreprocessing(Record):
     def preprocessing(self) -> Preprocessing:
         """What does it."""
         return Preprocessing(self.size, self.fit, self.interpolation, self.mean, self.std)
-
-
-def chosen_preprocessing(config: TrainConfig) -> StoredPreprocessing:
-    """What the settings ask for: size and fit as they say, the rest as the backbone was trained."""
-    own = own_preprocessing(config.model.backbone, config.images.channels)
-    return StoredPreprocessing(
-        size=as_pair(config.images.size),
-        fit=config.images.fit,
-        interpolation=own.interpolation,
-        mean=own.mean or MEAN[config.images.channels],
-        std=own.std or STD[config.images.channels],
-        boxes=True,
-    )
 
 
 def prepared_as(card: StoredPreprocessing) -> StoredPreprocessing:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import field_validator
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import Record, read_record
 from triune.verification.thresholds import Threshold

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.pairs.scores import paired_scores
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.pictures import Picture

@@ -12,7 +12,7 @@ from triune.data.items import read_table
 from triune.data.problems import DataError, Problem
 from triune.data.sources.common import folders_in, images_in
 from triune.data.sources.folder import image_folder
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import on_one_line
 from triune.recognition.heads import Head

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from triune.data.pair_lists import read_open_pairs
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.compared import distinct_images, verdicts_of
 from triune.serving.networks import BATCH, COMPARED, EMBEDDING, EVERYTHING, Heads, Network, Progress, Read, Said, Tiles
 from triune.serving.pictures import Given, Picture, pictures
-from triune.serving.verdicts import Verdict, stored_threshold
+from triune.serving.verdicts import Verdict, threshold_at
 
 if TYPE_CHECKING:
+    from triune.serving.exported.card import Part
+    from triune.serving.exported.export import Export
     from triune.serving.few_shot import FewShot, Support
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -45,7 +47,7 @@ class LoadedRun:
 
     Args:
         network: what answers.
-        folder: the run folder, or its ``model.safetensors``; ``None`` for a public backbone.
+        folder: the run folder, its ``model.safetensors``, or the exported file; ``None`` for a public backbone.
         weights: the local file of a public backbone's weights, where one was given.
     """
 
@@ -235,6 +237,33 @@ class LoadedRun:
 
         return few_shot(self, support, **settings)
 
+    def export(
+        self, path: str | Path, *, part: "Part" = "all", licence: str | None = None, check: int = 1000
+    ) -> "Export":
+        """Write the run as one ONNX file, with its preprocessing and its thresholds in it, checked against the run.
+
+        >>> run.export("model.onnx")
+        <model.onnx: all, float32, 15.6 MB>
+        >>> triune.load("model.onnx").verify("a.jpg", "b.jpg").same
+        True
+
+        Args:
+            path: a new file that ends in ``.onnx``.
+            part: ``"all"`` heads, or the ``"embedding"`` alone, in a smaller file.
+            licence: of the model; it is written into the file as it is said.
+            check: validation and test images that the file is checked on, at most so many of each.
+
+        Raises:
+            InputError: the file is there already, this is no run that was trained here, torch makes no ONNX graph of
+                its network, or the graph does not answer as the network does.
+        """
+        from triune.serving.exported.export import ExportOptions, export_run
+        from triune.serving.trained import TrainedNetwork
+
+        if not isinstance(self.network, TrainedNetwork):
+            raise InputError(f"{self.name} is no run that was trained here: name a run folder to export")
+        return export_run(self.network, Path(path), ExportOptions(part, licence, check))
+
     def verify(self, first: Given, second: Given, *, fpr: float | None = None) -> Verdict:
         """Whether two images show the same thing, by the run's own threshold.
 
@@ -303,9 +332,7 @@ class LoadedRun:
         Raises:
             InputError: as in :meth:`verify`.
         """
-        if self.folder is None:
-            raise InputError(f"{self.name} was never trained here, so it has no threshold: `triune train` fits one")
-        threshold = stored_threshold(self.folder, fpr)
+        threshold = threshold_at(self.network.thresholds, fpr, self.name)
         distinct = distinct_images(pairs)
         if not self.dim:
             raise InputError(f"{self.name} has no embedding head")
@@ -374,17 +401,23 @@ class LoadedRun:
 
 
 def load(source: str | Path, *, weights: str | Path | None = None, device: Any = None) -> LoadedRun:
-    """A run, or a public backbone, ready to be used on new images.
+    """A run, an exported file or a public backbone, ready to be used on new images.
 
     Args:
-        source: a run folder, a ``model.safetensors``, or ``timm:NAME``: a public backbone as it was published, with
-            its own preprocessing, whose pooled features are the embedding.
+        source: a run folder, a ``model.safetensors``, an exported ``.onnx``, or ``timm:NAME``: a public backbone as it
+            was published, with its own preprocessing, whose pooled features are the embedding.
         weights: of ``timm:NAME``: a local file of its weights, in place of the published ones.
         device: where the network goes; a GPU where there is one, else the processor, where not given.
 
     Raises:
         InputError: there is no such run or backbone, or its weights cannot be had.
     """
+    from triune.serving.exported.file import SUFFIX
+
+    if str(source).lower().endswith(SUFFIX) and weights is None:
+        from triune.serving.exported.network import load_exported
+
+        return LoadedRun(load_exported(Path(source), device), Path(source))
     import torch
 
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

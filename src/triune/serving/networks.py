@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from triune.data.boxes import Box
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
+from triune.run.thresholds import StoredThresholds
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -22,7 +23,7 @@ class Read(NamedTuple):
     """An image as a network takes it.
 
     Args:
-        pixels: ``(C, h, w)`` float32, normalised.
+        pixels: ``(C, h, w)`` float32, normalised; ``(h, w, C)`` uint8 where the network does that itself.
         size: height and width of the image itself, upright.
         box: the part of it that was looked at; all of it where ``None``.
     """
@@ -111,7 +112,7 @@ class Tiles:
 
 
 class Network(Protocol):
-    """A network as a run in use needs it: that of a run, or a public backbone."""
+    """A network as a run in use needs it: that of a run, of an exported file, or a public backbone."""
 
     @property
     def card(self) -> Card:
@@ -120,6 +121,14 @@ class Network(Protocol):
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of its weights: embeddings of two networks with one fingerprint may be compared."""
+
+    @property
+    def thresholds(self) -> StoredThresholds:
+        """Those that were fitted for it.
+
+        Raises:
+            InputError: there are none.
+        """
 
     def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
         """An image as the network takes it.

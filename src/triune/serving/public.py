@@ -13,12 +13,14 @@ from PIL import Image
 from torch import nn
 
 from triune.data.boxes import Box
+from triune.data.normalising import network_input
 from triune.data.preprocessing import Preprocessing
 from triune.distances.embeddings import unit
 from triune.errors import InputError
 from triune.model.hub import hub_asked_once
 from triune.model.images import own_preprocessing
 from triune.model.weights import Fit, load_weights
+from triune.run.thresholds import StoredThresholds
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 _SEED = 771_204_653
@@ -61,6 +63,17 @@ class PublicBackbone:
             hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return hashed.hexdigest()
 
+    @property
+    def thresholds(self) -> StoredThresholds:
+        """It has none.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"timm:{self.backbone} was never trained here, so it has no threshold: `triune train` fits one"
+        )
+
     def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
         """An image as the backbone was judged on.
 
@@ -72,7 +85,7 @@ class PublicBackbone:
             OSError, ValueError: it cannot be read.
         """
         pixels, size = self.preprocessing.image(source, 3, box)
-        return Read(self.preprocessing.input(pixels).numpy(), size, box)
+        return Read(network_input(pixels, self.preprocessing).numpy(), size, box)
 
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """The embedding of each image."""

@@ -13,13 +13,18 @@ from PIL import Image
 from triune.checksums import digest
 from triune.data.boxes import Box
 from triune.data.decode import Array, upright_size
+from triune.data.laid_back import in_box
+from triune.data.normalising import network_input
 from triune.data.preprocessing import Preprocessing
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel, looks_of, predicted_masks
-from triune.model.own_size import in_box, mask_of_image
+from triune.model.own_size import mask_of_image
 from triune.model.tiles import grid, ids_in_size, tiled
+from triune.run.card import ModelCard
 from triune.run.familiar import Familiar, read_familiar, unfamiliar
-from triune.run.folder import ModelCard, folder_of, load_model, model_file
+from triune.run.folder import load_model
+from triune.run.places import folder_of, model_file
+from triune.run.thresholds import StoredThresholds, read_thresholds
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 MOST_SCALED = 1 << 26
@@ -68,6 +73,15 @@ class TrainedNetwork:
         """How it was trained to see images."""
         return self.trained.preprocessing
 
+    @property
+    def thresholds(self) -> StoredThresholds:
+        """Those of the run.
+
+        Raises:
+            InputError: they are missing or damaged.
+        """
+        return read_thresholds(folder_of(self.source) / "thresholds.json")
+
     def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
         """An image as the network was trained to see it: upright, in its size and shape, at its bit depth.
 
@@ -81,7 +95,7 @@ class TrainedNetwork:
         """
         box = box if self.trained.boxes else None
         pixels, size = self.preprocessing.image(source, self.trained.channels, box, self.trained.image_bits)
-        return Read(self.preprocessing.input(pixels).numpy(), size, box)
+        return Read(network_input(pixels, self.preprocessing).numpy(), size, box)
 
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """What it says of each image."""
@@ -138,7 +152,7 @@ class TrainedNetwork:
         side = max(-(-trained // stride), LEAST_STRIDES) * stride
         places = grid(side, tiles.overlap, stride)
         with torch.inference_mode():
-            rows = tiled(self._segment, seen.input(pixels), places)
+            rows = tiled(self._segment, network_input(pixels, seen), places)
             if seen.size == size:
                 ids = torch.cat([predicted_masks(each[None])[0].to(torch.uint8) for each in rows]).numpy()
             else:

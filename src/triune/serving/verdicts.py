@@ -4,10 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from triune.distances.embeddings import Metric
-from triune.pairs.scores import to_distance
-from triune.run.folder import folder_of
-from triune.run.thresholds import read_thresholds
+from triune.distances.metric import Metric, to_distance
+from triune.run.places import folder_of
+from triune.run.thresholds import StoredThresholds, read_thresholds
 from triune.verification.new_identities import ExpectedFPR
 from triune.verification.thresholds import Threshold
 
@@ -83,5 +82,18 @@ def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
         InputError: none keeps it; the message lists those there are.
     """
     path = folder_of(run) / "thresholds.json"
-    stored = read_thresholds(path)
-    return stored.own(str(path)) if target_fpr is None else stored.within(target_fpr, str(path))
+    return threshold_at(read_thresholds(path), target_fpr, str(path))
+
+
+def threshold_at(stored: StoredThresholds, target_fpr: float | None, source: str) -> Threshold:
+    """Of stored thresholds that for a rate, or that of the largest rate below; the run's own where none is given.
+
+    Args:
+        stored: what there is.
+        target_fpr: the false-positive rate.
+        source: what messages call them.
+
+    Raises:
+        InputError: none keeps it; the message lists those there are.
+    """
+    return stored.own(source) if target_fpr is None else stored.within(target_fpr, source)

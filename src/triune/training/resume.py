@@ -11,10 +11,10 @@ from triune.data.boxes import without_boxes
 from triune.data.items import ItemTable
 from triune.errors import InputError
 from triune.run.changes import resumed_items
-from triune.run.folder import MODEL
 from triune.run.loaders import without_masks
 from triune.run.origin import Origin, images_of, located, read_origin
 from triune.run.parser import read_config
+from triune.run.places import MODEL
 from triune.run.settings import TrainConfig, as_plain
 from triune.training.checkpoints import Resumable, resumable
 

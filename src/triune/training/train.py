@@ -38,11 +38,13 @@ from triune.parallel.command import (
     sharing,
     told_by_first,
 )
+from triune.run.card import ModelCard, Network
 from triune.run.facts import TrainingFacts
-from triune.run.folder import JUDGED, MODEL, ModelCard, Network, save_model, seal
+from triune.run.folder import JUDGED, save_model, seal
 from triune.run.loaders import ItemData
 from triune.run.origin import images_of, read_origin
 from triune.run.parser import one_line
+from triune.run.places import MODEL
 from triune.run.settings import TrainConfig
 from triune.signals import Stopped, signal_of
 from triune.training.averaging import WarmAverage

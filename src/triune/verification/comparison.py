@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.verification.bootstrap import Intervals, bootstrap_verification

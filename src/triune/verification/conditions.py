@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.labels import Labels, encode_labels, plain_labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce, exact_sums

@@ -15,7 +15,8 @@ import torch
 from scipy import special
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce

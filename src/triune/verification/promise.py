@@ -36,7 +36,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from scipy import optimize
 
-from triune.distances.embeddings import Embeddings, Metric
+from triune.distances.embeddings import Embeddings
+from triune.distances.metric import Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.pairs.scores import rounding_of, scores_between

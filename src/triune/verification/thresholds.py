@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch.distributed import ProcessGroup
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.pairs.prepared import PreparedEmbeddings
 from triune.verification.new_identities import ExpectedFPR, expected_fpr
 from triune.verification.promise import promised_score

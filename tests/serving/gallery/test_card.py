@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from serving.gallery.conftest import ColourRun
-from triune.errors import InputError
-from triune.serving.gallery.card import card_of, library
+from triune.serving.gallery.card import card_of
 
 
 def test_the_card_says_which_network_it_was_and_where_it_lay(tmp_path, monkeypatch):
@@ -16,9 +13,3 @@ def test_the_card_says_which_network_it_was_and_where_it_lay(tmp_path, monkeypat
     assert (card.source, card.fingerprint, card.metric, card.dim) == (str(tmp_path / "run"), "f1", "cosine", 7)
     public = card_of(ColourRun(name="timm:vit_tiny", weights=Path("w.safetensors")))
     assert (public.source, public.weights) == ("timm:vit_tiny", str(tmp_path / "w.safetensors"))
-
-
-def test_a_library_that_is_not_installed_is_named_with_its_extra():
-    assert library("json", "gallery").dumps([]) == "[]"
-    with pytest.raises(InputError, match=r"needs no_such_library.*pip install 'triune\[gallery\]'"):
-        library("no_such_library", "gallery")

@@ -13,7 +13,7 @@ from triune.data.items import ItemTable, read_table
 from triune.data.parquet import read_frame
 from triune.data.problems import DataError
 from triune.data.sources.named import load_source
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.evaluation.files import read_embeddings, read_labels
 from triune.run.origin import located

@@ -14,12 +14,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import Record, read_record, remove_leftovers, write_record, written_whole
 from triune.ranges import Count, PositiveInt, Share
-from triune.serving.gallery.card import library
 from triune.serving.gallery.exact import Candidates, ExactSearch, nearest, rescored
+from triune.serving.libraries import library
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

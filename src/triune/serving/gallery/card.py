@@ -1,13 +1,11 @@
-"""What a gallery says of itself, how its columns are typed, and what it needs to be installed."""
+"""What a gallery says of itself, and how its columns are typed."""
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
-from triune.distances.embeddings import Metric
-from triune.errors import InputError
+from triune.distances.metric import Metric
 from triune.files import Record
 from triune.ranges import PositiveInt
 
@@ -53,19 +51,3 @@ def card_of(run: "LoadedRun") -> GalleryCard:
     source = os.path.abspath(run.name) if os.path.exists(run.name) else run.name
     weights = None if run.weights is None else os.path.abspath(run.weights)
     return GalleryCard(fingerprint=run.fingerprint, source=source, weights=weights, metric=run.metric, dim=run.dim)
-
-
-def library(name: str, extra: str) -> Any:
-    """A module of a library that is installed on demand.
-
-    Args:
-        name: the module.
-        extra: which of Triune's extras it comes with.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise InputError(f"this needs {name}, which is not installed: pip install 'triune[{extra}]'") from error

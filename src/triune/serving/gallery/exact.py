@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from triune.distances.embeddings import Metric, unit
+from triune.distances.embeddings import unit
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.kernels.scores_cpu import scores_of_candidates
 from triune.pairs.scores import UNIT_ROUNDOFF
-from triune.serving.gallery.card import library
+from triune.serving.libraries import library
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.ranges import is_whole
 from triune.serving.gallery.approximate import LEAST, MOST_EXACT, ApproximateSearch, approximate_search

@@ -8,8 +8,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from triune.distances.embeddings import Metric
-from triune.pairs.scores import to_distance
+from triune.distances.metric import Metric, to_distance
 from triune.serving.gallery.card import OWN, STAMP
 
 Array: TypeAlias = np.ndarray[Any, Any]

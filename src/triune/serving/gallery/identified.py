@@ -8,10 +8,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric, to_distance
 from triune.errors import InputError
 from triune.files import on_one_line
-from triune.pairs.scores import to_distance
 from triune.recognition.candidates import best_identities
 from triune.recognition.strangers import FpirThreshold, StrangerScores, fpir_threshold
 from triune.report.formatting import count as counted, percent, plural, round_percent

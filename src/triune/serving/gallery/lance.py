@@ -18,8 +18,9 @@ import polars as pl
 
 from triune.errors import InputError
 from triune.files import on_one_line, parse_record
-from triune.serving.gallery.card import GalleryCard, library
+from triune.serving.gallery.card import GalleryCard
 from triune.serving.gallery.store import Array, Batch, Search, Snapshot, Version
+from triune.serving.libraries import library
 
 TABLE: Final = "items"
 CARD: Final = b"triune.gallery"

@@ -23,12 +23,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import polars as pl
 
-from triune.distances.embeddings import Metric
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import on_one_line, parse_record
-from triune.serving.gallery.card import GalleryCard, library
+from triune.serving.gallery.card import GalleryCard
 from triune.serving.gallery.exact import Candidates, nearest_of
 from triune.serving.gallery.store import Array, Batch, Search, Snapshot, Version
+from triune.serving.libraries import library
 
 SCHEMES: Final = {"qdrant": "http", "qdrants": "https"}
 AT_ONCE: Final = 1000

@@ -7,8 +7,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from triune.run.folder import folder_of
 from triune.run.judged_items import read_judged_items
+from triune.run.places import folder_of
 from triune.run.split import read_split
 
 Array: TypeAlias = np.ndarray[Any, Any]

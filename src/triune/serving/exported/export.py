@@ -1,0 +1,201 @@
+"""A run becomes one file that carries its own preprocessing and thresholds, and is checked against the run."""
+
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import timm
+
+from triune._version import __version__
+from triune.errors import InputError
+from triune.files import written_whole
+from triune.run.familiar import read_familiar
+from triune.run.parser import read_config
+from triune.run.places import folder_of
+from triune.run.thresholds import StoredThresholds, read_thresholds
+from triune.serving.exported.card import Checked, ExportCard, Part
+from triune.serving.exported.compared import Difference, differences, images_to_show
+from triune.serving.exported.file import SUFFIX
+from triune.serving.exported.graph import WholeNetwork, as_onnx
+from triune.serving.exported.network import ExportedNetwork, session_of
+from triune.serving.exported.written import content_of, opset_of
+from triune.serving.trained import TrainedNetwork
+from triune.verification.roc import FPRS
+
+CLOSE: Final = 1e-4
+"""How far a number of an embedding, and a probability, of the file may lie from the network's own."""
+
+CLOSE_MASKS: Final = 0.005
+"""The share of mask pixels that may differ: those whose logit is 0 but for the last bits."""
+
+MOST_CHECKED: Final = 1000
+"""Images of each split that the file is checked on, where nothing else is asked for."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that was written, and what it was found to be.
+
+    Args:
+        path: the file.
+        size: its bytes.
+        card: what it says of itself.
+        checked: its answers beside the network's own: of validation images, and of test images where they are there.
+    """
+
+    path: Path
+    size: int
+    card: ExportCard
+    checked: tuple[Difference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "path": str(self.path),
+            "bytes": self.size,
+            "part": self.card.part,
+            "precision": self.card.precision,
+            "opset": self.card.opset,
+            "fingerprint": self.card.fingerprint,
+            "checked": [asdict(each) for each in self.checked],
+        }
+
+    def __repr__(self) -> str:
+        return f"<{self.path}: {self.card.part}, {self.card.precision}, {self.size / 1e6:.1f} MB>"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What of a run is exported.
+
+    Args:
+        part: all heads, or the embedding alone.
+        licence: of the model, in words or as an SPDX identifier.
+        check: images of each split that the file is checked on, at most.
+    """
+
+    part: Part = "all"
+    licence: str | None = None
+    check: int = MOST_CHECKED
+
+
+def export_run(network: TrainedNetwork, path: Path, options: ExportOptions = ExportOptions()) -> Export:
+    """Write a run as one ONNX file, once its answers are known to be the run's own.
+
+    Args:
+        network: of the run.
+        path: a new file that ends in ``.onnx``.
+        options: what of it.
+
+    Raises:
+        InputError: the file is there already or has another suffix, the part is not there, torch makes no ONNX graph of
+            the network, or the graph's answers are not the network's.
+    """
+    check_new(path)
+    if options.part == "embedding" and not network.model.embedding_dim:
+        raise InputError(f"{network.source} has no embedding head, so that part cannot be exported")
+    familiar = read_familiar(folder_of(network.source))
+    whole = WholeNetwork(
+        deepcopy(network.model).cpu().eval(), network.trained, options.part, looks=familiar is not None
+    )
+    proto = as_onnx(whole, network.trained)
+    content, card = content_of(proto, card_of(network, options, opset_of(proto)), familiar)
+    exported = ExportedNetwork(path, card, familiar, session_of(content, str(path), "cpu"))
+    found = _checked(network, exported, options.check)
+    content, card = content_of(proto, card.model_copy(update={"checked": _as_stored(found[0])}), familiar)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+    return Export(path, len(content), card, found)
+
+
+def check_new(path: Path) -> None:
+    """Refuse a path that is taken, or is not named as an ONNX file.
+
+    Raises:
+        InputError: with the way out.
+    """
+    if path.suffix.lower() != SUFFIX:
+        raise InputError(f"{path} is no name of an ONNX file: let it end in {SUFFIX}")
+    if path.exists():
+        raise InputError(f"{path} is there already: name a new file")
+
+
+def card_of(network: TrainedNetwork, options: ExportOptions, opset: int) -> ExportCard:
+    """What a file says of the run that it is made of.
+
+    Args:
+        network: of the run.
+        options: what of it is exported.
+        opset: of the graph.
+    """
+    folder = folder_of(network.source).resolve()
+    return ExportCard(
+        source=folder.name,
+        fingerprint=network.fingerprint,
+        part=options.part,
+        triune=__version__,
+        opset=opset,
+        licence=options.licence,
+        weights_licence=_weights_licence(folder, network.trained.model.backbone),
+        card=network.trained,
+        dim=network.model.embedding_dim,
+        thresholds=_thresholds(folder),
+        stride=network.model.stride,
+        digest="",
+    )
+
+
+def _thresholds(folder: Path) -> StoredThresholds | None:
+    path = folder / "thresholds.json"
+    return read_thresholds(path) if path.is_file() else None
+
+
+def _weights_licence(folder: Path, backbone: str) -> str | None:
+    """The licence of the published weights that a training began with, where it did and timm says one."""
+    if not (folder / "config.yaml").is_file():
+        return None
+    settings = read_config(folder / "config.yaml").model
+    if not settings.pretrained or settings.weights is not None:
+        return None
+    said = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    return None if said is None else said.license
+
+
+def _checked(network: TrainedNetwork, exported: ExportedNetwork, most: int) -> tuple[Difference, ...]:
+    """What both say of validation images, and of test images where there are any.
+
+    Raises:
+        InputError: they differ by more than rounding.
+    """
+    folder = folder_of(network.source)
+    fprs = [each.target_fpr for each in _stored(exported)] or list(FPRS)
+    found: list[Difference] = []
+    for split in ("val", "test"):
+        shown = images_to_show(folder, split, most, network.trained.size)
+        if shown.kind == "generated images" and found:
+            continue
+        found.append(differences(network, exported, shown, fprs))
+    for each in found:
+        wrong = [each.embedding or 0.0, each.probability or 0.0]
+        if not max(wrong) <= CLOSE or (each.masks or 0.0) > CLOSE_MASKS:
+            raise InputError(
+                f"the ONNX graph of {network.source} does not answer as the network does: of {each.shown} {each.kind} "
+                f"embeddings differ by up to {each.embedding}, probabilities by {each.probability}, and "
+                f"{each.masks or 0:.1%} of the mask pixels; nothing was written"
+            )
+    return tuple(found)
+
+
+def _stored(exported: ExportedNetwork) -> list[Any]:
+    return [] if exported.exported.thresholds is None else list(exported.exported.thresholds.thresholds)
+
+
+def _as_stored(found: Difference) -> Checked:
+    return Checked(
+        images=found.shown,
+        kind=found.kind,
+        embedding=found.embedding,
+        probability=found.probability,
+        masks=found.masks,
+    )

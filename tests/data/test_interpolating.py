@@ -1,0 +1,50 @@
+"""Grids at other sizes without torch: as torch interpolates them."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from triune.data.interpolating import bilinear, ids_in_size, of_resized
+from triune.data.preprocessing import Preprocessing
+from triune.model import own_size
+from triune.model.network import masks_in_size
+
+SIZES = [(1, 1), (7, 3), (16, 24), (50, 31), (5, 200), (97, 101)]
+
+
+def logits(channels, size=(16, 24)):
+    return np.random.default_rng(channels).normal(size=(channels, *size)).astype(np.float32)
+
+
+@pytest.mark.parametrize("own", [(16, 24), (1, 5), (33, 2)])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_plane_is_interpolated_as_torch_does_it(own, size):
+    plane = logits(1, own)[0]
+    theirs = interpolate(torch.from_numpy(plane)[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    found = bilinear(plane, size)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, theirs.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("size", SIZES)
+def test_mask_ids_are_those_of_torch(channels, size):
+    given = logits(channels)
+    theirs = masks_in_size(torch.from_numpy(given)[None], size)[0].numpy()
+    found = ids_in_size(given, size)
+    assert found.dtype == np.uint8
+    assert (found != theirs).mean() <= 1e-3  # but where the last bits decide
+
+
+def test_of_equal_channels_the_first_counts():
+    assert ids_in_size(np.ones((3, 2, 2), np.float32), (4, 4)).max() == 0
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
+@pytest.mark.parametrize("own", [(60, 20), (20, 60), (31, 32)])
+def test_a_frame_is_laid_on_the_resized_image_as_with_torch(fit, own):
+    placed = Preprocessing((16, 24), fit).placed(own)
+    given = logits(2)
+    theirs = own_size.of_resized(torch.from_numpy(given)[None], placed)[0].numpy()
+    assert np.array_equal(of_resized(given, placed), theirs)
