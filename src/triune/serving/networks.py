@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from triune.data.boxes import Box
+from triune.data.decode import Source
 from triune.distances.embeddings import Metric
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -121,11 +121,11 @@ class Network(Protocol):
     def fingerprint(self) -> str:
         """The SHA-256 of its weights: embeddings of two networks with one fingerprint may be compared."""
 
-    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
+    def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the network takes it.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             box: the part of it that is looked at; all of it where not given.
 
         Raises:
@@ -135,11 +135,11 @@ class Network(Protocol):
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """What it says of each image."""
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> Array | None:
+    def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             tiles: how it is cut.
             box: the part of it that is looked at; all of it where not given.
 

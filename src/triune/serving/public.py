@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from PIL import Image
 from torch import nn
 
 from triune.data.boxes import Box
+from triune.data.decode import Source
 from triune.data.preprocessing import Preprocessing
 from triune.distances.embeddings import unit
 from triune.errors import InputError
@@ -61,11 +61,11 @@ class PublicBackbone:
             hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return hashed.hexdigest()
 
-    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
+    def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the backbone was judged on.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             box: the part of it that is looked at; all of it where not given.
 
         Raises:
@@ -81,11 +81,11 @@ class PublicBackbone:
             rows = unit(self.model(batch).float()).cpu().numpy()
         return [Said(embedding=row) for row in rows]
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> None:
+    def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> None:
         """It has no mask head, with tiles or without.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             tiles: how it would be cut.
             box: the part of it that would be looked at.
         """
