@@ -333,7 +333,7 @@ class LoadedRun:
             InputError: an answer is not finite, since the training diverged.
         """
         said = self.network.say(list(read), heads) if read else []
-        return [self._answer(picture, *each) for picture, *each in zip(images, read, said, strict=True)]
+        return [self._answer(*each) for each in zip(images, read, said, strict=True)]
 
     def _rows(self, images: Sequence[Picture], batch_size: int = BATCH, progress: Progress | None = None) -> Array:
         """The embeddings of images, all of which must be readable."""

@@ -10,6 +10,8 @@ from triune.ranges import Rate
 Number = float | Literal["Infinity", "-Infinity", "NaN"]
 """JSON has no infinity: a threshold that accepts nothing, or everything, is a word."""
 
+Ability = Literal["verify", "predict", "embed", "search", "identify", "enrol"]
+
 Base64 = Annotated[str, Field(description="an image file in base64", json_schema_extra={"format": "byte"})]
 
 
@@ -29,7 +31,7 @@ class Problem(Answer):
     """Why a request was not answered."""
 
     error: str = Field(description="one line that names the culprit and the way out")
-    image: int | None = Field(None, description="the place of the image that is to blame, from 0")
+    image: int | None = Field(default=None, description="the place of the image that is to blame, from 0")
 
 
 class Expected(Answer):
@@ -46,7 +48,7 @@ class Expected(Answer):
 class VerifyOptions(Options):
     """What a pair is judged by."""
 
-    fpr: Rate | None = Field(None, description="a false-positive rate; the run's own where not given")
+    fpr: Rate | None = Field(default=None, description="a false-positive rate; the run's own where not given")
 
 
 class VerdictAnswer(Answer):
@@ -70,8 +72,8 @@ class VerdictAnswer(Answer):
 class PredictOptions(Options):
     """Which answers are wanted."""
 
-    masks: bool = Field(True, description="whether masks are wanted")
-    embeddings: bool = Field(False, description="whether embeddings are wanted")
+    masks: bool = Field(default=True, description="whether masks are wanted")
+    embeddings: bool = Field(default=False, description="whether embeddings are wanted")
 
 
 class PredictionAnswer(Answer):
@@ -123,7 +125,7 @@ class Figures(Answer):
     """What the run's report says of it."""
 
     split: str | None = None
-    level: float | None = Field(None, description="of the intervals")
+    level: float | None = Field(default=None, description="of the intervals")
     target_fpr: float | None = None
     auc: Figure | None = None
     eer: Figure | None = None
@@ -169,7 +171,7 @@ class AboutAnswer(Answer):
     fingerprint: str
     figures: Figures
     gallery: AboutGallery | None
-    can: list[Literal["verify", "search", "identify", "enrol", "predict", "embed"]]
+    can: list[Ability]
     limits: AboutLimits
     demo: bool
 

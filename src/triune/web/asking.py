@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from fastapi import Request
-from fastapi.responses import Response
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 
 from triune.web.answers import Answer, Options, Problem
 from triune.web.refusals import Refused
@@ -25,6 +25,7 @@ REASONS = {
     413: "too many bytes, pixels or images",
     415: "neither a form nor JSON",
     422: "no image, or a value that a field does not take",
+    500: "the service failed",
     503: "too many images wait: the header Retry-After says when to come again",
 }
 
@@ -61,9 +62,40 @@ async def answered(
     return Response(content, media_type=JSON, headers={"Cache-Control": "no-store"})
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route answers where it does not answer, for the OpenAPI document."""
-    return {status: {"model": Problem, "description": REASONS[status]} for status in statuses}
+def add_route(
+    app: FastAPI,
+    named: str,
+    handler: Callable[..., Any],
+    answer: type[Answer] | None,
+    refusals: Sequence[int],
+    body: dict[str, Any] | None = None,
+) -> None:
+    """Add a route.
+
+    Args:
+        app: answers it.
+        named: its method and path.
+        handler: answers it; its docstring is what the OpenAPI document says of it.
+        answer: what it answers; a picture where not given.
+        refusals: the statuses of what it answers instead.
+        body: that it takes, from :func:`body_of`.
+    """
+    method, _, path = named.partition(" ")
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"model": Problem, "description": REASONS[status]} for status in refusals
+    }
+    if answer is None:
+        responses[200] = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+    app.add_api_route(
+        path,
+        handler,
+        methods=[method],
+        response_model=answer,
+        response_class=Response if answer is None else JSONResponse,
+        responses=responses,
+        openapi_extra=body,
+        name=handler.__name__,
+    )
 
 
 def body_of(keys: Sequence[str], several: bool, options: type[Options], example: Mapping[str, Any]) -> dict[str, Any]:

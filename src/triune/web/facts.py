@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -49,9 +49,10 @@ def figures_of(results: Results | None, target_fpr: float | None) -> Figures:
     if results is None:
         return Figures()
     model = results.models[0]
-    found: dict[str, Figure] = {}
+    found: dict[str, Any] = {}
     judged = model.judged()
-    split = level = None
+    split: str | None = None
+    level: float | None = None
     if judged is not None:
         split, verification = judged
         level = None if verification.uncertainty is None else verification.uncertainty.level

@@ -15,6 +15,7 @@ from triune.errors import InputError
 from triune.serving.answers import ImagePrediction
 from triune.serving.networks import COMPARED, EMBEDDING, Heads
 from triune.web.answers import (
+    Ability,
     AboutAnswer,
     AboutGallery,
     AboutLimits,
@@ -31,7 +32,7 @@ from triune.web.answers import (
     VerdictAnswer,
     VerifyOptions,
 )
-from triune.web.asking import answered, body_of, problems
+from triune.web.asking import add_route, answered, body_of
 from triune.web.facts import expected, figures_of, number, pairs_of
 from triune.web.refusals import Refused
 from triune.web.served import Served
@@ -94,33 +95,17 @@ def model_routes(app: FastAPI, served: Served) -> None:
             raise Refused(503, "the network's thread has ended: start the service again")
         return StatusAnswer(status="ready")
 
-    post = {"methods": ["POST"], "responses": problems(400, 401, 403, 404, 408, 413, 415, 422, 503)}
-    app.add_api_route(
-        "/verify",
-        verify,
-        **post,
-        response_model=VerdictAnswer,
-        openapi_extra=body_of(("first", "second"), False, VerifyOptions, {"fpr": 0.01}),
-    )
-    app.add_api_route(
-        "/predict",
-        predict,
-        **post,
-        response_model=PredictAnswer,
-        openapi_extra=body_of(("images",), True, PredictOptions, {"masks": True}),
-    )
-    app.add_api_route(
-        "/embed", embed, **post, response_model=EmbedAnswer, openapi_extra=body_of(("images",), True, EmbedOptions, {})
-    )
-    got = {"methods": ["GET"]}
-    app.add_api_route("/about", about, **got, responses=problems(401, 403))
-    app.add_api_route("/pairs", pairs, **got, responses=problems(401, 403, 404))
-    app.add_api_route("/samples", samples, **got, responses=problems(401, 403))
-    app.add_api_route(
-        "/samples/{place}", sample, **got, response_class=FileResponse, responses=problems(401, 403, 404, 422)
-    )
-    app.add_api_route("/health", health, **got, responses=problems(403))
-    app.add_api_route("/ready", ready, **got, responses=problems(403, 503))
+    refusals = (400, 401, 403, 404, 408, 413, 415, 422, 500, 503)
+    pair, images = ("first", "second"), ("images",)
+    add_route(app, "POST /verify", verify, VerdictAnswer, refusals, body_of(pair, False, VerifyOptions, {"fpr": 0.01}))
+    add_route(app, "POST /predict", predict, PredictAnswer, refusals, body_of(images, True, PredictOptions, {}))
+    add_route(app, "POST /embed", embed, EmbedAnswer, refusals, body_of(images, True, EmbedOptions, {}))
+    add_route(app, "GET /about", about, AboutAnswer, (401, 403, 500, 503))
+    add_route(app, "GET /pairs", pairs, PairsAnswer, (401, 403, 404))
+    add_route(app, "GET /samples", samples, SamplesAnswer, (401, 403))
+    add_route(app, "GET /samples/{place}", sample, None, (401, 403, 404, 422))
+    add_route(app, "GET /health", health, StatusAnswer, (403,))
+    add_route(app, "GET /ready", ready, StatusAnswer, (403, 503))
 
 
 async def _verify(served: Served, asked: Asked) -> Answer:
@@ -180,13 +165,13 @@ def _png(ids: "np.ndarray[Any, Any]") -> bytes:
 async def _about(served: Served) -> AboutAnswer:
     run, limits = served.run, served.limits
     card = run.network.card
-    can = ["predict"] if card.classes or card.masks else []
+    can: list[Ability] = ["predict"] if card.classes or card.masks else []
     if run.dim:
         can = ["verify", *can] if served.thresholds is not None and served.thresholds.unavailable is None else can
-        can = [*can, "embed"]
+        can.append("embed")
     gallery = None
     if served.gallery is not None:
-        can = [*can, "search", "identify", "enrol"]
+        can += ["search", "identify", "enrol"]
         gallery = await served.in_gallery(_about_gallery)
     return AboutAnswer(
         name=run.name,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from fastapi import Request, UploadFile
+from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -239,7 +239,7 @@ async def _of_form(request: Request, keys: Sequence[str], limits: Limits, holdin
     fields: dict[str, Any] = {}
     for name, value in form.multi_items():
         if name in keys:
-            if not isinstance(value, UploadFile) and not hasattr(value, "filename"):
+            if isinstance(value, str):
                 raise Refused(422, f"{name} is text: send an image file")
             content = value.file.read()
             value.file.close()
