@@ -12,6 +12,7 @@ COMMANDS = {
     "identify": "Say who is on an image, of those enrolled in a gallery; or nobody of them.",
     "gallery": "What a gallery holds; remove rows, find near-duplicates, go back.",
     "fewshot": "Name images of new classes after a few examples of each.",
+    "serve": "Serve a run, and a gallery, by HTTP, with a page to try it on.",
     "audit": "Look for mistakes in data: likely wrong labels, pictures that occur twice, outliers.",
     "export": "Write a run as one file that needs neither torch nor timm: ONNX.",
     "report": "Write a run's report again.",

@@ -1,5 +1,6 @@
 """From image and mask files to arrays of bytes: any format, colour mode, bit depth and orientation."""
 
+import io
 import os
 import unicodedata
 import warnings
@@ -39,6 +40,9 @@ FILTERS: Final = {
 
 Resized: TypeAlias = tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]]
 """Height and width that an image is resized to, or what makes them of its own (of its box's)."""
+
+Source: TypeAlias = str | Path | bytes | Image.Image
+"""What is decoded: a file, the content of one, or an image in memory."""
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
@@ -89,7 +93,7 @@ class Decoded(NamedTuple):
 
 
 def decode_image(
-    source: str | Path | Image.Image,
+    source: Source,
     channels: int,
     size: Resized | None = None,
     bits: int | None = None,
@@ -100,7 +104,7 @@ def decode_image(
     """As :func:`read_image`, of a file or of an image in memory, with the size that it had.
 
     Args:
-        source: the file, or an image.
+        source: the file, its content (which is decoded to the same pixels), or an image.
         channels: 1 for grey, 3 for RGB.
         size: resize to this height and width.
         bits: how many bits deep values use.
@@ -230,8 +234,8 @@ def probe_image(path: str | Path) -> Probed:
     return Probed(size, deep, upper)
 
 
-def upright_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image as it is seen upright, from its header alone.
+def upright_size(path: str | Path | bytes) -> tuple[int, int]:
+    """Height and width of an image file, or of the content of one, as it is seen upright, from its header alone.
 
     Raises:
         OSError, ValueError: the file is missing, too large or no image.
@@ -241,10 +245,14 @@ def upright_size(path: str | Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path | bytes) -> Iterator[Image.Image]:
     """An image file, open; whatever a damaged one makes its decoder raise is a ValueError or OSError."""
-    place = existing(path)
-    regular_file(place)
+    place: str | io.BytesIO
+    if isinstance(path, bytes):
+        place = io.BytesIO(path)
+    else:
+        place = existing(path)
+        regular_file(place)
     try:
         with warnings.catch_warnings():
             # Pillow has a limit of its own, below this one; a picture between the two is read without a warning.

@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from triune.data.boxes import Box
-from triune.data.decode import IGNORE, MOST_PIXELS, Array, Decoded, Interpolation, decode_image, nearest, read_mask
+from triune.data.decode import (
+    IGNORE,
+    MOST_PIXELS,
+    Array,
+    Decoded,
+    Interpolation,
+    Source,
+    decode_image,
+    nearest,
+    read_mask,
+)
 from triune.data.reading import AS_IT_IS, Reading
 from triune.errors import InputError
 
@@ -104,13 +113,11 @@ class Preprocessing:
         (down, across), (frame_high, frame_wide) = resized, self.size
         return Placement(resized, _first(down, frame_high), _first(across, frame_wide), self.size)
 
-    def image(
-        self, source: str | Path | Image.Image, channels: int, box: Box | None = None, bits: int | None = None
-    ) -> Decoded:
+    def image(self, source: Source, channels: int, box: Box | None = None, bits: int | None = None) -> Decoded:
         """What the network sees of an image, ``(H, W, C)`` uint8, and the size that the whole image has.
 
         Args:
-            source: the file, or an image.
+            source: the file, its content, or an image.
             channels: 1 for grey, 3 for RGB.
             box: the part that is looked at; all of it where not given.
             bits: how many bits deep values use.

@@ -248,6 +248,8 @@ def _digest(images: Sequence[Picture]) -> str:
             place = existing(each.source)
             state = os.stat(place) if os.path.exists(place) else None
             content = [os.path.abspath(place), *((state.st_size, state.st_mtime_ns) if state else ())]
+        elif isinstance(each.source, bytes):
+            content = [hashlib.sha256(each.source).hexdigest()]
         else:
             content = [*each.source.size, hashlib.sha256(each.source.tobytes()).hexdigest()]
         boxed = [] if each.box is None else [each.box]

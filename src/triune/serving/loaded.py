@@ -341,6 +341,27 @@ class LoadedRun:
         for each in verdicts_of(pairs, distinct, answers, self.metric, threshold):
             yield each if isinstance(each, Unreadable) else each._replace(asked_fpr=instead)
 
+    def read(self, picture: Picture) -> Read | Unreadable:
+        """An image as the network takes it, or why it cannot be read; several threads may do so at once."""
+        try:
+            return self.network.read(picture.source, picture.box)
+        except (OSError, ValueError) as error:
+            return Unreadable(picture.name, str(error))
+
+    def answer(self, images: Sequence[Picture], read: Sequence[Read], heads: Heads) -> list[ImagePrediction]:
+        """What the network says of images that were read, as one batch.
+
+        Args:
+            images: what was read, in the same order.
+            read: from :meth:`read`.
+            heads: which answers are wanted.
+
+        Raises:
+            InputError: an answer is not finite, since the training diverged.
+        """
+        said = self.network.say(list(read), heads) if read else []
+        return [self._answer(*each) for each in zip(images, read, said, strict=True)]
+
     def _rows(self, images: Sequence[Picture], batch_size: int = BATCH, progress: Progress | None = None) -> Array:
         """The embeddings of images, all of which must be readable."""
         answers = self.embed_each(images, batch_size=batch_size, progress=progress)
@@ -361,11 +382,11 @@ class LoadedRun:
         batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
         done = 0
         with ThreadPoolExecutor(min(DECODERS, batch_size, 2 * (os.cpu_count() or 1))) as pool:
-            waiting = [pool.submit(self._read, each) for each in batches[0]]
+            waiting = [pool.submit(self.read, each) for each in batches[0]]
             for place, batch in enumerate(batches):
                 read, waiting = [each.result() for each in waiting], []
                 if place + 1 < len(batches):
-                    waiting = [pool.submit(self._read, each) for each in batches[place + 1]]
+                    waiting = [pool.submit(self.read, each) for each in batches[place + 1]]
                 if not skip:
                     for each in read:
                         if isinstance(each, Unreadable):
@@ -377,12 +398,6 @@ class LoadedRun:
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(images))
-
-    def _read(self, picture: Picture) -> Read | Unreadable:
-        try:
-            return self.network.read(picture.source, picture.box)
-        except (OSError, ValueError) as error:
-            return Unreadable(picture.name, str(error))
 
     def _answer(self, picture: Picture, read: Read, said: Said) -> ImagePrediction:
         probabilities = None

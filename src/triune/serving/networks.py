@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from triune.data.boxes import Box
+from triune.data.decode import Source
 from triune.distances.metric import Metric
 from triune.run.thresholds import StoredThresholds
 
@@ -130,11 +130,11 @@ class Network(Protocol):
             InputError: there are none.
         """
 
-    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
+    def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the network takes it.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             box: the part of it that is looked at; all of it where not given.
 
         Raises:
@@ -144,11 +144,11 @@ class Network(Protocol):
     def say(self, images: list[Read], heads: Heads) -> list[Said]:
         """What it says of each image."""
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> Array | None:
+    def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             tiles: how it is cut.
             box: the part of it that is looked at; all of it where not given.
 

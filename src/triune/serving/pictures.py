@@ -18,11 +18,12 @@ from triune.errors import InputError
 from triune.files import on_one_line
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Given: TypeAlias = str | Path | Image.Image | Array | Tensor | Sequence[Any]
+Given: TypeAlias = str | Path | bytes | Image.Image | Array | Tensor | Sequence[Any]
 
 TABLES = (".csv", ".tsv", ".parquet")
 IN_WORDS = (
-    "a path, a folder, a pattern, a table, a PIL image, an array (H, W, C), a tensor (B, C, H, W), or a list of them"
+    "a path, a folder, a pattern, a table, the bytes of an image file, a PIL image, an array (H, W, C), a tensor "
+    "(B, C, H, W), or a list of them"
 )
 
 
@@ -31,14 +32,14 @@ class Picture(NamedTuple):
 
     Args:
         name: its path; ``image K`` of one in memory, by its place among all that were given, from 0.
-        source: the path, or the image.
+        source: the path, the content of an image file, or the image.
         label: its class, where it comes from a table that says it.
         identity: likewise.
         box: the part of it that is looked at, where it comes from a table that says it; all of it where not.
     """
 
     name: str
-    source: str | Image.Image
+    source: str | bytes | Image.Image
     label: str | None = None
     identity: str | None = None
     box: Box | None = None
@@ -49,9 +50,9 @@ def pictures(given: Given) -> list[Picture]:
 
     Args:
         given: a file; a folder (all images below it, sorted); a pattern such as ``photos/*.jpg`` where no file is
-            called so; a table with a column ``image``; a PIL image; an array ``(H, W)``, ``(H, W, C)`` or
-            ``(B, H, W, C)``; a tensor ``(C, H, W)`` or ``(B, C, H, W)``; or a list of any of these. Numbers are uint8,
-            or floats in [0, 1].
+            called so; a table with a column ``image``; the bytes of an image file, read as that file is; a PIL image;
+            an array ``(H, W)``, ``(H, W, C)`` or ``(B, H, W, C)``; a tensor ``(C, H, W)`` or ``(B, C, H, W)``; or a
+            list of any of these. Numbers are uint8, or floats in [0, 1].
 
     Raises:
         InputError: there is nothing of that name, or what was given is no image.
@@ -80,19 +81,20 @@ def check_names(images: Sequence[Picture]) -> None:
             raise InputError(f"the name of {on_one_line(each.name)} is not UTF-8: rename it") from error
 
 
-def _sources(given: Given) -> Iterator[Picture | str | Image.Image]:
+def _sources(given: Given) -> Iterator[Picture | str | bytes | Image.Image]:
     if isinstance(given, Picture):
         yield given
     elif isinstance(given, str | Path):
         yield from _below(str(given))
-    elif isinstance(given, Image.Image):
+    elif isinstance(given, bytes | Image.Image):
         yield given
     elif isinstance(given, Tensor):
         yield from _planes(given)
     elif isinstance(given, np.ndarray):
         yield from _arrays(given)
     elif isinstance(given, Sequence):
-        for each in given:
+        parts: Sequence[Any] = given
+        for each in parts:
             yield from _sources(each)
     else:
         raise InputError(f"{type(given).__name__} is no image: give {IN_WORDS}")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from PIL import Image
 from torch import nn
 
 from triune.data.boxes import Box
+from triune.data.decode import Source
 from triune.data.normalising import network_input
 from triune.data.preprocessing import Preprocessing
 from triune.distances.embeddings import unit
@@ -74,11 +74,11 @@ class PublicBackbone:
             f"timm:{self.backbone} was never trained here, so it has no threshold: `triune train` fits one"
         )
 
-    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
+    def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the backbone was judged on.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             box: the part of it that is looked at; all of it where not given.
 
         Raises:
@@ -94,11 +94,11 @@ class PublicBackbone:
             rows = unit(self.model(batch).float()).cpu().numpy()
         return [Said(embedding=row) for row in rows]
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> None:
+    def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> None:
         """It has no mask head, with tiles or without.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             tiles: how it would be cut.
             box: the part of it that would be looked at.
         """

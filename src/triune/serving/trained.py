@@ -12,7 +12,7 @@ from PIL import Image
 
 from triune.checksums import digest
 from triune.data.boxes import Box
-from triune.data.decode import Array, upright_size
+from triune.data.decode import Array, Source, upright_size
 from triune.data.laid_back import in_box
 from triune.data.normalising import network_input
 from triune.data.preprocessing import Preprocessing
@@ -82,11 +82,11 @@ class TrainedNetwork:
         """
         return read_thresholds(folder_of(self.source) / "thresholds.json")
 
-    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
+    def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the network was trained to see it: upright, in its size and shape, at its bit depth.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             box: the part of it that is looked at; all of it where not given, and by a network that was trained before
                 boxes were.
 
@@ -114,7 +114,7 @@ class TrainedNetwork:
     def _familiar(self) -> Familiar | None:
         return read_familiar(folder_of(self.source))
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> Array | None:
+    def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
         The image is scaled so that a tile is as large as training images were (of those that were no squares, as the
@@ -122,7 +122,7 @@ class TrainedNetwork:
         logits.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             tiles: how it is cut.
             box: the part of it that is looked at, and cut; all of it where not given.
 
@@ -133,7 +133,7 @@ class TrainedNetwork:
         if self.model.mask_head is None:
             raise InputError(f"{self.source} has no mask head")
         box = box if self.trained.boxes else None
-        whole = upright_size(source) if isinstance(source, str) else source.size[::-1]
+        whole = source.size[::-1] if isinstance(source, Image.Image) else upright_size(source)
         size = whole if box is None else box.size
         if max(size) <= tiles.side:
             return None

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from triune.data.boxes import Box
-from triune.data.decode import upright_size
+from triune.data.decode import Source, upright_size
 from triune.data.interpolating import ids_in_size, of_resized
 from triune.data.laid_back import laid_back
 from triune.data.preprocessing import Preprocessing
@@ -83,7 +83,7 @@ class ExportedNetwork:
             raise InputError(f"{self.path} holds no threshold: its run had no thresholds.json when it was exported")
         return self.exported.thresholds
 
-    def read(self, source: str | Image.Image, box: Box | None = None) -> Read:
+    def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the network was trained to see it, ``(h, w, C)`` uint8: the file does what comes after that.
 
         Args:
@@ -122,7 +122,7 @@ class ExportedNetwork:
         options.only_execute_path_to_fetches = True
         return dict(zip(outputs, self.session.run(outputs, {INPUT: images}, options), strict=True))
 
-    def tiled_mask(self, source: str | Image.Image, tiles: Tiles, box: Box | None = None) -> Array | None:
+    def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
         Args:
@@ -136,7 +136,7 @@ class ExportedNetwork:
         """
         if not self.exported.masks:
             raise InputError(f"{self.path} has no mask head")
-        size = upright_size(source) if isinstance(source, str) else source.size[::-1]
+        size = source.size[::-1] if isinstance(source, Image.Image) else upright_size(source)
         if max(size if box is None else box.size) <= tiles.side:
             return None
         raise InputError(f"{self.path} cannot be used by tiles: use the run that it was made of")

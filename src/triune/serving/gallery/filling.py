@@ -188,7 +188,7 @@ def embedded(run: "LoadedRun", listing: Listing, how: Filling) -> Iterator[tuple
         for start in range(0, len(listing.pictures), ROWS):
             part = listing.pictures[start : start + ROWS]
             # They are made while the network embeds the same images.
-            small = [pool.submit(_thumbnail, each) for each in part] if how.thumbnails else []
+            small = [pool.submit(thumbnail, each) for each in part] if how.thumbnails else []
             said = list(itertools.islice(answers, len(part)))
             sound = [place for place, each in enumerate(said) if isinstance(each, ImagePrediction)]
             rows: list[Any] = [each.embedding for each in said if isinstance(each, ImagePrediction)]
@@ -253,7 +253,7 @@ def going_on(name: str, written: Callable[[], int]) -> Iterator[None]:
         ) from error
 
 
-def _thumbnail(picture: Picture) -> bytes | None:
+def thumbnail(picture: Picture) -> bytes | None:
     """A small JPEG of an image, or ``None`` where it cannot be read."""
     try:
         pixels = decode_image(picture.source, 3, box=picture.box).pixels

@@ -113,9 +113,11 @@ def _of_images(given: Given) -> tuple[pl.DataFrame, list[Picture]]:
 
 
 def gallery_name(picture: Picture) -> str:
-    """What a gallery calls an image: its absolute path; of one in memory, a name made of its pixels."""
+    """What a gallery calls an image: its absolute path; of one in memory, a name made of its pixels or bytes."""
     if isinstance(picture.source, str):
         return os.path.abspath(picture.source)
+    if isinstance(picture.source, bytes):
+        return f"image {hashlib.blake2b(picture.source, digest_size=8).hexdigest()}"
     pixels = picture.source
     digest = hashlib.blake2b(f"{pixels.mode} {pixels.size} ".encode() + pixels.tobytes(), digest_size=8)
     return f"image {digest.hexdigest()}"
@@ -201,7 +203,7 @@ def _stamps(found: Sequence[Picture]) -> pl.DataFrame:
     return pl.DataFrame(stamps, schema=dict.fromkeys(STAMP, pl.Int64()), orient="row")
 
 
-def _stamp(source: str | Image.Image) -> tuple[int | None, int | None]:
+def _stamp(source: str | bytes | Image.Image) -> tuple[int | None, int | None]:
     if isinstance(source, str):
         try:
             said = os.stat(source)

@@ -1,0 +1,173 @@
+"""What is served: a run, its thresholds and figures, and a gallery; and how requests reach them without waiting."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from triune.errors import InputError
+from triune.evaluation.results import Results
+from triune.run.thresholds import StoredThresholds
+from triune.serving.answers import ImagePrediction, Unreadable
+from triune.serving.compared import Distinct, verdicts_of
+from triune.serving.gallery.gallery import Gallery
+from triune.serving.loaded import LoadedRun
+from triune.serving.networks import Heads, Read
+from triune.serving.pictures import Picture
+from triune.serving.verdicts import Verdict
+from triune.web.batches import Batches, QueueFull, Told
+from triune.web.decoding import read_upload
+from triune.web.facts import results_of, thresholds_of
+from triune.web.limits import Limits
+from triune.web.refusals import Refused, full
+from triune.web.uploads import Held, Upload
+
+T = TypeVar("T")
+
+MOST_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Try:
+    """An image to try.
+
+    Args:
+        path: of the file.
+        label: its class, where known.
+        identity: what it shows, where known.
+    """
+
+    path: str
+    label: str | None = None
+    identity: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What is served.
+
+    Args:
+        run: answers.
+        gallery: is searched; none where not given.
+        samples: images to try.
+        demo: whether it is the demonstration.
+    """
+
+    run: LoadedRun
+    gallery: Gallery | None = None
+    samples: Sequence[Try] = ()
+    demo: bool = False
+
+
+class Served:
+    """A run and a gallery behind threads: decoding in several, the network on one, the gallery on another.
+
+    Args:
+        content: what is served.
+        limits: of requests.
+        told: called after each batch with its images and its seconds.
+    """
+
+    def __init__(self, content: Content, limits: Limits, told: Told | None = None) -> None:
+        self.run, self.gallery, self.content = content.run, content.gallery, content
+        self.limits = limits
+        self.held = Held(limits.memory)
+        self.results: Results | None = results_of(self.run.folder)
+        self.thresholds: StoredThresholds | None = thresholds_of(self.run.folder)
+        threads = limits.threads or min(MOST_THREADS, os.cpu_count() or 1)
+        self.batches = Batches(self.run, limits.batch, limits.waiting, limits.gather_ms / 1000, told)
+        self._decoders = ThreadPoolExecutor(threads, "decode")
+        self._librarian = ThreadPoolExecutor(1, "gallery")
+
+    def close(self) -> None:
+        """Answer what waits, and end the threads."""
+        self._decoders.shutdown(cancel_futures=True)
+        self.batches.close()
+        self._librarian.shutdown()
+
+    async def answers(self, uploads: Sequence[Upload], heads: Heads) -> tuple[list[Picture], list[ImagePrediction]]:
+        """What the network says of each image.
+
+        Args:
+            uploads: the images.
+            heads: which answers are wanted.
+
+        Raises:
+            Refused: one cannot be read, or too many wait.
+        """
+        try:
+            self.batches.take_on(len(uploads))
+        except QueueFull as error:
+            raise full(f"{self.batches.waiting} images wait already, and {self.limits.waiting} are the most") from error
+        loop = asyncio.get_running_loop()
+        reading = [
+            loop.run_in_executor(self._decoders, read_upload, self.run, each, place, self.limits)
+            for place, each in enumerate(uploads)
+        ]
+        found = await _all_ended(reading, partial(self.batches.give_up, len(uploads)))
+        images, read = [each[0] for each in found], [each[1] for each in found]
+        try:
+            return images, await asyncio.wrap_future(self.batches.submit(images, read, heads))
+        except InputError as error:
+            raise Refused(500, str(error)) from error
+
+    async def in_gallery(self, work: Callable[[Gallery], T]) -> T:
+        """What is asked of the gallery, on its own thread, one thing at a time.
+
+        Raises:
+            Refused: there is no gallery, or it cannot do it.
+        """
+        gallery = self.gallery
+        if gallery is None:
+            raise Refused(404, "no gallery is served: start the service with --gallery GALLERY")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._librarian, work, gallery)
+        except InputError as error:
+            raise Refused(422, str(error)) from error
+
+    def verdict(self, pair: Sequence[Picture], answers: Sequence[ImagePrediction], fpr: float | None) -> Verdict:
+        """The verdict on a pair, as :meth:`LoadedRun.verify` gives it.
+
+        Args:
+            pair: two images.
+            answers: their embeddings.
+            fpr: the rate that is asked for.
+
+        Raises:
+            Refused: the run has no such threshold.
+        """
+        if self.thresholds is None:
+            raise Refused(
+                404, f"{self.run.name} was never trained here, so it has no threshold: `triune train` fits one"
+            )
+        try:
+            source = "the run"
+            threshold = self.thresholds.own(source) if fpr is None else self.thresholds.within(fpr, source)
+        except InputError as error:
+            raise Refused(422 if fpr is not None else 404, str(error)) from error
+        first, second = pair
+        distinct = Distinct([first, second], np.array([0]), np.array([1]))
+        (found,) = verdicts_of([(first, second)], distinct, answers, self.run.metric, threshold)
+        assert not isinstance(found, Unreadable)
+        return found._replace(asked_fpr=fpr if fpr is not None and fpr != threshold.target_fpr else None)
+
+
+async def _all_ended(
+    reading: "Sequence[asyncio.Future[tuple[Picture, Read]]]", give_up: Callable[[], Any]
+) -> list[tuple[Picture, Read]]:
+    """What each gives; the first fault of any once all have ended, so that their places are free again then."""
+    try:
+        found = await asyncio.gather(*reading, return_exceptions=True)
+    except asyncio.CancelledError:
+        give_up()
+        raise
+    for each in found:
+        if isinstance(each, BaseException):
+            give_up()
+            raise each
+    return [each for each in found if not isinstance(each, BaseException)]
