@@ -1,0 +1,38 @@
+// The page: asks the server what it can do, and starts the views that it has an answer for.
+
+import { startAbout } from "./about.js";
+import { json, keepTo } from "./api.js";
+import { startCompare } from "./compare.js";
+import { at } from "./dom.js";
+import { startPasting } from "./drop.js";
+import { startSearch } from "./search.js";
+import { startSee } from "./see.js";
+import { State } from "./state.js";
+import { startTabs } from "./tabs.js";
+import { startWho } from "./who.js";
+import { plural } from "./words.js";
+
+function start(about) {
+  keepTo(about.limits);
+  const can = (ability) => about.can.includes(ability);
+  const hidden = new Set();
+  let search = null;
+  at("name").textContent = about.name;
+  at("facts").textContent = [about.backbone, about.gallery && `${plural(about.gallery.count, "picture")} in the gallery`, about.demo && "a demonstration"].filter(Boolean).join(" · ");
+  at("footer").textContent = `Triune ${about.version}. Pictures go to this server alone, and are not kept unless you enrol them.`;
+
+  if (can("verify")) startCompare(about);
+  else hidden.add("compare");
+  if (can("search")) search = startSearch(about);
+  else hidden.add("search");
+  if (can("identify") || can("enrol")) startWho(about, () => search?.refresh());
+  else hidden.add("who");
+  if (can("predict")) startSee(about);
+  else hidden.add("see");
+  startAbout(about);
+  startPasting();
+  startTabs(hidden, about.name, () => {});
+  document.body.dataset.ready = "";
+}
+
+new State(at("starting")).run("Asking the server what it can do …", () => json("about"), start);
