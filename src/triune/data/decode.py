@@ -134,11 +134,11 @@ def decode_image(
     return Decoded(array[:, :, None] if channels == 1 else array, own)
 
 
-def upright_image(source: str | Path | Image.Image, box: Box | None = None) -> Image.Image:
+def upright_image(source: Source, box: Box | None = None) -> Image.Image:
     """An image as it is seen upright, or a part of it, with the values that it holds: what can be sent in its place.
 
     Args:
-        source: the file, or an image.
+        source: the file, its content, or an image.
         box: the part of the upright image; all of it where not given.
 
     Raises:
