@@ -49,3 +49,5 @@ from .verification.new_identities import ExpectedFPR as ExpectedFPR, expected_fp
 from .verification.promise import identities_needed as identities_needed, promised_score as promised_score
 from .verification.roc import Confusion as Confusion, Verification as Verification, verify_scores as verify_scores
 from .verification.thresholds import Threshold as Threshold, fit_threshold as fit_threshold
+from .web.client import Client as Client
+from .web.wire import Enrolment as Enrolment

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from triune.data.boxes import Box
 from triune.data.decode import (
     existing,
     image_formats,
@@ -14,6 +15,7 @@ from triune.data.decode import (
     probe_image,
     read_image,
     read_mask,
+    upright_image,
     upright_size,
 )
 from triune.errors import InputError
@@ -220,3 +222,23 @@ def test_the_upright_size_is_that_of_the_upright_picture(tmp_path):
         Image.new("RGB", (6, 4)).save(tmp_path / "turned.jpg", exif=exif)
         assert upright_size(tmp_path / "turned.jpg") == read_image(tmp_path / "turned.jpg", 1).shape[:2]
         assert upright_size(tmp_path / "turned.jpg") == probe_image(tmp_path / "turned.jpg").size
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+def test_an_upright_image_has_the_values_of_its_file(tmp_path, turn):
+    values = np.arange(24, dtype=np.uint16).reshape(4, 6) * 1000
+    image = Image.fromarray(values)
+    exif = image.getexif()
+    exif[0x0112] = turn
+    image.save(tmp_path / "deep.png", exif=exif)
+    upright = values if turn == 1 else np.rot90(values, -1)
+    (tmp_path / "grey.png").write_bytes((tmp_path / "deep.png").read_bytes())
+    found = upright_image(tmp_path / "deep.png")
+    (tmp_path / "deep.png").unlink()  # it needs its file no more
+    np.testing.assert_array_equal(np.asarray(found), upright)
+    part = upright_image(tmp_path / "grey.png", Box(1, 0, 3, 2))
+    np.testing.assert_array_equal(np.asarray(part), upright[0:2, 1:3])
+    with pytest.raises(ValueError, match="column x_2: the box reaches to 9"):
+        upright_image(tmp_path / "grey.png", Box(1, 0, 9, 2))
+    with pytest.raises(ValueError, match="floating-point"):
+        upright_image(Image.new("F", (3, 3)))

@@ -46,6 +46,7 @@ Source: TypeAlias = str | Path | bytes | Image.Image
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
+_FLOATS = "its pixels are floating-point numbers: save it with 8 or 16 bits a channel"
 
 
 @cache
@@ -131,6 +132,24 @@ def decode_image(
         image = image.resize((size[1], size[0]), FILTERS[interpolation])
     array = np.asarray(image)
     return Decoded(array[:, :, None] if channels == 1 else array, own)
+
+
+def upright_image(source: Source, box: Box | None = None) -> Image.Image:
+    """An image as it is seen upright, or a part of it, with the values that it holds: what can be sent in its place.
+
+    Args:
+        source: the file, its content, or an image.
+        box: the part of the upright image; all of it where not given.
+
+    Raises:
+        OSError, ValueError: as :func:`read_image`; or the box is not within the image.
+    """
+    with nullcontext(source) if isinstance(source, Image.Image) else _opened(source) as file:
+        _check_box(box, _upright_size(file))
+        upright = _upright(file)
+        if upright.mode == "F":
+            raise ValueError(_FLOATS)
+        return upright.copy() if box is None else upright.crop(box)
 
 
 def read_mask(
@@ -225,7 +244,7 @@ def probe_image(path: str | Path) -> Probed:
             file.draft("L", (max(1, file.size[0] // 8), max(1, file.size[1] // 8)))
         file.load()
         if file.mode == "F":
-            raise ValueError("its pixels are floating-point numbers: save it with 8 or 16 bits a channel")
+            raise ValueError(_FLOATS)
         deep = None
         if file.mode in _DEEP:
             pixels = np.asarray(file)
@@ -313,7 +332,7 @@ def _upright(file: Image.Image) -> Image.Image:
 
 def _to_bytes(image: Image.Image, mode: str, bits: int | None) -> Image.Image:
     if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers: save it with 8 or 16 bits a channel")
+        raise ValueError(_FLOATS)
     if image.mode in _DEEP:
         values = np.asarray(image).astype(np.int64)
         shift = (bits or depth_in_use(int(values.max(initial=0)))) - 8

@@ -1,0 +1,169 @@
+"""A client gives the very answers of the run and the gallery that the service has."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import triune
+from triune.errors import InputError
+from triune.serving.answers import Unreadable
+from web.faked import Faked, said
+
+
+@pytest.fixture(scope="module")
+def run(served_run):
+    return triune.load(served_run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    with triune.Client(service) as found:
+        yield found
+
+
+def same_prediction(one, other):
+    """Of two predictions: whether they are one, but for the last bits that batches of other sizes change."""
+    assert (one.name, one.size, one.unfamiliar, one.label) == (other.name, other.size, other.unfamiliar, other.label)
+    if one.probabilities is None:
+        assert other.probabilities is None
+    else:
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    for mine, its in ((one.mask, other.mask), (one.embedding, other.embedding)):
+        assert (mine is None) == (its is None)
+        if mine is not None:
+            assert (mine.shape, mine.dtype) == (its.shape, its.dtype)
+            np.testing.assert_allclose(mine, its, atol=1e-5)
+    return True
+
+
+def test_it_says_what_the_run_is(client, run):
+    assert (client.metric, client.dim, client.classes) == (run.metric, run.dim, run.classes)
+    assert client.fingerprint == run.fingerprint
+    assert client.ready()
+    assert client.about()["version"] == triune.__version__
+
+
+def test_embeddings_are_those_of_the_run_whatever_form_the_images_have(client, run, pictures):
+    opened = [Image.open(path) for path in pictures[:2]]
+    array = np.asarray(opened[0])
+    for given in (pictures, str(pictures[0].parent), pictures[0], opened, array, np.stack([array] * 3), array / 255.0):
+        found, expected = client.embed(given), run.embed(given)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_table_is_read_here_with_its_boxes(client, run, pictures, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text(f"image,x_1,y_1,x_2,y_2\n{pictures[0]},3,4,30,39\n{pictures[1]},,,,\n")
+    np.testing.assert_allclose(client.embed(table), run.embed(table), atol=1e-5)
+
+
+def test_a_long_list_comes_back_in_order(client, run, pictures):
+    order = [pictures[k] for k in np.random.default_rng(0).integers(0, len(pictures), 70)]
+    seen = []
+    np.testing.assert_allclose(
+        client.embed(order, progress=lambda *both: seen.append(both)), run.embed(order), atol=1e-5
+    )
+    assert seen[-1] == (70, 70)
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize("method", ["predict", "classify", "segment"])
+def test_predictions_are_those_of_the_run(client, run, pictures, method):
+    found, expected = getattr(client, method)(pictures[:5]), getattr(run, method)(pictures[:5])
+    assert all(same_prediction(mine, its) for mine, its in zip(found, expected, strict=True))
+
+
+def test_an_image_that_cannot_be_read_is_an_error_or_told_in_its_place(client, run, pictures, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(pictures[0].read_bytes()[:100])
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    given = [pictures[0], broken, pictures[1], text]
+    for ask in (client.embed, client.predict, client.classify):
+        with pytest.raises(InputError) as raised:
+            ask(given)
+        assert str(broken) in str(raised.value)
+        assert "\n" not in str(raised.value)
+    found = client.predict(given, skip=True)
+    assert [type(each) is Unreadable for each in found] == [False, True, False, True]
+    assert [each.name for each in found] == [str(each) for each in given]
+    assert [type(each) is Unreadable for each in run.predict(given, skip=True)] == [False, True, False, True]
+
+
+def close(one, other):
+    alike = one.distance == pytest.approx(other.distance, abs=1e-5)
+    return alike and one._replace(distance=0.0) == other._replace(distance=0.0)
+
+
+@pytest.mark.parametrize("fpr", [None, 0.1, 0.05, 0.07])
+def test_verdicts_are_those_of_the_run(client, run, pictures, fpr):
+    for other in (1, 7):
+        found, expected = (each.verify(pictures[0], pictures[other], fpr=fpr) for each in (client, run))
+        assert type(found) is type(expected)
+        assert close(found, expected)
+
+
+def test_of_two_images_with_one_name_the_unfamiliar_one_is_told(client, run, pictures, tmp_path):
+    (tmp_path / "other").mkdir()
+    strange = tmp_path / "other" / pictures[0].name
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(strange)
+    for pair in ((pictures[0], strange), (strange, pictures[0]), (strange, strange)):
+        found, expected = client.verify(*pair), run.verify(*pair)
+        assert close(found, expected)
+
+
+def test_many_pairs_are_answered_in_order(client, run, pictures, tmp_path):
+    pairs = [(pictures[k], pictures[(3 * k) % 18]) for k in range(18)]
+    assert all(close(*both) for both in zip(client.verify_pairs(pairs), run.verify_pairs(pairs), strict=True))
+    table = tmp_path / "pairs.csv"
+    table.write_text("first,second\n" + "".join(f"{a},{b}\n" for a, b in pairs[:3]))
+    assert all(close(*both) for both in zip(client.verify_pairs(table), run.verify_pairs(table), strict=True))
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    bad = [pairs[0], (pictures[0], broken), (broken, tmp_path / "broken.png")]
+    found, expected = client.verify_pairs(bad, skip=True), run.verify_pairs(bad, skip=True)
+    assert close(found[0], expected[0])
+    assert [each.name for each in found[1:]] == [each.name for each in expected[1:]]
+    with pytest.raises(InputError, match=r"broken\.png"):
+        client.verify_pairs(bad)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda client, image: client.embed([]), "no images were given"),
+        (lambda client, image: client.embed("gone.png"), "gone.png does not exist"),
+        (lambda client, image: client.embed(3), "int is no image"),
+        (lambda client, image: client.verify([image, image], image), "but 3 were given"),
+        (lambda client, image: client.verify_pairs([]), "no pairs were given"),
+        (lambda client, image: client.verify_pairs([(image, image, image)]), "pair 0 is of 3 images"),
+        (lambda client, image: client.verify(image, image, fpr=2), "fpr"),
+        (lambda client, image: client.search(image, like=image), "one of the two"),
+        (lambda client, image: client.search(unlike=image), "unlike needs like"),
+        (lambda client, image: client.undo("../about"), "'../about' is no enrolment"),
+        (lambda client, image: client.undo(""), "'' is no enrolment"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(client, pictures, call, words):
+    with pytest.raises(InputError) as raised:
+        call(client, pictures[0])
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_heads_that_a_network_lacks_are_told_without_sending_anything(pictures):
+    fake = Faked(said(name="plain", classes=[], masks=False, dim=8, metric="cosine"))
+    client = triune.Client("http://service.example")
+    object.__setattr__(client._exchange, "sender", fake.sender())
+    for ask, words in ((client.classify, "plain has no class head"), (client.segment, "plain has no mask head")):
+        with pytest.raises(InputError, match=words):
+            ask(pictures[0])
+    assert {each.url.path for each in fake.asked} == {"/about"}
+
+
+def test_a_service_that_is_not_there_is_not_ready_and_told_as_such():
+    client = triune.Client("http://127.0.0.1:9", retries=0)
+    assert not client.ready()
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9 cannot be reached"):
+        client.embed(Image.new("RGB", (4, 4)))
