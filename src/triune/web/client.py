@@ -16,7 +16,7 @@ from triune.web.exchange import Exchange, Question, Told, reason_of
 from triune.web.sending import Refusal, sender
 
 if TYPE_CHECKING:
-    from triune.distances.embeddings import Metric
+    from triune.distances.metric import Metric
     from triune.serving.gallery.hits import Hits
     from triune.serving.gallery.identified import Identification
     from triune.serving.networks import Progress
