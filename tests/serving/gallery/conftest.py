@@ -76,8 +76,9 @@ def stand_in(monkeypatch):
 
 
 def servers():
-    """Kinds of places: a folder, a URL of storage, qdrant-client's stand-in, and a server where one is named."""
-    return ["folder", "url", "qdrant", *(["server"] if "TRIUNE_QDRANT" in os.environ else [])]
+    """Kinds of places: a folder, a URL, qdrant-client's stand-in; object storage and a server where one is named."""
+    named = {"storage": "TRIUNE_STORAGE", "server": "TRIUNE_QDRANT"}
+    return ["folder", "url", "qdrant", *(kind for kind, variable in named.items() if variable in os.environ)]
 
 
 @pytest.fixture(params=servers())
@@ -85,6 +86,9 @@ def place(request, tmp_path):
     """A name where no gallery is yet."""
     if request.param in ("folder", "url"):
         yield f"{'file://' if request.param == 'url' else ''}{tmp_path / 'G'}"
+        return
+    if request.param == "storage":
+        yield f"{os.environ['TRIUNE_STORAGE']}/{uuid.uuid4().hex}"
         return
     address = os.environ["TRIUNE_QDRANT"] if request.param == "server" else ""
     name = f"qdrant://{address}/{uuid.uuid4().hex}"
