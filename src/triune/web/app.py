@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from triune._version import __version__
+from triune.web.gallery_routes import gallery_routes
 from triune.web.guard import Access, Guard
 from triune.web.refusals import Refused
 from triune.web.routes import model_routes
@@ -58,6 +59,7 @@ def application(served: Served, access: Access) -> FastAPI:
     )
     app.state.served = served
     model_routes(app, served)
+    gallery_routes(app, served)
     _add_page(app)
     app.add_middleware(Guard, access=access)
     return app
