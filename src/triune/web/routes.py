@@ -177,10 +177,11 @@ async def _about(served: Served) -> AboutAnswer:
         can.append("embed")
     gallery = None
     if served.library is not None:
-        can += ["search", "identify", "enrol"]
         gallery = await served.in_gallery(_about_gallery)
+        named = gallery.identities or gallery.labels
+        can += ["search", "identify", "enrol"] if named else ["search", "enrol"]
     return AboutAnswer(
-        name=run.name,
+        name=_last_part(run.name),
         version=__version__,
         backbone=card.backbone,
         metric=run.metric,
@@ -206,10 +207,15 @@ def _about_gallery(library: Library) -> AboutGallery:
     gallery = library.fresh()
     rows = gallery.rows().drop("row")
     return AboutGallery(
-        name=gallery.name,
+        name=_last_part(gallery.name),
         count=gallery.count,
         identities=rows["identity"].drop_nulls().n_unique(),
         labels=rows["label"].drop_nulls().n_unique(),
         columns={column.name: str(column.dtype) for column in rows},
         version=gallery.version,
     )
+
+
+def _last_part(place: str) -> str:
+    """What something is called: where it lies is nobody else's business."""
+    return place.rstrip("/").rpartition("/")[2] or place
