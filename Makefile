@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint types unit slow soak mutation format clean
+.PHONY: help setup demo serve test lint types unit slow soak mutation format clean
 
 help:
 	@echo "make demo    train on real digits and write a report"
+	@echo "make serve   the demo's run as a service with a page, and a gallery of its test images"
 	@echo "make test    lint, types and every test"
 	@echo "make setup   the virtual environment alone; then .venv/bin/triune --help"
 	@echo "make slow    the tests that take minutes"
@@ -26,6 +27,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/triune demo
+
+# Trains first where `make demo` has not; prints the address once it answers.
+serve: $(READY)
+	$(BIN)/triune serve --demo
 
 test: lint types unit
 

@@ -1,16 +1,23 @@
 """`triune serve`: a run, and a gallery, as an HTTP service with a page."""
 
 import os
+import sys
+from contextlib import redirect_stdout
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from triune.commands import demo
 from triune.commands.common import command
 from triune.errors import InputError
+from triune.ranges import PositiveInt
 from triune.web.limits import Limits
+
+if TYPE_CHECKING:
+    from triune.web.serving import Opening
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -31,6 +38,9 @@ class ServeConfig:
         origins: sites whose pages may ask, such as https://example.org.
         weights: a local file of the weights of timm:NAME.
         log_requests: log each request. Its route and status are logged, never what was sent.
+        workers: processes that serve. Each has the run and the gallery in memory, and counts for itself in /metrics.
+        demo: serve the run of `triune demo`, with a gallery of its test images and some to try. It is trained where
+            it is not there.
         limits: of requests.
     """
 
@@ -44,20 +54,47 @@ class ServeConfig:
     origins: tuple[str, ...] = ()
     weights: Path | None = None
     log_requests: bool = False
+    workers: PositiveInt = 1
+    demo: bool = False
     limits: Limits = field(default_factory=Limits)
 
 
 def run(arguments: list[str]) -> int:
     """Serve a run until a signal comes."""
     asked = command("serve", ServeConfig, words=("run",)).parse(arguments)
-    if asked.run is None:
+    if asked.demo and (asked.run is not None or asked.gallery is not None):
+        raise InputError("--demo serves the run and the gallery of the demonstration: leave others away")
+    if asked.run is None and not asked.demo:
         raise InputError("name a run: `triune serve RUN`, or --demo for that of `triune demo`")
+    token = token_of(asked.token, asked.token_file)
     from triune.web.guard import Access
-    from triune.web.server import Opening, Place, Service, serve
+    from triune.web.server import serve
+    from triune.web.serving import Place, Service, check_access
 
-    access = Access(token_of(asked.token, asked.token_file), asked.hosts, asked.origins)
-    opening = Opening(asked.run, asked.gallery, asked.weights)
-    return serve(opening, Service(Place(asked.host, asked.port), access, asked.limits, asked.log_requests))
+    place, access = Place(asked.host, asked.port), Access(token, asked.hosts, asked.origins)
+    check_access(place, access)
+    return serve(_opening(asked), Service(place, access, asked.limits, asked.log_requests, asked.workers))
+
+
+def _opening(asked: ServeConfig) -> "Opening":
+    """What is to be opened; the demonstration is made where it is not there."""
+    from triune.web.serving import Opening
+
+    if not asked.demo:
+        assert asked.run is not None
+        return Opening(asked.run, asked.gallery, asked.weights)
+    from triune.web.demo import demo_gallery, demo_items, demo_run, demo_samples
+
+    run = demo_run()
+    if run is None:
+        print("there is no run of `triune demo` in runs/ yet: it is trained first", file=sys.stderr, flush=True)
+        with redirect_stdout(sys.stderr):  # standard output is for the address alone
+            demo.run([])
+        run = demo_run()
+        if run is None:
+            raise InputError("`triune demo` left no run in runs/: run it by itself, and see what it says")
+    items = demo_items()
+    return Opening(str(run), str(demo_gallery(run, items)), None, demo_samples(items), True)
 
 
 def token_of(token: str | None, file: Path | None) -> str | None:

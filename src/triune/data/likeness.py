@@ -3,17 +3,15 @@
 import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from triune.data.boxes import Box
-from triune.data.decode import decode_image
+from triune.data.decode import Source, decode_image
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Source: TypeAlias = str | Path | Image.Image
 
 SIDE = 16
 """Pixels of the side at which pictures are compared: coarse enough not to see how they were compressed."""

@@ -5,14 +5,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from triune.distances.metric import Metric
-from triune.ranges import Rate
+from triune.ranges import Rate, Share
 
 Number = float | Literal["Infinity", "-Infinity", "NaN"]
 """JSON has no infinity: a threshold that accepts nothing, or everything, is a word."""
 
 Ability = Literal["verify", "predict", "embed", "search", "identify", "enrol"]
 
-Base64 = Annotated[str, Field(description="an image file in base64", json_schema_extra={"format": "byte"})]
+Condition = Annotated[
+    str | None, Field(max_length=2000, description="a condition that rows meet, such as label = 'cup' and price < 20")
+]
 
 
 class Answer(BaseModel):
@@ -147,6 +149,145 @@ class AboutGallery(Answer):
     version: int
 
 
+class SearchOptions(Options):
+    """What is searched for, and how."""
+
+    k: int = Field(default=10, ge=1, le=1000, description="how many hits")
+    where: Condition = None
+    diversity: Share = Field(default=0.0, description="how much hits should differ from each other")
+
+
+class HitAnswer(Answer):
+    """A row of the gallery that was found."""
+
+    row: int
+    image: str
+    label: str | None
+    identity: str | None
+    score: float
+    distance: float
+    columns: dict[str, Any]
+    thumbnail: str = Field(description="where its small picture is")
+    duplicate_of: int | None = Field(description="the row of an earlier hit that it is a copy of")
+
+
+class HitsAnswer(Answer):
+    """What was found for one query, the most alike first."""
+
+    query: str
+    hits: list[HitAnswer]
+
+
+class SearchAnswer(Answer):
+    """What was found for each query; one answer to what is liked and disliked."""
+
+    results: list[HitsAnswer]
+
+
+class IdentifyOptions(Options):
+    """Among whom, and at what rate."""
+
+    fpir: Rate = Field(default=0.01, description="the share of strangers' images that are named all the same")
+    where: Condition = None
+
+
+class CandidateAnswer(Answer):
+    """An enrolled identity that an image may show."""
+
+    identity: str
+    score: float
+    distance: float
+    image: str
+
+
+class IdentificationAnswer(Answer):
+    """Who is on an image; null where nobody who is enrolled reaches the threshold."""
+
+    query: str
+    identity: str | None
+    score: float
+    candidates: list[CandidateAnswer]
+
+
+class StrangersAnswer(Answer):
+    """Strangers whom the threshold was set by, and what it does to them."""
+
+    who: str
+    identities: int
+    images: int
+    fpir: float
+    low: Number
+    high: Number
+    level: float
+    extrapolated: bool
+
+
+class RuleAnswer(Answer):
+    """From which score on somebody is named."""
+
+    threshold: Number
+    threshold_distance: Number
+    metric: Metric
+    fpir: float
+    promised_fpir: float | None
+    no_promise: str | None
+    enrolled_identities: int
+    enrolled_images: int
+    strangers: list[StrangersAnswer]
+    caution: str | None
+
+
+class IdentifyAnswer(Answer):
+    """Who is on each image, and the rule that decides."""
+
+    identifications: list[IdentificationAnswer]
+    rule: RuleAnswer
+
+
+class EnrolOptions(Options):
+    """Whom the images show."""
+
+    identity: str = Field(min_length=1, max_length=200, description="whom or what they show")
+    label: str | None = Field(default=None, min_length=1, max_length=200, description="their class")
+    key: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9-]{8,64}$",
+        description="tells the enrolment from others: sent again with the same key, it is done once",
+    )
+
+
+class EnrolAnswer(Answer):
+    """What was enrolled."""
+
+    enrolment: str
+    identity: str
+    images: list[str] = Field(description="what the gallery calls them")
+    count: int = Field(description="rows of the gallery now")
+
+
+class UndoneAnswer(Answer):
+    """What was undone."""
+
+    enrolment: str
+    removed: int
+    count: int = Field(description="rows of the gallery now")
+
+
+class EnrolmentAnswer(Answer):
+    """An enrolment that there is."""
+
+    enrolment: str
+    identity: str
+    images: int
+    time: str = Field(description="UTC, ISO 8601")
+
+
+class EnrolmentsAnswer(Answer):
+    """All of them, the newest first."""
+
+    enrolments: list[EnrolmentAnswer]
+
+
 class AboutLimits(Answer):
     """What one request may ask."""
 
@@ -217,9 +358,3 @@ class StatusAnswer(Answer):
     """How the service is."""
 
     status: Literal["alive", "ready"]
-
-
-def plain(answer: Answer | dict[str, Any]) -> bytes:
-    """An answer as JSON."""
-    kept = answer if isinstance(answer, Answer) else Problem(**answer)
-    return kept.model_dump_json().encode()

@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from triune._version import __version__
+from triune.web.gallery_routes import gallery_routes
 from triune.web.guard import Access, Guard
+from triune.web.measures import TEXT as TEXT_OF_METRICS, Measured, Measures
 from triune.web.refusals import Refused
 from triune.web.routes import model_routes
 from triune.web.served import Served
@@ -33,13 +35,15 @@ says why: `{"error": "one line that names the culprit and the way out"}`.
 """.strip()
 
 
-def application(served: Served, access: Access) -> FastAPI:
+def application(served: Served, access: Access, measures: Measures | None = None) -> FastAPI:
     """The service as an ASGI application.
 
     Args:
         served: what is served; it is closed with the application.
         access: who may ask.
+        measures: counts; of its own where not given.
     """
+    counted = measures or Measures()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -58,8 +62,16 @@ def application(served: Served, access: Access) -> FastAPI:
     )
     app.state.served = served
     model_routes(app, served)
+    gallery_routes(app, served)
     _add_page(app)
+
+    async def metrics() -> Response:
+        """What the service counts about itself, as Prometheus reads it."""
+        return Response(counted.text(served), media_type=TEXT_OF_METRICS)
+
+    app.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
     app.add_middleware(Guard, access=access)
+    app.add_middleware(Measured, measures=counted)
     return app
 
 

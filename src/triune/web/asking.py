@@ -98,7 +98,13 @@ def add_route(
     )
 
 
-def body_of(keys: Sequence[str], several: bool, options: type[Options], example: Mapping[str, Any]) -> dict[str, Any]:
+def body_of(
+    keys: Sequence[str],
+    several: bool,
+    options: type[Options],
+    example: Mapping[str, Any],
+    needed: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """The body that a route takes, for the OpenAPI document: a form with files, or JSON with base64.
 
     Args:
@@ -106,22 +112,23 @@ def body_of(keys: Sequence[str], several: bool, options: type[Options], example:
         several: whether each holds several.
         options: the other fields.
         example: of these.
+        needed: those of the images that must be there; all where not given.
     """
     others = options.model_json_schema()
     known = others.get("properties", {})
-    needed = [*keys, *others.get("required", [])]
+    wanted = [*(keys if needed is None else needed), *others.get("required", [])]
 
     def schema(image: dict[str, Any]) -> dict[str, Any]:
         one = {"type": "array", "items": image, "minItems": 1} if several else image
         return {
             "type": "object",
             "properties": dict.fromkeys(keys, one) | known,
-            "required": needed,
+            "required": wanted,
             "additionalProperties": False,
         }
 
     text = {"type": "string", "format": "byte", "description": "an image file in base64"}
     file = {"type": "string", "format": "binary", "contentMediaType": "image/*", "description": "an image file"}
-    shown = dict.fromkeys(keys, [PICTURE] if several else PICTURE) | dict(example)
+    shown = dict.fromkeys(keys if needed is None else keys[:1], [PICTURE] if several else PICTURE) | dict(example)
     content = {JSON: {"schema": schema(text), "example": shown}, MULTIPART: {"schema": schema(file)}}
     return {"requestBody": {"required": True, "content": content}}

@@ -34,6 +34,7 @@ from triune.web.answers import (
 )
 from triune.web.asking import add_route, answered, body_of
 from triune.web.facts import expected, figures_of, number, pairs_of
+from triune.web.library import Library
 from triune.web.refusals import Refused
 from triune.web.served import Served
 from triune.web.uploads import Asked, Upload, options_of
@@ -126,20 +127,25 @@ async def _predict(served: Served, asked: Asked) -> Answer:
     if not (card.classes or card.masks or options.embeddings):
         raise Refused(404, f"{served.run.name} has neither a class head nor a mask head: POST /embed gives embeddings")
     heads = Heads(masks=options.masks, embedding=options.embeddings)
-    _, found = await served.answers(_images(asked), heads)
+    _, found = await served.answers(images_of(asked), heads)
     return PredictAnswer(predictions=[_prediction(each) for each in found])
 
 
 async def _embed(served: Served, asked: Asked) -> Answer:
     options_of(asked, EmbedOptions)
     _require_embedding(served)
-    _, found = await served.answers(_images(asked), EMBEDDING)
+    _, found = await served.answers(images_of(asked), EMBEDDING)
     rows = [each.embedding.tolist() for each in found if each.embedding is not None]
     run = served.run
     return EmbedAnswer(embeddings=rows, dim=run.dim, metric=run.metric, fingerprint=run.fingerprint)
 
 
-def _images(asked: Asked) -> Sequence[Upload]:
+def images_of(asked: Asked) -> Sequence[Upload]:
+    """The images of a request that sends them in the field ``images``.
+
+    Raises:
+        Refused: there are none.
+    """
     images = asked.images.get("images", [])
     if not images:
         raise Refused(422, "no images were sent: send them in the field images")
@@ -170,11 +176,12 @@ async def _about(served: Served) -> AboutAnswer:
         can = ["verify", *can] if served.thresholds is not None and served.thresholds.unavailable is None else can
         can.append("embed")
     gallery = None
-    if served.gallery is not None:
-        can += ["search", "identify", "enrol"]
+    if served.library is not None:
         gallery = await served.in_gallery(_about_gallery)
+        named = gallery.identities or gallery.labels
+        can += ["search", "identify", "enrol"] if named else ["search", "enrol"]
     return AboutAnswer(
-        name=run.name,
+        name=_last_part(run.name),
         version=__version__,
         backbone=card.backbone,
         metric=run.metric,
@@ -196,14 +203,19 @@ async def _about(served: Served) -> AboutAnswer:
     )
 
 
-def _about_gallery(gallery: Any) -> AboutGallery:
-    gallery.refresh()
+def _about_gallery(library: Library) -> AboutGallery:
+    gallery = library.fresh()
     rows = gallery.rows().drop("row")
     return AboutGallery(
-        name=gallery.name,
+        name=_last_part(gallery.name),
         count=gallery.count,
         identities=rows["identity"].drop_nulls().n_unique(),
         labels=rows["label"].drop_nulls().n_unique(),
         columns={column.name: str(column.dtype) for column in rows},
         version=gallery.version,
     )
+
+
+def _last_part(place: str) -> str:
+    """What something is called: where it lies is nobody else's business."""
+    return place.rstrip("/").rpartition("/")[2] or place

@@ -23,6 +23,7 @@ from triune.serving.verdicts import Verdict
 from triune.web.batches import Batches, QueueFull, Told
 from triune.web.decoding import read_upload
 from triune.web.facts import results_of, thresholds_of
+from triune.web.library import Library
 from triune.web.limits import Limits
 from triune.web.refusals import Refused, full
 from triune.web.uploads import Held, Upload
@@ -74,7 +75,9 @@ class Served:
     """
 
     def __init__(self, content: Content, limits: Limits, told: Told | None = None) -> None:
-        self.run, self.gallery, self.content = content.run, content.gallery, content
+        self.run, self.content = content.run, content
+        self.library = None if content.gallery is None else Library(content.gallery)
+        self._asking = 0
         self.limits = limits
         self.held = Held(limits.memory)
         self.results: Results | None = results_of(self.run.folder)
@@ -116,19 +119,42 @@ class Served:
         except InputError as error:
             raise Refused(500, str(error)) from error
 
-    async def in_gallery(self, work: Callable[[Gallery], T]) -> T:
+    async def in_gallery(self, work: Callable[[Library], T]) -> T:
         """What is asked of the gallery, on its own thread, one thing at a time.
 
         Raises:
-            Refused: there is no gallery, or it cannot do it.
+            Refused: there is no gallery, it cannot do it, or too many wait for it.
         """
-        gallery = self.gallery
-        if gallery is None:
-            raise Refused(404, "no gallery is served: start the service with --gallery GALLERY")
+        library = self.require_gallery()
+        if self._asking >= self.limits.waiting:
+            raise full(f"{self._asking} requests wait for the gallery already")
+        self._asking += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._librarian, work, gallery)
+            return await asyncio.get_running_loop().run_in_executor(self._librarian, work, library)
         except InputError as error:
             raise Refused(422, str(error)) from error
+        finally:
+            self._asking -= 1
+
+    def require_gallery(self) -> Library:
+        """The gallery.
+
+        Raises:
+            Refused: there is none.
+        """
+        if self.library is None:
+            raise Refused(404, "no gallery is served: start the service with --gallery GALLERY")
+        return self.library
+
+    async def decoded(self, uploads: Sequence[Upload], work: Callable[[Upload], T]) -> list[T]:
+        """What is made of each image, by the threads that decode.
+
+        Args:
+            uploads: the images.
+            work: makes it.
+        """
+        loop = asyncio.get_running_loop()
+        return list(await asyncio.gather(*(loop.run_in_executor(self._decoders, work, each) for each in uploads)))
 
     def verdict(self, pair: Sequence[Picture], answers: Sequence[ImagePrediction], fpr: float | None) -> Verdict:
         """The verdict on a pair, as :meth:`LoadedRun.verify` gives it.

@@ -1,143 +1,20 @@
-"""The service as a process: what it opens, where it listens, how it ends."""
+"""The service as a process: it opens what it serves, says where it is once it answers, and ends in order."""
 
-import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
 
 import uvicorn
 
-from triune.errors import InputError
-from triune.serving.gallery.gallery import Gallery
-from triune.serving.loaded import load
 from triune.web.app import application
-from triune.web.guard import Access, is_loopback, require_token
-from triune.web.limits import Limits
-from triune.web.served import Content, Served, Try
-
-GRACE: Final = 30
-"""Seconds in which requests that are under way are answered, once the service is asked to stop."""
-
-BACKLOG: Final = 256
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the service listens.
-
-    Args:
-        host: an address of this machine.
-        port: 0 for any that is free.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What the service opens.
-
-    Args:
-        run: a run, or ``timm:NAME``.
-        gallery: a gallery.
-        weights: of ``timm:NAME``.
-        samples: images to try.
-        demo: whether it is the demonstration.
-    """
-
-    run: str
-    gallery: str | None = None
-    weights: Path | None = None
-    samples: Sequence[Try] = ()
-    demo: bool = False
-
-    def content(self) -> Content:
-        """What is served.
-
-        Raises:
-            InputError: there is no such run or gallery, or another network made the gallery.
-        """
-        run = load(self.run, weights=self.weights)
-        if self.gallery is not None and not run.dim:
-            raise InputError(f"{run.name} has no embedding head, so that nothing can be searched: leave --gallery away")
-        gallery = None if self.gallery is None else Gallery.open(self.gallery, run)
-        if gallery is not None:
-            _ = gallery.count  # it is read now, not when the first request comes
-        return Content(run, gallery, self.samples, self.demo)
-
-
-@dataclass(frozen=True)
-class Service:
-    """How the service is run.
-
-    Args:
-        place: where it listens.
-        access: who may ask.
-        limits: of requests.
-        log_requests: whether each request is a line of the log: its route and status.
-    """
-
-    place: Place = field(default_factory=Place)
-    access: Access = field(default_factory=Access)
-    limits: Limits = field(default_factory=Limits)
-    log_requests: bool = False
-
-
-def check_access(place: Place, access: Access) -> None:
-    """Refuse to listen where others reach without a token.
-
-    Raises:
-        InputError: there is none, or it is no token.
-    """
-    if access.token is not None:
-        require_token(access.token)
-    elif not is_loopback(place.host):
-        raise InputError(
-            f"--host {place.host} can be reached from other machines, so a token is needed: put one into a file "
-            "(--token_file FILE) or into the environment variable TRIUNE_TOKEN, or listen on 127.0.0.1"
-        )
-
-
-def bound(place: Place) -> socket.socket:
-    """A socket that listens there.
-
-    Raises:
-        InputError: there is no such address here.
-        OSError: the port is in use, or may not be had.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise InputError(f"--host {place.host} is no address: {error.strerror}") from error
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        where = f"{place.host}:{place.port}; name another --port, or 0 for any that is free"
-        raise OSError(error.errno, error.strerror, where) from error
-    listening.set_inheritable(True)
-    return listening
-
-
-def url_of(listening: socket.socket) -> str:
-    """Where a browser finds what a socket listens to."""
-    host, port = listening.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}/"
+from triune.web.measures import Measures
+from triune.web.served import Served
+from triune.web.serving import Opening, Service, bound, check_access, configured, url_of
+from triune.web.workers import serve_by_workers
 
 
 def serve(opening: Opening, service: Service) -> int:
-    """Serve until a signal comes.
+    """Serve until a signal comes; requests that are under way then are answered.
 
     Args:
         opening: what is served.
@@ -145,53 +22,20 @@ def serve(opening: Opening, service: Service) -> int:
 
     Raises:
         InputError, OSError: it cannot be opened, or cannot listen there.
+        Stopped: a signal came.
     """
     check_access(service.place, service.access)
     listening = bound(service.place)
-    served = Served(opening.content(), service.limits)
-    server = _Server(configured(application(served, service.access), service), url_of(listening))
-    server.run(sockets=[listening])
+    url = url_of(listening)
+    content = opening.content()
+    if service.workers > 1:
+        del content  # each worker opens its own; what is wrong was told by now
+        serve_by_workers(opening, service, listening, url)
+    else:
+        measures = Measures()
+        served = Served(content, service.limits, measures.batch)
+        _Server(configured(application(served, service.access, measures), service), url).run(sockets=[listening])
     return 0
-
-
-def configured(app: object, service: Service) -> uvicorn.Config:
-    """uvicorn's settings.
-
-    Args:
-        app: the application.
-        service: how it is run.
-    """
-    log_to_stderr(service.log_requests)
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        log_config=None,
-        access_log=service.log_requests,
-        timeout_graceful_shutdown=GRACE,
-        timeout_keep_alive=30,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="on",
-        ws="none",
-    )
-
-
-def log_to_stderr(requests: bool) -> None:
-    """Log what goes wrong to standard error, and requests where that is wanted: routes and statuses, never content.
-
-    Args:
-        requests: whether it is.
-    """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for name, level in (
-        ("uvicorn", "WARNING"),
-        ("uvicorn.access", "INFO" if requests else "WARNING"),
-        ("triune.web", "INFO"),
-    ):
-        log = logging.getLogger(name)
-        log.setLevel(level)
-        log.handlers = [handler] if name != "uvicorn.access" or requests else []
-        log.propagate = False
 
 
 class _Server(uvicorn.Server):

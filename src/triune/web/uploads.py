@@ -160,6 +160,10 @@ def options_of(asked: Asked, kind: type[M]) -> M:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(map(str, problem["loc"])) or "the body"
+        if problem["type"] == "extra_forbidden":
+            raise Refused(422, f"there is no field {name!r}: the fields are {', '.join(kind.model_fields)}") from error
+        if problem["type"] == "missing":
+            raise Refused(422, f"the field {name!r} is missing") from error
         raise Refused(422, f"{name}: {problem['msg']}") from error
 
 

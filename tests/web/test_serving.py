@@ -1,4 +1,4 @@
-"""The server as a process: it says where it is, answers as the run in Python does, and ends in order."""
+"""Where the service listens and who may ask there."""
 
 import base64
 import signal
@@ -11,7 +11,7 @@ import triune
 from commands.running import ran, refused
 from triune.errors import InputError
 from triune.web.guard import Access
-from triune.web.server import Place, bound, check_access, url_of
+from triune.web.serving import Place, bound, check_access, url_of
 from web.conftest import running
 
 
