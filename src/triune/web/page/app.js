@@ -16,16 +16,23 @@ function start(about) {
   keepTo(about.limits);
   const can = (ability) => about.can.includes(ability);
   const hidden = new Set();
-  let search = null;
+  let searchAgain = null;
   at("name").textContent = about.name;
-  at("facts").textContent = [about.backbone, about.gallery && `${plural(about.gallery.count, "picture")} in the gallery`, about.demo && "a demonstration"].filter(Boolean).join(" · ");
+  const facts = () => (at("facts").textContent = [about.backbone, about.gallery && `${plural(about.gallery.count, "picture")} in the gallery`, about.demo && "a demonstration"].filter(Boolean).join(" · "));
+  facts();
   at("footer").textContent = `Triune ${about.version}. Pictures go to this server alone, and are not kept unless you enrol them.`;
 
-  if (can("verify")) startCompare(about);
+  function galleryChanged(count) {
+    about.gallery.count = count;
+    facts();
+    searchAgain?.();
+  }
+
+  if (can("verify")) startCompare();
   else hidden.add("compare");
-  if (can("search")) search = startSearch(about);
+  if (can("search")) searchAgain = startSearch(about);
   else hidden.add("search");
-  if (can("identify") || can("enrol")) startWho(about, () => search?.refresh());
+  if (can("identify") || can("enrol")) startWho(about, galleryChanged);
   else hidden.add("who");
   if (can("predict")) startSee(about);
   else hidden.add("see");

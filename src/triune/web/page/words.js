@@ -26,6 +26,9 @@ export function percent(share) {
 /** A share that somebody chose as a percentage: 5%, 0.1%. */
 export const roundPercent = (share) => `${Number((share * 100).toPrecision(6))}%`;
 
+/** A share that nobody chose as a percentage of two digits: 0.012%, 8.5%. */
+export const about = (share) => `${Number((share * 100).toPrecision(2))}%`;
+
 /** A share as so many of 100, never 0 or 100 where that is not exact. */
 export function inHundred(share) {
   if (!known(share)) return "an unknown number of 100";
