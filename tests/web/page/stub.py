@@ -64,7 +64,7 @@ def mask(size: tuple[int, int] = (48, 32)) -> str:
 
 
 ABOUT = {
-    "name": "things-1",
+    "name": "/srv/runs/things-1",
     "version": "0.1.0",
     "backbone": "resnet18",
     "metric": "cosine",

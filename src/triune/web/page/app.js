@@ -10,9 +10,10 @@ import { startSee } from "./see.js";
 import { State } from "./state.js";
 import { startTabs } from "./tabs.js";
 import { startWho } from "./who.js";
-import { plural } from "./words.js";
+import { lastPart, plural } from "./words.js";
 
-function start(about) {
+function start(told) {
+  const about = { ...told, name: lastPart(told.name), gallery: told.gallery && { ...told.gallery, name: lastPart(told.gallery.name) } };
   keepTo(about.limits);
   const can = (ability) => about.can.includes(ability);
   const hidden = new Set();

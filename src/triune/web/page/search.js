@@ -6,7 +6,7 @@ import { Place } from "./drop.js";
 import { Rules } from "./rules.js";
 import { showSamples } from "./samples.js";
 import { State } from "./state.js";
-import { number, plural } from "./words.js";
+import { lastPart, number, plural } from "./words.js";
 
 /** Start the view; what it answers is called when the gallery has changed. */
 export function startSearch(about) {
@@ -95,7 +95,7 @@ function details(hit, name, url) {
     ["Identity", hit.identity],
     ["Label", hit.label],
     ...Object.entries(hit.columns ?? {}).map(([column, value]) => [column, value === null ? null : String(value)]),
-    ["Picture", hit.image.split(/[\\/]/).at(-1)],
+    ["Picture", lastPart(hit.image)],
     ["Row", String(hit.row)],
   ]);
   const box = at("hit");

@@ -48,8 +48,11 @@ export function soMany(share) {
   return "fewer than 1 of 100,000";
 }
 
-/** The same at the start of a sentence. */
+/** A text at the start of a sentence. */
 export const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
+/** The last part of a path: where it lies on the server is nobody's business here. */
+export const lastPart = (path) => String(path).split(/[\\/]/).filter(Boolean).at(-1) ?? String(path);
 
 /** Several things as a sentence lists them: a, b and c. */
 export function listed(things) {
