@@ -86,11 +86,11 @@ ABOUT = {
         "count": 24,
         "identities": 4,
         "labels": 2,
-        "columns": {"label": "text", "identity": "text", "price": "float"},
+        "columns": {"image": "String", "label": "String", "identity": "String", "price": "Float64"},
         "version": 3,
     },
     "can": ["verify", "search", "identify", "enrol", "predict"],
-    "limits": {"images": 64, "bytes": 4_000_000, "image_bytes": 2_000_000, "pixels": 50_000_000, "seconds": 30},
+    "limits": {"images": 64, "bytes": 4 * 2**20, "image_bytes": 2 * 2**20, "pixels": 50_000_000, "seconds": 30},
     "demo": False,
 }
 

@@ -60,6 +60,6 @@ def test_small_shares_are_counted_of_as_many_as_it_takes(words: Any) -> None:
 
 
 def test_sizes_are_told_as_people_say_them(words: Any) -> None:
-    assert words("bytes", [999], [1], [2_500_000], [64_000], [3 * 10**9]) == [
-        *("999 bytes", "1 byte", "2.5 MB", "64 kB", "3 GB")
+    assert words("bytes", [999], [1], [2_500_000], [64 * 2**10], [3 * 2**30]) == [
+        *("999 bytes", "1 byte", "2.38 MiB", "64 KiB", "3 GiB")
     ]

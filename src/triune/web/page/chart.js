@@ -73,7 +73,7 @@ export class Hills {
   show(distance, threshold) {
     this.#shown = [distance, threshold];
     const width = Math.max(260, this.#figure.clientWidth);
-    const height = Math.round(Math.min(300, Math.max(220, width * 0.56)));
+    const height = Math.round(Math.min(270, Math.max(220, width * 0.56)));
     const foot = height - BOTTOM;
     const { edges, matching, others, metric } = this.#pairs;
     const finite = [distance, threshold].filter(Number.isFinite);

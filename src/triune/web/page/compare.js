@@ -63,6 +63,7 @@ export function startCompare() {
     const files = places.flatMap((place) => place.files);
     verdict = null;
     at("compare-answer").hidden = true;
+    at("compare-places").classList.toggle("answered", files.length === 2); // smaller, so that the verdict stands beside them
     at("compare-said").textContent = "";
     if (files.length < 2) return state.stop();
     state.run("Comparing …", ask, show);
@@ -88,7 +89,7 @@ export function startCompare() {
     at("compare-rate").hidden = false;
     at("compare-rate").classList.toggle("fixed", !pairs);
     judge();
-    at("compare-answer").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    at("compare-verdict").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   }
 
   /** The verdict at the slider's rate; at the run's own it is the server's. */
@@ -99,7 +100,9 @@ export function startCompare() {
     const same = own ? verdict.same : verdict.distance <= level.distance;
     const word = same ? "the same" : "different things";
     at("compare-word").textContent = word;
+    at("compare-label").textContent = unlike(verdict) ? "Going by the distance alone, these two show" : "These two show";
     at("compare-word").classList.toggle("other", !same);
+    at("compare-word").classList.toggle("doubtful", unlike(verdict) !== null);
     at("compare-distance").textContent = reach(verdict, level.distance);
     put(at("compare-evidence"), pairs ? `${evidence(pairs, verdict.distance)} ${turning(pairs.levels, verdict.distance)}` : null);
     hills?.show(verdict.distance, level.distance);

@@ -59,9 +59,9 @@ export function listed(things) {
   return things.length < 2 ? things.join("") : `${things.slice(0, -1).join(", ")} and ${things.at(-1)}`;
 }
 
-/** A count of bytes as people say it: 20 MB. */
+/** A count of bytes: 20 MiB. */
 export function bytes(value) {
-  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
     if (value >= size) return `${Number((value / size).toPrecision(3))} ${unit}`;
   }
   return plural(value, "byte");
