@@ -294,7 +294,11 @@ class Stub:
             if not file.is_file():
                 return Answer(404, {"error": f"there is no {path}"})
             kind = KINDS[path.rpartition(".")[2] if path != "/" else "html"]
-            return Answer(200, file.read_bytes(), {"Content-Type": kind, "Content-Security-Policy": POLICY})
+            return Answer(
+                200,
+                file.read_bytes(),
+                {"Content-Type": kind, "Content-Security-Policy": POLICY, "Cache-Control": "max-age=60"},
+            )
         if self.token and path != "/health" and asked.headers.get("authorization") != f"Bearer {self.token}":
             return Answer(401, {"error": "a token is needed"})
         if path.startswith(("/thumbnail/", "/samples/")):

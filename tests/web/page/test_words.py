@@ -11,18 +11,16 @@ MEASURED = [0, 1e-7, 4e-6, 2e-5, 0.00049, 0.0123, 0.05, 0.4949, 0.5, 0.93178, 0.
 CHOSEN = [0.0001, 0.001, 0.0025, 0.01, 0.05, 0.125, 0.5, 0.9, 0.95, 0.999]
 
 
-@pytest.fixture(scope="module")
-def words(browser: Any, running_stub: Any) -> Any:
+@pytest.fixture
+def words(tab: Any) -> Any:
     """Calls functions of words.js."""
-    running_stub.reset()
-    page = browser.new_page()
-    page.goto(running_stub.url)
+    opened = tab()
+    opened.page.goto(f"{opened.url}page/icon.svg")
     call = """async ([name, several]) => {
         const words = await import("/page/words.js");
         return several.map((each) => words[name](...each));
     }"""
-    yield lambda name, *several: page.evaluate(call, [name, several])
-    page.close()
+    return lambda name, *several: opened.page.evaluate(call, [name, several])
 
 
 @pytest.mark.parametrize(
