@@ -60,9 +60,21 @@ class Tab:
         self.said: list[str] = []
         self.hosts: set[str] = set()
         page.set_default_timeout(WAIT_MS)
-        page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
-        page.on("request", lambda request: self.hosts.add(urlsplit(request.url.removeprefix("blob:")).netloc))
+        self._heard = {
+            "console": lambda message: self.said.append(f"{message.type}: {message.text}"),
+            "pageerror": lambda error: self.said.append(f"error: {error}"),
+            "request": lambda request: self.hosts.add(urlsplit(request.url.removeprefix("blob:")).netloc),
+        }
+        for kind, hears in self._heard.items():
+            page.on(kind, hears)
+
+    def close(self) -> None:
+        """Leave the tab empty for the next one."""
+        if self.page.url != "about:blank":
+            self.page.evaluate("sessionStorage.clear()")
+        self.page.goto("about:blank")
+        for kind, hears in self._heard.items():
+            self.page.remove_listener(kind, hears)
 
     def open(self, view: str = "") -> Any:
         """Open the page at a view."""
@@ -80,8 +92,19 @@ class Tab:
         return [each for each in self.said if each.startswith("error") and "Failed to load resource" not in each]
 
 
+USUAL = {"reduced_motion": "reduce", "viewport": {"width": 1200, "height": 900}}
+
+
+@pytest.fixture(scope="session")
+def usual_page(browser: Any) -> Iterator[Any]:
+    """The tab that most tests take in turn: a new one costs a process."""
+    page = browser.new_context(**USUAL).new_page()
+    yield page
+    page.context.close()
+
+
 @pytest.fixture
-def tab(browser: Any, stub: Stub) -> Iterator[Callable[..., Tab]]:
+def tab(browser: Any, usual_page: Any, stub: Stub) -> Iterator[Callable[..., Tab]]:
     """Open a tab on the stub, or on another server; keywords are those of Playwright's ``new_context``.
 
     Whatever a test does: nothing is written to the console as an error, and no other host is asked.
@@ -90,17 +113,20 @@ def tab(browser: Any, stub: Stub) -> Iterator[Callable[..., Tab]]:
     tabs: list[Tab] = []
 
     def opened(url: str | None = None, **options: Any) -> Tab:
-        context = browser.new_context(
-            **{"reduced_motion": "reduce", "viewport": {"width": 1200, "height": 900}, **options}
-        )
-        contexts.append(context)
-        tabs.append(Tab(context.new_page(), url or stub.url))
+        page = usual_page
+        if options:
+            context = browser.new_context(**{**USUAL, **options})
+            contexts.append(context)
+            page = context.new_page()
+        tabs.append(Tab(page, url or stub.url))
         return tabs[-1]
 
     yield opened
+    for each in tabs:
+        each.close()
     for context in contexts:
         context.close()
-    assert [each for tab in tabs for each in tab.errors()] == []
+    assert [said for tab in tabs for said in tab.errors()] == []
     assert {host for tab in tabs for host in tab.hosts} <= {urlsplit(tab.url).netloc for tab in tabs}
 
 

@@ -64,7 +64,7 @@ def mask(size: tuple[int, int] = (48, 32)) -> str:
 
 
 ABOUT = {
-    "name": "things-1",
+    "name": "/srv/runs/things-1",
     "version": "0.1.0",
     "backbone": "resnet18",
     "metric": "cosine",
@@ -86,11 +86,11 @@ ABOUT = {
         "count": 24,
         "identities": 4,
         "labels": 2,
-        "columns": {"label": "text", "identity": "text", "price": "float"},
+        "columns": {"image": "String", "label": "String", "identity": "String", "price": "Float64"},
         "version": 3,
     },
     "can": ["verify", "search", "identify", "enrol", "predict"],
-    "limits": {"images": 64, "bytes": 4_000_000, "image_bytes": 2_000_000, "pixels": 50_000_000, "seconds": 30},
+    "limits": {"images": 64, "bytes": 4 * 2**20, "image_bytes": 2 * 2**20, "pixels": 50_000_000, "seconds": 30},
     "demo": False,
 }
 
@@ -294,7 +294,11 @@ class Stub:
             if not file.is_file():
                 return Answer(404, {"error": f"there is no {path}"})
             kind = KINDS[path.rpartition(".")[2] if path != "/" else "html"]
-            return Answer(200, file.read_bytes(), {"Content-Type": kind, "Content-Security-Policy": POLICY})
+            return Answer(
+                200,
+                file.read_bytes(),
+                {"Content-Type": kind, "Content-Security-Policy": POLICY, "Cache-Control": "max-age=60"},
+            )
         if self.token and path != "/health" and asked.headers.get("authorization") != f"Bearer {self.token}":
             return Answer(401, {"error": "a token is needed"})
         if path.startswith(("/thumbnail/", "/samples/")):

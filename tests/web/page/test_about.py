@@ -12,7 +12,9 @@ def test_figures_stand_with_their_intervals_and_the_level_that_was_told(tab) -> 
     assert "AUC 0.978 0.957 to 0.995" in said
     assert "Mask IoU 0.942 overlap" in said
     assert "Small figures are 90% intervals" in page.inner_text("#about-figures-told")
-    assert "at most 2 MB a picture" in " ".join(page.inner_text("#about-model").split())
+    assert page.inner_text("h1") == "things-1"  # where it lies on the server is nobody's business
+    assert "/srv" not in page.inner_text("body")
+    assert "at most 2 MiB a picture" in " ".join(page.inner_text("#about-model").split())
 
 
 def test_a_curl_line_for_each_ability_names_this_server(tab, stub) -> None:

@@ -52,6 +52,17 @@ def test_the_slider_moves_threshold_verdict_and_costs_and_comes_back(tab, pictur
     assert page.get_attribute(".threshold", "x1") == before
 
 
+def test_pointing_at_the_chart_moves_the_slider_to_the_rate_of_that_threshold(tab, pictures) -> None:
+    page = compare(tab(), pictures)
+    line = page.locator(".threshold").bounding_box()
+    chart = page.locator(".chart").bounding_box()
+    margin = 8
+    scale = (line["x"] - chart["x"] - margin) / 0.5  # pixels for a distance of 1
+    page.mouse.click(chart["x"] + margin + 0.22 * scale, chart["y"] + 60)
+    assert text(page, "#compare-word") == "different things"
+    assert text(page, "#compare-chosen") == "0.1%: different"
+
+
 def test_how_common_the_distance_is_follows_from_the_histograms(tab, pictures) -> None:
     page = compare(tab(), pictures)
     told = pairs()

@@ -47,7 +47,7 @@ def test_a_picture_above_the_servers_limit_is_refused_before_it_is_sent(tab, stu
     (tmp_path / "large.png").write_bytes(bytes(2_500_000))
     page = tab().open("compare")
     two(page, [tmp_path / "large.png", pictures[1]])
-    page.wait_for_selector("[role=alert]:has-text('Large.png has 2.5 MB; pictures of up to 2 MB are taken here.')")
+    page.wait_for_selector("[role=alert]:has-text('Large.png has 2.38 MiB; pictures of up to 2 MiB are taken here.')")
     assert stub.count("/verify") == 0
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from web.page.conftest import until
-from web.page.stub import Answer
+from web.page.stub import ABOUT, Answer
 
 
 def asked(tab: Any, pictures: list[Any]) -> Any:
@@ -50,6 +50,7 @@ def test_enrolled_under_a_name_it_is_known_and_undone_it_is_not(tab, stub, pictu
     assert sent["identity"] == ["my mug"]
     assert len(sent["key"][0]) == 32
     assert "2 pictures" in page.inner_text("#who-list")
+    assert "26 pictures in the gallery" in page.inner_text("#facts")
     page.click("#who-list >> text=Undo")
     page.wait_for_selector("text=my mug is taken back: 1 picture left the gallery.")
     until(page, "document.querySelector('#who-answers')?.innerText.startsWith('unknown')")
@@ -68,3 +69,14 @@ def test_where_nobody_can_be_named_yet_the_reason_is_shown_and_enrolling_goes_on
     page.set_input_files("#who-places input", pictures[0])
     page.wait_for_selector("text=Shelf holds nobody: enrol somebody first.")
     assert page.is_visible("#who-name")
+
+
+def test_a_gallery_of_nobody_names_as_soon_as_somebody_is_enrolled(tab, stub, pictures) -> None:
+    stub.answers["/about"] = lambda _: ABOUT | {"can": ["enrol"]}
+    page = tab().open("who")
+    page.set_input_files("#who-places input", pictures[0])
+    page.wait_for_selector("text=Nobody is enrolled yet: give these pictures a name.")
+    page.fill("#who-name", "my mug")
+    page.click("#who-do")
+    page.wait_for_selector("#who-answers li")
+    assert page.inner_text("#who-answers").startswith("my mug")

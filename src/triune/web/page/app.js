@@ -10,22 +10,30 @@ import { startSee } from "./see.js";
 import { State } from "./state.js";
 import { startTabs } from "./tabs.js";
 import { startWho } from "./who.js";
-import { plural } from "./words.js";
+import { lastPart, plural } from "./words.js";
 
-function start(about) {
+function start(told) {
+  const about = { ...told, name: lastPart(told.name), gallery: told.gallery && { ...told.gallery, name: lastPart(told.gallery.name) } };
   keepTo(about.limits);
   const can = (ability) => about.can.includes(ability);
   const hidden = new Set();
-  let search = null;
+  let searchAgain = null;
   at("name").textContent = about.name;
-  at("facts").textContent = [about.backbone, about.gallery && `${plural(about.gallery.count, "picture")} in the gallery`, about.demo && "a demonstration"].filter(Boolean).join(" · ");
+  const facts = () => (at("facts").textContent = [about.backbone, about.gallery && `${plural(about.gallery.count, "picture")} in the gallery`, about.demo && "a demonstration"].filter(Boolean).join(" · "));
+  facts();
   at("footer").textContent = `Triune ${about.version}. Pictures go to this server alone, and are not kept unless you enrol them.`;
 
-  if (can("verify")) startCompare(about);
+  function galleryChanged(count) {
+    about.gallery.count = count;
+    facts();
+    searchAgain?.();
+  }
+
+  if (can("verify")) startCompare();
   else hidden.add("compare");
-  if (can("search")) search = startSearch(about);
+  if (can("search")) searchAgain = startSearch(about);
   else hidden.add("search");
-  if (can("identify") || can("enrol")) startWho(about, () => search?.refresh());
+  if (can("identify") || can("enrol")) startWho(about, galleryChanged);
   else hidden.add("who");
   if (can("predict")) startSee(about);
   else hidden.add("see");

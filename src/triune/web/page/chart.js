@@ -41,31 +41,44 @@ function range(pairs, marks) {
   return [low, high];
 }
 
-/** The chart in its figure; `show(distance, threshold)` draws it, again whenever the figure's width changes. */
+/** The chart in its figure; `show(distance, threshold)` draws it, again whenever the figure's width changes.
+ *
+ * `picked(distance)` is called where somebody points at a threshold: a slider says the same to those who cannot point.
+ */
 export class Hills {
   #figure;
   #pairs;
   #svg = null;
   #shown = null;
 
-  constructor(figure, pairs) {
+  #axis = { low: 0, high: 1, width: 1 };
+
+  constructor(figure, pairs, picked) {
     this.#figure = figure;
     this.#pairs = pairs;
     const sample = (kind) => draw("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, draw("rect", { class: `area ${kind}`, x: 1, y: 0, width: 26, height: 10 }), draw("line", { class: `line ${kind}`, x1: 1, x2: 27, y1: 1, y2: 1 }));
     const legend = make("ul", { class: "legend" }, make("li", {}, sample("s0"), "pairs of the same thing"), make("li", {}, sample("s1"), "pairs of different things"));
     this.#svg = draw("svg", { class: "chart", role: "img" });
     put(figure, this.#svg, legend);
+    const pick = (event) => {
+      if (!event.buttons) return;
+      const place = this.#svg.getBoundingClientRect();
+      const share = ((event.clientX - place.left) * (this.#axis.width / place.width) - LEFT) / (this.#axis.width - LEFT - RIGHT);
+      picked(this.#axis.low + Math.min(1, Math.max(0, share)) * (this.#axis.high - this.#axis.low));
+    };
+    for (const kind of ["pointerdown", "pointermove"]) this.#svg.addEventListener(kind, pick);
     new ResizeObserver(() => this.#shown && this.show(...this.#shown)).observe(figure);
   }
 
   show(distance, threshold) {
     this.#shown = [distance, threshold];
     const width = Math.max(260, this.#figure.clientWidth);
-    const height = Math.round(Math.min(300, Math.max(220, width * 0.56)));
+    const height = Math.round(Math.min(270, Math.max(220, width * 0.56)));
     const foot = height - BOTTOM;
     const { edges, matching, others, metric } = this.#pairs;
     const finite = [distance, threshold].filter(Number.isFinite);
     const [low, high] = range(this.#pairs, finite);
+    this.#axis = { low, high, width };
     const x = (value) => LEFT + Math.min(1, Math.max(0, (value - low) / (high - low || 1))) * (width - LEFT - RIGHT);
     const most = Math.max(...[matching, others].map((counts) => Math.max(...counts) / total(counts)));
     const y = (share) => foot - (share / most) * (foot - TOP);

@@ -6,7 +6,7 @@ import { at, make, put } from "./dom.js";
 import { Place } from "./drop.js";
 import { showSamples } from "./samples.js";
 import { State } from "./state.js";
-import { METRICS, capital, inHundred, number, percent, plural, roundPercent, soMany } from "./words.js";
+import { METRICS, about as roughly, capital, inHundred, number, percent, plural, roundPercent, soMany } from "./words.js";
 
 /** What a false-positive rate costs, in sentences. `level` is one of /pairs, or a verdict's own threshold. */
 export function costs({ fpr, validation_fpr, tpr = null, expected = null, confidence = null, exact = true }) {
@@ -42,14 +42,17 @@ export function unlike(verdict) {
   return `${subject} like nothing this model was checked on. It was never tested on such pictures, so the verdict says little, whatever the distance.`;
 }
 
+/** A level's rate: one that was asked for in training as it is, one between to two digits. */
+const rateOf = (level) => (level.exact ? roundPercent(level.fpr) : roughly(level.fpr));
+
 /** From which of the levels on a distance counts as the same. */
 function turning(levels, distance) {
   const first = levels.find((level) => distance <= level.distance);
-  return first ? `It counts as the same from a rate of ${roundPercent(first.fpr)} on.` : "It counts as different at every rate on this scale.";
+  return first ? `It counts as the same from a rate of ${rateOf(first)} on.` : "It counts as different at every rate on this scale.";
 }
 
 /** Start the view. */
-export function startCompare(about) {
+export function startCompare() {
   const state = new State(at("compare-state"));
   let pairs = null;
   let hills = null;
@@ -60,6 +63,7 @@ export function startCompare(about) {
     const files = places.flatMap((place) => place.files);
     verdict = null;
     at("compare-answer").hidden = true;
+    at("compare-places").classList.toggle("answered", files.length === 2); // smaller, so that the verdict stands beside them
     at("compare-said").textContent = "";
     if (files.length < 2) return state.stop();
     state.run("Comparing …", ask, show);
@@ -74,19 +78,18 @@ export function startCompare(about) {
     return json("verify", { method: "POST", body, signal });
   }
 
-  /** Levels sorted from strict to lenient; the slider's place of the run's own. */
   function show(found) {
     verdict = found;
     at("compare-answer").hidden = false;
     if (pairs && !hills) {
-      hills = new Hills(at("compare-chart"), pairs);
+      hills = new Hills(at("compare-chart"), pairs, picked);
       Object.assign(at("compare-level"), { max: pairs.levels.length - 1, value: pairs.own });
       at("compare-own").textContent = `Back to the run's own rate, ${roundPercent(pairs.levels[pairs.own].fpr)}`;
     }
     at("compare-rate").hidden = false;
     at("compare-rate").classList.toggle("fixed", !pairs);
     judge();
-    at("compare-answer").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    at("compare-verdict").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   }
 
   /** The verdict at the slider's rate; at the run's own it is the server's. */
@@ -97,11 +100,13 @@ export function startCompare(about) {
     const same = own ? verdict.same : verdict.distance <= level.distance;
     const word = same ? "the same" : "different things";
     at("compare-word").textContent = word;
+    at("compare-label").textContent = unlike(verdict) ? "Going by the distance alone, these two show" : "These two show";
     at("compare-word").classList.toggle("other", !same);
+    at("compare-word").classList.toggle("doubtful", unlike(verdict) !== null);
     at("compare-distance").textContent = reach(verdict, level.distance);
     put(at("compare-evidence"), pairs ? `${evidence(pairs, verdict.distance)} ${turning(pairs.levels, verdict.distance)}` : null);
     hills?.show(verdict.distance, level.distance);
-    const rate = `${roundPercent(level.fpr)}${own ? ", the run's own" : ""}`;
+    const rate = `${own ? roundPercent(level.fpr) : rateOf(level)}${own ? ", the run's own" : ""}`;
     at("compare-chosen").textContent = `${rate}: ${same ? "the same" : "different"}`;
     put(at("compare-costs"), ...costs(level).map((each) => make("li", {}, each)));
     at("compare-level").setAttribute("aria-valuetext", `${rate}: ${word}. ${costs(level)[0]}`);
@@ -109,6 +114,12 @@ export function startCompare(about) {
     care(own ? verdict.caution : null);
     const said = `At a rate of ${rate} these two show ${word}. ${at("compare-distance").textContent} ${unlike(verdict) ?? ""}`;
     if (at("compare-said").textContent !== said) at("compare-said").textContent = said;
+  }
+
+  /** The slider goes to the most lenient rate whose threshold is not beyond a distance. */
+  function picked(distance) {
+    at("compare-level").value = Math.max(0, pairs.levels.findLastIndex((level) => level.distance <= distance));
+    judge();
   }
 
   function care(caution) {

@@ -14,6 +14,12 @@ export function condition(column, sign, value, type) {
   return `${name} ${sign} '${value.replaceAll("'", "''")}'`;
 }
 
+/** What a picture shows first, its path last. */
+function inOrder(columns) {
+  const place = (name) => (name === "image" ? 2 : name === "label" || name === "identity" ? 0 : 1);
+  return columns.toSorted((a, b) => place(a) - place(b));
+}
+
 /** The conditions of the search; `changed()` is called when they are others. */
 export class Rules {
   #rows = [];
@@ -53,7 +59,7 @@ export class Rules {
   }
 
   #add() {
-    const column = make("select", { "aria-label": "Column" }, ...Object.keys(this.#columns).map((name) => make("option", {}, name)));
+    const column = make("select", { "aria-label": "Column" }, ...inOrder(Object.keys(this.#columns)).map((name) => make("option", {}, name)));
     const sign = make("select", { "aria-label": "Comparison" }, ...COMPARED.map(([value, word]) => make("option", { value }, word)));
     const value = make("input", { type: "text", "aria-label": "Value", autocomplete: "off", spellcheck: "false" });
     const row = { column, sign, value };

@@ -27,7 +27,8 @@ export async function showSamples(strip, view, { pairs = null } = {}) {
   const all = await samples();
   if (!all.length) return;
   const shown = await Promise.all(spreadOut(all, SHOWN).map(async (sample) => {
-    const file = await fileOf(sample);
+    const file = await fileOf(sample).catch(() => null);
+    if (!file) return null;
     const url = URL.createObjectURL(file);
     const name = sample.label ?? sample.identity ?? "sample";
     const item = button("", () => give([file], view), { class: "sample", "aria-label": `Take this sample: ${name}`, title: name });
@@ -36,7 +37,7 @@ export async function showSamples(strip, view, { pairs = null } = {}) {
   }));
   const take = async (same) => {
     const two = drawn(all, same);
-    if (two) pairs(await Promise.all(two.map(fileOf)));
+    if (two) await Promise.all(two.map(fileOf)).then(pairs, () => {});
   };
   const buttons = pairs ? [button("Two of the same", () => take(true), { class: "quiet" }), button("Two that differ", () => take(false), { class: "quiet" })] : [];
   put(strip, make("p", { class: "label" }, "Or take a sample"), make("ul", {}, ...shown), make("p", { class: "line" }, ...buttons));

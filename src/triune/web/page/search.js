@@ -6,13 +6,14 @@ import { Place } from "./drop.js";
 import { Rules } from "./rules.js";
 import { showSamples } from "./samples.js";
 import { State } from "./state.js";
-import { number, plural } from "./words.js";
+import { lastPart, number, plural } from "./words.js";
 
-/** Start the view. */
+/** Start the view; what it answers is called when the gallery has changed. */
 export function startSearch(about) {
   const state = new State(at("search-state"));
   const { gallery } = about;
-  at("search-told").textContent = `${gallery.name} holds ${plural(gallery.count, "picture")}${gallery.identities ? ` of ${plural(gallery.identities, "identity", "identities")}` : ""}. The closest come first.`;
+  const tell = () => (at("search-told").textContent = `${gallery.name} holds ${plural(gallery.count, "picture")}. The closest come first.`);
+  tell();
   let urls = [];
 
   const changed = () => {
@@ -79,7 +80,10 @@ export function startSearch(about) {
 
   for (const id of ["search-k", "search-diversity"]) at(id).addEventListener("change", changed);
   showSamples(at("search-samples"), "search");
-  return { refresh: () => like.files.length && changed() };
+  return () => {
+    tell();
+    if (like.files.length) changed();
+  };
 }
 
 /** All that the gallery knows of a hit. */
@@ -91,7 +95,7 @@ function details(hit, name, url) {
     ["Identity", hit.identity],
     ["Label", hit.label],
     ...Object.entries(hit.columns ?? {}).map(([column, value]) => [column, value === null ? null : String(value)]),
-    ["Picture", hit.image.split(/[\\/]/).at(-1)],
+    ["Picture", lastPart(hit.image)],
     ["Row", String(hit.row)],
   ]);
   const box = at("hit");

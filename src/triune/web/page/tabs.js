@@ -26,6 +26,7 @@ export function startTabs(hidden, title, opened) {
   const go = (tab) => {
     if (location.hash !== `#${nameOf(tab)}`) history.pushState(null, "", `#${nameOf(tab)}`);
     show(nameOf(tab), { focus: true });
+    scrollTo(0, 0);
   };
   for (const [place, tab] of there.entries()) {
     tab.addEventListener("click", () => go(tab));

@@ -25,11 +25,11 @@ export function ruleLines(rule) {
   return told;
 }
 
-/** Start the view. */
+/** Start the view; `galleryChanged(count)` is called when somebody was enrolled or taken back. */
 export function startWho(about, galleryChanged) {
   const state = new State(at("who-state"));
   const enrolling = new State(at("who-enrol-state"));
-  const canAsk = about.can.includes("identify");
+  let canAsk = about.can.includes("identify");
   const canEnrol = about.can.includes("enrol");
   at("who-told").textContent = `Give one or several pictures. Each is named after the closest of those enrolled in ${about.gallery.name}, or nobody: a stranger stays unknown.`;
   put(at("who-fpir"), ...RATES.map((rate) => make("option", { value: rate, selected: rate === USUAL }, `${roundPercent(rate)}: ${rate * 100 >= 1 ? `${Number((rate * 100).toPrecision(3))} of 100` : "1 of 1,000"}`)));
@@ -46,6 +46,7 @@ export function startWho(about, galleryChanged) {
     enrolling.calm();
     if (!place.files.length) return state.stop();
     if (canAsk) state.run("Looking who it is …", ask, show);
+    else put(at("who-state"), make("p", { class: "state" }, "Nobody is enrolled yet: give these pictures a name."));
   };
   const place = new Place(at("who-places"), { view: "who", title: "Pictures of somebody or something", hint: "Drop, paste or choose one or several", several: true, changed });
 
@@ -104,7 +105,8 @@ export function startWho(about, galleryChanged) {
       async (done) => {
         at("who-name").value = "";
         await list();
-        galleryChanged();
+        canAsk = true;
+        galleryChanged(done.count);
         changed();
         put(at("who-enrol-state"), make("p", { class: "state done", role: "status" }, `Enrolled ${done.identity} by ${plural(done.images.length, "picture")}. `, button("Undo", () => undo(done), { class: "quiet" })));
       },
@@ -117,7 +119,7 @@ export function startWho(about, galleryChanged) {
       (signal) => json(`enrol/${encodeURIComponent(enrolment)}`, { method: "DELETE", signal }),
       async (done) => {
         await list();
-        galleryChanged();
+        galleryChanged(done.count);
         changed();
         put(at("who-enrol-state"), make("p", { class: "state done", role: "status" }, `${identity} is taken back: ${plural(done.removed, "picture")} left the gallery.`));
       },

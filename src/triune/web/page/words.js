@@ -26,6 +26,9 @@ export function percent(share) {
 /** A share that somebody chose as a percentage: 5%, 0.1%. */
 export const roundPercent = (share) => `${Number((share * 100).toPrecision(6))}%`;
 
+/** A share that nobody chose as a percentage of two digits: 0.012%, 8.5%. */
+export const about = (share) => `${Number((share * 100).toPrecision(2))}%`;
+
 /** A share as so many of 100, never 0 or 100 where that is not exact. */
 export function inHundred(share) {
   if (!known(share)) return "an unknown number of 100";
@@ -45,17 +48,20 @@ export function soMany(share) {
   return "fewer than 1 of 100,000";
 }
 
-/** The same at the start of a sentence. */
+/** A text at the start of a sentence. */
 export const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
+/** The last part of a path: where it lies on the server is nobody's business here. */
+export const lastPart = (path) => String(path).split(/[\\/]/).filter(Boolean).at(-1) ?? String(path);
 
 /** Several things as a sentence lists them: a, b and c. */
 export function listed(things) {
   return things.length < 2 ? things.join("") : `${things.slice(0, -1).join(", ")} and ${things.at(-1)}`;
 }
 
-/** A count of bytes as people say it: 20 MB. */
+/** A count of bytes: 20 MiB. */
 export function bytes(value) {
-  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
     if (value >= size) return `${Number((value / size).toPrecision(3))} ${unit}`;
   }
   return plural(value, "byte");
