@@ -8,6 +8,7 @@ import pytest
 from evaluation.conftest import untrained_run, write_items
 from serving.audit.planted import pixels, write_mistakes
 from triune.cli import main
+from triune.data.boxes import Box
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,20 @@ def test_a_run_is_audited_into_a_folder_of_its_own(place, capsys):
         *("audit.csv", "audit.html", "audit.json")
     ]
     assert content(run) == before
+
+
+def test_the_page_shows_the_boxes_that_were_looked_at(place, tmp_path, monkeypatch):
+    images = place[0] / "images"
+    rows = [f"{images / f'{i}-{k}.png'},id{i},0,0,{10 + i},12" for i in range(8) for k in range(6)]
+    rows[7] = rows[7].replace("id1", "id0")
+    (tmp_path / "t.csv").write_text("\n".join(["image,identity,x_1,y_1,x_2,y_2", *rows]) + "\n")
+    shown = {}
+    monkeypatch.setattr("triune.serving.sheets.thumbnail", lambda source, side, box: shown.update({source: box}))
+    asked = ["audit", str(place[0] / "run"), "--data", str(tmp_path / "t.csv"), "--output", str(tmp_path / "found")]
+    assert main(asked) == 0
+    assert shown, "nothing was found that is shown"
+    for path, box in shown.items():
+        assert box == Box(0, 0, 10 + int(path.rpartition("/")[2][0]), 12)
 
 
 def test_files_of_embeddings_are_audited(place, tmp_path, capsys, monkeypatch):

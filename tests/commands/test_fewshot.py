@@ -7,6 +7,7 @@ import pytest
 from evaluation.conftest import untrained_run, write_items
 from serving.test_few_shot import write_colours
 from triune.cli import main
+from triune.data.boxes import Box
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,21 @@ def test_images_are_named(place, tmp_path, capsys):
     assert main([*asked, "--json", "--head", "nearest"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["likeliest"] for each in found] == ["blue"] * 2 + ["green"] * 2 + ["red"] * 2
+
+
+def test_the_page_shows_the_boxes_that_were_looked_at(place, tmp_path, monkeypatch):
+    red, blue = (place / "support" / name / "0.png" for name in ("red", "blue"))
+    rows = "".join(
+        f"{path},{name},0,0,{right},9\n" for path, name in ((red, "red"), (blue, "blue")) for right in (8, 9)
+    )
+    (tmp_path / "t.csv").write_text(f"image,label,x_1,y_1,x_2,y_2\n{rows}")
+    shown = []
+    monkeypatch.setattr("triune.serving.sheets.thumbnail", lambda source, side, box: shown.append((source, box)))
+    asked = ["fewshot", str(place / "run"), "--support", str(tmp_path / "t.csv"), "--query", str(tmp_path / "t.csv")]
+    assert main([*asked, "--unknown", "false", "--head", "nearest", "--output", str(tmp_path / "found.html")]) == 0
+    boxes = {(str(path), Box(0, 0, right, 9)) for path in (red, blue) for right in (8, 9)}
+    assert set(shown) == boxes
+    assert len(shown) == 4 * 3
 
 
 def test_a_labelled_set_is_measured(place, capsys):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from evaluation.conftest import untrained_run, write_items
 from triune.cli import main
 from triune.commands.verify import VerifyConfig
+from triune.data.boxes import Box
 from triune.files import write_record
 from triune.run.thresholds import StoredThresholds
 from triune.serving.loaded import load
@@ -79,6 +80,32 @@ def test_a_list_of_pairs_becomes_json_lines_a_table_and_a_page(place, tmp_path, 
     assert page.read_text().count("data:image/jpeg") == 4
     assert main([*given, "--csv", str(out)]) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_of_a_table_with_boxes_the_page_shows_the_boxes_and_a_wrong_one_is_named_by_its_row(
+    place, tmp_path, capsys, monkeypatch
+):
+    header, first, second = "image,x_1,y_1,x_2,y_2", image(place, "0-0"), image(place, "9-0")
+    (tmp_path / "a.csv").write_text(f"{header}\n{first},0,0,16,16\n")
+    (tmp_path / "b.csv").write_text(f"{header}\n{second},,,,\n{second},8,8,30,20\n{first},0,4,16,16\n")
+    shown = []
+    monkeypatch.setattr("triune.serving.sheets.thumbnail", lambda source, side, box: shown.append((source, box)))
+    asked = ["verify", str(place / "run"), str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    assert main([*asked, "--html", str(tmp_path / "v.html"), "--json"]) == 0
+    boxes = [json.loads(line)["boxes"] for line in capsys.readouterr().out.splitlines()]
+    assert boxes[0] == [{"left": 0, "top": 0, "right": 16, "bottom": 16}, None]
+    first_box = Box(0, 0, 16, 16)
+    assert shown.count((first, first_box)) == 3
+    assert {each for each in shown if each != (first, first_box)} == {
+        (second, None),
+        (second, Box(8, 8, 30, 20)),
+        (first, Box(0, 4, 16, 16)),
+    }
+    (tmp_path / "b.csv").write_text(f"{header}\n{second},,,,\n{second},8,8,900,20\n")
+    assert main(asked) == 2
+    assert (
+        f"{tmp_path / 'b.csv'} row 3, column x_2: the box reaches to 900, but the image is" in capsys.readouterr().err
+    )
 
 
 def test_the_exit_status_says_the_verdict_where_it_is_asked_for(place, capsys):

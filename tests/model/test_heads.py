@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from triune.model.heads import average, foreground_average, generalised_mean, grid_averages
+from triune.model.heads import AttentionPooling, average, foreground_average, generalised_mean, grid_averages
 
 
 def features(height=8, width=12):
@@ -39,6 +39,33 @@ def test_grid_averages_are_those_of_16_cells_a_channel_row_by_row():
     ]
     expected = np.stack([cell.astype(np.float64).mean((1, 2)) for cell in cells], axis=1)
     np.testing.assert_allclose(grid_averages(x), expected, atol=1e-6)
+
+
+def test_attention_weighs_the_places_by_a_learnt_query_head_by_head():
+    torch.manual_seed(0)
+    pool = AttentionPooling(12).double()  # 4 heads of 3 channels
+    x = torch.randn(2, 12, 3, 5, dtype=torch.float64)
+    places, query = x.flatten(2).numpy().transpose(0, 2, 1), pool.query.detach().numpy()[0, 0]
+    weights = pool.attention.in_proj_weight.detach().numpy().reshape(3, 12, 12)
+    q, k, v = query @ weights[0].T, places @ weights[1].T, places @ weights[2].T  # the biases begin at 0
+    found = np.empty((2, 12))
+    for b in range(2):
+        for h in range(4):
+            part = slice(3 * h, 3 * h + 3)
+            share = np.exp(k[b][:, part] @ q[part] / np.sqrt(3))
+            found[b, part] = share / share.sum() @ v[b][:, part]
+    expected = found @ pool.attention.out_proj.weight.detach().numpy().T
+    np.testing.assert_allclose(pool(x).detach(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [1, 7, 24, 512])
+def test_attention_takes_maps_of_any_width_and_size_whatever_lies_where(width):
+    torch.manual_seed(0)
+    pool = AttentionPooling(width)
+    x = torch.randn(2, width, 4, 6)
+    assert pool(x[..., :1, :1]).shape == pool(x).shape == (2, width)
+    shuffled = x.flatten(2)[..., torch.randperm(24)].unflatten(2, (4, 6))
+    torch.testing.assert_close(pool(shuffled), pool(x), atol=1e-5, rtol=1e-4)
 
 
 def test_mask_pooling_leaves_the_background_out_of_the_embedding():

@@ -39,7 +39,7 @@ def test_each_head_can_be_left_out(left_out):
         assert model.decoder is None
 
 
-@pytest.mark.parametrize("pooling", ["avg", "gem", "grid"])
+@pytest.mark.parametrize("pooling", ["avg", "gem", "grid", "attention"])
 @pytest.mark.parametrize("stage", [-1, -3])
 def test_the_embedding_is_read_from_the_stage_and_pooled_as_told(pooling, stage):
     model = small(pooling=pooling, embedding_stage=stage).eval()

@@ -1,9 +1,12 @@
 """How a new run prepares images: as its settings say, and otherwise as its backbone was trained."""
 
+import re
+
 import pytest
 import timm
 
 from triune.data.preprocessing import Preprocessing
+from triune.errors import InputError
 from triune.run.chosen import chosen_preprocessing
 from triune.run.parser import parse_train
 
@@ -28,3 +31,31 @@ def test_size_and_shape_come_from_the_settings_and_the_rest_from_the_backbone(fl
 def test_grey_images_have_one_number_each():
     found = chosen_preprocessing(parse_train(["--images.channels", "1"]))
     assert (found.mean, found.std) == ((0.449,), (0.226,))
+
+
+@pytest.mark.parametrize(
+    ("flags", "mean", "std"),
+    [
+        (["--images.mean", "0.5"], (0.5, 0.5, 0.5), (0.229, 0.224, 0.225)),
+        (["--images.mean", "0.1", "0.2", "0.3", "--images.std", "1"], (0.1, 0.2, 0.3), (1, 1, 1)),
+        (["--images.mean=[0,0,0]", "--images.std=[0.5,0.4,0.3]"], (0, 0, 0), (0.5, 0.4, 0.3)),
+        (["--images.channels", "1", "--images.mean", "0.2", "--images.std", "0.3"], (0.2,), (0.3,)),
+    ],
+)
+def test_the_settings_override_what_the_backbone_was_trained_with(flags, mean, std):
+    found = chosen_preprocessing(parse_train(flags))
+    assert (found.mean, found.std) == (mean, std)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--images.mean", "123.7"], "--images.mean is 123.7: it takes"),
+        (["--images.std", "0"], "--images.std is 0"),
+        (["--images.mean", "0.1", "0.2"], "--images.mean is"),
+        (["--images.channels", "1", "--images.std", "0.1", "0.2", "0.3"], "grey images one channel: give one"),
+    ],
+)
+def test_numbers_that_are_none_of_colours_from_0_to_1_are_refused(flags, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        parse_train(flags)

@@ -89,6 +89,20 @@ def test_of_fewer_identities_than_asked_for_all_are_in_every_batch_with_more_ima
         assert torch.bincount(names[batch] + 1)[1:5].tolist() == [3, 3, 3, 3]  # (16 − 2) // 4
 
 
+def test_with_one_image_of_an_identity_a_batch_holds_as_many_identities_also_those_of_a_single_image(table):
+    data = data_of(table, "--batch_size", "4", "--samples_per_class", "1")
+    names = data.dataset("train").identity_codes
+    seen = [names[batch] for batch in data.sampler()]
+    assert all(len(set(batch.tolist())) == len(batch) for batch in seen)
+    assert 4 in torch.cat(seen)  # eve
+
+
+def test_where_nothing_is_said_batches_suit_the_data(table):
+    found = ItemData(data_of(table).table, parse_train(["--data", "x.csv"]), ["even", "odd"])
+    assert found.batches[:2] == (16, 3)
+    assert found.sampler().samples_per_class == 3
+
+
 def with_identities(table, *names):
     return replace(table, frame=table.frame.filter(table.frame["identity"].is_in(names)))
 

@@ -24,7 +24,7 @@ RANGES = {
     TrainConfig: {
         "epochs": ((1, 100), (0, -1, 1.5)),
         "batch_size": ((2,), (1, 0)),
-        "samples_per_class": ((2,), (1, 0)),
+        "samples_per_class": ((1, 2), (0, -1)),
         "alpha": ((0, 0.5, 10), (-0.1, NAN, INFINITE)),
         "beta": ((0, 10), (-0.1, NAN)),
         "gamma": ((0, 10), (-0.1, NAN)),

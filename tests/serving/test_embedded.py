@@ -15,6 +15,7 @@ from conftest import torchrun
 from evaluation.conftest import untrained_run, write_items
 from triune.cli import main
 from triune.errors import InputError
+from triune.evaluation.results import Results
 from triune.serving import embedded
 from triune.serving.embedded import write_embeddings
 from triune.serving.loaded import load
@@ -65,6 +66,45 @@ def test_what_a_table_says_stands_beside_the_embeddings_and_is_judged_without_la
     assert frame["label"].to_list() == [("even", "odd")[k // 6 % 2] for k in range(60)]
     assert main(["evaluate", "--embeddings", str(path), "--resamples", "0", "--output", str(tmp_path / "j")]) == 0
     assert (tmp_path / "j" / "metrics.json").is_file()
+
+
+def test_who_asks_who_answers_and_the_camera_stand_beside_the_embeddings_and_are_followed(place, run, tmp_path):
+    table = polars.read_csv(place / "items.csv", infer_schema=False)
+    row = polars.int_range(polars.len())
+    roles = table.with_columns(
+        *(polars.format("{}/{}", polars.lit(str(place)), polars.col(name)).alias(name) for name in ("image", "mask")),
+        is_query=row % 6 < 2,
+        is_gallery=polars.when(row % 6 == 5).then(None).otherwise(row % 6 >= 2),
+        camera=polars.format("c{}", row % 3),
+        identity=polars.when(row >= 54).then(None).otherwise(polars.col("identity")),
+        label=polars.when(row >= 54).then(None).otherwise(polars.col("label")),
+    )
+    roles.write_csv(tmp_path / "roles.csv")
+    path = write_embeddings(run, tmp_path / "roles.csv", tmp_path / "e.parquet").path
+    frame = polars.read_parquet(path)
+    assert frame["is_query"].to_list() == [k % 6 < 2 for k in range(60)]
+    assert frame["is_gallery"].to_list() == [None if k % 6 == 5 else k % 6 >= 2 for k in range(60)]
+    assert frame["camera"].to_list() == [f"c{k % 3}" for k in range(60)]
+    assert main(["evaluate", "--embeddings", str(path), "--resamples", "0", "--output", str(tmp_path / "j")]) == 0
+    judged = Results.read(tmp_path / "j" / "metrics.json").models[0].retrieval
+    named = frame.filter(polars.col("identity").is_not_null())
+    rows, flags = np.stack(frame["embedding"].to_list()), frame["is_gallery"].fill_null(value=False).to_numpy()
+    hits = []
+    for each, identity, camera in zip(
+        *(named.filter("is_query")[name] for name in ("embedding", "identity", "camera"))
+    ):
+        scores = rows @ np.array(each)
+        own = (frame["identity"] == identity).fill_null(value=False).to_numpy()
+        scores[~flags | (own & (frame["camera"] == camera).to_numpy())] = -2
+        hits.append(own[scores.argmax()])
+    assert judged.recall_at[1] == pytest.approx(np.mean(hits))
+
+
+def test_a_table_that_says_nothing_of_roles_gives_the_columns_that_it_always_gave(place, run, tmp_path):
+    path = write_embeddings(run, place / "items.csv", tmp_path / "e.parquet").path
+    assert polars.read_parquet(path).columns == ["image", "label", "identity", "embedding", "camera"]
+    bare = write_embeddings(run, place / "images", tmp_path / "bare.parquet").path
+    assert polars.read_parquet(bare).columns == ["image", "label", "identity", "embedding"]
 
 
 def test_a_stopped_command_goes_on_with_the_parts_that_are_missing(place, run, tmp_path, small_parts, monkeypatch):

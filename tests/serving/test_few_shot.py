@@ -131,7 +131,8 @@ def test_one_example_a_class_is_enough(place, run):
 
 
 def test_labelled_images_come_with_their_embeddings(place, run):
-    rows, names, labels, left_out = embedded_support(run, place / "support", skip=False)
+    rows, images, labels, left_out = embedded_support(run, place / "support", skip=False)
+    names = [each.name for each in images]
     assert rows.shape == (12, run.dim)
     assert labels == ["blue"] * 4 + ["green"] * 4 + ["red"] * 4
     assert names[0] == str(place / "support" / "blue" / "0.png")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from triune.data.boxes import Box
 from triune.errors import InputError
 from triune.serving import sheets
 from triune.serving.sheets import SheetImage, SheetRow, write_sheet
@@ -122,6 +123,16 @@ def test_images_stand_upright_in_their_shape_and_large_ones_are_made_small(tmp_p
     page = written(tmp_path, [SheetRow(None, [SheetImage(tmp_path / n, n) for n in ("turned.jpg", "large.jpg")])])
     sizes = [decoded(image["src"]).size for image in page.images]
     assert sizes == [(round(sheets.SIDE / 3), sheets.SIDE), (sheets.SIDE, sheets.SIDE // 4)]
+
+
+def test_of_an_image_with_a_box_the_part_within_it_is_shown(tmp_path):
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    pixels[10:30, 20:60] = (250, 10, 10)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    page = written(tmp_path, [SheetRow(SheetImage(tmp_path / "a.png", "", box=Box(20, 10, 60, 30)), [])])
+    shown = decoded(page.images[0]["src"])
+    assert shown.size == (176, 88)
+    assert np.abs(np.asarray(shown).mean((0, 1)) - (250, 10, 10)).max() < 8
 
 
 def test_thousands_of_images_are_bounded_and_the_page_says_how_many_are_not_shown(tmp_path, monkeypatch):

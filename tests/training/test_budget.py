@@ -8,13 +8,16 @@ import pytest
 from made_items import frame_of
 from triune.data.sources.named import load_source
 from triune.data.splits import assign_splits
+from triune.errors import InputError
+from triune.run.batching import batches_for
 from triune.run.settings import TrainConfig
 from triune.training import budget
 
 
 def settled(config, table, steps):
     """Of a table whose images have colours: nothing is settled of them."""
-    return budget.settled(config, SimpleNamespace(table=table, augment=config.images.augment), steps)
+    data = SimpleNamespace(table=table, augment=config.images.augment, batches=batches_for(config, [6] * 12))
+    return budget.settled(config, data, steps)
 
 
 PERSONS = [f"p{i:02d}" for i in range(12) for _ in range(6)]
@@ -38,6 +41,21 @@ def test_steps_come_before_epochs_and_small_sets_get_enough_of_them(asked, steps
     found = settled(TrainConfig(**asked), assign_splits(frame_of(PERSONS)), steps_an_epoch)
     assert (found.epochs, found.steps) == (epochs, None)
     assert settled(found, assign_splits(frame_of(PERSONS)), 1) == found, "what is settled stays so"
+
+
+def test_what_the_data_ask_of_batches_is_stored_as_numbers():
+    found = settled(TrainConfig(), assign_splits(frame_of(PERSONS)), 20)
+    assert (found.batch_size, found.samples_per_class) == (64, 4)
+    data = SimpleNamespace(
+        table=assign_splits(frame_of(PERSONS)),
+        augment=TrainConfig().images.augment,
+        batches=batches_for(TrainConfig(), [3, 3]),
+    )
+    found = budget.settled(TrainConfig(), data, 1)
+    assert (found.batch_size, found.samples_per_class) == (6, 3)
+    chunked = replace(TrainConfig(), optimizer=replace(TrainConfig().optimizer, chunk=8))
+    with pytest.raises(InputError, match=r"optimizer.chunk is 8, and a batch has 6 images"):
+        budget.settled(chunked, data, 1)
 
 
 def test_persons_are_no_classes_unless_they_are_asked_for():

@@ -106,3 +106,12 @@ def test_training_identities_are_numbered_first(table):
 def test_an_unknown_name_ends_with_code_2(table, capsys):
     assert main(["train", "--data", str(table), "--metric_loss", "arcfase", *TINY]) == 2
     assert "there is no metric_loss 'arcfase'" in capsys.readouterr().err
+
+
+def test_a_single_image_of_an_identity_is_for_losses_that_need_no_pair():
+    for name in ("arcface", "proxy-anchor", "pml:ArcFaceLoss"):
+        criterion("--samples_per_class", "1", "--metric_loss", name)
+    criterion("--samples_per_class", "1", "--gamma", "0")
+    for name in ("triplet", "nt-xent"):
+        with pytest.raises(InputError, match=f"samples_per_class is 1, and metric_loss {name} learns from pairs"):
+            criterion("--samples_per_class", "1", "--metric_loss", name)

@@ -19,7 +19,8 @@ def test_the_lines_hold_the_numbers_of_the_table_the_network_and_the_loader(tmp_
     config, data = untrained_run(tmp_path / "run", write_items(tmp_path))
     model, _ = load_model(tmp_path / "run", "cpu")
     loader = data.train_dataloader()
-    data_line, network, length = plan(config, data, model, loader.batch_sampler)
+    data_line, network, length, *more = plan(config, data, model, loader.batch_sampler)
+    assert more == ["batches of 12 images, since there are no more"]
     for split, verb in (("train", "trains"), ("val", "validates"), ("test", "tests")):
         part = data.table.part(split)
         assert f"{verb} on {len(part)} images of {part['identity'].n_unique()} identities" in data_line

@@ -199,6 +199,10 @@ def test_a_machine_that_cannot_compile_is_told(monkeypatch):
         (["--model.cache_features"], "give model.freeze all"),
         (["--model.freeze", "5", "--model.cache_features"], "give model.freeze all"),
         (["--model.freeze", "all", "--model.cache_features", "--model.pooling", "gem"], "gem learns how to pool"),
+        (
+            ["--model.freeze", "all", "--model.cache_features", "--model.pooling", "attention"],
+            "attention learns how to pool",
+        ),
         (["--model.freeze", "all", "--model.cache_features", "--images.collages", "2"], "images.collages"),
         (["--model.freeze", "all", "--model.cache_features", "--images.augment.hue", "0.2"], "images.augment"),
         (["--model.freeze", "all", "--model.cache_features", "--optimizer.chunk", "4"], "optimizer.chunk has no"),

@@ -110,14 +110,12 @@ def _measure(asked: FewshotConfig) -> int:
     from triune.serving.few_shot_written import episodes_text
 
     network = loaded(asked.run, asked.weights)
-    rows, _, labels, left_out = embedded_support(
-        network, asked.support, asked.skip, asked.batch_size, progress("embedded")
-    )
-    tell_left_out(left_out)
+    examples = embedded_support(network, asked.support, asked.skip, asked.batch_size, progress("embedded"))
+    tell_left_out(examples.left_out)
     try:
         found = head_episodes(
-            rows,
-            labels,
+            examples.rows,
+            examples.labels,
             ways=asked.ways,
             shots=asked.shots,
             queries=asked.queries,

@@ -103,7 +103,7 @@ def _pairs(asked: VerifyConfig) -> "Sequence[tuple[Picture, Picture]]":
     sides = pictures(asked.first), pictures(asked.second)
     pairs = list(product(*sides))
     # An image that is on both sides is not compared with itself, unless that is all that was asked for.
-    return [pair for pair in pairs if pair[0].source != pair[1].source] or pairs
+    return [pair for pair in pairs if pair[0].source != pair[1].source or pair[0].box != pair[1].box] or pairs
 
 
 def _told(
@@ -175,8 +175,9 @@ def _write_page(path: Path, loaded: "LoadedRun", found: "Sequence[Verdict]") -> 
         word = "same" if each.same else "different"
         said = f"{word}, distance {each.distance:.4f}"
         note = "like nothing that the run was validated on: " + ", ".join(each.unfamiliar) if each.unfamiliar else ""
-        second = SheetImage(each.second, said, each.second, "good" if each.same else "bad")
-        rows.append(SheetRow(SheetImage(each.first, Path(each.first).name, each.first), [second], note))
+        second = SheetImage(each.second, said, each.second, "good" if each.same else "bad", each.boxes[1])
+        first = SheetImage(each.first, Path(each.first).name, each.first, box=each.boxes[0])
+        rows.append(SheetRow(first, [second], note))
     about = [f"{len(found)} pairs by {loaded.name}: {_rule(found[0])}", "Nearest pairs first"]
     order = sorted(range(len(found)), key=lambda k: found[k].distance)
     return write_sheet(path, "Same or different", [rows[k] for k in order], about=about)

@@ -54,19 +54,20 @@ def read_against(path: Path, count: int, embeddings: Path) -> Array:
     return rows
 
 
-def read_labels(path: Path, count: int, embeddings: Path) -> Array:
+def read_labels(path: Path, count: int, embeddings: Path, known: Array | None = None) -> Array:
     """N labels from a file: whole numbers or strings, ``(N,)``.
 
     Args:
         path: a ``.npy`` file, a text file with a label a line, or a Parquet file with a column ``identity``.
         count: N, how many rows the embeddings have.
         embeddings: the file of the embeddings, for messages.
+        known: which rows of a Parquet file are read; all of them where not given.
 
     Raises:
         InputError: it cannot be read, a label is missing, or there are not N.
     """
     if path.suffix == ".parquet":
-        names = _read_identities(path)
+        names = _read_identities(path, known)
     else:
         names = _read_array(path) if path.suffix == ".npy" else np.array(read_lines(path, missing=MISSING))
     if names.shape != (count,):
@@ -75,6 +76,22 @@ def read_labels(path: Path, count: int, embeddings: Path) -> Array:
     if names.dtype.kind not in "iubUS":
         raise InputError(f"{path} holds {names.dtype}: labels are whole numbers or words")
     return names
+
+
+def without_identity(labels: Path, embeddings: Path) -> Array | None:
+    """Which rows of a Parquet file of embeddings have no identity, ``(N,)`` booleans; ``None`` where all have one.
+
+    Args:
+        labels: the file of the labels, which may be that of the embeddings.
+        embeddings: the file of the embeddings.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if labels != embeddings or labels.suffix != ".parquet":
+        return None
+    lacking: Array = _column(labels, "identity").is_null().to_numpy()
+    return lacking if lacking.any() and not lacking.all() else None
 
 
 def read_names(path: Path, count: int, embeddings: Path) -> list[str]:
@@ -251,8 +268,9 @@ def _read_column(path: Path) -> Array:
     return rows
 
 
-def _read_identities(path: Path) -> Array:
+def _read_identities(path: Path, known: Array | None) -> Array:
     names = _column(path, "identity")
+    names = names if known is None else names.filter(polars.Series(known))
     if names.is_null().any():
         raise InputError(f"{path}, column identity, row {int(names.is_null().arg_true()[0]) + 1}: it is empty")
     found: Array = names.to_numpy()

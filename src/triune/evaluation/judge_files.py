@@ -25,9 +25,11 @@ from triune.evaluation.files import (
     read_names,
     read_roles,
     read_templates,
+    without_identity,
 )
 from triune.evaluation.judge import Candidate, Judgement, KnownItems, Questions, Resampling, empty_results, judge
 from triune.evaluation.results import NAMES, DataSummary, FoldsResult, ModelResult, ScoreKind
+from triune.evaluation.search import Roles
 from triune.pairs.listed import score_pairs
 from triune.parallel.command import check_same, read_by_all
 from triune.run.thresholds import read_thresholds
@@ -224,6 +226,11 @@ def _read(files: EmbeddingFiles, metric: Metric) -> tuple[list[Candidate], Known
     """The models, the items, and the threshold that is given."""
     rows = read_embeddings(files.embeddings)
     images, sets = len(rows), None
+    alone = files.groups is None and files.templates is None and files.against is None
+    nameless = without_identity(files.labels, files.embeddings) if alone else None
+    roles = None if nameless is None else read_roles(None, files.embeddings, images)
+    if nameless is not None and roles is not None:
+        return _with_distractors(files, metric, rows, nameless, roles)
     labels = read_labels(files.labels, images, files.embeddings)
     if files.templates is not None:
         if files.groups is not None:
@@ -245,9 +252,36 @@ def _read(files: EmbeddingFiles, metric: Metric) -> tuple[list[Candidate], Known
     candidates = [Candidate(NAMES["model"], "model", metric, {"test": rows}, str(files.embeddings))]
     if files.against is not None:
         candidates.append(_read_other(files.against, files.embeddings, images, sets, metric))
+    return candidates, KnownItems(labels, conditions, groups, roles), _threshold(files, metric)
+
+
+def _with_distractors(
+    files: EmbeddingFiles, metric: Metric, rows: Array, nameless: Array, roles: Roles
+) -> tuple[list[Candidate], KnownItems, Threshold | None]:
+    """The same where items have no identity: as of a run those of the gallery are nobody's match, and of no pair.
+
+    Args:
+        files: a Parquet file of embeddings alone.
+        metric: the distance.
+        rows: ``(N, D)`` embeddings.
+        nameless: ``(N,)`` which have no identity.
+        roles: of all N.
+    """
+    known = ~nameless
+    labels = read_labels(files.labels, int(known.sum()), files.embeddings, known)
+    reason = why_not_verifiable(labels)
+    if reason is not None:
+        raise InputError(f"{files.labels}: {reason}")
+    nobody = rows[nameless & roles.is_gallery]
+    model = Candidate(NAMES["model"], "model", metric, {"test": rows[known]}, str(files.embeddings), {"test": nobody})
+    cameras = None if roles.cameras is None else roles.cameras[known]
+    items = KnownItems(labels, {}, None, Roles(roles.is_query[known], roles.is_gallery[known], cameras))
+    return [model], items, _threshold(files, metric)
+
+
+def _threshold(files: EmbeddingFiles, metric: Metric) -> Threshold | None:
     # Whether these embeddings are of the network that it was fitted for is not known: what was promised falls away.
-    threshold = None if files.threshold is None else without_promise(read_threshold(files.threshold, metric))
-    return candidates, KnownItems(labels, conditions, groups, roles), threshold
+    return None if files.threshold is None else without_promise(read_threshold(files.threshold, metric))
 
 
 def _read_other(path: Path, embeddings: Path, images: int, sets: Templates | None, metric: Metric) -> Candidate:

@@ -48,7 +48,7 @@ def build_segmenter(
             **options,
         )
         return segmenter
-    except (KeyError, ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
+    except (KeyError, IndexError, ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
         if backbone not in timm.list_models(backbone.split(".")[0]):
             raise InputError(f"there is no timm backbone {backbone!r}; timm.list_models() lists them") from error
         raise InputError(f"backbone {backbone!r} and decoder {decoder!r} do not go together: {error}") from error

@@ -1,20 +1,26 @@
-"""What the heads read: a feature map pooled to a vector, in three ways or over the predicted foreground."""
+"""What the heads read: a feature map pooled to a vector, in four ways or over the predicted foreground."""
 
+import math
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from triune.arrays import at_least_single
 
-Pooling = Literal["avg", "gem", "grid", "token", "token+avg"]
-"""The average, the generalised mean, averages within the cells of a grid, the class token, or that and the average."""
+Pooling = Literal["avg", "gem", "grid", "attention", "token", "token+avg"]
+"""The average, the generalised mean, averages within the cells of a grid, attention of a learnt query, the class token,
+or that and the average."""
 
 TOKEN_POOLING = ("token", "token+avg")
 """Those that need a class token."""
 
 GRID = 4
 """Cells a side of ``grid`` pooling."""
+
+HEADS = 8
+"""Of attention pooling, as far as they divide the channels."""
 
 
 def average(features: Tensor) -> Tensor:
@@ -30,6 +36,28 @@ def generalised_mean(features: Tensor, exponent: Tensor) -> Tensor:
 def grid_averages(features: Tensor) -> Tensor:
     """The means within each of 4 x 4 cells, ``(B, C·16)``: what is where is kept."""
     return adaptive_avg_pool2d(features, GRID).flatten(1)
+
+
+class AttentionPooling(nn.Module):
+    """A learnt query that looks at all places of a map (multi-head attention, as SigLIP pools: Zhai et al. 2023).
+
+    What it finds does not depend on where it lies, nor on how large the map is.
+
+    Args:
+        width: channels C of the map; as many of :data:`HEADS` heads as divide them.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, 1, width) / math.sqrt(width))
+        self.attention = nn.MultiheadAttention(width, math.gcd(width, HEADS), batch_first=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, C)``."""
+        places = features.flatten(2).transpose(1, 2)
+        query = self.query.expand(len(features), -1, -1)
+        found: Tensor = self.attention(query, places, places, need_weights=False)[0]
+        return found[:, 0]
 
 
 def foreground_average(features: Tensor, mask_logits: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def plain_names(model: nn.Module, whole: nn.Module) -> dict[str, str]:
     found = {}
     for name in (*model.state_dict(), *(name for name, _ in model.named_parameters())):
         first, dot, rest = name.partition(".")
-        if first == "model" and "model" not in modules:  # timm's wrapper around a whole transformer
+        if first in ("model", "body") and first not in modules:  # timm's wrappers around a whole model
             first, dot, rest = rest.partition(".")
         found[name] = f"{first if first in modules else flat.get(first, first)}{dot}{rest}"
     return found

@@ -16,12 +16,14 @@ from triune.model.backbone import build_segmenter, check_drop_path, fetch_weight
 from triune.model.heads import (
     GRID,
     TOKEN_POOLING,
+    AttentionPooling,
     Pooling,
     average,
     foreground_average,
     generalised_mean,
     grid_averages,
 )
+from triune.model.other_pyramids import OtherPyramid, SummedMaps, takes_no_decoder
 from triune.model.plain import (
     DenseHead,
     Maps,
@@ -79,7 +81,7 @@ class MultiTaskModel(nn.Module):
     Args:
         backbone: any timm model that gives feature maps: a pyramid (convolutional networks, Swin and other hierarchical
             transformers) or a plain transformer (ViT, DeiT, DINO, CLIP, SigLIP, EVA), whose masks come from DPT
-            whatever the decoder.
+            whatever the decoder. A pyramid that no decoder takes (PiT, LeViT) has masks from the sum of its maps.
         num_classes: outputs C of the class head; 0 for no such head.
         mask_channels: outputs M of the mask head; 0 for no such head and no decoder.
         embedding_dim: length D of the embedding; 0 for no such head.
@@ -93,8 +95,9 @@ class MultiTaskModel(nn.Module):
             transformer has those of four blocks, evenly over its depth.
         pooling: ``avg`` averages the map; ``gem`` takes the generalised mean with a learnt exponent (Radenović et al.
             2018); ``grid`` averages within 4 x 4 cells and keeps all of them: for aligned images such as faces and
-            characters, where it matters what is where; ``token`` takes the class token of a plain transformer,
-            ``token+avg`` that and the average, one after another.
+            characters, where it matters what is where; ``attention`` lets a learnt query choose where to look (Zhai et
+            al. 2023, SigLIP); ``token`` takes the class token of a plain transformer, ``token+avg`` that and the
+            average, one after another.
         mask_pooling: weigh the pooled map by the predicted foreground probability, so that the background does not
             reach the embedding; needs a mask head and ``avg`` pooling.
         dropout: before the class head.
@@ -141,6 +144,10 @@ class MultiTaskModel(nn.Module):
         if self.plain:
             self.backbone: Any = PlainTransformer(backbone, in_channels, drop_path)
             self.mask_head = DenseHead(self.backbone, mask_channels) if mask_channels else None
+        elif mask_channels and takes_no_decoder(backbone):
+            self.backbone = OtherPyramid(backbone, in_channels, drop_path)
+            self.fixed = self.backbone.fixed
+            self.mask_head = SummedMaps(self.backbone.out_channels[1:], mask_channels)
         else:
             self._build_pyramid(backbone, decoder, in_channels, decoder_channels, drop_path)
         if pooling in TOKEN_POOLING and not getattr(self.backbone, "has_class_token", False):
@@ -156,6 +163,7 @@ class MultiTaskModel(nn.Module):
         cells = {"grid": GRID * GRID, "token+avg": 2}.get(pooling, 1)
         self.embedding_head = nn.Linear(widths[embedding_stage] * cells, embedding_dim) if embedding_dim else None
         self.exponent = nn.Parameter(torch.tensor(3.0)) if embedding_dim and pooling == "gem" else None
+        self.attention = AttentionPooling(widths[embedding_stage]) if embedding_dim and pooling == "attention" else None
         self.recomputes = False
         self.loaded: Fit | None = None
         if weights is not None:
@@ -220,7 +228,7 @@ class MultiTaskModel(nn.Module):
         maps = self.maps(images) if maps is None else maps
         mask_logits = None
         if (masks or self.mask_pooling) and self.mask_head is not None:
-            mask_logits = self.mask_head(maps if self.plain else self.decoder(maps.levels))
+            mask_logits = self.mask_head(maps if self.decoder is None else self.decoder(maps.levels))
         answers = self.heads(self._features(maps, mask_logits, classes=classes))
         if mask_logits is not None:
             mask_logits = self._in_place(mask_logits, images) if masks else None
@@ -266,6 +274,9 @@ class MultiTaskModel(nn.Module):
             return grid_averages(features)
         if self.exponent is not None:
             return generalised_mean(features, self.exponent)
+        if self.attention is not None:
+            attended: Tensor = self.attention(features)
+            return attended
         if self.mask_pooling and mask_logits is not None:
             return foreground_average(features, mask_logits)
         return average(features)

@@ -25,7 +25,7 @@ class Network(Record):
     decoder: str
     decoder_channels: tuple[PositiveInt, ...]
     embedding_stage: int
-    pooling: Literal["avg", "gem", "grid", "token", "token+avg"]
+    pooling: Literal["avg", "gem", "grid", "attention", "token", "token+avg"]
     mask_pooling: bool
     dropout: ShareBelowOne
 

@@ -7,13 +7,19 @@ from triune.run.settings import TrainConfig
 
 
 def chosen_preprocessing(config: TrainConfig) -> StoredPreprocessing:
-    """What the settings ask for: size and fit as they say, the rest as the backbone was trained."""
-    own = own_preprocessing(config.model.backbone, config.images.channels)
+    """What the settings ask for; where they say nothing, the filter, mean and deviation of the backbone's training."""
+    channels = config.images.channels
+    own = own_preprocessing(config.model.backbone, channels)
     return StoredPreprocessing(
         size=as_pair(config.images.size),
         fit=config.images.fit,
         interpolation=own.interpolation,
-        mean=own.mean or MEAN[config.images.channels],
-        std=own.std or STD[config.images.channels],
+        mean=_of_channels(config.images.mean, channels) or own.mean or MEAN[channels],
+        std=_of_channels(config.images.std, channels) or own.std or STD[channels],
         boxes=True,
     )
+
+
+def _of_channels(given: float | tuple[float, ...] | None, channels: int) -> tuple[float, ...] | None:
+    """One number for each channel."""
+    return given if given is None or isinstance(given, tuple) else (given,) * channels

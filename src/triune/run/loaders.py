@@ -23,6 +23,7 @@ from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
 from triune.parallel.command import sharing
 from triune.parallel.divide import own_blocks, rank_and_size
+from triune.run.batching import batches_for
 from triune.run.chosen import chosen_preprocessing
 from triune.run.preprocessing import StoredPreprocessing
 from triune.run.settings import TrainConfig
@@ -64,6 +65,8 @@ class ItemData(pl.LightningDataModule):
         self.training_identities = self._identities("train") if identities is None else identities
         trained = set(self.training_identities)
         self.identities = self.training_identities + [i for i in self._identities(None) if i not in trained]
+        named = table.part("train")["identity"]
+        self.batches = batches_for(config, named.drop_nulls().value_counts()["count"].to_list(), named.null_count())
         self._datasets: dict[str, ItemDataset] = {}
 
     def dataset(self, split: str) -> ItemDataset:
@@ -102,7 +105,7 @@ class ItemData(pl.LightningDataModule):
 
     def loader(self, split: str, divide_over: ProcessGroup | None = None) -> Loader:
         """Every item of a split once, in the table's order; of several processes each takes its turns of batches."""
-        dataset, size = self.dataset(split), self.config.batch_size
+        dataset, size = self.dataset(split), self.batches.size
         starts = own_blocks(range(0, len(dataset), size), divide_over)
         batches = [range(start, min(start + size, len(dataset))) for start in starts]
         return self._loader(dataset, batch_sampler=batches)
@@ -113,19 +116,21 @@ class ItemData(pl.LightningDataModule):
         Where there are fewer than P identities, all of them are in every batch, with more images each.
         """
         dataset, config = self.dataset("train"), self.config
+        size, samples, _ = self.batches
+        least = min(2, samples)  # an identity gives a pair, where pairs are asked for
         counts = torch.unique(dataset.identity_codes[dataset.identity_codes >= 0], return_counts=True)[1]
-        usable = int((counts >= 2).sum())
+        usable = int((counts >= least).sum())
         if usable < 2 or config.model.embedding_dim == 0:
             return None
-        per_batch = min(config.batch_size // config.samples_per_class, usable)
+        per_batch = min(size // samples, usable)
         if per_batch < 1:
-            raise InputError(f"batch_size {config.batch_size} is below samples_per_class {config.samples_per_class}")
+            raise InputError(f"batch_size {size} is below samples_per_class {samples}")
         nameless = int((dataset.identity_codes < 0).sum())
-        unlabelled = round(config.batch_size * nameless / len(dataset))
+        unlabelled = round(size * nameless / len(dataset))
         return ClassBalancedBatchSampler(
             dataset.identity_codes,
             classes_per_batch=per_batch,
-            samples_per_class=max(2, (config.batch_size - unlabelled) // per_batch),
+            samples_per_class=max(least, (size - unlabelled) // per_batch),
             seed=config.seed,
             unlabelled=-1,
             unlabelled_per_batch=unlabelled,
@@ -140,7 +145,7 @@ class ItemData(pl.LightningDataModule):
             InputError: there are too few images a batch for so many processes.
         """
         dataset, config = self.dataset("train"), self.config
-        sampler = self.sampler() or ShuffledBatchSampler(len(dataset), config.batch_size, config.seed)
+        sampler = self.sampler() or ShuffledBatchSampler(len(dataset), self.batches.size, config.seed)
         rank, processes = rank_and_size(sharing())
         if processes == 1:
             return self._loader(dataset, batch_sampler=sampler)
@@ -154,7 +159,7 @@ class ItemData(pl.LightningDataModule):
         if not count or processes == 1:
             return self.loader("val") if count else []
         # A process without any batch would not take part in the validation, and the others would wait for it.
-        size = min(self.config.batch_size, -(-count // processes))
+        size = min(self.batches.size, -(-count // processes))
         starts = range(0, count, size)[rank::processes] or range(1)
         batches = [range(start, min(start + size, count)) for start in starts]
         return self._loader(self.dataset("val"), batch_sampler=batches)
@@ -176,7 +181,7 @@ class ItemData(pl.LightningDataModule):
         config, (rank, processes) = self.config, rank_and_size(sharing())
         ends = [config.images.collages * (rank + end) // processes for end in (0, 1)]
         first = len(self.identities) + ends[0]
-        return add_collages(batch, ends[1] - ends[0], config.samples_per_class, config.seed, first=first)
+        return add_collages(batch, ends[1] - ends[0], self.batches.samples_per_class, config.seed, first=first)
 
     def _loader(self, dataset: ItemDataset, **options: Any) -> Loader:
         workers = self.config.images.workers

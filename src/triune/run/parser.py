@@ -212,8 +212,11 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise instead of printing the usage and a long explanation."""
+        lists = f" ({self.command.name} --help lists the settings)"
+        # Of a setting in a file jsonargparse tells what this method said of it, in words of its own around it.
+        message = message.removeprefix('Parser key "config": ').removesuffix(lists)
         told = _told(message, {setting.name: setting for setting in self.settings})
-        raise InputError(f"{told} ({self.command.name} --help lists the settings)") from ex
+        raise InputError(f"{told}{lists}") from ex
 
     def short_help(self) -> str:
         """What fits a screen: the settings everyone reaches for, of each what is said up to the first stop."""

@@ -30,6 +30,15 @@ MOST_IDS = 255
 
 DEFAULT_EPOCHS = 15
 
+DEFAULT_BATCH = 64
+"""Images a step, where there are as many."""
+
+DEFAULT_SAMPLES = 4
+"""Images of an identity in a batch, where identities have as many."""
+
+LEARNT_POOLING = ("gem", "attention")
+"""Ways to pool that have weights of their own."""
+
 SUMMED = ("fixed", "uncertainty", "dwa")
 """Weightings that add up the terms and look at no gradient."""
 
@@ -48,6 +57,9 @@ class ImageConfig:
         fit: how an image of another shape comes into it. 'squash' resizes each side; 'pad' keeps the shape and fills
             the rest with the mean colour; 'crop' keeps the shape and takes the middle.
         channels: 3 for RGB, 1 for grey.
+        mean: that images are normalised by, of colours from 0 to 1; one number, or one a channel. The backbone's own
+            where not given.
+        std: the standard deviation, likewise.
         augment: random changes made to image and mask together while training.
         cache_mib: memory for decoded images, in MiB; what does not fit is decoded again each time.
         collages: invented identities added to every training batch, each with samples_per_class images whose quarters
@@ -60,6 +72,8 @@ class ImageConfig:
     size: Side | tuple[Side, Side] = 64
     fit: Literal["squash", "pad", "crop"] = "squash"
     channels: Literal[1, 3] = 3
+    mean: Share | tuple[Share, Share, Share] | None = None
+    std: PositiveShare | tuple[PositiveShare, PositiveShare, PositiveShare] | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_mib: Count = 1024
     collages: Count = 0
@@ -73,6 +87,13 @@ class ImageConfig:
             raise ValueError(f"mask_values is {list(values)}: 2 to {MOST_IDS} different pixel values are needed")
         return self
 
+    @model_validator(mode="after")
+    def _numbers_are_of_channels(self) -> "ImageConfig":
+        for name, given in (("mean", self.mean), ("std", self.std)):
+            if isinstance(given, tuple) and self.channels == 1:
+                raise ValueError(f"images.{name} has {len(given)} numbers, and grey images one channel: give one")
+        return self
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -83,13 +104,15 @@ class ModelConfig:
         pretrained: start from timm's published weights.
         weights: start from this local file instead, or from a run folder. Checkpoints of whole classifiers, of timm,
             torchvision, DINO and other trainings are read; what matched is printed.
-        decoder: any decoder of segmentation-models-pytorch, lower case. Plain transformers have DPT whatever it says.
+        decoder: any decoder of segmentation-models-pytorch, lower case. Plain transformers have DPT whatever it says,
+            and pyramids that no decoder takes (PiT, LeViT) the sum of their maps.
         decoder_channels: width of the decoder's stages, deepest first; as many as fit the backbone's depth are used.
         embedding_dim: length of the embedding; 0 for no embedding head.
         embedding_stage: the backbone stage the embedding is read from; -1 is the deepest.
         pooling: how the feature map becomes a vector: its average, its generalised mean, or a 4 x 4 grid of averages
-            side by side, which keeps what is where: for aligned images such as faces and characters. 'token' is the
-            class token of a plain transformer, 'token+avg' that and the average.
+            side by side, which keeps what is where: for aligned images such as faces and characters. 'attention' lets a
+            learnt query choose where to look. 'token' is the class token of a plain transformer, 'token+avg' that and
+            the average.
         mask_pooling: pool the embedding over the predicted foreground only.
         mask_channels: 'auto' counts the ids in the masks: up to two make one channel, more make one each; 0: no head.
         dropout: before the class head.
@@ -111,7 +134,7 @@ class ModelConfig:
     decoder_channels: tuple[PositiveInt, ...] = (128, 64, 32, 16, 16)
     embedding_dim: Count = 128
     embedding_stage: int = -1
-    pooling: Literal["avg", "gem", "grid", "token", "token+avg"] = "avg"
+    pooling: Literal["avg", "gem", "grid", "attention", "token", "token+avg"] = "avg"
     mask_pooling: bool = False
     mask_channels: Annotated[int, Field(ge=0, le=255)] | Literal["auto"] = "auto"
     dropout: ShareBelowOne = 0.0
@@ -216,7 +239,7 @@ class TrainConfig:
         epochs: each shows every training image about once. 'auto' is 15, or more where those
             are fewer than 300 steps.
         steps: optimiser steps, in place of epochs. As many whole epochs are trained as they take.
-        batch_size: images a step, of all processes together.
+        batch_size: images a step, of all processes together. 'auto' is 64, or all where there are fewer.
         alpha: weight of the classification loss. 'auto' is 1, or 0 where the classes are the identities themselves and
             none of them is tested: the embedding tells those apart.
         beta: weight of the segmentation loss.
@@ -237,7 +260,9 @@ class TrainConfig:
             threshold, and needs a split calibration: for 0.05 at 0.95 of 118 identities or more.
         calibration: share of training identities to fit the threshold on. They are not trained on. Where there are
             none, and no split calibration in the table, the threshold is fitted on the validation identities.
-        samples_per_class: images of each identity in a batch (K). There are batch_size / K identities (P) in it.
+        samples_per_class: images of each identity in a batch (K). There are batch_size / K identities (P) in it. 'auto'
+            is 4, or 3 or 2 where half of the identities have no more. 1 gives no pair of one identity, and is for
+            losses with proxies.
         metric_loss: triplet, a loss by name, or pml:CLASS. The names are those of pair and proxy losses such as
             multi-similarity or arcface (a name that is not known is answered with all of them); pml:CLASS is any loss
             of pytorch-metric-learning.
@@ -252,7 +277,7 @@ class TrainConfig:
     data: str = "digits"
     epochs: PositiveInt | Literal["auto"] = "auto"
     steps: PositiveInt | None = None
-    batch_size: AtLeastTwo = 64
+    batch_size: AtLeastTwo | Literal["auto"] = "auto"
     alpha: NonNegative | Literal["auto"] = "auto"
     beta: NonNegative = 1.0
     gamma: NonNegative = 1.0
@@ -268,7 +293,7 @@ class TrainConfig:
     target_fpr: Rate = 0.05
     fpr_confidence: Rate | None = None
     calibration: ShareBelowOne = 0.0
-    samples_per_class: AtLeastTwo = 4
+    samples_per_class: PositiveInt | Literal["auto"] = "auto"
     metric_loss: str = "triplet"
     metric_loss_options: dict[str, Any] = field(default_factory=dict)
     images: ImageConfig = field(default_factory=ImageConfig)
@@ -310,6 +335,16 @@ class TrainConfig:
         return DEFAULT_EPOCHS if self.epochs == "auto" else self.epochs
 
     @property
+    def images_a_batch(self) -> int:
+        """The batch size as a number. Where it is 'auto' a training settles it once the data are known."""
+        return DEFAULT_BATCH if self.batch_size == "auto" else self.batch_size
+
+    @property
+    def images_an_identity(self) -> int:
+        """K as a number. Where it is 'auto' a training settles it once the data are known."""
+        return DEFAULT_SAMPLES if self.samples_per_class == "auto" else self.samples_per_class
+
+    @property
     def class_weight(self) -> float:
         """Alpha as a number. Where it is 'auto' a training settles it once the data are known."""
         return 1.0 if self.alpha == "auto" else float(self.alpha)
@@ -348,15 +383,18 @@ def _without_effect(config: TrainConfig) -> str | None:
     if model.cache_features:
         if model.freeze != "all":
             return "model.cache_features needs a backbone that stays as it is: give model.freeze all"
-        if model.pooling == "gem":
-            return "model.cache_features keeps pooled vectors, and gem learns how to pool: take another model.pooling"
+        if model.pooling in LEARNT_POOLING:
+            return (
+                f"model.cache_features keeps pooled vectors, and {model.pooling} learns how to pool: take another "
+                "model.pooling"
+            )
         if config.images.collages:
             return "images.collages makes images anew for every batch, and model.cache_features none: leave one away"
         if config.images.augment not in (AugmentConfig(), NO_AUGMENT):
             return "images.augment has no effect with model.cache_features, which sees each image once: leave one away"
         if optimizer.chunk:
             return "optimizer.chunk has no effect with model.cache_features, which keeps no activations: leave it at 0"
-    images = config.batch_size + config.images.collages * config.samples_per_class
+    images = config.images_a_batch + config.images.collages * config.images_an_identity
     if optimizer.chunk >= images:
         return (
             f"optimizer.chunk is {optimizer.chunk}, and a batch has {images} images: give fewer, or 0 for all at once"

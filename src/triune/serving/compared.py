@@ -78,4 +78,7 @@ def verdicts_of(
                 yield unread
                 continue
             unlike = tuple(each.name for each, place in zip(pair, (i, j), strict=True) if far[place])
-            yield verdict(score, threshold, metric)._replace(first=pair[0].name, second=pair[1].name, unfamiliar=unlike)
+            one, other = pair
+            yield verdict(score, threshold, metric)._replace(
+                first=one.name, second=other.name, unfamiliar=unlike, boxes=(one.box, other.box)
+            )

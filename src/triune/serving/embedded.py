@@ -25,7 +25,7 @@ from triune.run.columns import Schema, read_parquet, write_parquet
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.loaded import LoadedRun
 from triune.serving.networks import BATCH, Progress
-from triune.serving.pictures import Given, Picture, check_names, pictures
+from triune.serving.pictures import Given, Picture, PictureRoles, check_names, pictures
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -40,7 +40,11 @@ COLUMNS: Final = {
 }
 """Of a Parquet file of embeddings; label and identity as far as the images came from a table that says them."""
 
-_IN_PARTS: Final[Schema] = {**COLUMNS, "reason": polars.String}
+ROLE_COLUMNS: Final = {"is_query": polars.Boolean, "is_gallery": polars.Boolean, "camera": polars.String}
+"""Further columns, as far as a table says anything in them: retrieval in ``triune evaluate`` follows them."""
+
+_REASON: Final = {"reason": polars.String}
+_IN_PARTS: Final[Schema] = {**COLUMNS, **ROLE_COLUMNS, **_REASON}
 """Of a part: also why an image could not be read, whose embedding then is null."""
 
 
@@ -86,7 +90,9 @@ def write_embeddings(
     batch_size: int = BATCH,
     progress: Progress | None = None,
 ) -> Embedded:
-    """Write embeddings as Parquet (the columns of :data:`COLUMNS`), or as ``.npy`` with their names beside it.
+    """Write embeddings as Parquet, or as ``.npy`` with their names beside it.
+
+    A Parquet file has the columns of :data:`COLUMNS`, and those of :data:`ROLE_COLUMNS` that a table says anything in.
 
     Parts of :data:`PART` images are written whole into ``OUTPUT.parts``; where that folder is there from an earlier
     command of the same network and images, it goes on with the parts that are missing. In several processes each
@@ -196,6 +202,7 @@ def _write_part(file: Path, images: Sequence[Picture], answers: Iterable[ImagePr
         "label": [each.label for each in images],
         "identity": [each.identity for each in images],
         "embedding": [None if row is None else row.tolist() for row in embeddings],
+        **{name: [getattr(each.roles, name) for each in images] for name in ROLE_COLUMNS},
         "reason": reasons,
     }
     write_parquet(file, polars.DataFrame(columns, schema=polars.Schema(_IN_PARTS)), _IN_PARTS)
@@ -207,7 +214,7 @@ def _joined(parts: dict[Path, list[Picture]], output: Path, dim: int) -> tuple[i
     left_out: list[str] = []
     count = 0
     for file, images in parts.items():
-        part = read_parquet(file, _IN_PARTS)
+        part = _part(file)
         if part["image"].to_list() != [each.name for each in images]:
             raise InputError(f"{file} does not hold the images that it should: remove {file.parent} and embed anew")
         lost = part.filter(polars.col("reason").is_not_null())
@@ -218,22 +225,34 @@ def _joined(parts: dict[Path, list[Picture]], output: Path, dim: int) -> tuple[i
             file.unlink()
         raise InputError(f"none of the {len(left_out)} images could be read; the first is {left_out[0]}")
     if output.suffix == ".parquet":
-        rows = polars.concat([polars.scan_parquet(file, glob=False) for file in files])
+        told = [*COLUMNS, *(name for name in ROLE_COLUMNS if _says(parts, name))]
+        sound = [
+            polars.scan_parquet(file, glob=False).filter(polars.col("reason").is_null()).select(told) for file in files
+        ]
         with written_whole(output) as temporary:
-            rows.filter(polars.col("reason").is_null()).select(*COLUMNS).sink_parquet(temporary, maintain_order=True)
+            polars.concat(sound).sink_parquet(temporary, maintain_order=True)
         return count, tuple(left_out)
     with written_whole(output) as temporary, written_whole(_names_of(output)) as names:
         array = open_memmap(temporary, mode="w+", dtype=np.float32, shape=(count, dim))
         with names.open("w", encoding="utf-8") as listed:
             start = 0
             for file in files:
-                sound = read_parquet(file, _IN_PARTS).filter(polars.col("reason").is_null())
-                array[start : start + len(sound)] = sound["embedding"].list.to_array(dim).to_numpy()
-                start += len(sound)
-                listed.writelines(f"{on_one_line(name)}\n" for name in sound["image"])
+                read = _part(file).filter(polars.col("reason").is_null())
+                array[start : start + len(read)] = read["embedding"].list.to_array(dim).to_numpy()
+                start += len(read)
+                listed.writelines(f"{on_one_line(name)}\n" for name in read["image"])
         array.flush()
         del array
     return count, tuple(left_out)
+
+
+def _says(parts: dict[Path, list[Picture]], name: str) -> bool:
+    """Whether a table says anything of an image in a column of roles."""
+    return any(getattr(image.roles, name) is not None for images in parts.values() for image in images)
+
+
+def _part(file: Path) -> polars.DataFrame:
+    return read_parquet(file, {**COLUMNS, **_REASON}, later=ROLE_COLUMNS)
 
 
 def _names_of(output: Path) -> Path:
@@ -252,6 +271,7 @@ def _digest(images: Sequence[Picture]) -> str:
             content = [hashlib.sha256(each.source).hexdigest()]
         else:
             content = [*each.source.size, hashlib.sha256(each.source.tobytes()).hexdigest()]
-        boxed = [] if each.box is None else [each.box]
-        hashed.update(json.dumps([each.name, each.label, each.identity, content, *boxed]).encode())
+        more: list[Any] = [] if each.box is None else [each.box]
+        more += [] if each.roles == PictureRoles() else [each.roles]
+        hashed.update(json.dumps([each.name, each.label, each.identity, content, *more]).encode())
     return hashed.hexdigest()

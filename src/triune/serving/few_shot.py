@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from triune.data.boxes import boxes_of
+from triune.data.boxes import Box
 from triune.data.items import read_table
 from triune.data.problems import DataError, Problem
 from triune.data.sources.common import folders_in, images_in
@@ -19,7 +19,7 @@ from triune.recognition.heads import Head
 from triune.recognition.new_classes import NewClasses, learn_classes
 from triune.serving.answers import ImagePrediction, Unreadable, readable
 from triune.serving.networks import BATCH, Progress
-from triune.serving.pictures import Given, Picture, pictures
+from triune.serving.pictures import Given, Picture, pictures, pictures_of
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Support: TypeAlias = str | Path | Mapping[str, Given]
@@ -65,6 +65,8 @@ class NewClassAnswer:
         closeness: the score with the most alike example: cosine similarity, or minus the distance.
         threshold: below it the image is unknown.
         example: the name of the most alike example.
+        box: the part of the image that was looked at; all of it where ``None``.
+        example_box: that of the example.
     """
 
     name: str
@@ -73,6 +75,8 @@ class NewClassAnswer:
     closeness: float
     threshold: float
     example: str
+    box: Box | None = None
+    example_box: Box | None = None
 
     @property
     def likeliest(self) -> str:
@@ -114,6 +118,7 @@ class FewShot:
         labels: their classes.
         left_out: examples that could not be read.
         strangers: how many images of none of the classes the threshold was told by.
+        boxes: the part of each example that was looked at; all of them whole where empty.
     """
 
     run: Embedder
@@ -122,6 +127,11 @@ class FewShot:
     labels: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     strangers: int = 0
+    boxes: tuple[Box | None, ...] = ()
+
+    def box_of(self, example: int) -> Box | None:
+        """The part of an example that was looked at."""
+        return self.boxes[example] if self.boxes else None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -147,9 +157,12 @@ class FewShot:
         """
         asked = pictures(images)
         found = self.run.embed_each(asked, skip=skip, batch_size=batch_size, progress=progress)
-        return [each if isinstance(each, Unreadable) else self._answer(each) for each in found]
+        return [
+            each if isinstance(each, Unreadable) else self._answer(each, one.box)
+            for one, each in zip(asked, found, strict=True)
+        ]
 
-    def _answer(self, image: ImagePrediction) -> NewClassAnswer:
+    def _answer(self, image: ImagePrediction, box: Box | None) -> NewClassAnswer:
         assert image.embedding is not None
         said = self.learned.name(image.embedding[None])
         shares = said.probabilities[0]
@@ -161,6 +174,8 @@ class FewShot:
             closeness=float(said.closeness[0]),
             threshold=self.learned.threshold,
             example=self.examples[int(said.example[0])],
+            box=box,
+            example_box=self.box_of(int(said.example[0])),
         )
 
 
@@ -192,7 +207,8 @@ def few_shot(
     Raises:
         InputError: an image cannot be read, there are fewer than two classes, or a setting makes no sense.
     """
-    rows, names, labels, left_out = embedded_support(run, support, skip, batch_size, progress)
+    examples = embedded_support(run, support, skip, batch_size, progress)
+    rows, labels, left_out = examples.rows, examples.labels, examples.left_out
     others = None
     if strangers is not None:
         found = list(readable(run.embed_each(pictures(strangers), skip=skip, batch_size=batch_size), left_out))
@@ -203,13 +219,31 @@ def few_shot(
         shown = support if isinstance(support, str | Path) else "the support"
         raise InputError(f"{shown}: {error}") from error
     known = 0 if others is None else len(others)
-    return FewShot(run, learned, tuple(names), tuple(labels), tuple(left_out), known)
+    names = tuple(each.name for each in examples.images)
+    boxes = tuple(each.box for each in examples.images)
+    return FewShot(run, learned, names, tuple(labels), tuple(left_out), known, boxes)
+
+
+class Examples(NamedTuple):
+    """Embedded images of known classes.
+
+    Args:
+        rows: ``(N, D)``.
+        images: N of them.
+        labels: their classes.
+        left_out: images that could not be read.
+    """
+
+    rows: Array
+    images: list[Picture]
+    labels: list[str]
+    left_out: list[str]
 
 
 def embedded_support(
     run: Embedder, support: Support, skip: bool, batch_size: int = BATCH, progress: Progress | None = None
-) -> tuple[Array, list[str], list[str], list[str]]:
-    """Embeddings ``(N, D)`` of labelled images, their names and labels, and the images that could not be read.
+) -> Examples:
+    """Embeddings of labelled images.
 
     Args:
         run: embeds images.
@@ -227,8 +261,12 @@ def embedded_support(
     sound = list(readable(answers, left_out))
     if not sound:
         raise InputError(f"none of the {len(images)} examples could be read; the first is {left_out[0]}")
-    kept = [label for label, each in zip(labels, answers, strict=True) if isinstance(each, ImagePrediction)]
-    return _stacked(sound), [each.name for each in sound], kept, left_out
+    kept = [
+        (image, label)
+        for image, label, each in zip(images, labels, answers, strict=True)
+        if isinstance(each, ImagePrediction)
+    ]
+    return Examples(_stacked(sound), [image for image, _ in kept], [label for _, label in kept], left_out)
 
 
 def _labelled(support: Support) -> tuple[list[Picture], list[str]]:
@@ -262,8 +300,7 @@ def _labelled(support: Support) -> tuple[list[Picture], list[str]]:
             f"{support} holds one class, {on_one_line(labels[0])}, and at least two are told apart: if it is the "
             "folder of one class itself, give the folder above"
         )
-    cells = zip(table.frame["image"].to_list(), boxes_of(table.frame), strict=True)
-    return [Picture(path, path, box=box) for path, box in cells], labels.to_list()
+    return list(pictures_of(table)), labels.to_list()
 
 
 def _stacked(sound: Sequence[ImagePrediction]) -> Array:

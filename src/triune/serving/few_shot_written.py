@@ -10,7 +10,7 @@ from triune.recognition.head_episodes import CHOSEN, HeadEpisodes, Share
 from triune.report.formatting import round_percent
 from triune.serving.answers import Unreadable
 from triune.serving.few_shot import FewShot, NewClassAnswer
-from triune.serving.sheets import SheetImage, SheetRow, write_sheet
+from triune.serving.sheets import Mark, SheetImage, SheetRow, write_sheet
 
 UNKNOWN = "unknown"
 
@@ -108,14 +108,19 @@ def _row(known: FewShot, answer: NewClassAnswer | Unreadable) -> SheetRow:
     if isinstance(answer, Unreadable):
         return SheetRow(SheetImage(answer.name, "cannot be read", answer.name), [], answer.reason)
     caption = f"{answer.label} {answer.probability:.3f}" if answer.label else UNKNOWN
-    first = {label: name for name, label in reversed(list(zip(known.examples, known.labels, strict=True)))}
+    first = {label: place for place, label in reversed(list(enumerate(known.labels)))}
     own = known.labels[known.examples.index(answer.example)]
     hits = [
-        SheetImage(name, f"{label} {share:.3f}", name)
+        SheetImage(name, f"{label} {share:.3f}", name, box=box)
         for label, share in list(answer.probabilities.items())[:6]
-        for name in [answer.example if label == own else first[label]]
+        for name, box in [
+            (answer.example, answer.example_box)
+            if label == own
+            else (known.examples[first[label]], known.box_of(first[label]))
+        ]
     ]
-    return SheetRow(SheetImage(answer.name, caption, answer.name, "good" if answer.label else "bad"), hits)
+    mark: Mark = "good" if answer.label else "bad"
+    return SheetRow(SheetImage(answer.name, caption, answer.name, mark, answer.box), hits)
 
 
 def episodes_text(found: HeadEpisodes) -> str:

@@ -346,7 +346,9 @@ class LoadedRun:
         try:
             return self.network.read(picture.source, picture.box)
         except (OSError, ValueError) as error:
-            return Unreadable(picture.name, str(error))
+            # What is wrong with a box is said of its column: the table's row is the other half.
+            where = f"{picture.row}, " if picture.box is not None and picture.row else ""
+            return Unreadable(picture.name, f"{where}{error}")
 
     def answer(self, images: Sequence[Picture], read: Sequence[Read], heads: Heads) -> list[ImagePrediction]:
         """What the network says of images that were read, as one batch.

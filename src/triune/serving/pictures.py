@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import polars as pl
 from PIL import Image
 from torch import Tensor
 
 from triune.data.boxes import Box, boxes_of
 from triune.data.decode import existing
-from triune.data.items import read_table
+from triune.data.items import ItemTable, read_table
 from triune.data.problems import DataError
 from triune.data.sources.folder import walk
 from triune.errors import InputError
@@ -27,6 +28,20 @@ IN_WORDS = (
 )
 
 
+class PictureRoles(NamedTuple):
+    """What a table says of an image in retrieval; ``None`` where it says nothing.
+
+    Args:
+        is_query: whether it is searched for.
+        is_gallery: whether it is searched in.
+        camera: what took it.
+    """
+
+    is_query: bool | None = None
+    is_gallery: bool | None = None
+    camera: str | None = None
+
+
 class Picture(NamedTuple):
     """One image, not yet decoded.
 
@@ -36,6 +51,8 @@ class Picture(NamedTuple):
         label: its class, where it comes from a table that says it.
         identity: likewise.
         box: the part of it that is looked at, where it comes from a table that says it; all of it where not.
+        row: of a table that it comes from, for messages: ``items.csv row 3``; empty where it comes from none.
+        roles: who asks and who answers, where it comes from a table that says it.
     """
 
     name: str
@@ -43,6 +60,8 @@ class Picture(NamedTuple):
     label: str | None = None
     identity: str | None = None
     box: Box | None = None
+    row: str = ""
+    roles: PictureRoles = PictureRoles()
 
 
 def pictures(given: Given) -> list[Picture]:
@@ -127,9 +146,7 @@ def _below(path: str) -> Iterator[Picture | str]:
         table = read_table(place)
         if table.problems:
             raise DataError(table.problems)
-        cells = table.frame.select("image", "label", "identity").iter_rows()
-        for (image, label, identity), box in zip(cells, boxes_of(table.frame), strict=True):
-            yield Picture(image, image, label, identity, box)
+        yield from pictures_of(table)
     elif place.exists():
         yield str(place)
     else:
@@ -138,6 +155,16 @@ def _below(path: str) -> Iterator[Picture | str]:
             raise InputError(f"{path} does not exist" + (", and matches no file" if glob.has_magic(path) else ""))
         for each in matched:
             yield from _below(each)
+
+
+def pictures_of(table: ItemTable) -> Iterator[Picture]:
+    """The images of a table with what it says of them, in order."""
+    frame = table.frame
+    lacking = () if "camera" in frame.columns else (pl.lit(None).alias("camera"),)
+    named = frame.with_columns(lacking).with_columns(pl.col("camera").cast(pl.String))
+    cells = named.select("image", "label", "identity", "row", "is_query", "is_gallery", "camera").iter_rows()
+    for (image, label, identity, row, *roles), box in zip(cells, boxes_of(frame), strict=True):
+        yield Picture(image, image, label, identity, box, f"{table.source} row {row}", PictureRoles(*roles))
 
 
 def _planes(images: Tensor) -> Iterator[Image.Image]:

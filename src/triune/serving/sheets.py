@@ -14,6 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from triune._version import __version__
+from triune.data.boxes import Box
 from triune.errors import InputError
 from triune.files import on_one_line, write_text
 from triune.report.formatting import count, plural
@@ -46,12 +47,14 @@ class SheetImage:
         caption: what is said of it, in bold: its label and score, say.
         detail: where it lies, or anything else. The folder that all absolute paths have in common is told once.
         mark: a tick and a frame (``"good"``), a cross and a broken frame (``"bad"``), or neither (``"plain"``).
+        box: the part that is shown; all of it where not given.
     """
 
     source: str | Path | Image.Image
     caption: str
     detail: str = ""
     mark: Mark = "plain"
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def write_sheet(path: str | Path, title: str, rows: Iterable[SheetRow], *, about
     images = [image for row in shown for image in (row.query, *row.hits) if image is not None]
     folder = _common_folder([on_one_line(image.detail) for image in images])
     with ThreadPoolExecutor(DECODERS) as pool:
-        thumbnails = iter(list(pool.map(lambda image: thumbnail(image.source, SIDE), images)))
+        thumbnails = iter(list(pool.map(lambda image: thumbnail(image.source, SIDE, image.box), images)))
     text = (
         _environment()
         .get_template("sheet.html")

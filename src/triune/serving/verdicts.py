@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from triune.data.boxes import Box
 from triune.distances.metric import Metric, to_distance
 from triune.run.places import folder_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
@@ -28,6 +29,7 @@ class Verdict(NamedTuple):
         second: the other.
         unfamiliar: those of the two that look like nothing the run was validated on, where the verdict says little.
         asked_fpr: the rate that was asked for, where no threshold is stored for it and that of a smaller one decided.
+        boxes: the parts of the two that were looked at; all of one where ``None``.
     """
 
     same: bool
@@ -43,13 +45,18 @@ class Verdict(NamedTuple):
     second: str = "image 1"
     unfamiliar: tuple[str, ...] = ()
     asked_fpr: float | None = None
+    boxes: tuple[Box | None, Box | None] = (None, None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return self._asdict() | {
+        found = self._asdict() | {
             "expected": None if self.expected is None else asdict(self.expected),
             "unfamiliar": list(self.unfamiliar),
+            "boxes": [None if box is None else box._asdict() for box in self.boxes],
         }
+        if self.boxes == (None, None):
+            del found["boxes"]
+        return found
 
 
 def verdict(score: float, threshold: Threshold, metric: Metric) -> Verdict:

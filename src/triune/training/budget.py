@@ -1,10 +1,13 @@
-"""What a training settles once the data are known: how long it lasts, and whether there are classes to learn."""
+"""What a training settles once the data are known: how long it lasts, its batches, whether classes are learnt."""
 
 from dataclasses import replace
 from math import ceil
-from typing import Final
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from triune.data.items import ItemTable
+from triune.errors import InputError
 from triune.run.loaders import ItemData
 from triune.run.settings import TrainConfig
 
@@ -23,8 +26,16 @@ def settled(config: TrainConfig, data: ItemData, steps_an_epoch: int) -> TrainCo
     images = config.images
     if not config.model.cache_features:  # which sees images as they are
         images = replace(images, augment=replace(images.augment, flip=data.augment.flip))
-    epochs, alpha = _epochs(config, steps_an_epoch), _alpha(config, data.table)
-    return replace(config, epochs=epochs, steps=None, alpha=alpha, images=images)
+    size, samples, _ = data.batches
+    numbers: dict[str, Any] = {
+        "epochs": _epochs(config, steps_an_epoch),
+        "alpha": _alpha(config, data.table),
+        "images": images,
+    }
+    try:
+        return replace(config, steps=None, batch_size=size, samples_per_class=samples, **numbers)
+    except ValidationError as error:  # a chunk as large as the batch turned out to be
+        raise InputError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from error
 
 
 def _epochs(config: TrainConfig, steps_an_epoch: int) -> int:

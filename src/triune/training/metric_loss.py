@@ -5,7 +5,7 @@ from torch import nn
 from triune.errors import InputError
 from triune.losses.joined import DistributedTripletLoss, JoinedLoss
 from triune.losses.memory import CrossBatchMemory
-from triune.losses.names import PROXY_LOSSES, TRIPLET, make_criterion
+from triune.losses.names import PEER, PROXY_LOSSES, TRIPLET, make_criterion
 from triune.losses.pairs import PairLoss
 from triune.losses.triplet import TripletLoss
 from triune.run.settings import TrainConfig
@@ -33,6 +33,15 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
         raise InputError(
             f"metric_loss {name} keeps a proxy for each identity and images.collages invents identities: "
             "use one of the two"
+        )
+    if (
+        config.samples_per_class == 1
+        and config.learns_embedding
+        and not (name in PROXY_LOSSES or name.startswith(PEER))
+    ):
+        raise InputError(
+            f"samples_per_class is 1, and metric_loss {name} learns from pairs of images of one identity: give 2 or "
+            f"more, or a loss with proxies ({', '.join(sorted(PROXY_LOSSES))})"
         )
     return make_criterion(
         name,

@@ -37,12 +37,13 @@ def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: An
     if isinstance(batches, ClassBalancedBatchSampler):
         kind += f" of {batches.classes_per_batch} identities x {batches.samples_per_class} images"
     epochs = config.whole_epochs
-    return [
+    found = [
         "; ".join(splits),
         f"{config.model.backbone}, {_short(weights)} parameters{some}: {classes}, {masks}, "
         f"embedding of {model.embedding_dim}",
         f"{epochs} epoch{'s' * (epochs > 1)} of {kind}: {epochs * len(batches):,} steps",
     ]
+    return [*found, data.batches.reason] if data.batches.reason else found
 
 
 def _images(data: ItemData, split: str) -> str:

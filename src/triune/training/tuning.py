@@ -9,7 +9,7 @@ from torch import nn
 from triune.errors import InputError
 from triune.model.adapters import add_adapters
 from triune.model.network import MultiTaskModel
-from triune.run.settings import ModelConfig, TrainConfig
+from triune.run.settings import LEARNT_POOLING, ModelConfig, TrainConfig
 from triune.training.module import TrainingModule
 from triune.training.optimizer import Freeze
 
@@ -114,7 +114,7 @@ def tuned(model: MultiTaskModel, config: TrainConfig) -> list[str]:
     elif settings.freeze:
         what = "they begin" if settings.adapter_rank else "the backbone begins"
         parts.append(f"{what} to learn after {settings.freeze} steps")
-    vectors = settings.freeze == "all" and not model.mask_channels and settings.pooling != "gem"
+    vectors = settings.freeze == "all" and not model.mask_channels and settings.pooling not in LEARNT_POOLING
     if vectors and not settings.cache_features:
         parts.append(
             "its features are computed in every step: --model.cache_features computes them once, without augmentation"

@@ -18,12 +18,14 @@ class AuditedItem(Record):
         name: its path, or ``row K``.
         label: ``None`` where it is not known.
         split: likewise.
+        box: left, top, right and bottom of the part that was looked at; all of it where ``None``.
     """
 
     row: int
     name: str
     label: str | None
     split: str | None
+    box: tuple[int, int, int, int] | None = None
 
 
 class WrongLabel(Record):

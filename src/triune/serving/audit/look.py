@@ -167,7 +167,8 @@ def _cautions(items: AuditItems, labels: _Labels) -> list[str]:
 
 
 def _item(items: AuditItems, row: int) -> AuditedItem:
-    return AuditedItem(row=row, name=items.names[row], label=items.labels[row], split=items.splits[row])
+    box = items.boxes[row] if items.boxes else None
+    return AuditedItem(row=row, name=items.names[row], label=items.labels[row], split=items.splits[row], box=box)
 
 
 def _neighbours(items: AuditItems, rows: Sequence[int]) -> dict[int, tuple[AuditedItem, ...]]:

@@ -22,7 +22,7 @@ from triune.run.split import with_split_of
 from triune.serving.answers import Unreadable
 from triune.serving.loaded import LoadedRun
 from triune.serving.networks import BATCH, Progress
-from triune.serving.pictures import Picture
+from triune.serving.pictures import pictures_of
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Column: TypeAlias = Literal["identity", "label"]
@@ -89,8 +89,7 @@ def items_of_run(
     frame = table.frame
     if frame[column].null_count() == len(frame):
         raise InputError(f"{table.source} has no column {column} that says what the images show")
-    cells = zip(frame["image"].to_list(), boxes_of(frame), strict=True)
-    images = [Picture(path, path, box=box) for path, box in cells]
+    images = list(pictures_of(table))
     rows: list[Array] = []
     kept: list[bool] = []
     left_out: list[str] = []

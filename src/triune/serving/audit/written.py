@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from triune.data.boxes import Box
 from triune.files import on_one_line, write_record, written_whole
 from triune.recognition.outliers import LEAST
 from triune.report.formatting import percent, plural
@@ -217,4 +218,4 @@ def _outlier_row(each: Outlier) -> SheetRow:
 
 
 def _tile(item: AuditedItem, caption: str, mark: Any) -> SheetImage:
-    return SheetImage(item.name, caption, item.name, mark)
+    return SheetImage(item.name, caption, item.name, mark, None if item.box is None else Box(*item.box))

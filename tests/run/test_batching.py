@@ -1,0 +1,40 @@
+"""Batches that suit the data, where the settings say nothing; what they say stays as it is."""
+
+import pytest
+
+from triune.run.batching import batches_for
+from triune.run.settings import TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("counts", "nameless", "size", "samples"),
+    [
+        ([41] * 64, 0, 64, 4),  # ETH-80
+        ([5] * 64, 0, 64, 4),  # five images of each object
+        ([180] * 6, 0, 64, 4),  # digits
+        ([10] * 16, 0, 64, 4),  # 16 characters by 10 drawers
+        ([3, 3], 0, 6, 3),
+        ([2] * 10_000, 0, 64, 2),
+        ([3] * 500, 0, 64, 3),
+        ([2, 2, 2, 90], 0, 64, 2),
+        ([2, 9, 9, 9], 0, 29, 4),
+        ([1] * 50 + [8] * 4, 0, 32, 4),  # what is there once gives no pair
+        ([8] * 4, 100, 64, 4),
+        ([8] * 4, 10, 42, 4),
+        ([5], 0, 64, 4),
+        ([], 30, 64, 4),
+    ],
+)
+def test_no_more_images_of_an_identity_than_half_of_them_have_and_no_more_in_all_than_there_are(
+    counts, nameless, size, samples
+):
+    found = batches_for(TrainConfig(), counts, nameless)
+    assert found[:2] == (size, samples)
+    assert bool(found.reason) == (found[:2] != (64, 4))
+
+
+def test_flags_come_before_the_data():
+    assert batches_for(TrainConfig(batch_size=32, samples_per_class=4), [2, 2]) == (32, 4, "")
+    assert batches_for(TrainConfig(samples_per_class=4), [2, 2])[:2] == (8, 4)
+    assert batches_for(TrainConfig(batch_size=32), [2, 2])[:2] == (32, 2)
+    assert batches_for(TrainConfig(batch_size=3), [9] * 9)[:2] == (3, 3)
