@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from triune.distances.metric import Metric, to_distance
 from triune.run.places import folder_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
-from triune.verification.new_identities import ExpectedFPR
-from triune.verification.thresholds import Threshold
+from triune.verification.decision import ExpectedFPR, Threshold
 
 
 class Verdict(NamedTuple):
