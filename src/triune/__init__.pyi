@@ -45,9 +45,10 @@ from .verification.all_pairs import verify_embeddings as verify_embeddings
 from .verification.bootstrap import bootstrap_verification as bootstrap_verification
 from .verification.comparison import compare_verification as compare_verification
 from .verification.conditions import rates_by_condition as rates_by_condition
-from .verification.new_identities import ExpectedFPR as ExpectedFPR, expected_fpr as expected_fpr
+from .verification.decision import ExpectedFPR as ExpectedFPR, Threshold as Threshold
+from .verification.new_identities import expected_fpr as expected_fpr
 from .verification.promise import identities_needed as identities_needed, promised_score as promised_score
 from .verification.roc import Confusion as Confusion, Verification as Verification, verify_scores as verify_scores
-from .verification.thresholds import Threshold as Threshold, fit_threshold as fit_threshold
+from .verification.thresholds import fit_threshold as fit_threshold
 from .web.client import Client as Client
 from .web.wire import Enrolment as Enrolment

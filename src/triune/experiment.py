@@ -7,7 +7,7 @@ from torch import nn
 
 from triune.evaluation.judge_run import evaluate_run
 from triune.evaluation.results import Results
-from triune.parallel.command import is_first, read_by_all, sharing
+from triune.parallel.group import is_first, read_by_all, sharing
 from triune.run.settings import TrainConfig
 from triune.training.opened import opened_run
 from triune.training.processes import training_processes

@@ -15,7 +15,7 @@ def test_it_says_what_both_verify_and_where_the_file_lies(exported, capsys, tmp_
     code, out, err = ran(capsys, "export", exported[0] / "run", "--output", path, "--check", 6)
     assert (code, out) == (0, f"{path}\n")
     assert path.stat().st_size > 1e6
-    assert err.startswith("6 validation images: embeddings differ by at most ")
+    assert err.startswith("6 validation images, PyTorch and ONNX: embeddings differ by at most ")
     assert "\n  TPR@FPR 10.000%: PyTorch " in err
     assert err.splitlines()[-1].endswith("MB, opset 20")
     assert "is there already" in refused(capsys, "export", exported[0] / "run", "--output", path)

@@ -1,7 +1,7 @@
 """Which kind of threshold it is, in one sentence."""
 
 from triune.report.threshold_words import for_new_identities
-from triune.verification.new_identities import ExpectedFPR
+from triune.verification.decision import ExpectedFPR
 
 
 def test_a_promise_names_its_confidence_and_what_it_assumes():

@@ -10,7 +10,7 @@ import pytest
 from triune.errors import InputError
 from triune.files import write_record
 from triune.run.thresholds import StoredThresholds, read_thresholds
-from triune.verification.new_identities import ExpectedFPR
+from triune.verification.decision import ExpectedFPR
 from triune.verification.roc import verify_scores
 from triune.verification.thresholds import fit_threshold
 

@@ -12,8 +12,9 @@ from triune.pairs import tiles
 from triune.pairs.tiles import PairTiles
 from triune.verification import all_pairs, sampling
 from triune.verification.all_pairs import verify_embeddings
+from triune.verification.decision import Threshold
 from triune.verification.roc import from_scores, verify_scores
-from triune.verification.thresholds import Threshold, fit_threshold, without_promise
+from triune.verification.thresholds import fit_threshold
 
 
 def sets(seed=0, n=60):
@@ -95,22 +96,6 @@ def test_a_budget_of_one_accepts_everything_and_infinite_scores_are_scores():
     assert fitted.accepts([math.inf, 1e300]).tolist() == [True, False]
 
 
-def test_thresholds_of_the_first_version_are_read():
-    """They were the lowest accepted score itself, with no field of that name."""
-    stored = fit_threshold(verify_embeddings(*sets(0)), 0.05, metric="cosine").as_dict()
-    del stored["lowest_accepted"]
-    read = Threshold.from_dict(stored)
-    assert read.threshold == read.lowest_accepted == stored["threshold"]
-
-
-def test_half_precision_is_decided_in_float32():
-    import torch
-
-    fitted = fit_threshold(verify_embeddings(*sets(0)), 0.05, metric="cosine")
-    scores = torch.linspace(-1, 1, 500).bfloat16()
-    assert fitted.accepts(scores).tolist() == (scores.double() >= fitted.threshold).tolist()
-
-
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "squared_euclidean"])
 def test_fitting_and_applying_it_to_the_same_pairs_takes_no_further_visit(metric, monkeypatch):
     monkeypatch.setattr(all_pairs, "LISTED_PAIRS", -1)
@@ -176,11 +161,3 @@ def test_a_metric_that_is_not_that_of_the_embeddings_is_refused():
     prepared = triune.prepare(x, labels)
     with pytest.raises(ValueError, match="metric is 'euclidean', but prepared is for 'cosine'"):
         triune.fit_threshold(triune.verify_embeddings(prepared), 0.3, metric="euclidean", prepared=prepared)
-
-
-def test_for_embeddings_of_another_network_nothing_is_promised():
-    x, labels = torch.randn(40, 5, generator=torch.Generator().manual_seed(2)), np.repeat(np.arange(20), 2)
-    prepared = triune.prepare(x, labels)
-    fitted = triune.fit_threshold(triune.verify_embeddings(prepared), 0.3, prepared=prepared, confidence=0.9)
-    plain = without_promise(fitted)
-    assert (plain.threshold, plain.fpr, plain.expected, plain.confidence) == (fitted.threshold, fitted.fpr, None, None)

@@ -95,7 +95,7 @@ def loaded(run: str, weights: Path | None) -> "LoadedRun":
     Raises:
         InputError: there is no such run or backbone, or its weights cannot be had.
     """
-    from triune.parallel.command import is_first
+    from triune.parallel.group import is_first
     from triune.serving.loaded import load
 
     found = load(run, weights=weights)

@@ -34,7 +34,7 @@ class EmbedConfig:
 def run(arguments: list[str]) -> int:
     """Embeddings of new images, as Parquet, or .npy with their names beside it."""
     asked = command("embed", EmbedConfig, words=("run", "images")).parse(arguments)
-    from triune.parallel.command import is_first
+    from triune.parallel.group import is_first
     from triune.serving.embedded import write_embeddings
 
     written = write_embeddings(

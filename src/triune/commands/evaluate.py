@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> int:
     asked = command("evaluate", EvaluateConfig, words=("run",), has_config=True).parse(arguments)
     asked = _with_own_columns(asked)
     kind = _what_is_evaluated(asked)
-    from triune.parallel.command import is_first
+    from triune.parallel.group import is_first
     from triune.report.terminal import summary
 
     if kind in LISTS and not is_first():
@@ -151,7 +151,7 @@ def _what_is_evaluated(asked: EvaluateConfig) -> str:
 def _judged(asked: EvaluateConfig, kind: str) -> "Judgement":
     """What was found; the first process writes it with its page and figures, all together, into a folder of its own."""
     from triune.files import filled_together
-    from triune.parallel.command import done_by_first, is_first
+    from triune.parallel.group import done_by_first, is_first
 
     folder, numbered = _where(asked)
     with ExitStack() as opened:
@@ -199,7 +199,7 @@ def _judge_run(asked: EvaluateConfig, folder: Path) -> "Judgement":
     """Judge a run into a folder."""
     from triune.evaluation.judge import Resampling
     from triune.evaluation.judge_run import RunQuestions, evaluate_again
-    from triune.parallel.command import sharing
+    from triune.parallel.group import sharing
 
     assert asked.run is not None
     questions = RunQuestions(
@@ -220,7 +220,7 @@ def _judge_files(asked: EvaluateConfig, kind: str) -> "Judgement":
     from triune.evaluation import judge_files
     from triune.evaluation.freed_memory import return_large_arrays
     from triune.evaluation.judge import Resampling
-    from triune.parallel.command import sharing
+    from triune.parallel.group import sharing
 
     if kind == SCORED_PAIRS:
         assert asked.scores is not None

@@ -36,7 +36,7 @@ def run_training(name: str, arguments: list[str], config: TrainConfig) -> int:
 def trained(config: TrainConfig) -> int:
     """Train, print what was found, and say where the report is."""
     from triune.experiment import train_and_evaluate
-    from triune.parallel.command import done_by_first
+    from triune.parallel.group import done_by_first
     from triune.report.page import write_report
     from triune.report.terminal import summary
 
@@ -50,7 +50,7 @@ def trained(config: TrainConfig) -> int:
 
 def _tell_recipe(config: TrainConfig) -> None:
     """Say on standard error that the settings are those of a recipe, where the data have one."""
-    from triune.parallel.command import is_first
+    from triune.parallel.group import is_first
 
     recipe = recipe_of(config.data)
     if recipe is not None and config.resume is None and is_first():

@@ -33,9 +33,10 @@ from triune.verification.all_pairs import verify_embeddings, why_not_verifiable
 from triune.verification.bootstrap import Intervals, bootstrap_verification
 from triune.verification.comparison import compare_intervals
 from triune.verification.conditions import rates_by_condition
+from triune.verification.decision import Threshold
 from triune.verification.promise import identities_needed
 from triune.verification.roc import FPRS, Verification
-from triune.verification.thresholds import Threshold, fit_threshold
+from triune.verification.thresholds import fit_threshold
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

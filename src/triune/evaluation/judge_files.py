@@ -31,12 +31,13 @@ from triune.evaluation.judge import Candidate, Judgement, KnownItems, Questions,
 from triune.evaluation.results import NAMES, DataSummary, FoldsResult, ModelResult, ScoreKind
 from triune.evaluation.search import Roles
 from triune.pairs.listed import score_pairs
-from triune.parallel.command import check_same, read_by_all
+from triune.parallel.command import check_same
+from triune.parallel.group import read_by_all
 from triune.run.thresholds import read_thresholds
 from triune.verification.all_pairs import why_not_verifiable
+from triune.verification.decision import Threshold, without_promise
 from triune.verification.folds import cross_validated_accuracy
 from triune.verification.roc import verify_scores
-from triune.verification.thresholds import Threshold, without_promise
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

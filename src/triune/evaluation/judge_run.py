@@ -42,8 +42,7 @@ from triune.evaluation.results import (
 from triune.evaluation.sample_masks import write_sample_masks
 from triune.files import write_record
 from triune.model.network import MultiTaskModel
-from triune.parallel.command import is_first, read_by_all
-from triune.parallel.divide import rank_and_size
+from triune.parallel.group import is_first, rank_and_size, read_by_all
 from triune.parallel.started import started_place
 from triune.run.card import ModelCard
 from triune.run.facts import TrainingFacts
@@ -57,7 +56,7 @@ from triune.run.preprocessing import prepared_as
 from triune.run.settings import TrainConfig
 from triune.run.split import read_split, with_split_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
-from triune.verification.thresholds import Threshold, without_promise
+from triune.verification.decision import Threshold, without_promise
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

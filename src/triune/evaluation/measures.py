@@ -10,10 +10,10 @@ from triune.evaluation import results
 from triune.evaluation.results import ScoreKind, Split
 from triune.retrieval.metrics import RetrievalMetrics
 from triune.verification import bootstrap, comparison as compared, conditions, roc
+from triune.verification.decision import Threshold
 from triune.verification.folds import FoldResult
 from triune.verification.intervals import Interval, too_few_identities
 from triune.verification.roc import FPRS, Verification
-from triune.verification.thresholds import Threshold
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

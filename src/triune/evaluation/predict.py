@@ -12,8 +12,8 @@ from triune.data.dataset import Batch
 from triune.data.decode import IGNORE
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel, Prediction, predicted_masks
-from triune.parallel.command import read_by_all
-from triune.parallel.divide import all_gather, gather_in_order
+from triune.parallel.divide import gather_in_order
+from triune.parallel.group import all_gather, read_by_all
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from triune.evaluation.earlier import migrated
 from triune.files import Record, read_record, write_record
 from triune.run.facts import TrainingFacts as TrainingFacts
-from triune.verification.new_identities import ExpectedFPR
+from triune.verification.decision import ExpectedFPR
 
 FORMAT: Final = 2
 """Of the file; 1 was the untyped dictionary of version 0.1.0's first runs."""

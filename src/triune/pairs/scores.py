@@ -6,7 +6,6 @@ the tiles of tiles.py). :func:`paired_scores` says how far apart the two can be.
 """
 
 import math
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,9 +16,7 @@ from triune.kernels import scores_cpu
 from triune.kernels.paths import choose_counting
 from triune.pairs import on_device
 from triune.pairs.prepared import PreparedEmbeddings
-
-UNIT_ROUNDOFF: Final = 2.0**-24
-"""u of float32."""
+from triune.pairs.rows import UNIT_ROUNDOFF
 
 
 def paired_scores(x: Embeddings, y: Embeddings, metric: Metric = "cosine") -> Tensor:

@@ -15,7 +15,8 @@ from triune.kernels.threads import one_torch_thread_each
 from triune.pairs import on_device
 from triune.pairs.prepared import PreparedEmbeddings, joint_codes, joint_groups
 from triune.pairs.scores import to_distances
-from triune.parallel.divide import all_gather, all_reduce, rank_and_size
+from triune.parallel.divide import all_reduce
+from triune.parallel.group import all_gather, rank_and_size
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

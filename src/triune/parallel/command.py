@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -20,13 +20,10 @@ from torch.distributed import PrefixStore, ProcessGroup, Store  # type: ignore[a
 from torch.distributed.rendezvous import rendezvous
 
 from triune.errors import InputError
-from triune.parallel.divide import all_gather
+from triune.parallel.group import all_gather, is_first, sharing
 from triune.signals import held_back, leave_in_silence
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-
-T = TypeVar("T")
 
 
 PATIENCE: Final = datetime.timedelta(days=1)
@@ -141,85 +138,6 @@ def _wait_for_others_to_fail(store: Store) -> None:
         while failed < dist.get_world_size() and time.monotonic() < until:
             time.sleep(0.02)
             failed = store.add("failed", 0)
-
-
-def sharing() -> ProcessGroup | None:
-    """The processes that share this command's work; ``None`` where there is one."""
-    return dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes and prints."""
-    return sharing() is None or dist.get_rank() == 0
-
-
-def done_by_first(step: Callable[[], T]) -> T | None:
-    """What the first process does for all; where it cannot, all raise what it raised.
-
-    Returns:
-        What ``step`` returned, in the first process; ``None`` in the others.
-
-    Raises:
-        InputError: ``step`` did so.
-        OSError: likewise.
-    """
-    done: T | None = None
-    error: InputError | OSError | None = None
-    if is_first():
-        try:
-            done = step()
-        except (InputError, OSError) as failed:
-            error = failed
-    error = all_gather([error], sharing())[0]
-    if error is not None:
-        raise error
-    return done
-
-
-def told_by_first(step: Callable[[], T]) -> T:
-    """What the first process does for all, and tells them; where it cannot, all raise what it raised.
-
-    Raises:
-        InputError: ``step`` did so.
-        OSError: likewise.
-    """
-    done = done_by_first(step)
-    return all_gather([done], sharing())[0]  # type: ignore[return-value]
-
-
-def done_in_turn(step: Callable[[], T]) -> T:
-    """What the first process does before the others do it, too: what it fetches or makes is then there for them.
-
-    Raises:
-        InputError: ``step`` did so in one of them.
-        OSError: ``step`` did so in the first.
-    """
-    done = done_by_first(step)
-    return read_by_all(lambda: done if is_first() else step(), sharing())  # type: ignore[return-value]
-
-
-def read_by_all(read: Callable[[], T], divide_over: ProcessGroup | None) -> T:
-    """What every process reads for itself. Where one of them cannot, all of them raise what it has to say.
-
-    Else the others would go on, and wait for it.
-
-    Raises:
-        InputError: ``read`` did so in one of the processes.
-    """
-    if divide_over is None:
-        return read()
-    found: T | None = None
-    says = None
-    try:
-        found = read()
-    except InputError as error:
-        says = str(error)
-    except OSError as error:
-        says = f"{error.filename or 'a file'} cannot be read: {error.strerror or error}"
-    first = next((each for each in all_gather([says], divide_over) if each is not None), None)
-    if first is not None:
-        raise InputError(first)
-    return found  # type: ignore[return-value]
 
 
 def check_same(arrays: Mapping[str, Array], divide_over: ProcessGroup | None) -> None:

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from triune.parallel.group import all_gather, rank_and_size
+
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
@@ -22,11 +24,6 @@ T = TypeVar("T")
 
 BLOCK_BYTES = 1 << 24
 """Size of the largest array of a block of rows that is worked on at a time: 16 MiB."""
-
-
-def rank_and_size(divide_over: ProcessGroup | None) -> tuple[int, int]:
-    """This process's place among those that share some work, and how many they are."""
-    return (0, 1) if divide_over is None else (dist.get_rank(divide_over), dist.get_world_size(divide_over))
 
 
 def own_blocks(blocks: range, divide_over: ProcessGroup | None) -> range:
@@ -91,12 +88,3 @@ def gather_in_order(results: Sequence[T], divide_over: ProcessGroup | None) -> l
     share, processes = rank_and_size(divide_over)
     numbered = all_gather([(share + k * processes, each) for k, each in enumerate(results)], divide_over)
     return [each for _, each in sorted(numbered, key=lambda pair: pair[0])]
-
-
-def all_gather(parts: Sequence[T], divide_over: ProcessGroup | None) -> list[T]:
-    """The parts of all processes, those of the first process first."""
-    if divide_over is None:
-        return list(parts)
-    gathered: list[Any] = [None] * dist.get_world_size(divide_over)
-    dist.all_gather_object(gathered, list(parts), group=divide_over)
-    return [part for theirs in gathered for part in theirs]

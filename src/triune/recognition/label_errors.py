@@ -9,7 +9,7 @@ from triune.distances.embeddings import Embeddings
 from triune.distances.metric import Metric
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings
-from triune.pairs.scores import UNIT_ROUNDOFF
+from triune.pairs.rows import UNIT_ROUNDOFF
 from triune.parallel.divide import own_row_blocks
 from triune.retrieval.neighbours import Rows, as_rows
 

@@ -1,7 +1,7 @@
 """What a threshold is worth to new identities, in one sentence: terminal, page and `triune verify` say the same."""
 
 from triune.report.formatting import percent, plural, round_percent
-from triune.verification.new_identities import METHOD, ExpectedFPR
+from triune.verification.decision import METHOD, ExpectedFPR
 
 
 def for_new_identities(target_fpr: float, expected: ExpectedFPR | None, confidence: float | None) -> str:

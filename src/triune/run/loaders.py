@@ -21,8 +21,8 @@ from triune.data.dataset import Batch, ItemDataset, collate
 from triune.data.items import ItemTable
 from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
-from triune.parallel.command import sharing
-from triune.parallel.divide import own_blocks, rank_and_size
+from triune.parallel.divide import own_blocks
+from triune.parallel.group import rank_and_size, sharing
 from triune.run.batching import batches_for
 from triune.run.chosen import chosen_preprocessing
 from triune.run.preprocessing import StoredPreprocessing

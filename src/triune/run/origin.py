@@ -14,7 +14,6 @@ from triune.data.preprocessing import as_pair
 from triune.data.sources.named import SOURCES
 from triune.errors import InputError
 from triune.files import Record, read_record, write_record
-from triune.run.chosen import chosen_preprocessing
 from triune.run.preprocessing import StoredPreprocessing, earlier_preprocessing
 from triune.run.settings import TrainConfig
 
@@ -78,6 +77,8 @@ def origin_of(
         identities: those trained on, in the order of their codes.
         images: how images are prepared; as the settings ask for where not given.
     """
+    from triune.run.chosen import chosen_preprocessing  # timm, which who reads runs does without
+
     return Origin(
         run=uuid.uuid4().hex,
         paths={name: _place(run, Path(value)) for name, value in _paths(config).items()},

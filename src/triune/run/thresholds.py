@@ -9,7 +9,7 @@ from pydantic import field_validator
 from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import Record, read_record
-from triune.verification.thresholds import Threshold
+from triune.verification.decision import Threshold
 
 FORMAT: Final = 2
 """Of the file; 1 was the untyped dictionary of version 0.1.0's first runs."""

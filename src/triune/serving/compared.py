@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from triune.distances.metric import Metric
-from triune.pairs.scores import paired_scores
+from triune.pairs.rows import row_scores
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.pictures import Picture
 from triune.serving.verdicts import Verdict, verdict
-from triune.verification.thresholds import Threshold
+from triune.verification.decision import Threshold
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -71,7 +71,7 @@ def verdicts_of(
     far = [isinstance(each, ImagePrediction) and bool(each.unfamiliar) for each in answers]
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
-        scores = paired_scores(rows[distinct.first[part]], rows[distinct.second[part]], metric).tolist()
+        scores = row_scores(rows[distinct.first[part]], rows[distinct.second[part]], metric).tolist()
         for pair, i, j, score in zip(pairs[part], distinct.first[part], distinct.second[part], scores, strict=True):
             unread = next((each for each in (answers[i], answers[j]) if isinstance(each, Unreadable)), None)
             if unread is not None:

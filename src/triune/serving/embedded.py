@@ -19,8 +19,7 @@ from numpy.lib.format import open_memmap
 from triune.data.decode import existing
 from triune.errors import InputError
 from triune.files import Record, folder_made, on_one_line, read_record, write_record, written_whole
-from triune.parallel.command import done_by_first, is_first, read_by_all, sharing
-from triune.parallel.divide import rank_and_size
+from triune.parallel.group import done_by_first, is_first, rank_and_size, read_by_all, sharing
 from triune.run.columns import Schema, read_parquet, write_parquet
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.loaded import LoadedRun

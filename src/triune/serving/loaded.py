@@ -238,7 +238,13 @@ class LoadedRun:
         return few_shot(self, support, **settings)
 
     def export(
-        self, path: str | Path, *, part: "Part" = "all", licence: str | None = None, check: int = 1000
+        self,
+        path: str | Path,
+        *,
+        part: "Part" = "all",
+        licence: str | None = None,
+        check: int = 1000,
+        int8: bool = False,
     ) -> "Export":
         """Write the run as one ONNX file, with its preprocessing and its thresholds in it, checked against the run.
 
@@ -252,6 +258,8 @@ class LoadedRun:
             part: ``"all"`` heads, or the ``"embedding"`` alone, in a smaller file.
             licence: of the model; it is written into the file as it is said.
             check: validation and test images that the file is checked on, at most so many of each.
+            int8: give weights and activations 8 bits, calibrated on the validation images; the answer says what that
+                costs and what it saves.
 
         Raises:
             InputError: the file is there already, this is no run that was trained here, torch makes no ONNX graph of
@@ -262,7 +270,7 @@ class LoadedRun:
 
         if not isinstance(self.network, TrainedNetwork):
             raise InputError(f"{self.name} is no run that was trained here: name a run folder to export")
-        return export_run(self.network, Path(path), ExportOptions(part, licence, check))
+        return export_run(self.network, Path(path), ExportOptions(part, licence, check, int8))
 
     def verify(self, first: Given, second: Given, *, fpr: float | None = None) -> Verdict:
         """Whether two images show the same thing, by the run's own threshold.

@@ -1,14 +1,14 @@
 """What people give as images: files, folders, patterns, tables, PIL images, arrays, tensors, or a mixture of them."""
 
 import glob
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard, Union
 
 import numpy as np
 import polars as pl
 from PIL import Image
-from torch import Tensor
 
 from triune.data.boxes import Box, boxes_of
 from triune.data.decode import existing
@@ -18,8 +18,11 @@ from triune.data.sources.folder import walk
 from triune.errors import InputError
 from triune.files import on_one_line
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Array: TypeAlias = np.ndarray[Any, Any]
-Given: TypeAlias = str | Path | bytes | Image.Image | Array | Tensor | Sequence[Any]
+Given: TypeAlias = Union[str, Path, bytes, Image.Image, Array, "Tensor", Sequence[Any]]
 
 TABLES = (".csv", ".tsv", ".parquet")
 IN_WORDS = (
@@ -107,7 +110,7 @@ def _sources(given: Given) -> Iterator[Picture | str | bytes | Image.Image]:
         yield from _below(str(given))
     elif isinstance(given, bytes | Image.Image):
         yield given
-    elif isinstance(given, Tensor):
+    elif _is_tensor(given):
         yield from _planes(given)
     elif isinstance(given, np.ndarray):
         yield from _arrays(given)
@@ -167,7 +170,13 @@ def pictures_of(table: ItemTable) -> Iterator[Picture]:
         yield Picture(image, image, label, identity, box, f"{table.source} row {row}", PictureRoles(*roles))
 
 
-def _planes(images: Tensor) -> Iterator[Image.Image]:
+def _is_tensor(given: Any) -> TypeGuard["Tensor"]:
+    """Whether something is a tensor of torch, which whoever has one has imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(given, torch.Tensor)
+
+
+def _planes(images: "Tensor") -> Iterator[Image.Image]:
     """Images ``(C, H, W)`` or ``(B, C, H, W)``."""
     if images.ndim not in (3, 4):
         raise InputError(f"a tensor of shape {tuple(images.shape)} is no image: (B, C, H, W) or (C, H, W) is needed")

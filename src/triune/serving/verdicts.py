@@ -8,8 +8,7 @@ from triune.data.boxes import Box
 from triune.distances.metric import Metric, to_distance
 from triune.run.places import folder_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
-from triune.verification.new_identities import ExpectedFPR
-from triune.verification.thresholds import Threshold
+from triune.verification.decision import ExpectedFPR, Threshold
 
 
 class Verdict(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from triune.checksums import read_checksums
-from triune.parallel.command import done_by_first, is_first
+from triune.parallel.group import done_by_first, is_first
 from triune.run import origin as origin_file, split as split_file
 from triune.run.folder import save_config, seal
 from triune.run.loaders import ItemData

@@ -26,8 +26,7 @@ from triune.model.aggregation import Aggregation
 from triune.model.conflicts import measure_conflicts
 from triune.model.network import MultiTaskModel, Prediction
 from triune.model.objective import LossTerms, MultiTaskObjective, Targets
-from triune.parallel.command import sharing
-from triune.parallel.divide import all_gather
+from triune.parallel.group import all_gather, sharing
 from triune.run.settings import Metric, OptimizerConfig
 from triune.training.chunks import ChunkedPrediction
 from triune.training.optimizer import LATE, Freeze, late_rate, parameter_groups, rate

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from triune.errors import InputError
 from triune.files import remove_leftovers
-from triune.parallel.command import read_by_all, sharing, told_by_first
+from triune.parallel.group import read_by_all, sharing, told_by_first
 from triune.run.folder import new_run_folder
 from triune.run.lock import training_lock
 from triune.run.settings import TrainConfig

@@ -17,8 +17,8 @@ from torch import nn
 
 from triune.errors import InputError
 from triune.model.network import MultiTaskModel
-from triune.parallel.command import PATIENCE, joined_processes, sharing
-from triune.parallel.divide import rank_and_size
+from triune.parallel.command import PATIENCE, joined_processes
+from triune.parallel.group import rank_and_size, sharing
 from triune.parallel.started import Place, started_place
 from triune.run.settings import TrainConfig
 

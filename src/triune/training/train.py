@@ -30,14 +30,8 @@ from triune.model.adapters import merge_adapters
 from triune.model.images import check_size
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
-from triune.parallel.command import (
-    check_same,
-    done_in_turn,
-    peers_awaited,
-    read_by_all,
-    sharing,
-    told_by_first,
-)
+from triune.parallel.command import check_same, peers_awaited
+from triune.parallel.group import done_in_turn, read_by_all, sharing, told_by_first
 from triune.run.card import ModelCard, Network
 from triune.run.facts import TrainingFacts
 from triune.run.folder import JUDGED, save_model, seal

@@ -14,7 +14,8 @@ from triune.distances.metric import Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.pairs.tiles import PairTiles, Tile, pair_tiles
-from triune.parallel.divide import all_gather, all_reduce
+from triune.parallel.divide import all_reduce
+from triune.parallel.group import all_gather
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -7,8 +7,7 @@ not too small on average. docs/guide/thresholds.md says how often the intervals 
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,35 +19,11 @@ from triune.distances.metric import Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.parallel.divide import all_reduce
+from triune.verification.decision import ExpectedFPR
 from triune.verification.intervals import check_level
 from triune.verification.pair_noise import accepted_by_identity, add_by_identity, identity_turns
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-METHOD: Final = "delete-one-identity jackknife"
-
-
-@dataclass(frozen=True)
-class ExpectedFPR:
-    """The false-positive rate to be expected of a threshold among new identities of the same kind.
-
-    It speaks of the rate over very many new identities; that of a few new ones scatters around it.
-
-    Args:
-        estimate: the rate among the identities at hand.
-        low: lower end of the interval.
-        high: upper end. 0 and 1 where the identities are too few to say anything.
-        level: the share of such intervals that should cover the rate.
-        identities: how many there were.
-        impostors: how many non-matching pairs they made.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    level: float
-    identities: int
-    impostors: int
 
 
 def expected_fpr(

@@ -9,7 +9,7 @@ from torch.distributed import ProcessGroup
 
 from triune.pairs.prepared import PreparedEmbeddings
 from triune.pairs.scores import scores_between
-from triune.parallel.divide import rank_and_size
+from triune.parallel.group import rank_and_size
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -11,8 +11,7 @@ from triune.errors import InputError
 from triune.evaluation.results import Interval, ModelResult, Results, RetrievalResult, VerificationResult
 from triune.run.places import folder_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
-from triune.verification.new_identities import ExpectedFPR
-from triune.verification.thresholds import Threshold
+from triune.verification.decision import ExpectedFPR, Threshold
 from triune.web.answers import Expected, Figure, Figures, Level, Number, PairsAnswer
 
 RATES: Final = tuple(np.geomspace(1e-4, 0.5, 50).tolist())

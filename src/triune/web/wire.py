@@ -14,7 +14,7 @@ from triune.serving.answers import ImagePrediction
 from triune.serving.gallery.hits import Hit, Hits
 from triune.serving.gallery.identified import Candidate, Identification, IdentificationRule
 from triune.serving.verdicts import Verdict
-from triune.verification.new_identities import ExpectedFPR
+from triune.verification.decision import ExpectedFPR
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Told: TypeAlias = Mapping[str, Any]

@@ -5,7 +5,7 @@ import pytest
 from report.building import UNCERTAINTY, changed, files_results, run_results
 from triune.evaluation.results import Results, SplitCounts, Unavailable
 from triune.report.sections.cautions import cautions
-from triune.verification.new_identities import ExpectedFPR
+from triune.verification.decision import ExpectedFPR
 
 
 def with_tpr(results: Results, own: float, pixels: float) -> Results:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from run.test_folder import card
 from triune.serving.exported.compared import Shown, differences, generated, images_to_show
 from triune.serving.networks import Card, Read, Said
 
@@ -66,10 +67,10 @@ def test_both_verify_the_same_pairs():
 
 def test_images_of_a_run_are_drawn_evenly_over_its_table(exported):
     folder, _ = exported
-    shown = images_to_show(folder / "run", "val", 5, (48, 48))
+    shown = images_to_show(folder / "run", "val", 5, card())
     assert shown.kind == "validation images"
     assert [each.source.rpartition("/")[2] for each in shown.images] == [
         "2-0.png", "2-5.png", "3-5.png", "4-5.png", "5-5.png"
     ]  # fmt: skip
     assert shown.identities.tolist() == ["id2", "id2", "id3", "id4", "id5"]
-    assert images_to_show(None, "val", 5, (48, 48)).kind == "generated images"
+    assert images_to_show(None, "val", 5, card()).kind == "generated images"

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import triune
+from run.test_folder import card
 from triune._version import __version__
 from triune.errors import InputError
 from triune.run.folder import load_model
@@ -121,6 +122,6 @@ def test_what_cannot_be_exported_says_why(exported, tmp_path):
 def test_images_that_moved_are_replaced_by_generated_ones(exported, tmp_path, monkeypatch):
     folder, _ = exported
     monkeypatch.setattr("triune.serving.exported.compared.Path.is_file", lambda path: path.suffix != ".png")
-    found = exporting.images_to_show(folder / "run", "val", 5, (48, 32))
+    found = exporting.images_to_show(folder / "run", "val", 5, card())
     assert found.kind == "generated images"
     assert all(isinstance(each.source, Image.Image) for each in found.images)

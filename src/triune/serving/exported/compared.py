@@ -1,7 +1,7 @@
 """Two networks of one run held against each other on the same images: their answers, and what they verify."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -10,8 +10,12 @@ import polars as pl
 from PIL import Image
 
 from triune.data.boxes import boxes_of
+from triune.data.decode import IGNORE, read_mask
+from triune.data.reading import AS_IT_IS, Reading
+from triune.evaluation.measures import mask_result
+from triune.run.card import ModelCard
 from triune.run.judged_items import read_judged_items
-from triune.serving.networks import EVERYTHING, Network, Said
+from triune.serving.networks import EVERYTHING, Card, Network, Said
 from triune.serving.pictures import Picture
 from triune.verification.all_pairs import verify_embeddings
 
@@ -35,13 +39,17 @@ class Shown:
         kind: what they are.
         images: N.
         identities: ``(N,)`` strings; ``None`` where they are not known.
+        labels: their N classes; empty where none is known.
+        masks: the N files of their masks; likewise.
+        reading: how masks are read.
     """
 
     kind: Kind
     images: list[Picture]
     identities: Array | None = None
-    labels: list[str | None] = field(default_factory=list)
-    masks: list[str | None] = field(default_factory=list)
+    labels: tuple[str | None, ...] = ()
+    masks: tuple[str | None, ...] = ()
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,8 @@ class Difference:
         probability: of a class's probability; likewise.
         masks: the share of mask pixels whose id differs; likewise.
         rates: TPR@FPR of both on these images; none where no identities are known.
+        accuracy: of the classes, by the first network and by the other; ``None`` where none is known.
+        iou: intersection over union of the masks, likewise, in the images' own sizes.
     """
 
     shown: int
@@ -78,33 +88,38 @@ class Difference:
     probability: float | None
     masks: float | None
     rates: tuple[Rates, ...] = ()
+    accuracy: tuple[float, float] | None = None
+    iou: tuple[float, float] | None = None
 
 
-def images_to_show(folder: Path | None, split: Literal["val", "test"], most: int, size: tuple[int, int]) -> Shown:
+def images_to_show(folder: Path | None, split: Literal["val", "test"], most: int | None, card: ModelCard) -> Shown:
     """The held-out images of a run, evenly over its table, where they still lie where they did; else generated ones.
 
     Args:
         folder: the run's.
         split: which of them.
-        most: how many, at most.
-        size: height and width of what is generated.
+        most: how many, at most; all where ``None``.
+        card: of the run.
     """
+    made = Shown("generated images", generated(card.size))
     path = None if folder is None else folder / JUDGED
     if path is None or not path.is_file():
-        return Shown("generated images", generated(size))
+        return made
     items = read_judged_items(path).filter(pl.col("split") == split)
     there = items.filter(pl.Series([Path(each).is_file() for each in items["image"]], dtype=pl.Boolean))
     if there.is_empty():
-        return Shown("generated images", generated(size))
-    chosen = there[np.unique(np.linspace(0, len(there) - 1, min(most, len(there))).astype(int)).tolist()]
+        return made
+    count = len(there) if most is None else min(most, len(there))
+    chosen = there[np.unique(np.linspace(0, len(there) - 1, count).astype(int)).tolist()]
     images = [Picture(image, image, box=box) for image, box in zip(chosen["image"], boxes_of(chosen), strict=True)]
     known = chosen["identity"].null_count() == 0
     return Shown(
         "validation images" if split == "val" else "test images",
         images,
         chosen["identity"].to_numpy().astype(str) if known else None,
-        chosen["label"].to_list(),
-        chosen["mask"].to_list(),
+        tuple(chosen["label"]),
+        tuple(chosen["mask"]),
+        card.reading,
     )
 
 
@@ -135,7 +150,10 @@ def differences(before: Network, after: Network, shown: Shown, fprs: Sequence[fl
     rows: tuple[list[Array], list[Array]] = ([], [])
     most = {"embedding": 0.0, "probability": 0.0}
     pixels = differing = 0
-    for ours, theirs in zip(_said(before, shown.images), _said(after, shown.images), strict=True):
+    tallies = _Tally(before.card, shown), _Tally(after.card, shown)
+    for place, (ours, theirs) in enumerate(zip(_said(before, shown.images), _said(after, shown.images), strict=True)):
+        for tally, either in zip(tallies, (ours, theirs), strict=True):
+            tally.add(place, either)
         if ours.embedding is not None and theirs.embedding is not None:
             most["embedding"] = max(most["embedding"], float(np.abs(ours.embedding - theirs.embedding).max()))
             for side, said in zip(rows, (ours.embedding, theirs.embedding), strict=True):
@@ -152,7 +170,44 @@ def differences(before: Network, after: Network, shown: Shown, fprs: Sequence[fl
         most["probability"] if has_classes else None,
         differing / pixels if has_masks and pixels else None,
         _rates(rows, shown, before.card.metric, fprs) if rows[0] else (),
+        _both(tallies[0].accuracy, tallies[1].accuracy),
+        _both(tallies[0].iou, tallies[1].iou),
     )
+
+
+def _both(one: float | None, other: float | None) -> tuple[float, float] | None:
+    return None if one is None or other is None else (one, other)
+
+
+class _Tally:
+    """What of a network's answers is right, counted image by image."""
+
+    def __init__(self, card: Card, shown: Shown) -> None:
+        self.card, self.shown = card, shown
+        self.known = self.right = self.masked = 0
+        self.counts = np.zeros((256, 256), np.int64)
+
+    def add(self, place: int, said: Said) -> None:
+        label = self.shown.labels[place] if self.shown.labels else None
+        if said.shares is not None and label in self.card.classes:
+            self.known += 1
+            self.right += self.card.classes[int(said.shares.argmax())] == label
+        mask = self.shown.masks[place] if self.shown.masks else None
+        if said.mask is not None and mask is not None and Path(mask).is_file():
+            truth = read_mask(mask, None, self.shown.reading)
+            both = (truth != IGNORE) & (said.mask != IGNORE)
+            pairs = truth[both].astype(np.int64) * 256 + said.mask[both]
+            self.counts += np.bincount(pairs, minlength=256 * 256).reshape(256, 256)
+            self.masked += 1
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.right / self.known if self.known else None
+
+    @property
+    def iou(self) -> float | None:
+        ids = 1 + int(np.flatnonzero(self.counts.any(0) | self.counts.any(1)).max(initial=0))
+        return mask_result(self.counts[:ids, :ids], self.masked, "test").iou if self.masked and ids > 1 else None
 
 
 def _with_classes(one: Any, other: Any) -> bool:

@@ -79,7 +79,7 @@ def as_onnx(network: WholeNetwork, card: ModelCard) -> "ModelProto":
     with torch.inference_mode():
         network(given)  # what a network keeps for images of this size is learnt before it is traced
     try:
-        with _in_silence():
+        with in_silence():
             program: Any = torch.onnx.export(
                 network,
                 (given,),
@@ -110,7 +110,7 @@ def as_program(network: WholeNetwork, card: ModelCard) -> Any:
     try:
         with torch.inference_mode():
             network(given)
-        with _in_silence(), torch.no_grad():
+        with in_silence(), torch.no_grad():
             return torch.export.export(network, (given,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except Exception as error:  # as above
         backbone = card.model.backbone
@@ -125,7 +125,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _in_silence() -> Iterator[None]:
+def in_silence() -> Iterator[None]:
     """Without what torch's exporter prints of its progress and warns of in its own code."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

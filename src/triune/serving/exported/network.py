@@ -87,7 +87,7 @@ class ExportedNetwork:
         """An image as the network was trained to see it, ``(h, w, C)`` uint8: the file does what comes after that.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             box: the part of it that is looked at; all of it where not given, and by a network that was trained before
                 boxes were.
 
@@ -126,7 +126,7 @@ class ExportedNetwork:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
         Args:
-            source: a path, or an image.
+            source: a path, the content of an image file, or an image.
             tiles: how it is cut.
             box: the part of it that is looked at, and cut; all of it where not given.
 

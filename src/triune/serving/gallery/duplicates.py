@@ -8,9 +8,8 @@ import polars as pl
 from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.kernels.scores_cpu import scores_of_pairs
-from triune.pairs.scores import UNIT_ROUNDOFF
+from triune.pairs.rows import UNIT_ROUNDOFF
 from triune.ranges import is_number
-from triune.recognition.near_duplicates import groups as joined
 from triune.serving.gallery.exact import nearest
 from triune.serving.gallery.hits import Hits, cells_of, hits_of
 from triune.serving.networks import Progress
@@ -89,6 +88,8 @@ def groups(pairs: Pairs, count: int) -> list[list[int]]:
         pairs: from :func:`near_duplicates`.
         count: of all rows.
     """
+    from triune.recognition.near_duplicates import groups as joined  # torch, which searches do without
+
     labels = joined(count, pairs.first, pairs.second)
     members: dict[int, list[int]] = {}
     for row in np.unique(np.concatenate([pairs.first, pairs.second])).tolist():

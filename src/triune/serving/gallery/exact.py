@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 
-from triune.distances.embeddings import unit
 from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.kernels.scores_cpu import scores_of_candidates
-from triune.pairs.scores import UNIT_ROUNDOFF
+from triune.pairs.rows import UNIT_ROUNDOFF, unit_rows as rows_at_unit_length
 from triune.serving.libraries import library
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -119,9 +117,9 @@ def nearest_of(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tu
 
 def unit_rows(x: Array) -> Array:
     """Embeddings at unit length, float32 and C-contiguous."""
-    # Half precision would round the length; other orders of bytes and longer floats are none of torch's.
+    # Half precision would round the length; longer floats need not be kept.
     wide = np.array(x, np.float64 if x.dtype.itemsize > 4 else np.float32)
-    return np.ascontiguousarray(unit(torch.from_numpy(wide)).float().numpy())
+    return np.ascontiguousarray(rows_at_unit_length(wide), np.float32)
 
 
 def unit_queries(queries: Array, dim: int, source: str) -> Array:

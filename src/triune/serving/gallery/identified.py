@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -11,11 +11,12 @@ import polars as pl
 from triune.distances.metric import Metric, to_distance
 from triune.errors import InputError
 from triune.files import on_one_line
-from triune.recognition.candidates import best_identities
-from triune.recognition.strangers import FpirThreshold, StrangerScores, fpir_threshold
 from triune.report.formatting import count as counted, percent, plural, round_percent
 from triune.serving.gallery.strangers import MOST, Strangers, evenly
 from triune.serving.gallery.written import shown_path
+
+if TYPE_CHECKING:
+    from triune.recognition.strangers import FpirThreshold, StrangerScores
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -59,7 +60,7 @@ class IdentificationRule:
         no_promise: why nothing is promised; ``None`` where something is.
     """
 
-    threshold: FpirThreshold
+    threshold: "FpirThreshold"
     identities: int
     images: int
     metric: Metric
@@ -222,7 +223,7 @@ class StrangersThere:
         none: why there are no strangers of the run, where there are none.
     """
 
-    sets: tuple[StrangerScores, ...]
+    sets: "tuple[StrangerScores, ...]"
     no_promise: str | None
     none: str | None
 
@@ -256,7 +257,10 @@ def strangers_there(enrolled: Enrolled, strangers: Strangers) -> StrangersThere:
     return StrangersThere(there, None if strangers.untouched else no_promise, strangers.lacking)
 
 
-def _scores(name: str, enrolled: Enrolled, rows: Array, identities: Array, exchangeable: bool) -> StrangerScores:
+def _scores(name: str, enrolled: Enrolled, rows: Array, identities: Array, exchangeable: bool) -> "StrangerScores":
+    from triune.recognition.candidates import best_identities  # torch, which searches do without
+    from triune.recognition.strangers import StrangerScores
+
     if not len(rows):
         return StrangerScores(name, np.zeros(0, np.float32), identities, exchangeable)
     found = best_identities(
@@ -283,6 +287,8 @@ def rule_for(enrolled: Enrolled, there: StrangersThere, fpir: float, source: str
             f"{source} holds one identity, and {there.none}: there are no strangers to set a threshold by; enrol "
             "others, or use a run with validation identities"
         )
+    from triune.recognition.strangers import fpir_threshold
+
     threshold = fpir_threshold(there.sets, fpir, metric=enrolled.metric)
     count = int(enrolled.codes.max()) + 1
     return IdentificationRule(threshold, count, len(enrolled.identities), enrolled.metric, there.no_promise)
@@ -299,6 +305,8 @@ def identified(
         enrolled: who is enrolled.
         rule: from which score on somebody is named.
     """
+    from triune.recognition.candidates import best_identities
+
     found = best_identities(vectors, enrolled.embeddings, enrolled.codes, k=CANDIDATES, metric=enrolled.metric)
     answers = []
     for name, scores, rows in zip(names, found.scores.tolist(), found.rows.tolist(), strict=True):

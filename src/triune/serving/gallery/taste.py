@@ -4,17 +4,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from triune.errors import InputError
 from triune.ranges import is_whole
-from triune.retrieval.diversity import maximal_marginal_relevance
-from triune.retrieval.feedback import Background, background, taste_scores
 from triune.serving.gallery.listing import gallery_name
 from triune.serving.pictures import Given, pictures
+
+if TYPE_CHECKING:
+    from triune.retrieval.feedback import Background
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -34,7 +35,7 @@ class FreedRows:
         rows: ``(N, D)`` float32 of unit length.
     """
 
-    known: Background
+    known: "Background"
     rows: Array
 
 
@@ -44,6 +45,8 @@ def freed(embeddings: Array) -> FreedRows:
     Args:
         embeddings: ``(N, D)`` float32, at least one row.
     """
+    from triune.retrieval.feedback import background  # torch, which plain searches do without
+
     known = background(embeddings)
     rows = np.empty(embeddings.shape, np.float32)
     for start in range(0, len(rows), BLOCK):
@@ -138,6 +141,8 @@ def ranked_by_taste(
     """
     every = len(candidates) == len(gallery.rows)
     rows = gallery.rows if every else gallery.rows[candidates]
+    from triune.retrieval.feedback import taste_scores
+
     unwanted = None if disliked is None else gallery.known.without(disliked, "disliked")
     scores = taste_scores(rows, gallery.known.without(liked, "liked"), unwanted).numpy()
     best = np.argsort(-scores, kind="stable")[: pool_size(k) if diversity else k]
@@ -165,4 +170,6 @@ def diverse(scores: Array, rows: Array, k: int, diversity: float) -> Array:
     """
     if diversity == 0:
         return np.arange(min(k, len(scores)))
+    from triune.retrieval.diversity import maximal_marginal_relevance
+
     return maximal_marginal_relevance(scores, rows, k, diversity)
