@@ -62,6 +62,16 @@ def test_rows_are_removed_and_a_former_version_comes_back(gallery, made, capsys)
     assert (code, "holds no image nothing.png" in err) == (2, True)
 
 
+def test_a_damaged_record_of_a_former_version_is_told_and_the_latest_one_is_shown(gallery, capsys):
+    oldest = max((gallery / "items.lance" / "_versions").glob("*.manifest"))  # named by what is left to count
+    oldest.write_bytes(oldest.read_bytes()[:100])
+    code, out, err = ran(capsys, gallery)
+    assert (code, err) == (0, "")
+    assert "61 images" in out
+    assert "no versions to go back to: " in out
+    assert "is damaged" in out
+
+
 def test_near_duplicates_are_groups_and_a_page(gallery, made, capsys, tmp_path):
     code, out, err = ran(capsys, gallery, "--duplicates", "1e-9", "--html", tmp_path / "d.html")
     assert code == 0

@@ -94,14 +94,14 @@ def _tell_duplicates(gallery: "Gallery", asked: GalleryConfig) -> None:
 def _about(gallery: "Gallery", where: str | None) -> dict[str, Any]:
     from triune.errors import InputError
 
-    rows = gallery.rows(where)
+    rows, unlisted = gallery.rows(where), None
     try:
         versions = [
             {"version": each.number, "time": each.time.isoformat(timespec="seconds"), "images": each.count}
             for each in gallery.versions()
         ]
-    except InputError:  # the place keeps none
-        versions = []
+    except InputError as error:  # the place keeps none, or the record of a former one is damaged
+        versions, unlisted = [], str(error)
     return {
         "gallery": gallery.name,
         "images": gallery.count,
@@ -120,6 +120,7 @@ def _about(gallery: "Gallery", where: str | None) -> dict[str, Any]:
             for column in rows.drop("row")
         },
         "versions": versions,
+        "no_versions": unlisted,
     }
 
 
@@ -132,5 +133,7 @@ def _print(about: dict[str, Any]) -> None:
         empty = f", {said['empty']:,} empty" if said["empty"] else ""
         print(f"  {name.ljust(width)}  {said['type']}, {said['values']:,} values{empty}")
     former = about["versions"]
-    if former:
+    if not former:
+        print(f"  no versions to go back to: {about['no_versions']}")
+    else:
         print(f"  {len(former)} versions to go back to, from {former[0]['version']} of {former[0]['time']}")
