@@ -119,7 +119,7 @@ def test_a_gallery_whose_files_are_cut_short_is_told_in_a_line(store, part, kept
     for path in (Path(store.name) / "items.lance" / part).iterdir():
         path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(
-        InputError, match="is damaged .*: put a copy of it in its place, or index the images anew"
+        InputError, match=r"is damaged .*: put a copy of it in its place, or index the images anew"
     ) as caught:
         LanceStore.open(store.name).read()
     assert store.name in str(caught.value)
