@@ -79,8 +79,10 @@ def test_near_duplicates_are_groups_and_a_page(gallery, made, capsys, tmp_path):
         str(made / "images" / "2-1.png"),
         f"  1  1.0000  odd  id9  {made / 'images' / 'copy.png'}",
     ]
-    assert "2 of 61 images are in 1 groups within a distance of 1e-09" in err
-    assert (tmp_path / "d.html").read_text().count("data:image/jpeg;base64,") == 2
+    assert "2 of 61 images are in 1 group within a distance of 1e-09" in err
+    page = (tmp_path / "d.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "2 of 61 images are in 1 group within a distance of 1e-09" in page
     found = json.loads(ran(capsys, gallery, "--duplicates", "1e-9", "--json")[1])
     assert [len(each["hits"]) for each in found] == [1]
     code, _, err = ran(capsys, gallery, "--html", tmp_path / "e.html")

@@ -115,8 +115,7 @@ def test_pages_show_the_images_with_what_was_said_of_them(place, capsys, tmp_pat
     assert "unknown" in page
     assert err.splitlines()[0] == f"written {tmp_path / 'who.html'}"
     assert "caution: 4 identities of strangers" in err
-    assert html.escape(err.splitlines()[-1]) in page
-    assert "4 identities enrolled by 8 images; named from a score of" in page, "all of it, as by --verbose"
+    assert all(html.escape(line) in page for line in err.splitlines()[1:])
     code, _, err = ran(
         capsys, "search", place / "G", "--like", *images, "--unlike", place / "images" / "7-0.png", "-k", 2,
         "--html", tmp_path / "like.html",

@@ -54,13 +54,14 @@ def run(arguments: list[str]) -> int:
     )
     tell_left_out(left_out)
     rule = found[0].rule
+    terms = rule.lines() if asked.verbose else rule.short()
     if asked.html is not None:
-        page = write_identified(asked.html, found, gallery, [f"in {gallery.name}", *rule.lines()])
+        page = write_identified(asked.html, found, gallery, [f"in {gallery.name}", *terms])
         print(f"written {page}", file=sys.stderr)
     if asked.json:
         print_json({"rule": rule.to_dict(), "answers": [each.to_dict(with_rule=False) for each in found]})
     else:
         print(as_text(found))
-    for line in rule.lines() if asked.verbose else rule.short():
+    for line in terms:
         print(line, file=sys.stderr)
     return 0
