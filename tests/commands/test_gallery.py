@@ -62,6 +62,16 @@ def test_rows_are_removed_and_a_former_version_comes_back(gallery, made, capsys)
     assert (code, "holds no image nothing.png" in err) == (2, True)
 
 
+def test_a_damaged_record_of_a_former_version_is_told_and_the_latest_one_is_shown(gallery, capsys):
+    oldest = max((gallery / "items.lance" / "_versions").glob("*.manifest"))  # named by what is left to count
+    oldest.write_bytes(oldest.read_bytes()[:100])
+    code, out, err = ran(capsys, gallery)
+    assert (code, err) == (0, "")
+    assert "61 images" in out
+    assert "no versions to go back to: " in out
+    assert "is damaged" in out
+
+
 def test_near_duplicates_are_groups_and_a_page(gallery, made, capsys, tmp_path):
     code, out, err = ran(capsys, gallery, "--duplicates", "1e-9", "--html", tmp_path / "d.html")
     assert code == 0
@@ -69,8 +79,10 @@ def test_near_duplicates_are_groups_and_a_page(gallery, made, capsys, tmp_path):
         str(made / "images" / "2-1.png"),
         f"  1  1.0000  odd  id9  {made / 'images' / 'copy.png'}",
     ]
-    assert "2 of 61 images are in 1 groups within a distance of 1e-09" in err
-    assert (tmp_path / "d.html").read_text().count("data:image/jpeg;base64,") == 2
+    assert "2 of 61 images are in 1 group within a distance of 1e-09" in err
+    page = (tmp_path / "d.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "2 of 61 images are in 1 group within a distance of 1e-09" in page
     found = json.loads(ran(capsys, gallery, "--duplicates", "1e-9", "--json")[1])
     assert [len(each["hits"]) for each in found] == [1]
     code, _, err = ran(capsys, gallery, "--html", tmp_path / "e.html")

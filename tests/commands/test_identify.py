@@ -32,17 +32,26 @@ def test_an_enrolled_image_is_named_and_the_terms_are_said_beside_the_answer(pla
     assert [line[0] for line in lines] == list(map(str, images))
     assert [line[1:3] for line in lines] == [["id6", "1.0000"], ["id9", "1.0000"]]
     assert lines[0][3] == "then"
+    named, promised = err.splitlines()
+    assert named.startswith("named from a score of")
+    assert named.endswith("of 4 identities, so that 50% of strangers are (FPIR)")
+    assert "no promise" in promised
+
+
+def test_what_the_threshold_rests_on_is_said_in_full_where_that_is_asked(place, capsys):
+    image = place / "images" / "6-0.png"
+    _, _, err = ran(capsys, "identify", place / "G", image, "--fpir", 0.5, "--verbose")
     assert "4 identities enrolled by 8 images; named from a score of" in err
     assert "of 4 validation identities (24 images)" in err
     assert "nothing is promised: the validation identities chose the checkpoint, too" in err
-    assert "not to be leaned on" not in err
+    assert "caution" not in err
 
 
 def test_a_rate_that_four_identities_cannot_count_is_said(place, capsys):
     code, out, err = ran(capsys, "identify", place / "G", place / "images" / "0-0.png")
     assert code == 0
     assert out.split()[1] == "unknown"
-    assert "that rate is not to be leaned on: 4 identities of strangers can count rates from 25.0% on" in err
+    assert "caution: 4 identities of strangers can count rates from 25.0% on" in err
 
 
 def test_json_holds_the_rule_once_and_an_answer_each(place, capsys):
@@ -105,7 +114,7 @@ def test_pages_show_the_images_with_what_was_said_of_them(place, capsys, tmp_pat
     assert page.count("data:image/jpeg;base64,") == 2 + 2 * 2
     assert "unknown" in page
     assert err.splitlines()[0] == f"written {tmp_path / 'who.html'}"
-    assert "that rate is not to be leaned on" in err
+    assert "caution: 4 identities of strangers" in err
     assert all(html.escape(line) in page for line in err.splitlines()[1:])
     code, _, err = ran(
         capsys, "search", place / "G", "--like", *images, "--unlike", place / "images" / "7-0.png", "-k", 2,
@@ -125,5 +134,5 @@ def test_queries_that_cannot_be_read_are_left_out_where_that_is_asked(place, cap
     code, out, err = ran(capsys, command, place / "G", sound, torn, "--skip", "--json")
     answers = json.loads(out)["answers"] if command == "identify" else json.loads(out)
     assert (code, len(answers)) == (0, 1)
-    assert f"1 images could not be read and were left out; the first is {torn}" in err
+    assert f"1 image could not be read and was left out: {torn}" in err
     assert "torn.png" in refused(capsys, command, place / "G", sound, torn)

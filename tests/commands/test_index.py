@@ -104,7 +104,7 @@ def test_a_damaged_image_among_many_is_named_or_left_out(place, capsys, tmp_path
     assert "4-3.png cannot be read as an image" in refused(capsys, *args)
     code, _, err = ran(capsys, *args, "--skip")
     assert code == 0
-    assert "1 images could not be read and were left out; the first is" in err
+    assert "1 image could not be read and was left out:" in err
     assert "59 added" in err
 
 

@@ -134,7 +134,7 @@ def test_images_that_cannot_be_read_are_named_or_their_pairs_left_out(place, tmp
     assert main(["verify", str(place / "run"), image(place, "0-0"), str(tmp_path), "--skip"]) == 0
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 1
-    assert "1 images could not be read" in said.err
+    assert "1 image could not be read" in said.err
     bad = str(tmp_path / "bad.png")
     assert main(["verify", str(place / "run"), image(place, "0-0"), bad, "--skip"]) == 2
     assert "no pair could be compared" in capsys.readouterr().err

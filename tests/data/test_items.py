@@ -50,6 +50,12 @@ def test_parquet_keeps_types_of_other_columns_and_counts_rows_from_one(tmp_path)
     assert table["is_query"].to_list() == [True, None]
 
 
+def test_columns_whose_names_polars_would_take_for_several_are_read_as_they_are(tmp_path):
+    (tmp_path / "t.csv").write_text("image,*,^i.*$\na,1,2\nb,3,4\n")
+    table = read_table(tmp_path / "t.csv").frame
+    assert (table["*"].to_list(), table["^i.*$"].to_list()) == (["1", "3"], ["2", "4"])
+
+
 def test_open_metric_learning_tables_are_read_as_they_are(tmp_path):
     text = (
         "label,path,split,is_query,is_gallery,category,x_1,x_2,y_1,y_2\n"

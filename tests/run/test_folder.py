@@ -56,6 +56,41 @@ def test_a_model_is_read_back_with_its_card(tmp_path):
         assert torch.equal(read.embed(images), model.embed(images))
 
 
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "test_vit_relpos"])
+def test_it_is_the_network_that_was_written_also_where_a_file_holds_not_all_of_it(tmp_path, backbone):
+    """A transformer's relative positions are numbers that no file holds."""
+    told = card(model=card().model.model_copy(update={"backbone": backbone, "embedding_dim": 4}))
+    torch.manual_seed(2)
+    model = MultiTaskModel(**told.model.model_dump(), pretrained=False).eval()
+    save_model(tmp_path / "model.safetensors", model, told)
+    read, _ = load_model(tmp_path)
+    images = torch.randn(2, 3, 160, 160)
+    with torch.inference_mode():
+        assert torch.equal(read.embed(images), model.embed(images))
+    assert all(each.requires_grad for each in read.parameters())
+
+
+def test_a_network_is_built_once_and_draws_no_weights_by_chance(tmp_path):
+    saved(tmp_path / "model.safetensors")
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    load_model(tmp_path)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_network_that_is_read_has_memory_of_its_own(tmp_path):
+    """What is done to the file afterwards, as by copying another over it, changes nothing."""
+    model = saved(tmp_path / "model.safetensors")
+    read, _ = load_model(tmp_path)
+    file = tmp_path / "model.safetensors"
+    with file.open("r+b") as opened:
+        opened.truncate(100)
+    images = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(read.embed(images), model.embed(images))
+
+
 def test_a_card_of_version_0_1_0_is_read(tmp_path):
     stored = json.loads((FORMAT1 / "model_card.json").read_text())
     assert "format" not in stored

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,10 @@ def test_a_promise_that_cannot_be_is_refused(tmp_path, change, said):
     write_record(tmp_path / "thresholds.json", broken)
     with pytest.raises(InputError, match=said):
         read_thresholds(tmp_path / "thresholds.json")
+
+
+def test_reading_thresholds_loads_nothing_that_only_fitting_needs():
+    code = (
+        "import sys, triune.run.thresholds; print([m for m in ('scipy.special', 'scipy.optimize') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

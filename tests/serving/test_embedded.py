@@ -192,7 +192,7 @@ def test_two_processes_write_the_file_of_one_and_say_it_once(place, run, tmp_pat
     command = ["embed", str(place / "run"), *images, "--skip", "--output", str(tmp_path / "two.parquet")]
     two = torchrun(*command)
     assert (two.returncode, two.stdout) == (0, f"{tmp_path / 'two.parquet'}\n"), two.stderr
-    assert two.stderr.count("1 images could not be read") == 1
+    assert two.stderr.count("1 image could not be read") == 1
     np.testing.assert_allclose(rows(tmp_path / "two.parquet"), run.embed(place / "images"), atol=1e-5)
     refused = torchrun(*command[:-1], str(tmp_path / "e.csv"))
     assert refused.stderr.count("is neither .parquet nor .npy") == 1

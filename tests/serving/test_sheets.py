@@ -157,6 +157,9 @@ def test_the_folder_that_all_paths_share_is_told_once(tmp_path):
     page = written(tmp_path, [SheetRow(None, hits)])
     assert "Paths are below /data/items/" in page.texts
     assert "".join(page.tiles[1][1][2:]).startswith("1/a b.png")
+    away = written(tmp_path, [SheetRow(SheetImage("q", "query", "/elsewhere/q.png"), hits)])
+    assert "Paths are below /data/items/" in away.texts, "a query may lie anywhere"
+    assert "".join(away.tiles[0][1][2:]).startswith("/elsewhere/q.png")
     long = f"/data/items/{'f' * 50}/{'g' * 50}/c.png"
     page = written(tmp_path, [SheetRow(None, [SheetImage("x", "x", long), *hits])])
     assert page.tiles[0][1][2:] == ["…/", "g" * 50 + "/", "c.png"]

@@ -72,7 +72,7 @@ def test_images_that_cannot_be_read_stop_it_with_nothing_written_or_are_left_out
         assert "bad.png cannot be read as an image" in capsys.readouterr().err
         assert sorted(os.listdir(tmp_path)) == ["bad.png"]
         assert main([*given, "--skip"]) == 0
-        assert "1 images could not be read and were left out; the first is" in capsys.readouterr().err
+        assert "1 image could not be read and was left out:" in capsys.readouterr().err
         assert main([command, str(place / "run"), str(bad), "--skip", "--output", str(tmp_path / "x.npy")]) == 2
         assert "none of the 1 images could be read" in capsys.readouterr().err
         for each in tmp_path.iterdir():

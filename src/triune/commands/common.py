@@ -124,8 +124,10 @@ def require_new(*outputs: Path | None) -> None:
 
 def tell_left_out(names: list[str]) -> None:
     """Say on standard error how many images could not be read, and which is the first."""
-    if names:
-        print(f"{len(names)} images could not be read and were left out; the first is {names[0]}", file=sys.stderr)
+    if len(names) == 1:
+        print(f"1 image could not be read and was left out: {names[0]}", file=sys.stderr)
+    elif names:
+        print(f"{len(names):,} images could not be read and were left out; the first is {names[0]}", file=sys.stderr)
 
 
 def tell_unfamiliar(names: list[str], what: str) -> None:

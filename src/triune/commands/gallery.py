@@ -43,6 +43,7 @@ def run(arguments: list[str]) -> int:
     """Show what a gallery holds, or change it."""
     asked = command("gallery", GalleryConfig, words=("gallery",)).parse(arguments)
     from triune.errors import InputError
+    from triune.report.formatting import plural
     from triune.serving.gallery.gallery import Gallery
 
     if asked.html is not None and asked.duplicates is None:
@@ -57,7 +58,7 @@ def run(arguments: list[str]) -> int:
         gallery.restore(asked.restore)
     if asked.remove or asked.remove_where is not None:
         count = gallery.remove(asked.remove, where=asked.remove_where)
-        print(f"{count:,} rows removed, {gallery.count:,} left", file=sys.stderr)
+        print(f"{plural(count, 'row')} removed, {gallery.count:,} left", file=sys.stderr)
     if asked.duplicates is not None:
         _tell_duplicates(gallery, asked)
         return 0
@@ -70,6 +71,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _tell_duplicates(gallery: "Gallery", asked: GalleryConfig) -> None:
+    from triune.report.formatting import plural
     from triune.serving.gallery.sheet import write_found
     from triune.serving.gallery.written import as_text
 
@@ -83,25 +85,27 @@ def _tell_duplicates(gallery: "Gallery", asked: GalleryConfig) -> None:
     which = ""
     if asked.where is not None:
         among, which = len(gallery.rows(asked.where)), f" that meet {asked.where!r}"
-    print(
-        f"{rows:,} of {among:,} images{which} are in {len(found):,} groups within a distance of {asked.duplicates}",
-        file=sys.stderr,
+    told = (
+        f"{rows:,} of {among:,} images{which} are in {plural(len(found), 'group')} within a distance of "
+        f"{asked.duplicates}"
     )
+    print(told, file=sys.stderr)
     if asked.html is not None:
-        print(write_found(asked.html, "Near-duplicates", found, gallery), file=sys.stderr)
+        page = write_found(asked.html, "Near-duplicates", found, gallery, [f"in {gallery.name}: {told}"])
+        print(f"written {page}", file=sys.stderr)
 
 
 def _about(gallery: "Gallery", where: str | None) -> dict[str, Any]:
     from triune.errors import InputError
 
-    rows = gallery.rows(where)
+    rows, unlisted = gallery.rows(where), None
     try:
         versions = [
             {"version": each.number, "time": each.time.isoformat(timespec="seconds"), "images": each.count}
             for each in gallery.versions()
         ]
-    except InputError:  # the place keeps none
-        versions = []
+    except InputError as error:  # the place keeps none, or the record of a former one is damaged
+        versions, unlisted = [], str(error)
     return {
         "gallery": gallery.name,
         "images": gallery.count,
@@ -120,6 +124,7 @@ def _about(gallery: "Gallery", where: str | None) -> dict[str, Any]:
             for column in rows.drop("row")
         },
         "versions": versions,
+        "no_versions": unlisted,
     }
 
 
@@ -132,5 +137,7 @@ def _print(about: dict[str, Any]) -> None:
         empty = f", {said['empty']:,} empty" if said["empty"] else ""
         print(f"  {name.ljust(width)}  {said['type']}, {said['values']:,} values{empty}")
     former = about["versions"]
-    if former:
+    if not former:
+        print(f"  no versions to go back to: {about['no_versions']}")
+    else:
         print(f"  {len(former)} versions to go back to, from {former[0]['version']} of {former[0]['time']}")

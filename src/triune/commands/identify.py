@@ -21,6 +21,7 @@ class IdentifyConfig:
         skip: leave out images that cannot be read. They are counted and the first is named.
         run: the run that made the gallery, where it lies elsewhere now.
         weights: a local file of the weights of that run, where it is timm:NAME.
+        verbose: say in full what the threshold rests on. JSON holds all of it anyway.
         json: print JSON.
         html: also write the answers as a page of images.
     """
@@ -32,6 +33,7 @@ class IdentifyConfig:
     skip: bool = False
     run: str | None = None
     weights: Path | None = None
+    verbose: bool = False
     json: bool = False
     html: Path | None = None
 
@@ -52,9 +54,7 @@ def run(arguments: list[str]) -> int:
     )
     tell_left_out(left_out)
     rule = found[0].rule
-    terms = rule.lines()
-    if rule.caution is not None:
-        terms.append(f"that rate is not to be leaned on: {rule.caution}")
+    terms = rule.lines() if asked.verbose else rule.short()
     if asked.html is not None:
         page = write_identified(asked.html, found, gallery, [f"in {gallery.name}", *terms])
         print(f"written {page}", file=sys.stderr)

@@ -62,6 +62,7 @@ def run(arguments: list[str]) -> int:
     spelt = ["--k" + each[2:] if each == "-k" or each.startswith("-k=") else each for each in arguments]
     asked = command("search", SearchConfig, words=("gallery", "images")).parse(spelt)
     from triune.errors import InputError
+    from triune.report.formatting import plural
     from triune.serving.gallery.gallery import Gallery
     from triune.serving.gallery.sheet import taste_row, write_found
     from triune.serving.gallery.written import as_text, write_hits
@@ -104,7 +105,7 @@ def run(arguments: list[str]) -> int:
         print(f"no row of {asked.gallery} meets {asked.where!r}", file=sys.stderr)
     elif fewest < asked.k:
         among = "" if asked.where is None else f" that meet {asked.where!r}"
-        print(f"{asked.gallery} holds {fewest} rows to be found{among}: all are listed", file=sys.stderr)
+        print(f"{asked.gallery} holds {plural(fewest, 'row')} to be found{among}: all are listed", file=sys.stderr)
     return 0
 
 

@@ -88,7 +88,7 @@ def run(arguments: list[str]) -> int:
     tell_left_out(list(dict.fromkeys(left_out)))
     _tell_cautions(found)
     if asked.html is not None:
-        print(_write_page(asked.html, loaded, found), file=sys.stderr)
+        print(f"written {_write_page(asked.html, loaded, found)}", file=sys.stderr)
     return DIFFERENT if asked.exit_status and not all(each.same for each in found) else 0
 
 

@@ -183,7 +183,8 @@ def from_frame(
         if len(empty) + len(wrong) < len(frame):
             remedy = f"write {SPLITS_IN_WORDS}, as in the other rows"
             problems += [Problem(source, row, "split", "the split is empty", remedy) for row in empty]
-    others = frame.select(name for name in names if name not in (*COLUMNS, *BOX_COLUMNS))
+    # Column by column: a name such as * would select several.
+    others = pl.DataFrame([frame[name] for name in names if name not in (*COLUMNS, *BOX_COLUMNS)])
     notes += _not_there(source, names, others.columns)
     return ItemTable(
         frame=pl.DataFrame([*(columns[name] for name in ("row", *COLUMNS)), *boxes]).hstack(

@@ -98,17 +98,30 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[MultiTask
 
 
 def _with_weights(path: Path, card: ModelCard, tensors: dict[str, torch.Tensor]) -> MultiTaskModel:
-    """The network of a card, which may claim any size: memory is taken when its weights are known to fit."""
+    """The network of a card, which may claim any size: it is built without memory, and takes weights that fit."""
+    arguments = card.model.model_dump()
     try:
         with torch.device("meta"):
-            shapes = MultiTaskModel(**card.model.model_dump(), pretrained=False).state_dict()
+            model = MultiTaskModel(**arguments, pretrained=False)
     except (ValueError, RuntimeError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: no network can be built from its model card: {error}") from error
-    if {name: each.shape for name, each in shapes.items()} != {name: each.shape for name, each in tensors.items()}:
+    own = model.state_dict()
+    if {name: each.shape for name, each in own.items()} != {name: each.shape for name, each in tensors.items()}:
         raise InputError(f"{path}: its weights are not those of the network that its model card describes")
-    model = MultiTaskModel(**card.model.model_dump(), pretrained=False)
-    model.load_state_dict(tensors)
+    # As copying does: the network's own type of numbers, in memory of its own rather than the file's.
+    copied = {name: each.to(own[name].dtype, copy=True) for name, each in tensors.items()}
+    model.load_state_dict(copied, assign=True)
+    if _lacks_numbers(model):  # which no file holds, such as the places of a Swin's windows
+        model = MultiTaskModel(**arguments, pretrained=False)
+        model.load_state_dict(copied)
     return model
+
+
+def _lacks_numbers(model: torch.nn.Module) -> bool:
+    """Whether a tensor of a network that was built without memory is still without."""
+    tensors = [*model.parameters(), *model.buffers()]
+    tensors += [value for part in model.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)]
+    return any(each.is_meta for each in tensors)
 
 
 def load_card(run: Path) -> ModelCard:

@@ -45,7 +45,7 @@ class SheetImage:
     Args:
         source: its file, or the image. One that cannot be read any more is an empty tile with its words.
         caption: what is said of it, in bold: its label and score, say.
-        detail: where it lies, or anything else. The folder that all absolute paths have in common is told once.
+        detail: where it lies, or anything else. The folder that all hits lie in, by absolute paths, is told once.
         mark: a tick and a frame (``"good"``), a cross and a broken frame (``"bad"``), or neither (``"plain"``).
         box: the part that is shown; all of it where not given.
     """
@@ -103,7 +103,8 @@ def write_sheet(path: str | Path, title: str, rows: Iterable[SheetRow], *, about
     given = list(rows)
     shown = list(_bounded(given))
     images = [image for row in shown for image in (row.query, *row.hits) if image is not None]
-    folder = _common_folder([on_one_line(image.detail) for image in images])
+    hits = [image for row in shown for image in row.hits]
+    folder = _common_folder([on_one_line(image.detail) for image in hits or images])
     with ThreadPoolExecutor(DECODERS) as pool:
         thumbnails = iter(list(pool.map(lambda image: thumbnail(image.source, SIDE, image.box), images)))
     text = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import special
+import scipy  # which loads its parts where they are first used: reading a threshold needs none
 
 from triune.ranges import is_number, is_whole
 
@@ -45,7 +45,7 @@ def wilson_interval(successes: Any, trials: Any, level: float = 0.95) -> tuple[A
         Lower and upper ends, floats or arrays.
     """
     k, n = _checked_counts(successes, trials, level)
-    z2 = float(special.ndtri(0.5 + level / 2)) ** 2
+    z2 = float(scipy.special.ndtri(0.5 + level / 2)) ** 2
     rate = k / np.maximum(n, 1e-300)
     middle = (rate + z2 / (2 * np.maximum(n, 1e-300))) / (1 + z2 / np.maximum(n, 1e-300))
     half = np.sqrt(z2 * (rate * (1 - rate) * n + z2 / 4)) / (n + z2)
@@ -69,8 +69,8 @@ def clopper_pearson_interval(successes: Any, trials: Any, level: float = 0.95) -
     """
     k, n = _checked_counts(successes, trials, level)
     tail = (1 - level) / 2
-    low = np.where(k == 0, 0.0, special.betaincinv(np.maximum(k, 1e-300), n - k + 1, tail))
-    high = np.where(k == n, 1.0, special.betaincinv(k + 1, np.maximum(n - k, 1e-300), 1 - tail))
+    low = np.where(k == 0, 0.0, scipy.special.betaincinv(np.maximum(k, 1e-300), n - k + 1, tail))
+    high = np.where(k == n, 1.0, scipy.special.betaincinv(k + 1, np.maximum(n - k, 1e-300), 1 - tail))
     return low[()], high[()]
 
 

@@ -10,8 +10,8 @@ import math
 from typing import Any, TypeAlias
 
 import numpy as np
+import scipy  # which loads its parts where they are first used: reading a threshold needs none
 import torch
-from scipy import special
 from torch.distributed import ProcessGroup
 
 from triune.distances.embeddings import Embeddings
@@ -96,9 +96,9 @@ def jackknife_interval(
     error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
     # Where few identities of one kind meet many of another, the few decide how well the error itself is known.
     degrees = count - 1 if apart == most_apart else 2 * apart - 1
-    half = float(special.stdtrit(degrees, (1 + level) / 2)) * error / (rate * (1 - rate))
-    middle = float(special.logit(rate))
-    return float(special.expit(middle - half)), float(special.expit(middle + half))
+    half = float(scipy.special.stdtrit(degrees, (1 + level) / 2)) * error / (rate * (1 - rate))
+    middle = float(scipy.special.logit(rate))
+    return float(scipy.special.expit(middle - half)), float(scipy.special.expit(middle + half))
 
 
 def _by_identity(prepared: PreparedEmbeddings, threshold: float, divide_over: ProcessGroup | None) -> Array:

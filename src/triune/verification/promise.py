@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy import optimize
+import scipy  # which loads its parts where they are first used: reading a threshold needs none
 
 from triune.distances.embeddings import Embeddings
 from triune.distances.metric import Metric
@@ -178,7 +178,7 @@ def best_bet(pairs: int, fpr: float, confidence: float) -> float:
     each = -math.log1p(-confidence) / pairs
     if -math.log1p(-fpr) <= each:
         return 1 / (1 - fpr)
-    rate = float(optimize.brentq(lambda u: _divergence(u, fpr) - each, 0.0, fpr))
+    rate = float(scipy.optimize.brentq(lambda u: _divergence(u, fpr) - each, 0.0, fpr))
     return (fpr - rate) / (fpr * (1 - fpr))
 
 

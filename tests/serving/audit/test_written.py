@@ -1,6 +1,7 @@
 """What an audit found is the same as text, as JSON, as a table and on the page."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -44,6 +45,16 @@ def test_files_hold_every_finding(found, tmp_path):
     assert page.count('<figure class="query') == queries
     assert "what is tested on was trained on" in page
     assert [path.name for path in write_audit(tmp_path, found, images=False)] == ["audit.json", "audit.csv"]
+
+
+def test_the_page_tells_of_what_nothing_was_found_too_and_of_what_limits_it(found, tmp_path):
+    none = found.model_copy(update={"wrong_labels": (), "outliers": (), "cautions": ("so few",)})
+    page = write_audit(tmp_path, none, images=True)[-1].read_text()
+    facts = re.findall(r'<p class="facts">(.*?)</p>', page)
+    assert facts[1].startswith("likely wrong labels: 0 of 124")
+    assert facts[2] == "outliers: 0"
+    assert "caution: so few" in facts
+    assert not any(line.startswith("near-duplicates") for line in facts), "they have a heading"
 
 
 def test_the_text_counts_and_lists_with_aligned_columns(found):

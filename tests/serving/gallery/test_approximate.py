@@ -1,5 +1,7 @@
 """Approximate search finds what exact search finds, nearly always, and its index is kept with the version it is of."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,27 @@ def test_a_damaged_index_is_built_anew(x, kept, tmp_path, name):
     search = approximate_search(x, "cosine", "f", 3, tmp_path)
     assert search.nearest(x[:5], 1)[1][:, 0].tolist() == [0, 1, 2, 3, 4]
     assert (tmp_path / name).read_bytes() == (kept[0] / name).read_bytes()
+
+
+@pytest.mark.parametrize("change", [{"probed": 10**30}, {"probed": 10**6}, {"cells": 7}, {"file": ""}, {"factor": "x"}])
+def test_what_is_said_beside_an_index_and_was_changed_by_hand_is_not_believed(x, kept, tmp_path, change):
+    (tmp_path / FILE).write_bytes((kept[0] / FILE).read_bytes())
+    told = json.loads((kept[0] / ABOUT).read_text())
+    (tmp_path / ABOUT).write_text(json.dumps(told | change))
+    search = approximate_search(x, "cosine", "f", 3, tmp_path)
+    assert search.about == kept[1].about
+
+
+def test_an_index_of_which_some_bytes_changed_is_built_anew(x, kept, tmp_path):
+    """FAISS reads it without a word, and would name rows that there are not."""
+    whole = bytearray((kept[0] / FILE).read_bytes())
+    for place in range(len(whole) // 2, len(whole) // 2 + 4000):
+        whole[place] ^= 0x7F
+    (tmp_path / FILE).write_bytes(whole)
+    (tmp_path / ABOUT).write_bytes((kept[0] / ABOUT).read_bytes())
+    search = approximate_search(x, "cosine", "f", 3, tmp_path)
+    assert search.nearest(x[:500], 1)[1][:, 0].tolist() == list(range(500))
+    assert (tmp_path / FILE).read_bytes() == (kept[0] / FILE).read_bytes()
 
 
 def test_among_some_rows_the_search_is_exact(x, kept):

@@ -72,3 +72,11 @@ def test_what_is_no_condition_is_told_in_a_line_with_the_columns_there_are(where
     assert str(caught.value).count("price (float)") == 1
     assert "__place" not in str(caught.value).replace(where, "").replace("no column '__place'", "")
     assert '["' not in str(caught.value)  # a second list of the columns
+
+
+@pytest.mark.parametrize(("name", "where"), [("x y", "x y = 'a'"), ("it's", "it's = 'a'"), ("a-b", "a-b = 'a'")])
+def test_a_name_that_is_no_plain_word_is_told_to_take_double_quotes(name, where):
+    frame = FRAME.with_columns(pl.Series(name, ["a"] * len(FRAME)))
+    with pytest.raises(InputError, match=f'takes double quotes: "{name}"'):
+        matching(frame, where, "G")
+    assert matching(frame, f"\"{name}\" = 'a'", "G").tolist() == list(range(len(FRAME)))

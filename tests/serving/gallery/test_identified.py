@@ -106,10 +106,16 @@ def test_what_is_promised_and_what_is_not_is_said():
     assert "of 30 calibration identities (60 images)" in calibrated.lines()[1]
     assert "promised: of strangers who are as the calibration identities are, at most 12.9%" in calibrated.lines()[-1]
     assert calibrated.no_promise is None
+    assert "of 5 identities, so that 10% of strangers are (FPIR)" in calibrated.short()[0]
+    assert "promised: at most 12.9%, on average, of strangers who are as the calibration" in calibrated.short()[1]
     validated = rule(enrolled, *people(30, 2, 1, 100))
     assert validated.threshold.threshold == calibrated.threshold.threshold
     assert "of 30 validation identities (60 images)" in validated.lines()[1]
     assert "nothing is promised: the validation identities chose the checkpoint, too" in validated.lines()[-1]
+    assert "no promise" in validated.short()[1]
+    assert len(validated.short()) == len(calibrated.short()) == 2
+    few = rule(enrolled, *people(30, 2, 1, 100), fpir=0.001)
+    assert few.short()[-1] == few.lines()[-1] == f"caution: {few.caution}"
     none = Strangers(np.zeros((0, 8), np.float32), np.zeros(0, "U1"), "timm:x was not trained here")
     alone = rule_for(enrolled, strangers_there(enrolled, none), 0.3, "G")
     assert "nothing is promised: timm:x was not trained here, so that the only strangers" in alone.lines()[-1]

@@ -118,11 +118,21 @@ def test_a_gallery_whose_files_are_cut_short_is_told_in_a_line(store, part, kept
     store.put(batch([f"a{k}" for k in range(50)]))
     for path in (Path(store.name) / "items.lance" / part).iterdir():
         path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(OSError, match="cannot be read or written") as caught:
+    with pytest.raises(
+        InputError, match=r"is damaged .*: put a copy of it in its place, or index the images anew"
+    ) as caught:
         LanceStore.open(store.name).read()
     assert store.name in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "/rustc/" not in str(caught.value)
+
+
+def test_a_file_that_is_gone_is_told_in_a_line(store):
+    store.put(batch(["a", "b"]))
+    for path in (Path(store.name) / "items.lance" / "data").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=f"{store.name} is damaged"):
+        LanceStore.open(store.name).read()
 
 
 def test_storage_that_does_not_answer_is_told_in_a_line():

@@ -1,6 +1,7 @@
 """Every image once, with its cells in the types that were asked for."""
 
 import datetime
+import re
 
 import numpy as np
 import polars as pl
@@ -73,6 +74,13 @@ def test_a_type_of_a_column_that_is_not_there_is_refused(table):
 def test_a_column_that_a_gallery_keeps_for_itself_is_refused(tmp_path, name):
     (tmp_path / "t.csv").write_text(f"image,{name}\na.png,1\n")
     with pytest.raises(InputError, match=name):
+        listed(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["*", "^a.*$", "a.b", "a`b"])
+def test_a_name_that_would_stand_for_others_is_refused_by_name(tmp_path, name):
+    (tmp_path / "t.csv").write_text(f"image,{name}\na.png,1\n")
+    with pytest.raises(InputError, match=re.escape(f"has a column {name!r}: ")):
         listed(tmp_path / "t.csv")
 
 

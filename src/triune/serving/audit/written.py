@@ -45,7 +45,9 @@ def write_audit(folder: Path, found: Audit, *, images: bool) -> list[Path]:
     with written_whole(files[1]) as temporary:
         pl.DataFrame(list(_lines(found)), schema=COLUMNS, orient="row").write_csv(temporary)
     if images:
-        files.append(write_sheet(folder / "audit.html", "Audit", list(_sheet(found)), about=_about(found)))
+        files.append(
+            write_sheet(folder / "audit.html", "Audit", list(_sheet(found)), about=[*_about(found), *_nothing(found)])
+        )
     return files
 
 
@@ -181,6 +183,16 @@ def _sheet(found: Audit) -> Iterator[SheetRow]:
     yield from _headed(_wrong_line(found).capitalize(), map(_wrong_row, found.wrong_labels))
     yield from _headed(_duplicate_line(found).capitalize(), map(_duplicate_row, found.duplicates))
     yield from _headed(_outlier_line(found).capitalize(), map(_outlier_row, found.outliers))
+
+
+def _nothing(found: Audit) -> list[str]:
+    """What is said of the kinds of findings of which there are none, and which so have no heading on the page."""
+    kinds = (
+        (found.wrong_labels, _wrong_line(found)),
+        (found.duplicates, _duplicate_line(found)),
+        (found.outliers, _outlier_line(found)),
+    )
+    return [*(line for listed, line in kinds if not listed), *(f"caution: {caution}" for caution in found.cautions)]
 
 
 def _headed(heading: str, rows: Iterable[SheetRow]) -> Iterator[SheetRow]:

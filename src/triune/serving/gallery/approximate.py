@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from triune.checksums import digest as file_digest
 from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import Record, read_record, remove_leftovers, write_record, written_whole
@@ -58,6 +59,8 @@ class AboutIndex(Record):
         version: of the gallery.
         count: rows.
         digest: of the embeddings of these rows, in their order.
+        file: of the index's file. FAISS reads numbers of rows from it as they stand, and a damaged one may name rows
+            that there are not.
         tuned: how many rows there were when cells and candidates were chosen.
         cells: that the rows are parted into.
         probed: cells that a query looks into.
@@ -65,11 +68,12 @@ class AboutIndex(Record):
         recall: the share of the ten nearest neighbours that is found, on a sample of the gallery's rows.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     fingerprint: str
     version: Count
     count: PositiveInt
     digest: str
+    file: str
     tuned: PositiveInt
     cells: PositiveInt
     probed: PositiveInt
@@ -138,6 +142,7 @@ def approximate_search(
             version=version,
             count=len(x),
             digest="",
+            file="",
             tuned=len(x),
             cells=cells,
             probed=cells,
@@ -148,7 +153,7 @@ def approximate_search(
     about = about.model_copy(update={"version": version, "count": len(x), "digest": _digest(x)})
     if folder is not None:
         with contextlib.suppress(OSError):  # a folder that cannot be written to: it is built anew the next time
-            _keep(folder, index, about)
+            about = _keep(folder, index, about)
     return ApproximateSearch(x, metric, index, about)
 
 
@@ -206,13 +211,16 @@ def _tuned(index: Any, x: Array, about: AboutIndex) -> AboutIndex:
     return best
 
 
-def _keep(folder: Path, index: Any, about: AboutIndex) -> None:
+def _keep(folder: Path, index: Any, about: AboutIndex) -> AboutIndex:
+    """Write an index, and what is said of it, which then also tells its file."""
     faiss = library("faiss", "gallery")
     with contextlib.suppress(FileNotFoundError):
         (folder / ABOUT).unlink()  # so that at no time it speaks of another index
     with written_whole(folder / FILE) as temporary:
         faiss.write_index(index, str(temporary))
+        about = about.model_copy(update={"file": file_digest(temporary)})
     write_record(folder / ABOUT, about)
+    return about
 
 
 def _stored(folder: Path, fingerprint: str, dim: int) -> tuple[Any, AboutIndex] | None:
@@ -220,10 +228,14 @@ def _stored(folder: Path, fingerprint: str, dim: int) -> tuple[Any, AboutIndex] 
     remove_leftovers(folder, FILE)
     try:
         about = read_record(folder / ABOUT, AboutIndex)
+        if file_digest(folder / FILE) != about.file:
+            return None
         index = faiss.read_index(str(folder / FILE))
     except (InputError, OSError, RuntimeError):  # none, or a damaged one: another is built
         return None
     if about.fingerprint != fingerprint or index.ntotal != about.count or index.d != dim:
+        return None
+    if not about.probed <= about.cells == index.nlist:  # changed by hand
         return None
     index.nprobe = about.probed
     return index, about

@@ -41,21 +41,38 @@ def matching(frame: pl.DataFrame, where: str, source: str) -> Array:
             chosen = frame.with_row_index("__place").filter(condition)["__place"]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError) as error:
         reason = on_one_line(next(iter(str(error).splitlines()), type(error).__name__))
-        raise InputError(f"{refused}{reason}{_way_out(str(error), frame)}") from error
+        raise InputError(f"{refused}{reason}{_way_out(str(error), frame, where)}") from error
     if unknown:
         name = unknown[0]
-        hint = f"; text takes single quotes: '{name}'" if f'"{name}"' in where else ""
+        hint = f"; text takes single quotes: '{name}'" if f'"{name}"' in where else _bare_name(frame, where)
         raise InputError(f"{refused}there is no column {name!r}{hint}")
     rows: Array = chosen.cast(pl.Int64).to_numpy()
     return rows
 
 
-def _way_out(reason: str, frame: pl.DataFrame) -> str:
-    """What to do where text is compared with a number: which of the two the column is decides."""
+def _way_out(reason: str, frame: pl.DataFrame, where: str) -> str:
+    """What to do where a name needs quotes, or text is compared with a number: which of the two the column is decides.
+
+    Args:
+        reason: what polars says.
+        frame: columns to speak of.
+        where: the condition.
+    """
+    if quotes := _bare_name(frame, where):
+        return quotes
     columns = [name for name in re.findall(r'col\("([^"]+)"\)', reason) if name in frame.columns]
     if "List(String)" in reason or ("string" in reason and columns and frame.schema[columns[0]].is_numeric()):
         return "; numbers take no quotes: leave them away"
     return "; --types NAME=float makes a column of text numeric" if "string" in reason or "String" in reason else ""
+
+
+def _bare_name(frame: pl.DataFrame, where: str) -> str:
+    """What to do where a condition names a column that is not a plain word without quotes; empty where it does not."""
+    bare = re.sub(r'"[^"]*"', "", where)
+    for name in frame.columns:
+        if not name.isidentifier() and name.strip() and '"' not in name and name in bare:
+            return f'; a name that is not a plain word takes double quotes: "{name}"'
+    return ""
 
 
 def condition_of(where: str) -> pl.Expr:

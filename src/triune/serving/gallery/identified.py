@@ -99,8 +99,22 @@ class IdentificationRule:
             "caution": self.caution,
         }
 
+    def short(self) -> list[str]:
+        """From which score on somebody is named, and what is promised, in a sentence each; and a caution."""
+        threshold, fpir = self.threshold.threshold, round_percent(self.threshold.target_fpir)
+        of = plural(self.identities, "identity", "identities")
+        told = [f"named from a score of {threshold:.4f} on, of {of}, so that {fpir} of strangers are (FPIR)"]
+        if self.threshold.promised_fpir is None:
+            told.append("that rate is an estimate, and no promise (--verbose says what it rests on)")
+        else:
+            told.append(
+                f"promised: at most {percent(self.threshold.promised_fpir)}, on average, of strangers who are as the "
+                "calibration identities are"
+            )
+        return told if self.caution is None else [*told, f"caution: {self.caution}"]
+
     def lines(self) -> list[str]:
-        """What it is, what it does to the strangers at hand, and what it promises, in sentences."""
+        """In full: what it is, what it does to the strangers at hand, and what it promises, in sentences."""
         fpir = self.threshold.target_fpir
         told = [
             f"{plural(self.identities, 'identity', 'identities')} enrolled by {plural(self.images, 'image')}; named "
@@ -117,7 +131,7 @@ class IdentificationRule:
             )
         else:
             told.append(f"nothing is promised: {self.no_promise}")
-        return told
+        return told if self.caution is None else [*told, f"caution: {self.caution}"]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,12 @@ LOCK: Final = "writing.lock"
 PATIENCE: Final = 120.0
 """Seconds to wait for another process that commits."""
 
+_DAMAGED: Final = re.compile(
+    r"corrupt|magic|footer|failed to fill|size is too small|sufficient data|[Rr]ange was invalid|Invalid range|"
+    r"invalid seek|Not found:"
+)
+"""What Lance says of files that are cut short, changed or gone."""
+
 AT_ONCE: Final = 1000
 """So many images are named in one condition."""
 
@@ -323,12 +329,21 @@ def _writing(name: str) -> Iterator[None]:
 
 @contextmanager
 def _said(name: str) -> Iterator[None]:
-    """What Lance cannot do is told in one line that names the gallery."""
+    """What Lance cannot do is told in one line that names the gallery.
+
+    Raises:
+        InputError: a file of it is damaged or gone.
+        OSError: anything else, such as a full disk.
+    """
     try:
         yield
     except (InputError, OSError):
         raise
     except (ValueError, RuntimeError) as error:
+        if _DAMAGED.search(str(error)):
+            raise InputError(
+                f"{name} is damaged ({_short(error)}): put a copy of it in its place, or index the images anew"
+            ) from error
         raise OSError(f"{name} cannot be read or written: {_short(error)}") from error
 
 

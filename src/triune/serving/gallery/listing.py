@@ -138,6 +138,10 @@ def _of_table(path: Path, types: Mapping[str, str]) -> tuple[pl.DataFrame, list[
             raise InputError(
                 f"{path} has a column {name!r}: no name of a gallery's column has a point or a backquote; rename it"
             )
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            raise InputError(
+                f"{path} has a column {name!r}: a gallery would take that name for a pattern of names; rename it"
+            )
     columns = [_typed(frame[name], types.get(name), lines, str(path)) for name in frame.columns]
     images = zip(frame["image"].to_list(), boxes_of(frame), strict=True)
     return pl.DataFrame(columns), [Picture(image, image, box=box) for image, box in images]

@@ -45,7 +45,7 @@ def write_found(
 
     rows = list(above)
     for each in found:
-        query = SheetImage(each.query, "query", os.path.abspath(each.query)) if os.path.exists(each.query) else None
+        query = SheetImage(each.query, "query", each.query) if os.path.exists(each.query) else None
         note = "" if query is not None else each.query
         rows.append(SheetRow(query, [shown(hit) for hit in each.hits], note=note))
     return write_sheet(path, title, rows, about=about)
