@@ -1,12 +1,14 @@
 """What the run's files say of it, held against its embeddings, counted pair by pair."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
+import triune
 from triune.errors import InputError
 from triune.run.judged_items import read_judged_items
 from triune.web.answers import Figures
@@ -14,8 +16,8 @@ from triune.web.facts import figures_of, number, pairs_of, results_of, threshold
 
 
 @pytest.fixture(scope="module")
-def told(served_run):
-    return results_of(served_run), thresholds_of(served_run)
+def told(served_run, loaded):
+    return results_of(served_run), thresholds_of(loaded)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +71,22 @@ def test_the_histogram_counts_every_pair_where_it_lies(told, distances):
 def test_a_run_that_stores_no_pairs_says_so(told):
     results, thresholds = told
     with pytest.raises(InputError, match=r"timm:x stores no validation pairs: .triune train. does"):
-        pairs_of(None, None, "timm:x")
+        pairs_of(None, "it has none", "timm:x")
     with pytest.raises(InputError, match="stores no validation pairs"):
-        pairs_of(results, None, "the run")
+        pairs_of(results, "it has none", "the run")
     without = thresholds.model_copy(update={"thresholds": [], "unavailable": "there was no impostor"})
     with pytest.raises(InputError, match="has no threshold: there was no impostor"):
         pairs_of(results, without, "the run")
-    assert (results_of(None), thresholds_of(None)) == (None, None)
+    assert results_of(None) is None
+
+
+def test_thresholds_that_are_damaged_are_no_missing_ones(served_run, tmp_path):
+    shutil.copytree(served_run, tmp_path / "run")
+    (tmp_path / "run" / "thresholds.json").write_text("{")
+    with pytest.raises(InputError, match=r"thresholds\.json"):
+        thresholds_of(triune.load(tmp_path / "run", device="cpu"))
+    (tmp_path / "run" / "thresholds.json").unlink()
+    assert "thresholds.json" in thresholds_of(triune.load(tmp_path / "run", device="cpu"))
 
 
 def test_figures_are_those_of_the_report(told):

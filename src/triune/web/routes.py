@@ -173,7 +173,7 @@ async def _about(served: Served) -> AboutAnswer:
     card = run.network.card
     can: list[Ability] = ["predict"] if card.classes or card.masks else []
     if run.dim:
-        can = ["verify", *can] if served.thresholds is not None and served.thresholds.unavailable is None else can
+        can = ["verify", *can] if getattr(served.thresholds, "unavailable", "") is None else can
         can.append("embed")
     gallery = None
     if served.library is not None:
@@ -189,7 +189,7 @@ async def _about(served: Served) -> AboutAnswer:
         classes=list(run.classes),
         masks=card.masks,
         fingerprint=run.fingerprint,
-        figures=figures_of(served.results, None if served.thresholds is None else served.thresholds.target_fpr),
+        figures=figures_of(served.results, getattr(served.thresholds, "target_fpr", None)),
         gallery=gallery,
         can=can,
         limits=AboutLimits(

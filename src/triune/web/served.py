@@ -19,7 +19,7 @@ from triune.serving.gallery.gallery import Gallery
 from triune.serving.loaded import LoadedRun
 from triune.serving.networks import Heads, Read
 from triune.serving.pictures import Picture
-from triune.serving.verdicts import Verdict
+from triune.serving.verdicts import Verdict, threshold_at
 from triune.web.batches import Batches, QueueFull, Told
 from triune.web.decoding import read_upload
 from triune.web.facts import results_of, thresholds_of
@@ -81,7 +81,7 @@ class Served:
         self.limits = limits
         self.held = Held(limits.memory)
         self.results: Results | None = results_of(self.run.folder)
-        self.thresholds: StoredThresholds | None = thresholds_of(self.run.folder)
+        self.thresholds: StoredThresholds | str = thresholds_of(self.run)
         threads = limits.threads or min(MOST_THREADS, os.cpu_count() or 1)
         self.batches = Batches(self.run, limits.batch, limits.waiting, limits.gather_ms / 1000, told)
         self._decoders = ThreadPoolExecutor(threads, "decode")
@@ -167,13 +167,10 @@ class Served:
         Raises:
             Refused: the run has no such threshold.
         """
-        if self.thresholds is None:
-            raise Refused(
-                404, f"{self.run.name} was never trained here, so it has no threshold: `triune train` fits one"
-            )
+        if isinstance(self.thresholds, str):
+            raise Refused(404, self.thresholds)
         try:
-            source = "the run"
-            threshold = self.thresholds.own(source) if fpr is None else self.thresholds.within(fpr, source)
+            threshold = threshold_at(self.thresholds, fpr, self.run.name)
         except InputError as error:
             raise Refused(422 if fpr is not None else 404, str(error)) from error
         first, second = pair
