@@ -98,7 +98,7 @@ def test_figures_are_those_of_the_report(told):
     assert figures.recall_at_1.value == results.models[0].retrieval.recall_at[1]
     assert figures.accuracy.value == results.classification.accuracy
     assert figures.iou.value == results.segmentation.iou
-    assert figures_of(None, None) == Figures()
+    assert figures_of(None, 0.1) == Figures(target_fpr=0.1)
 
 
 def test_a_figure_that_is_no_number_is_left_away(told):

@@ -4,9 +4,11 @@ import base64
 import io
 
 import numpy as np
+import pytest
 import timm
 from PIL import Image
 
+import triune
 from triune._version import __version__
 from triune.model.images import own_preprocessing
 from triune.serving.loaded import LoadedRun
@@ -107,3 +109,15 @@ def test_a_run_without_an_embedding_says_so(loaded, pictures, monkeypatch):
         assert client.get("/about").json()["can"] == ["predict"]
         for path, sent in (("/embed", files(pictures[0])), ("/verify", pair(*pictures[:2]))):
             assert "no embedding head" in error_of(client.post(path, files=sent), 404)
+
+
+def test_an_exported_file_is_served_as_its_run_is(loaded, client, pictures, tmp_path):
+    pytest.importorskip("onnxruntime")
+    loaded.export(tmp_path / "model.onnx", check=4)
+    with asking(Content(triune.load(tmp_path / "model.onnx"))) as exported:
+        assert exported.get("/about").json()["can"] == ["verify", "predict", "embed"]
+        here, there = (each.post("/verify", files=pair(*pictures[:2])).json() for each in (client, exported))
+        assert there["threshold"] == here["threshold"]
+        assert there["distance"] == pytest.approx(here["distance"], abs=1e-4)
+        told = error_of(exported.get("/pairs"), 404)
+        assert told.startswith("model.onnx stores no validation pairs")

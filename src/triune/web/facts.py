@@ -51,7 +51,7 @@ def figures_of(results: Results | None, target_fpr: float | None) -> Figures:
         target_fpr: the budget of its own threshold.
     """
     if results is None:
-        return Figures()
+        return Figures(target_fpr=target_fpr)
     model = results.models[0]
     found: dict[str, Any] = {}
     judged = model.judged()

@@ -78,6 +78,7 @@ class Served:
         self.run, self.content = content.run, content
         self.library = None if content.gallery is None else Library(content.gallery)
         self._asking = 0
+        self.name = last_part(self.run.name)
         self.limits = limits
         self.held = Held(limits.memory)
         self.results: Results | None = results_of(self.run.folder)
@@ -132,7 +133,9 @@ class Served:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._librarian, work, library)
         except InputError as error:
-            raise Refused(422, str(error)) from error
+            # Where the gallery lies is nobody else's business.
+            name = library.gallery.name
+            raise Refused(422, str(error).replace(name, last_part(name))) from error
         finally:
             self._asking -= 1
 
@@ -168,9 +171,9 @@ class Served:
             Refused: the run has no such threshold.
         """
         if isinstance(self.thresholds, str):
-            raise Refused(404, self.thresholds)
+            raise Refused(404, self.thresholds.replace(self.run.name, self.name))
         try:
-            threshold = threshold_at(self.thresholds, fpr, self.run.name)
+            threshold = threshold_at(self.thresholds, fpr, self.name)
         except InputError as error:
             raise Refused(422 if fpr is not None else 404, str(error)) from error
         first, second = pair
@@ -178,6 +181,11 @@ class Served:
         (found,) = verdicts_of([(first, second)], distinct, answers, self.run.metric, threshold)
         assert not isinstance(found, Unreadable)
         return found._replace(asked_fpr=fpr if fpr is not None and fpr != threshold.target_fpr else None)
+
+
+def last_part(place: str) -> str:
+    """What a run or a gallery is called by those who need not know where it lies."""
+    return place.rstrip("/").rpartition("/")[2] or place
 
 
 async def _all_ended(
