@@ -10,14 +10,20 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
+import triune
 from triune.cli import main
 from triune.evaluation.judge import Resampling
 from triune.evaluation.judge_run import RunQuestions, evaluate_run
 from triune.run.parser import parse_train
 from triune.training.opened import opened_run
 from triune.training.train import fit, shared_data
+from triune.web.app import application
+from triune.web.guard import Access
+from triune.web.limits import Limits
+from triune.web.served import Content, Served
 
 SIDE = 40
 IDENTITIES = 12
@@ -134,3 +140,41 @@ def http(service):
     """What asks it."""
     with httpx.Client(base_url=service, timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def loaded(served_run):
+    """The run, in this process."""
+    return triune.load(served_run, device="cpu")
+
+
+@contextmanager
+def asking(content, limits=Limits(), access=Access(), **how):
+    """What asks an application in this process."""
+    app = application(Served(content, limits), access)
+    with TestClient(app, base_url="http://localhost", **how) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def client(loaded):
+    """What asks the run without a gallery, in this process."""
+    with asking(Content(loaded)) as found:
+        yield found
+
+
+def files(*paths, field="images"):
+    """Files of a form."""
+    return [(field, (path.name, path.read_bytes(), "image/png")) for path in paths]
+
+
+def pair(first, second):
+    """A form with two images."""
+    return [*files(first, field="first"), *files(second, field="second")]
+
+
+def error_of(answer, status):
+    """The one line of an answer that is none."""
+    assert answer.status_code == status, answer.text
+    assert "\n" not in answer.json()["error"]
+    return answer.json()["error"]

@@ -29,7 +29,7 @@ REASONS = {
     503: "too many images wait: the header Retry-After says when to come again",
 }
 
-PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAFUlEQVR4nGNgYGBg+M/AwMDw/z8DAwAY9gL/Kmv4ugAAAABJRU5ErkJggg=="
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNkEIAAJgGKGACOGAQAwSeVywAAAABJRU5ErkJggg=="
 """A small picture, for examples."""
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from triune.errors import InputError
 from triune.evaluation.results import Interval, ModelResult, Results, RetrievalResult, VerificationResult
 from triune.run.places import folder_of
-from triune.run.thresholds import StoredThresholds, read_thresholds
+from triune.run.thresholds import StoredThresholds
+from triune.serving.loaded import LoadedRun
 from triune.verification.decision import ExpectedFPR, Threshold
 from triune.web.answers import Expected, Figure, Figures, Level, Number, PairsAnswer
 
@@ -28,14 +29,18 @@ def results_of(run: Path | None) -> Results | None:
     return None if path is None or not path.is_file() else Results.read(path)
 
 
-def thresholds_of(run: Path | None) -> StoredThresholds | None:
-    """What ``thresholds.json`` of a run holds; ``None`` where there is none.
+def thresholds_of(run: LoadedRun) -> StoredThresholds | str:
+    """The thresholds that were fitted for a run's network, or why there are none.
 
     Raises:
-        InputError: it is damaged.
+        InputError: there are some, but they are damaged.
     """
-    path = None if run is None else folder_of(run) / "thresholds.json"
-    return None if path is None or not path.is_file() else read_thresholds(path)
+    try:
+        return run.network.thresholds
+    except InputError as error:
+        if run.folder is not None and (folder_of(run.folder) / "thresholds.json").exists():
+            raise
+        return str(error)
 
 
 def figures_of(results: Results | None, target_fpr: float | None) -> Figures:
@@ -46,7 +51,7 @@ def figures_of(results: Results | None, target_fpr: float | None) -> Figures:
         target_fpr: the budget of its own threshold.
     """
     if results is None:
-        return Figures()
+        return Figures(target_fpr=target_fpr)
     model = results.models[0]
     found: dict[str, Any] = {}
     judged = model.judged()
@@ -71,7 +76,7 @@ def figures_of(results: Results | None, target_fpr: float | None) -> Figures:
     return Figures(split=split, level=level, target_fpr=target_fpr, **sound)
 
 
-def pairs_of(results: Results | None, thresholds: StoredThresholds | None, name: str) -> PairsAnswer:
+def pairs_of(results: Results | None, thresholds: StoredThresholds | str, name: str) -> PairsAnswer:
     """How far apart validation pairs lie, matching ones and others, and the thresholds that they give.
 
     Thresholds that the run stores are its own; those between are points of the report's ROC, which is thinned: each
@@ -79,14 +84,14 @@ def pairs_of(results: Results | None, thresholds: StoredThresholds | None, name:
 
     Args:
         results: the content of the run's ``metrics.json``.
-        thresholds: of its ``thresholds.json``.
+        thresholds: from :func:`thresholds_of`.
         name: what messages call the run.
 
     Raises:
         InputError: the run stores no such pairs.
     """
     validation = _validation(results.models[0]) if results is not None else None
-    if thresholds is None or validation is None or validation.histogram is None:
+    if isinstance(thresholds, str) or validation is None or validation.histogram is None:
         raise InputError(f"{name} stores no validation pairs: `triune train` does, or `triune evaluate` of a run")
     if thresholds.unavailable is not None:
         raise InputError(f"{name} has no threshold: {thresholds.unavailable}")

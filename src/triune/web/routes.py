@@ -36,7 +36,7 @@ from triune.web.asking import add_route, answered, body_of
 from triune.web.facts import expected, figures_of, number, pairs_of
 from triune.web.library import Library
 from triune.web.refusals import Refused
-from triune.web.served import Served
+from triune.web.served import Served, last_part
 from triune.web.uploads import Asked, Upload, options_of
 
 JSON: Final = "application/json"
@@ -69,7 +69,7 @@ def model_routes(app: FastAPI, served: Served) -> None:
     async def pairs() -> PairsAnswer:
         """How far apart validation pairs lie, and the thresholds that they give."""
         try:
-            return pairs_of(served.results, served.thresholds, served.run.name)
+            return pairs_of(served.results, served.thresholds, served.name)
         except InputError as error:
             raise Refused(404, str(error)) from error
 
@@ -125,7 +125,7 @@ async def _predict(served: Served, asked: Asked) -> Answer:
     options = options_of(asked, PredictOptions)
     card = served.run.network.card
     if not (card.classes or card.masks or options.embeddings):
-        raise Refused(404, f"{served.run.name} has neither a class head nor a mask head: POST /embed gives embeddings")
+        raise Refused(404, f"{served.name} has neither a class head nor a mask head: POST /embed gives embeddings")
     heads = Heads(masks=options.masks, embedding=options.embeddings)
     _, found = await served.answers(images_of(asked), heads)
     return PredictAnswer(predictions=[_prediction(each) for each in found])
@@ -154,7 +154,7 @@ def images_of(asked: Asked) -> Sequence[Upload]:
 
 def _require_embedding(served: Served) -> None:
     if not served.run.dim:
-        raise Refused(404, f"{served.run.name} has no embedding head: POST /predict gives classes and masks")
+        raise Refused(404, f"{served.name} has no embedding head: POST /predict gives classes and masks")
 
 
 def _prediction(found: ImagePrediction) -> PredictionAnswer:
@@ -173,7 +173,7 @@ async def _about(served: Served) -> AboutAnswer:
     card = run.network.card
     can: list[Ability] = ["predict"] if card.classes or card.masks else []
     if run.dim:
-        can = ["verify", *can] if served.thresholds is not None and served.thresholds.unavailable is None else can
+        can = ["verify", *can] if getattr(served.thresholds, "unavailable", "") is None else can
         can.append("embed")
     gallery = None
     if served.library is not None:
@@ -181,7 +181,7 @@ async def _about(served: Served) -> AboutAnswer:
         named = gallery.identities or gallery.labels
         can += ["search", "identify", "enrol"] if named else ["search", "enrol"]
     return AboutAnswer(
-        name=_last_part(run.name),
+        name=served.name,
         version=__version__,
         backbone=card.backbone,
         metric=run.metric,
@@ -189,7 +189,7 @@ async def _about(served: Served) -> AboutAnswer:
         classes=list(run.classes),
         masks=card.masks,
         fingerprint=run.fingerprint,
-        figures=figures_of(served.results, None if served.thresholds is None else served.thresholds.target_fpr),
+        figures=figures_of(served.results, getattr(served.thresholds, "target_fpr", None)),
         gallery=gallery,
         can=can,
         limits=AboutLimits(
@@ -207,15 +207,10 @@ def _about_gallery(library: Library) -> AboutGallery:
     gallery = library.fresh()
     rows = gallery.rows().drop("row")
     return AboutGallery(
-        name=_last_part(gallery.name),
+        name=last_part(gallery.name),
         count=gallery.count,
         identities=rows["identity"].drop_nulls().n_unique(),
         labels=rows["label"].drop_nulls().n_unique(),
         columns={column.name: str(column.dtype) for column in rows},
         version=gallery.version,
     )
-
-
-def _last_part(place: str) -> str:
-    """What something is called: where it lies is nobody else's business."""
-    return place.rstrip("/").rpartition("/")[2] or place

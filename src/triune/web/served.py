@@ -19,7 +19,7 @@ from triune.serving.gallery.gallery import Gallery
 from triune.serving.loaded import LoadedRun
 from triune.serving.networks import Heads, Read
 from triune.serving.pictures import Picture
-from triune.serving.verdicts import Verdict
+from triune.serving.verdicts import Verdict, threshold_at
 from triune.web.batches import Batches, QueueFull, Told
 from triune.web.decoding import read_upload
 from triune.web.facts import results_of, thresholds_of
@@ -78,10 +78,11 @@ class Served:
         self.run, self.content = content.run, content
         self.library = None if content.gallery is None else Library(content.gallery)
         self._asking = 0
+        self.name = last_part(self.run.name)
         self.limits = limits
         self.held = Held(limits.memory)
         self.results: Results | None = results_of(self.run.folder)
-        self.thresholds: StoredThresholds | None = thresholds_of(self.run.folder)
+        self.thresholds: StoredThresholds | str = thresholds_of(self.run)
         threads = limits.threads or min(MOST_THREADS, os.cpu_count() or 1)
         self.batches = Batches(self.run, limits.batch, limits.waiting, limits.gather_ms / 1000, told)
         self._decoders = ThreadPoolExecutor(threads, "decode")
@@ -132,7 +133,9 @@ class Served:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._librarian, work, library)
         except InputError as error:
-            raise Refused(422, str(error)) from error
+            # Where the gallery lies is nobody else's business.
+            name = library.gallery.name
+            raise Refused(422, str(error).replace(name, last_part(name))) from error
         finally:
             self._asking -= 1
 
@@ -167,13 +170,10 @@ class Served:
         Raises:
             Refused: the run has no such threshold.
         """
-        if self.thresholds is None:
-            raise Refused(
-                404, f"{self.run.name} was never trained here, so it has no threshold: `triune train` fits one"
-            )
+        if isinstance(self.thresholds, str):
+            raise Refused(404, self.thresholds.replace(self.run.name, self.name))
         try:
-            source = "the run"
-            threshold = self.thresholds.own(source) if fpr is None else self.thresholds.within(fpr, source)
+            threshold = threshold_at(self.thresholds, fpr, self.name)
         except InputError as error:
             raise Refused(422 if fpr is not None else 404, str(error)) from error
         first, second = pair
@@ -181,6 +181,11 @@ class Served:
         (found,) = verdicts_of([(first, second)], distinct, answers, self.run.metric, threshold)
         assert not isinstance(found, Unreadable)
         return found._replace(asked_fpr=fpr if fpr is not None and fpr != threshold.target_fpr else None)
+
+
+def last_part(place: str) -> str:
+    """What a run or a gallery is called by those who need not know where it lies."""
+    return place.rstrip("/").rpartition("/")[2] or place
 
 
 async def _all_ended(

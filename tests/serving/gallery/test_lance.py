@@ -88,6 +88,15 @@ def test_columns_are_added_empty(store):
     assert list(store.columns().items())[-3:] == [("price", pl.Float64), ("day", pl.Date), ("word", pl.String)]
 
 
+def test_a_column_that_another_process_has_added_meanwhile_is_there(store):
+    """Two workers that enrol for the first time both find that the column lacks."""
+    store.put(batch(["a"]))
+    other = LanceStore.open(store.name)
+    for each in (store, other):
+        each.widen({"price": pl.Float64(), **({"day": pl.Date()} if each is other else {})})
+    assert {"price": pl.Float64(), "day": pl.Date()}.items() <= store.columns().items()
+
+
 def test_putting_pieces_together_changes_neither_rows_nor_their_order(store):
     for k in range(5):
         store.put(batch([f"{k}-{j}" for j in range(3)], 3 * k))

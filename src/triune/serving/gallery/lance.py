@@ -223,11 +223,13 @@ class LanceStore:
                 merge.execute(rows)
 
     def widen(self, columns: Mapping[str, pl.DataType]) -> None:
-        """Add columns, empty in the rows that are there."""
+        """Add columns, empty in the rows that are there; those that another process has added meanwhile are there."""
         pa = library("pyarrow", "gallery")
         with _said(self.name), _writing(self._place):
             self._table.checkout_latest()
-            self._table.add_columns(_fields(pa, columns))
+            lacking = {name: kind for name, kind in columns.items() if name not in self._table.schema.names}
+            if lacking:
+                self._table.add_columns(_fields(pa, lacking))
 
     def remove(self, images: Sequence[str]) -> None:
         """Remove the rows of images."""
