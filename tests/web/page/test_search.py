@@ -3,7 +3,7 @@
 from typing import Any
 
 from web.page.conftest import until
-from web.page.stub import hit
+from web.page.stub import Answer, hit
 
 
 def found(page: Any) -> list[str]:
@@ -75,6 +75,18 @@ def test_no_hit_is_said_with_the_reason(tab, stub, pictures) -> None:
     page.fill("#search-where", "label = 'nothing'")
     page.set_input_files("#search-places .drop:nth-child(1) input", pictures[0])
     page.wait_for_selector("text=No picture of the gallery meets these conditions.")
+
+
+def test_hits_of_the_question_before_do_not_stay_under_a_refusal(tab, stub, pictures) -> None:
+    page = tab().open("search")
+    page.set_input_files("#search-places .drop:nth-child(1) input", pictures[0])
+    found(page)
+    stub.answers["/search"] = lambda _: Answer(422, {"error": "shelf: 'nonsense' is no condition"})
+    page.click("#search-filters summary")
+    page.fill("#search-where", "nonsense")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("[role=alert]:has-text('no condition')")
+    assert not page.is_visible("#search-hits")
 
 
 def test_all_that_is_known_of_a_hit_opens_and_closes_by_keyboard(tab, stub, pictures) -> None:

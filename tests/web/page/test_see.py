@@ -33,6 +33,19 @@ def test_classes_and_mask_are_shown_in_colours_that_the_slider_fades(tab, stub, 
     assert not page.is_visible("#see-laid")
 
 
+def test_classes_that_read_like_numbers_are_ranked_by_probability(tab, stub, pictures) -> None:
+    whole = stub.answers["/predict"]
+    likely = {"7": 0.6, "0": 0.3, "3": 0.1}
+    stub.answers["/predict"] = lambda asked: {
+        "predictions": [whole(asked)["predictions"][0] | {"label": "7", "top": likely, "probabilities": likely}]
+    }
+    page = tab().open("see")
+    page.set_input_files("#see-places input", pictures[0])
+    page.wait_for_selector("#see-class:not([hidden])")
+    assert page.inner_text("#see-label") == "7"
+    assert page.inner_text("#see-bars").split() == ["7", "60.0%", "0", "30.0%", "3", "10.0%"]
+
+
 def test_names_of_mask_ids_are_used_where_there_are_some(tab, stub, pictures) -> None:
     stub.answers["/about"] = lambda _: ABOUT | {"mask_names": ["ground", "handle", "bowl"]}
     page = tab().open("see")

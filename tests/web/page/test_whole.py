@@ -41,8 +41,9 @@ def test_the_gallery_is_searched_and_its_pictures_are_shown(page, served_run) ->
     assert first == "id9 · odd 1.000"
     page.wait_for_selector(".hit img[src^=blob]")
     assert page.locator("#search-hits li").count() == 9
-    page.fill("#search-where", "identity = 'id10'", force=True)
-    page.dispatch_event("#search-where", "change")
+    page.click("#search-filters summary")
+    page.fill("#search-where", "identity = 'id10'")
+    page.keyboard.press("Tab")
     page.wait_for_selector(".working", state="detached")
     page.wait_for_selector("#search-hits li")
     assert page.locator("#search-hits li").count() == 3

@@ -35,7 +35,8 @@ export function startSee(about) {
   }
 
   async function show(found) {
-    const likely = Object.entries(found.probabilities ?? found.top ?? {}).slice(0, MOST_BARS);
+    // Sorted anew: JavaScript puts keys that read like numbers, such as the classes of digits, in an order of its own.
+    const likely = Object.entries(found.probabilities ?? found.top ?? {}).toSorted(([, a], [, b]) => b - a).slice(0, MOST_BARS);
     const [best] = likely;
     put(at("see-care"), make("h3", {}, "Careful"), make("p", {}, "This picture looks like nothing the model was checked on: what it says of it says little."));
     at("see-care").hidden = !found.unfamiliar;
