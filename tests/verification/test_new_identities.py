@@ -132,3 +132,13 @@ def test_the_interval_covers_the_rate_of_the_population():
         truth = 1 - np.searchsorted(population, threshold.threshold) / len(population)
         covered += threshold.expected.low <= truth <= threshold.expected.high
     assert covered >= 0.91 * 150  # 95% less two standard errors
+
+
+@pytest.mark.parametrize(("identities", "pairs", "accepted"), [(4, 6, 1), (4, 8, 3), (4, 9, 1), (10, 7, 3)])
+def test_where_all_identities_are_alike_the_rate_lies_in_its_interval_to_the_last_bit(identities, pairs, accepted):
+    """A threshold with a rate beside its interval would be written, and then refused when it is read."""
+    counts = np.full(identities, accepted), np.full(identities, pairs)
+    low, high = jackknife_interval(*counts, 0.95)
+    rate = float(counts[0].sum() / counts[1].sum())
+    assert low <= rate <= high
+    assert high - low < 1e-12

@@ -98,7 +98,8 @@ def jackknife_interval(
     degrees = count - 1 if apart == most_apart else 2 * apart - 1
     half = float(scipy.special.stdtrit(degrees, (1 + level) / 2)) * error / (rate * (1 - rate))
     middle = float(scipy.special.logit(rate))
-    return float(scipy.special.expit(middle - half)), float(scipy.special.expit(middle + half))
+    # Where the error is 0 the rate that comes back through both functions may be a last bit off, on either side.
+    return min(float(scipy.special.expit(middle - half)), rate), max(float(scipy.special.expit(middle + half)), rate)
 
 
 def _by_identity(prepared: PreparedEmbeddings, threshold: float, divide_over: ProcessGroup | None) -> Array:

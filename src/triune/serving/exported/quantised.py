@@ -37,8 +37,15 @@ TIMED: Final = (1, 32)
 TURNS: Final = 7
 """How often, in turns with the other file; the median counts."""
 
-QUANTISED: Final = ("Conv", "Gemm", "MatMul")
-"""The operators that compute with 8 bits: nearly all of a network's work. The rest stays as it is."""
+QUANTISED: Final = (
+    *("Conv", "Gemm", "MatMul", "Add", "Relu", "Clip"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Concat", "Resize"),
+)
+"""The operators that compute with 8 bits: nearly all of a network's work. The rest stays as it is.
+
+Activations are among them: a convolution whose output is cut at 0 next has its scale for what is left. Without them the
+embeddings of an EfficientNet on ETH-80 had a cosine of 0.80 with the run's in place of 0.99.
+"""
 
 
 class Times(NamedTuple):
