@@ -321,3 +321,17 @@ def test_a_flipped_byte_of_a_listed_record_is_named(tmp_path):
     (tmp_path / "l.json").write_text((tmp_path / "l.json").read_text().replace("0.25", "0.35"))
     with pytest.raises(InputError, match=r"l\.json is damaged or of another run"):
         read_record(tmp_path / "l.json", Leaf)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_disk_that_takes_no_more_is_told_by_the_folder_and_not_by_the_temporary_one(tmp_path, named):
+    with pytest.raises(OSError, match="No space left") as caught, filled_together(tmp_path / "out") as (temporary, _):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([str(temporary / "a.csv")] if named else []))
+    assert caught.value.filename == str(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_read_meanwhile_keeps_its_own_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, filled_together(tmp_path / "out"):
+        (tmp_path / "gone.png").read_bytes()
+    assert caught.value.filename == str(tmp_path / "gone.png")

@@ -130,7 +130,7 @@ def folder_made(folder: Path) -> Iterator[None]:
 
 
 class _Naming:
-    """Where a file is written before it is whole."""
+    """Where a file, or a folder of files, is written before it is whole."""
 
     temporary: Path | None = None
 
@@ -148,7 +148,7 @@ def _named(path: Path) -> Iterator[_Naming]:
         if refused is None:
             raise
         number, reason, filename = refused
-        if filename is None or naming.temporary is None or Path(filename) == naming.temporary:
+        if filename is None or naming.temporary in (None, Path(filename), *Path(filename).parents):
             raise OSError(number, reason, str(path)) from error
         raise
 
@@ -185,7 +185,7 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
 
     Raises:
         InputError: ``folder`` is a run or lies in one, whose files only its training writes.
-        OSError: no folder can be made there; the error names ``folder``.
+        OSError: no folder can be made there, or a file of it not be written; the error names ``folder``.
     """
     place = folder.absolute()
     if not numbered and any((each / "config.yaml").exists() for each in (place, place.parent)):
@@ -205,7 +205,9 @@ def filled_together(folder: Path, *, numbered: bool = False) -> Iterator[tuple[P
                 return _numbered(temporary, folder) if numbered else _moved(temporary, folder)
 
         try:
-            yield temporary, move
+            with _named(folder) as naming:
+                naming.temporary = temporary
+                yield temporary, move
         finally:
             with held_back():
                 shutil.rmtree(temporary, ignore_errors=True)

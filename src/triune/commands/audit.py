@@ -72,6 +72,7 @@ def run(arguments: list[str]) -> int:
 
     items = _items(asked)
     tell_left_out(list(items.left_out))
+    print(f"comparing {len(items.names):,} items with each other", file=sys.stderr)
     found = audit(items, least=asked.least, seed=asked.seed)
     folder, numbered = _where(asked)
     with filled_together(folder, numbered=numbered) as (temporary, move_into_place):

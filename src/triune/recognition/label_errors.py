@@ -7,6 +7,7 @@ from scipy import special
 
 from triune.distances.embeddings import Embeddings
 from triune.distances.metric import Metric
+from triune.kernels.closeness_cpu import best_of_each_label, closeness_to_labels
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings
 from triune.pairs.rows import UNIT_ROUNDOFF
@@ -152,49 +153,30 @@ def _margins(rows: Rows, codes: Array, sizes: Array, planted: Array, neighbours:
         own = np.arange(len(block))
         same = block[own, place[part]] - (ROUNDING if unit else 0)  # distances of copies are exactly 0
         block[own, place[part]] = -np.inf
-        best = _best_of_each_label(block, sizes, most + 1)
+        best = best_of_each_label(block, sizes, most + 1)
         copied = best[:, :, 0] >= same[:, None]
-        best, without = best[:, :, :-1], np.where(copied[:, :, None], best[:, :, 1:], best[:, :, :-1])
-
-        def margin(labels: Array, taken: Array, best: Array = best, without: Array = without) -> tuple[Array, Array]:
-            return _margin(_closeness(best, taken), _closeness(without, taken), labels, at_least=1.0 if unit else 0.0)
-
-        margins[part], other[part] = margin(codes[part], np.minimum(neighbours, sizes[codes[part]] - 1))
+        least = 1.0 if unit else 0.0
+        taken = np.minimum(neighbours, sizes[codes[part]] - 1)
+        margins[part], other[part] = _margin(best, copied, codes[part], taken, at_least=least)
         for draw in range(planted.shape[1]):
             label = planted[part, draw]
-            under[part, draw], _ = margin(label, np.minimum(neighbours, sizes[label]))
+            taken = np.minimum(neighbours, sizes[label])
+            under[part, draw], _ = _margin(best, copied, label, taken, at_least=least)
     return margins, other, under
 
 
-def _best_of_each_label(block: Array, sizes: Array, most: int) -> Array:
-    """The highest scores with the items of each label, descending, ``(R, C, most)``; −∞ where there are fewer."""
-    best = np.full((len(block), len(sizes), most), -np.inf, dtype=np.float32)
-    end = 0
-    for label, size in enumerate(sizes.tolist()):
-        columns, end = block[:, end : end + size], end + size
-        kept = min(size, most)
-        top = np.partition(columns, size - kept, axis=1)[:, size - kept :] if size > kept else columns
-        best[:, label, :kept] = -np.sort(-top, axis=1)
-    return best
-
-
-def _closeness(best: Array, taken: Array) -> Array:
-    """The mean of the first ``taken (R,)`` scores of each label, or of as many as it has, ``(R, C)``; −∞ of none."""
-    used = np.isfinite(best) & (np.arange(best.shape[2]) < taken[:, None, None])
-    number = used.sum(axis=2)
-    total = np.where(used, best, 0).sum(axis=2, dtype=np.float64)
-    return np.where(number > 0, total / np.maximum(number, 1), -np.inf)
-
-
-def _margin(closeness: Array, without: Array, codes: Array, *, at_least: float) -> tuple[Array, Array]:
+def _margin(best: Array, copied: Array, codes: Array, taken: Array, *, at_least: float) -> tuple[Array, Array]:
     """The closeness to the best other label minus that to one's own, and that other label; 0 where they are tied.
 
     Args:
-        closeness: ``(R, C)`` of each label.
-        without: the same, one copy of the item passed over.
-        codes: ``(R,)`` one's own.
+        best: ``(R, C, K)`` the highest scores with each label.
+        copied: ``(R, C)`` whether the first of them is with a copy of the item, which is passed over.
+        codes: ``(R,)`` one's own label.
+        taken: ``(R,)`` how many scores the closeness is the mean of.
         at_least: how large scores are whose rounding is allowed for.
     """
+    closeness = closeness_to_labels(best, taken, np.zeros_like(copied))
+    without = closeness_to_labels(best, taken, copied) if copied.any() else closeness
     place = np.arange(len(codes))
     own = closeness[place, codes]
     others = without.copy()

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import sparse, special
+from torch import Tensor
 
 from triune.distances.embeddings import Embeddings
 from triune.distances.metric import Metric
@@ -33,7 +34,11 @@ class ClosePairs(NamedTuple):
 
 
 def close_pairs(
-    embeddings: Embeddings | PreparedEmbeddings, *, neighbours: int = 5, metric: Metric | None = None
+    embeddings: Embeddings | PreparedEmbeddings,
+    *,
+    neighbours: int = 5,
+    metric: Metric | None = None,
+    near: tuple[Tensor, Tensor] | None = None,
 ) -> ClosePairs:
     """Each item with its nearest neighbours, and how close a pair must be to be no chance.
 
@@ -52,6 +57,8 @@ def close_pairs(
         embeddings: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them.
         neighbours: of each item, at least 1. Of more copies of one item, not all pairs are listed, but all copies are.
         metric: the distance; the cosine, or that of the prepared embeddings, where not given.
+        near: what :func:`~triune.retrieval.neighbours.top_k` of them gives with ``exclude_self``, where it is known: it
+            takes the time, and its width then stands for ``neighbours``.
 
     Raises:
         ValueError: an embedding is not finite.
@@ -63,7 +70,7 @@ def close_pairs(
     if count < 2:
         empty = np.empty(0, dtype=np.int64)
         return ClosePairs(empty, empty, np.empty(0), 0.0)
-    _, found = nearest(rows, rows, neighbours, exclude_self=True)
+    _, found = nearest(rows, rows, neighbours, exclude_self=True) if near is None else near
     ends = np.stack([np.repeat(np.arange(count), found.shape[1]), found.cpu().numpy().reshape(-1)], axis=1)
     pairs = np.unique(np.sort(ends, axis=1), axis=0)
     first, second = pairs[:, 0], pairs[:, 1]

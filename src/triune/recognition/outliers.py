@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import special
+from torch import Tensor
 
 from triune.distances.embeddings import Embeddings
 from triune.distances.metric import Metric
@@ -37,7 +38,11 @@ class Outliers(NamedTuple):
 
 
 def outliers(
-    embeddings: Embeddings | PreparedEmbeddings, *, neighbours: int = 5, metric: Metric | None = None
+    embeddings: Embeddings | PreparedEmbeddings,
+    *,
+    neighbours: int = 5,
+    metric: Metric | None = None,
+    near: tuple[Tensor, Tensor] | None = None,
 ) -> Outliers:
     """Items far from everything: their mean distance to the ``neighbours`` nearest is beyond what chance would give.
 
@@ -54,6 +59,8 @@ def outliers(
         embeddings: ``(N, D)``, or what :func:`~triune.pairs.prepared.prepare` made of them.
         neighbours: how many, at least 1.
         metric: the distance; the cosine, or that of the prepared embeddings, where not given.
+        near: what :func:`~triune.retrieval.neighbours.top_k` of them gives with ``exclude_self``, where it is known: it
+            takes the time, and its width then stands for ``neighbours``.
 
     Raises:
         ValueError: an embedding is not finite.
@@ -64,9 +71,9 @@ def outliers(
     count = len(rows.x)
     if count < 2:
         return Outliers(np.zeros(count), 0.0, np.inf)
-    scores, _ = nearest(rows, rows, neighbours, exclude_self=True)
-    near = scores.double().cpu().numpy()
-    distance = np.maximum((1 - near if rows.metric == "cosine" else -near).mean(axis=1), 0)
+    scores, _ = nearest(rows, rows, neighbours, exclude_self=True) if near is None else near
+    alike = scores.double().cpu().numpy()
+    distance = np.maximum((1 - alike if rows.metric == "cosine" else -alike).mean(axis=1), 0)
     typical = float(np.median(distance))
     if count < LEAST or typical == 0:
         return Outliers(distance, typical, np.inf)

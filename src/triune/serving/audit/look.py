@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from torch import Tensor
 
 from triune.checksums import digest
 from triune.data.boxes import Box
@@ -24,6 +25,9 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 SAMPLE = 100
 """Pictures that are copied to learn how much copies differ."""
+
+NEIGHBOURS = 5
+"""Of each item, among which duplicates are looked for, and how far away they are tells outliers."""
 
 SHOWN_NEIGHBOURS = 6
 """Of an item whose label is likely wrong, and of an outlier."""
@@ -49,8 +53,10 @@ def audit(items: AuditItems, *, least: float = 0.5, seed: int = 0) -> Audit:
     except ValueError as error:
         raise InputError(f"{items.name}: {error}") from error
     labels = _wrong_labels(items, least, seed)
-    duplicates, limit = _duplicates(items, seed)
-    far = outliers(items.embeddings, metric=items.metric)
+    # Once for both: it takes as long as all else together.
+    near = top_k(items.embeddings, items.embeddings, NEIGHBOURS, items.metric, exclude_self=True)
+    duplicates, limit = _duplicates(items, near, seed)
+    far = outliers(items.embeddings, metric=items.metric, near=near)
     neighbours = _neighbours(items, [each.row for each in labels.wrong] + far.rows.tolist())
     splits = [split for split in items.splits if split is not None]
     return Audit(
@@ -184,10 +190,16 @@ def _neighbours(items: AuditItems, rows: Sequence[int]) -> dict[int, tuple[Audit
     }
 
 
-def _duplicates(items: AuditItems, seed: int) -> tuple[tuple[Duplicate, ...], float]:
-    """Pairs that are one picture, and the difference that was allowed."""
+def _duplicates(items: AuditItems, near: tuple[Tensor, Tensor], seed: int) -> tuple[tuple[Duplicate, ...], float]:
+    """Pairs that are one picture, and the difference that was allowed.
+
+    Args:
+        items: the set.
+        near: scores and rows of each one's nearest neighbours.
+        seed: of what is drawn.
+    """
     found: dict[tuple[int, int], tuple[Sameness, float]] = {}
-    close = close_pairs(items.embeddings, metric=items.metric)
+    close = close_pairs(items.embeddings, metric=items.metric, near=near)
     if items.has_images:
         difference, limit = _pictures_differ(items, close.first, close.second, seed)
         same: Sameness = "same picture"
