@@ -398,7 +398,7 @@ def fuzz(setting: Setting) -> None:
     seconds = max(10, int(60 * options.minutes))
     with served(setting.folder / "fuzzed", setting.run, "--gallery", place, "--limits.body_seconds", 4) as server:
         command = [
-            *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
+            *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/openapi.json"),
             *("--header", f"Authorization: Bearer {TOKEN}", "--max-time", str(seconds), "--seed", "0"),
             *("--checks", "not_a_server_error,response_schema_conformance,status_code_conformance"),
             *("--request-timeout", "60", "--continue-on-failure", "--workers", "2", "--no-color"),
