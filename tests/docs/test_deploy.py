@@ -15,7 +15,7 @@ from triune.commands.common import command
 from triune.commands.serve import ServeConfig
 from triune.web.guard import OPEN
 from triune.web.limits import MEBI, Limits
-from triune.web.server import GRACE
+from triune.web.serving import GRACE
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -168,4 +168,4 @@ class Exchange:
 
 def reason_of(refusal: Refusal, picture: "Picture") -> str:
     """Why an image cannot be read, without its name."""
-    return str(refusal).removeprefix(picture.name + UNREADABLE)
+    return str(refusal).removeprefix(picture.name + UNREADABLE).removeprefix(picture.name).lstrip()
