@@ -1,5 +1,8 @@
 """A client gives the very answers of the run and the gallery that the service has."""
 
+import subprocess
+import sys
+
 import httpx
 import numpy as np
 import pytest
@@ -260,3 +263,21 @@ def test_a_service_that_is_not_there_is_not_ready_and_told_as_such():
     assert not client.ready()
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9 cannot be reached"):
         client.embed(Image.new("RGB", (4, 4)))
+
+
+def test_neither_torch_nor_timm_is_imported_for_any_of_it(service, pictures):
+    code = (
+        "import sys, triune\n"
+        "url, a, b = sys.argv[1:]\n"
+        "with triune.Client(url) as client:\n"
+        "    client.embed([a, b]), client.predict(a), client.verify(a, b), client.verify_pairs([(a, b)])\n"
+        "    client.search([a], k=2), client.search(like=a, unlike=b), client.identify(a), client.segment(a)\n"
+        "    client.undo(client.enrol([a], 'Ada'))\n"
+        "    try: client.embed('gone')\n"
+        "    except triune.InputError: pass\n"
+        "print([m for m in ('torch', 'timm', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, service, *map(str, pictures[:2])], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stderr
