@@ -1,5 +1,9 @@
 """A client gives the very answers of the run and the gallery that the service has."""
 
+import subprocess
+import sys
+
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +11,7 @@ from PIL import Image
 import triune
 from triune.errors import InputError
 from triune.serving.answers import Unreadable
+from web.conftest import indexed
 from web.faked import Faked, said
 
 
@@ -19,6 +24,12 @@ def run(served_run):
 def client(service):
     with triune.Client(service) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def gallery(served_run, run, tmp_path_factory):
+    """The rows that the service's gallery has."""
+    return triune.Gallery.open(indexed(served_run, tmp_path_factory.mktemp("own") / "G"), run)
 
 
 def same_prediction(one, other):
@@ -129,6 +140,91 @@ def test_many_pairs_are_answered_in_order(client, run, pictures, tmp_path):
         client.verify_pairs(bad)
 
 
+def same_hits(one, other):
+    assert one.query == other.query
+    for mine, its in zip(one.hits, other.hits, strict=True):
+        assert (mine.row, mine.image, mine.label, mine.identity, mine.columns) == (
+            its.row,
+            its.image,
+            its.label,
+            its.identity,
+            its.columns,
+        )
+        assert (mine.score, mine.distance) == pytest.approx((its.score, its.distance), abs=1e-5)
+    return True
+
+
+@pytest.mark.parametrize("how", [{}, {"k": 2}, {"where": "label = 'odd'"}, {"k": 4, "diversity": 0.5}, {"k": 1000}])
+def test_hits_are_those_of_the_gallery(client, gallery, pictures, how):
+    found, expected = client.search(pictures[3:6], **how), gallery.search(pictures[3:6], **how)
+    assert all(same_hits(*both) for both in zip(found, expected, strict=True))
+
+
+def test_what_is_like_some_and_unlike_others_is_one_answer(client, gallery, pictures):
+    like, unlike = pictures[3:5], pictures[9]
+    for more in ({}, {"unlike": unlike}):
+        found, expected = client.search(like=like, k=3, **more), gallery.search(like=like, k=3, **more)
+        assert len(found) == 1
+        assert [hit.image for hit in found[0].hits] == [hit.image for hit in expected[0].hits]
+
+
+@pytest.mark.parametrize("how", [{}, {"fpir": 0.3}, {"where": "label = 'odd'"}])
+def test_identifications_are_those_of_the_gallery_with_their_rule(client, gallery, pictures, how):
+    found, expected = client.identify(pictures[3:9], **how), gallery.identify(pictures[3:9], **how)
+    for mine, its in zip(found, expected, strict=True):
+        assert (mine.query, mine.identity, mine.rule) == (its.query, its.identity, its.rule)
+        assert [each.identity for each in mine.candidates] == [each.identity for each in its.candidates]
+        assert mine.score == pytest.approx(its.score, abs=1e-5)
+
+
+def test_queries_that_cannot_be_read_are_left_out_and_told(client, pictures, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    for ask in (client.search, client.identify):
+        told = []
+        found = ask([pictures[3], broken, pictures[4]], left_out=told)
+        assert [each.query for each in found] == [str(pictures[3]), str(pictures[4])]
+        assert len(told) == 1
+        assert told[0].startswith(f"{broken}: ")
+        with pytest.raises(InputError, match=r"none of the 1 images could be read; the first is .*broken\.png"):
+            ask(broken, left_out=[])
+
+
+def test_who_is_enrolled_is_found_until_it_is_undone(client, pictures):
+    before = client.about()["gallery"]["count"]
+    enrolment = client.enrol(pictures[3:5], "Ada <b>", label="person")
+    assert (enrolment.identity, len(enrolment.images), enrolment.count) == ("Ada <b>", 2, before + 2)
+    assert client.enrolments()[0]["enrolment"] == enrolment.id
+    (hits,) = client.search(pictures[3], k=1)
+    assert (hits.hits[0].identity, hits.hits[0].label) == ("Ada <b>", "person")
+    assert client.thumbnail(hits.hits[0].row)[:2] == b"\xff\xd8"
+    assert client.undo(enrolment) == 2
+    assert client.about()["gallery"]["count"] == before
+    with pytest.raises(InputError, match=enrolment.id):
+        client.undo(enrolment.id)
+
+
+def test_an_enrolment_whose_answer_was_lost_is_there_once(service, pictures, monkeypatch):
+    """The connection breaks off after the service has done it: the client asks again, by the same key."""
+    monkeypatch.setattr("triune.web.sending.time.sleep", lambda seconds: None)
+    with triune.Client(service) as client:
+        before = client.about()["gallery"]["count"]
+        send, lost = client._exchange.sender.http.request, []
+
+        def losing(method, path, **more):
+            answer = send(method, path, **more)
+            if path == "enrol" and not lost:
+                lost.append(answer.json()["enrolment"])
+                raise httpx.ReadError("reset by peer")
+            return answer
+
+        monkeypatch.setattr(client._exchange.sender.http, "request", losing)
+        enrolment = client.enrol(pictures[3:5], "Grace")
+        assert lost == [enrolment.id]
+        assert client.about()["gallery"]["count"] == before + 2
+        assert client.undo(enrolment) == 2
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -167,3 +263,21 @@ def test_a_service_that_is_not_there_is_not_ready_and_told_as_such():
     assert not client.ready()
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9 cannot be reached"):
         client.embed(Image.new("RGB", (4, 4)))
+
+
+def test_neither_torch_nor_timm_is_imported_for_any_of_it(service, pictures):
+    code = (
+        "import sys, triune\n"
+        "url, a, b = sys.argv[1:]\n"
+        "with triune.Client(url) as client:\n"
+        "    client.embed([a, b]), client.predict(a), client.verify(a, b), client.verify_pairs([(a, b)])\n"
+        "    client.search([a], k=2), client.search(like=a, unlike=b), client.identify(a), client.segment(a)\n"
+        "    client.undo(client.enrol([a], 'Ada'))\n"
+        "    try: client.embed('gone')\n"
+        "    except triune.InputError: pass\n"
+        "print([m for m in ('torch', 'timm', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, service, *map(str, pictures[:2])], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stderr

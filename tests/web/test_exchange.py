@@ -7,7 +7,8 @@ from PIL import Image
 from triune.errors import InputError
 from triune.serving.answers import Unreadable
 from triune.serving.pictures import pictures
-from triune.web.exchange import Exchange, Question
+from triune.web.exchange import Exchange, Question, reason_of
+from triune.web.sending import Refusal
 from web.faked import Faked, form_of, said
 
 ABOUT = {"name": "fake", "limits": {"images": 3, "bytes": 1 << 20, "image_bytes": 1 << 20}}
@@ -62,6 +63,13 @@ def test_one_that_cannot_be_sent_is_told_in_its_place_too(images):
     images = [*images[:2], images[2]._replace(source="/gone.png"), *images[3:]]
     found = Exchange(service().sender()).each(NUMBERS, images, skip=True)
     assert found == [0, 1, Unreadable(images[2].name, "/gone.png does not exist"), 3, 4, 5, 6, 7]
+
+
+def test_the_reason_is_told_without_the_name_whatever_the_words():
+    (picture,) = pictures([Image.new("L", (2, 2))])
+    assert reason_of(Refusal("image 0 cannot be read as an image: cut short"), picture) == "cut short"
+    assert reason_of(Refusal("image 0 is no image"), picture) == "is no image"
+    assert reason_of(Refusal("too large"), picture) == "too large"
 
 
 def test_another_refusal_is_an_error_with_skip_too(images):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triune.recognition.strangers import FpirThreshold, StrangersNamed
+from triune.recognition.named_strangers import FpirThreshold, StrangersNamed
 from triune.serving.answers import ImagePrediction
 from triune.serving.gallery.hits import Hit, Hits
 from triune.serving.gallery.identified import Candidate, Identification, IdentificationRule

@@ -10,19 +10,29 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
+from triune.data.pair_lists import read_open_pairs
+from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable, readable
+from triune.serving.gallery.hits import Hits
+from triune.serving.gallery.identified import Identification
+from triune.serving.pictures import Given, Picture, pictures
+from triune.serving.verdicts import Verdict
 from triune.web.exchange import Exchange, Question, Told, reason_of
 from triune.web.sending import Refusal, sender
+from triune.web.wire import (
+    Enrolment,
+    embeddings_of,
+    enrolment_of,
+    found_of,
+    identifications_of,
+    liked_of,
+    predictions_of,
+    verdict_of,
+)
 
 if TYPE_CHECKING:
-    from triune.distances.metric import Metric
-    from triune.serving.gallery.hits import Hits
-    from triune.serving.gallery.identified import Identification
     from triune.serving.networks import Progress
-    from triune.serving.pictures import Given, Picture
-    from triune.serving.verdicts import Verdict
-    from triune.web.wire import Enrolment
 
 Array: TypeAlias = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -99,7 +109,7 @@ class Client:
         return str(self._exchange.known["name"])
 
     @property
-    def metric(self) -> "Metric":
+    def metric(self) -> Metric:
         """The distance between embeddings."""
         found: Metric = self._exchange.known["metric"]
         return found
@@ -121,7 +131,7 @@ class Client:
 
     # --- a loaded run -------------------------------------------------------------------------------------------------
 
-    def embed(self, images: "Given", *, progress: "Progress | None" = None) -> Array:
+    def embed(self, images: Given, *, progress: "Progress | None" = None) -> Array:
         """Embeddings ``(N, D)`` float32, of unit length, in the order of the images.
 
         Args:
@@ -131,13 +141,11 @@ class Client:
         Raises:
             InputError: an image cannot be read; it is named. Or the network has no embedding.
         """
-        from triune.web.wire import embeddings_of
-
-        rows = self._exchange.each(Question("embed", embeddings_of), _pictures(images), progress=progress)
+        rows = self._exchange.each(Question("embed", embeddings_of), pictures(images), progress=progress)
         return np.stack([row for row in rows if not isinstance(row, Unreadable)])
 
     def predict(
-        self, images: "Given", *, skip: bool = False, progress: "Progress | None" = None
+        self, images: Given, *, skip: bool = False, progress: "Progress | None" = None
     ) -> list[ImagePrediction | Unreadable]:
         """Class, probabilities, mask in the image's own size, and embedding of each image, in order.
 
@@ -152,7 +160,7 @@ class Client:
         return self._predictions(images, skip, progress, masks=True, embeddings=True)
 
     def classify(
-        self, images: "Given", *, skip: bool = False, progress: "Progress | None" = None
+        self, images: Given, *, skip: bool = False, progress: "Progress | None" = None
     ) -> list[ImagePrediction | Unreadable]:
         """Class and probabilities of each image, without mask and embedding.
 
@@ -169,7 +177,7 @@ class Client:
         return self._predictions(images, skip, progress, masks=False, embeddings=False)
 
     def segment(
-        self, images: "Given", *, skip: bool = False, progress: "Progress | None" = None
+        self, images: Given, *, skip: bool = False, progress: "Progress | None" = None
     ) -> list[ImagePrediction | Unreadable]:
         """The mask of each image in the image's own size, without class and embedding.
 
@@ -186,7 +194,7 @@ class Client:
         found = self._predictions(images, skip, progress, masks=True, embeddings=False)
         return [each if isinstance(each, Unreadable) else replace(each, probabilities=None) for each in found]
 
-    def verify(self, first: "Given", second: "Given", *, fpr: float | None = None) -> "Verdict":
+    def verify(self, first: Given, second: Given, *, fpr: float | None = None) -> Verdict:
         """Whether two images show the same thing, by the run's own threshold.
 
         Args:
@@ -197,19 +205,19 @@ class Client:
         Raises:
             InputError: an image cannot be read, there is not one on each side, or the run has no such threshold.
         """
-        both = [*_pictures(first), *_pictures(second)]
+        both = [*pictures(first), *pictures(second)]
         if len(both) != 2:
             raise InputError(f"one image is compared with one other, but {len(both)} were given")
         return self._verdict((both[0], both[1]), fpr)
 
     def verify_pairs(
         self,
-        pairs: "str | Path | Sequence[tuple[Given, Given]]",
+        pairs: str | Path | Sequence[tuple[Given, Given]],
         *,
         fpr: float | None = None,
         skip: bool = False,
         progress: "Progress | None" = None,
-    ) -> "list[Verdict | Unreadable]":
+    ) -> list[Verdict | Unreadable]:
         """The verdict on each of many pairs, in order; some are under way together.
 
         Args:
@@ -222,12 +230,10 @@ class Client:
             InputError: as in :meth:`verify`.
         """
         if isinstance(pairs, str | Path):
-            from triune.data.pair_lists import read_open_pairs
-
             pairs = read_open_pairs(pairs)
         both: list[tuple[Picture, Picture]] = []
         for pair in pairs:
-            given = _pictures(list(pair))
+            given = pictures(list(pair))
             if len(given) != 2:
                 raise InputError(f"pair {len(both)} is of {len(given)} images: one is compared with one other")
             both.append((given[0], given[1]))
@@ -247,15 +253,15 @@ class Client:
 
     def search(
         self,
-        queries: "Given | None" = None,
+        queries: Given | None = None,
         k: int = 10,
         *,
         where: str | None = None,
-        like: "Given | None" = None,
-        unlike: "Given | None" = None,
+        like: Given | None = None,
+        unlike: Given | None = None,
         diversity: float = 0.0,
         left_out: list[str] | None = None,
-    ) -> "list[Hits]":
+    ) -> list[Hits]:
         """The k most alike rows of the gallery for each query, the best first; or those most like several images.
 
         Args:
@@ -274,22 +280,20 @@ class Client:
             raise InputError("unlike needs like: give at least one item that is liked")
         if (queries is None) == (like is None):
             raise InputError("give images to look for, or like (and unlike): one of the two")
-        from triune.web.wire import found_of, liked_of
-
         form = {"k": str(k), "diversity": str(diversity)} | _given(where=where)
         if queries is not None:
-            images = _pictures(queries)
+            images = pictures(queries)
             answers = self._exchange.each(Question("search", found_of, form), images, skip=left_out is not None)
             return _read(answers, left_out)
         assert like is not None
-        liked, disliked = _pictures(like), [] if unlike is None else _pictures(unlike)
+        liked, disliked = pictures(like), [] if unlike is None else pictures(unlike)
         images = [*liked, *disliked]
         files = self._exchange.files(["like"] * len(liked) + ["unlike"] * len(disliked), images)
         return list(self._exchange.one(Question("search", liked_of, form), images, files))
 
     def identify(
-        self, queries: "Given", fpir: float = 0.01, *, where: str | None = None, left_out: list[str] | None = None
-    ) -> "list[Identification]":
+        self, queries: Given, fpir: float = 0.01, *, where: str | None = None, left_out: list[str] | None = None
+    ) -> list[Identification]:
         """Who is on each image, of those whose ``identity`` is enrolled in the gallery; or nobody of them.
 
         Args:
@@ -301,12 +305,10 @@ class Client:
         Raises:
             InputError: nobody is enrolled, or there are no strangers; or as :meth:`search`.
         """
-        from triune.web.wire import identifications_of
-
         question = Question("identify", identifications_of, {"fpir": str(fpir)} | _given(where=where))
-        return _read(self._exchange.each(question, _pictures(queries), skip=left_out is not None), left_out)
+        return _read(self._exchange.each(question, pictures(queries), skip=left_out is not None), left_out)
 
-    def enrol(self, images: "Given", identity: str, *, label: str | None = None) -> "Enrolment":
+    def enrol(self, images: Given, identity: str, *, label: str | None = None) -> Enrolment:
         """Add images of one identity to the gallery, all of them or none.
 
         Args:
@@ -320,15 +322,13 @@ class Client:
         Raises:
             InputError: an image cannot be read, or they are too many.
         """
-        from triune.web.wire import enrolment_of
-
-        given = _pictures(images)
+        given = pictures(images)
         # The service adds nothing for a key that it has: so the request may be sent again.
         form = {"identity": identity, "key": str(uuid.uuid4())} | _given(label=label)
         question = Question("enrol", lambda told, _: [enrolment_of(told)], form)
         return self._exchange.one(question, given, self._exchange.files(["images"] * len(given), given))[0]
 
-    def undo(self, enrolment: "Enrolment | str") -> int:
+    def undo(self, enrolment: Enrolment | str) -> int:
         """Remove the images of an enrolment, and say how many.
 
         It is sent once where it may have arrived: a second time there would be nothing to remove.
@@ -354,22 +354,18 @@ class Client:
     # --- how ----------------------------------------------------------------------------------------------------------
 
     def _predictions(
-        self, images: "Given", skip: bool, progress: "Progress | None", *, masks: bool, embeddings: bool
+        self, images: Given, skip: bool, progress: "Progress | None", *, masks: bool, embeddings: bool
     ) -> list[ImagePrediction | Unreadable]:
-        from triune.web.wire import predictions_of
-
         form = {"masks": str(masks).lower(), "embeddings": str(embeddings).lower()}
         question = Question("predict", predictions_of, form)
-        return self._exchange.each(question, _pictures(images), skip=skip, progress=progress)
+        return self._exchange.each(question, pictures(images), skip=skip, progress=progress)
 
-    def _verdict(self, pair: "tuple[Picture, Picture]", fpr: float | None) -> "Verdict":
-        from triune.web.wire import verdict_of
-
+    def _verdict(self, pair: tuple[Picture, Picture], fpr: float | None) -> Verdict:
         form = {} if fpr is None else {"fpr": str(fpr)}
         question = Question("verify", lambda told, names: [verdict_of(told, *names)], form)
         return self._exchange.one(question, pair, self._exchange.files(("first", "second"), pair))[0]
 
-    def _verdict_or_why(self, pair: "tuple[Picture, Picture]", fpr: float | None) -> "Verdict | Unreadable":
+    def _verdict_or_why(self, pair: tuple[Picture, Picture], fpr: float | None) -> Verdict | Unreadable:
         """As the engine tells of a pair, one image of which cannot be read."""
         try:
             return self._verdict(pair, fpr)
@@ -378,12 +374,6 @@ class Client:
                 raise
             bad = pair[refusal.image]
             return Unreadable(bad.name, reason_of(refusal, bad))
-
-
-def _pictures(images: "Given") -> "list[Picture]":
-    from triune.serving.pictures import pictures
-
-    return pictures(images)
 
 
 def _read(answers: Sequence[T | Unreadable], left_out: list[str] | None) -> list[T]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from triune.errors import InputError
 from triune.serving.answers import Unreadable
+from triune.serving.pictures import Picture
 from triune.web.parcels import Limits, Parcel, distinct_names, limits_of, packed, parcels, upload
 from triune.web.sending import Refusal, Sender, Upload
 
 if TYPE_CHECKING:
     from triune.serving.networks import Progress
-    from triune.serving.pictures import Picture
 
 Told: TypeAlias = dict[str, Any]
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Exchange:
     def each(
         self,
         question: Question[T],
-        images: "Sequence[Picture]",
+        images: Sequence[Picture],
         *,
         skip: bool = False,
         progress: "Progress | None" = None,
@@ -105,7 +105,7 @@ class Exchange:
         return [found[place] for place in range(len(images))]
 
     def _of_parcel(
-        self, question: Question[T], parcel: Parcel, images: "Sequence[Picture]", skip: bool
+        self, question: Question[T], parcel: Parcel, images: Sequence[Picture], skip: bool
     ) -> dict[int, T | Unreadable]:
         found: dict[int, T | Unreadable] = {}
         while parcel.places:
@@ -123,7 +123,7 @@ class Exchange:
             return found | dict(zip(parcel.places, answers, strict=True))
         return found
 
-    def one(self, question: Question[T], images: "Sequence[Picture]", files: Sequence[Upload]) -> Sequence[T]:
+    def one(self, question: Question[T], images: Sequence[Picture], files: Sequence[Upload]) -> Sequence[T]:
         """What is answered to a single request.
 
         Args:
@@ -147,7 +147,7 @@ class Exchange:
             raise Refusal(message, refusal.status, place) from refusal
         return self.understood(lambda told: question.read(told, [each.name for each in images]), told)
 
-    def files(self, fields: Sequence[str], images: "Sequence[Picture]") -> list[Upload]:
+    def files(self, fields: Sequence[str], images: Sequence[Picture]) -> list[Upload]:
         """The files of a single request.
 
         Args:
@@ -166,6 +166,6 @@ class Exchange:
         return found
 
 
-def reason_of(refusal: Refusal, picture: "Picture") -> str:
+def reason_of(refusal: Refusal, picture: Picture) -> str:
     """Why an image cannot be read, without its name."""
-    return str(refusal).removeprefix(picture.name + UNREADABLE)
+    return str(refusal).removeprefix(picture.name + UNREADABLE).removeprefix(picture.name).lstrip()

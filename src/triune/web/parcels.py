@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -15,10 +15,8 @@ from triune.data.decode import existing, upright_image
 from triune.errors import InputError
 from triune.files import on_one_line, regular_file
 from triune.serving.answers import Unreadable
+from triune.serving.pictures import Picture
 from triune.web.sending import Upload
-
-if TYPE_CHECKING:
-    from triune.serving.pictures import Picture
 
 AT_ONCE: Final = 32
 """Pictures in a request, at most: as many as go through a network at a time."""
@@ -87,7 +85,7 @@ class Parcel:
         )
 
 
-def parcels(images: Sequence["Picture"], limits: Limits, *, skip: bool = False) -> Iterator[Parcel]:
+def parcels(images: Sequence[Picture], limits: Limits, *, skip: bool = False) -> Iterator[Parcel]:
     """Cut pictures into parcels, in order; in memory: the files of one of them.
 
     Args:
@@ -126,7 +124,7 @@ def parcels(images: Sequence["Picture"], limits: Limits, *, skip: bool = False) 
         yield full()
 
 
-def packed(picture: "Picture", limits: Limits) -> bytes:
+def packed(picture: Picture, limits: Limits) -> bytes:
     """The file of a picture: its own, or a PNG where it has none, or where a part of it is looked at.
 
     Args:
@@ -178,7 +176,7 @@ def _too_large(size: int, most: int) -> str:
     return f"its file has {size:,} bytes, and the service takes {most:,}: make it smaller"
 
 
-def distinct_names(images: Sequence["Picture"]) -> tuple[str, ...]:
+def distinct_names(images: Sequence[Picture]) -> tuple[str, ...]:
     """What pictures are called in a request: the last part of their paths, each made to occur once.
 
     Where a picture lies on this machine is not told.

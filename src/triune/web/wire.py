@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from triune.recognition.strangers import FpirThreshold, StrangersNamed
+from triune.recognition.named_strangers import FpirThreshold, StrangersNamed
 from triune.serving.answers import ImagePrediction
 from triune.serving.gallery.hits import Hit, Hits
 from triune.serving.gallery.identified import Candidate, Identification, IdentificationRule
