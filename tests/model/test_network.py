@@ -3,6 +3,8 @@ import torch
 
 from model.small import images, small
 from triune.errors import InputError
+from triune.model.backbone import build_segmenter
+from triune.model.network import MultiTaskModel
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,15 @@ def test_any_size_goes_in_and_the_mask_comes_out_as_large(model, size):
     out = model(images(size=size))
     assert out.mask_logits.shape[-2:] == size
     assert torch.isfinite(out.embedding).all()
+
+
+def test_a_seed_gives_the_weights_that_a_decoder_over_the_backbone_alone_would_have():
+    torch.manual_seed(3)
+    alone = build_segmenter("resnet10t", "unet", 3, 1, (64, 32, 16, 16, 8), 0.0).state_dict()
+    torch.manual_seed(3)
+    model = MultiTaskModel("resnet10t", 5, 1, 16, decoder_channels=(64, 32, 16, 16, 8), pretrained=False)
+    for name, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, alone[f"encoder.{name}"]), name
 
 
 def test_grey_images_need_only_one_channel():

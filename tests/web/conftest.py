@@ -1,8 +1,10 @@
 """What tests of the service share: a small trained run, a gallery of its test images, and a server that has both."""
 
+import asyncio
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,3 +180,9 @@ def error_of(answer, status):
     assert answer.status_code == status, answer.text
     assert "\n" not in answer.json()["error"]
     return answer.json()["error"]
+
+
+def finished(work):
+    """What a coroutine gives, run to its end in a thread: Playwright leaves a loop running in the main one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
