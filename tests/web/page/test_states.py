@@ -16,8 +16,9 @@ def test_a_refusal_is_shown_in_the_servers_words_and_can_be_tried_again(tab, stu
     opened = tab()
     page = opened.open("compare")
     two(page, pictures)
-    page.wait_for_selector("[role=alert]:has-text('Red.png: <b>not</b> an image.')")
+    page.wait_for_selector("[role=alert]:has-text('red.png: <b>not</b> an image.')")
     opened.shown("refused")
+    assert page.inner_text("#compare-state [role=alert]").startswith("red.png")  # a name is not written in capitals
     assert not page.is_visible("#compare-answer")
     stub.answers["/verify"] = good
     page.click("text=Try again")
@@ -47,7 +48,7 @@ def test_a_picture_above_the_servers_limit_is_refused_before_it_is_sent(tab, stu
     (tmp_path / "large.png").write_bytes(bytes(2_500_000))
     page = tab().open("compare")
     two(page, [tmp_path / "large.png", pictures[1]])
-    page.wait_for_selector("[role=alert]:has-text('Large.png has 2.38 MiB; pictures of up to 2 MiB are taken here.')")
+    page.wait_for_selector("[role=alert]:has-text('large.png has 2.38 MiB; pictures of up to 2 MiB are taken here.')")
     assert stub.count("/verify") == 0
 
 
@@ -125,7 +126,7 @@ def test_a_page_that_cannot_reach_its_server_starts_as_soon_as_it_can(tab, stub)
     stub.answers["/about"] = lambda _: Answer(503, {"error": "the model is being loaded"}, {"Retry-After": "0"})
     page = tab().page
     page.goto(stub.url)
-    page.wait_for_selector("[role=alert]:has-text('The model is being loaded.')")
+    page.wait_for_selector("[role=alert]:has-text('the model is being loaded.')")
     stub.answers["/about"] = lambda _: ABOUT
     page.click("text=Try again")
     page.wait_for_selector("body[data-ready]")

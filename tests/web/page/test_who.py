@@ -67,7 +67,7 @@ def test_where_nobody_can_be_named_yet_the_reason_is_shown_and_enrolling_goes_on
     stub.answers["/identify"] = lambda _: Answer(422, {"error": "shelf holds nobody: enrol somebody first"})
     page = tab().open("who")
     page.set_input_files("#who-places input", pictures[0])
-    page.wait_for_selector("text=Shelf holds nobody: enrol somebody first.")
+    page.wait_for_selector("text=shelf holds nobody: enrol somebody first.")
     assert page.is_visible("#who-name")
 
 

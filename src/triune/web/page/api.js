@@ -58,9 +58,9 @@ async function sent(url, { method, body, signal }) {
     return response;
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    if (body && (await alive())) throw new Refused("the server broke the upload off: the picture may be too large, or its file has changed");
+    if (body && (await alive())) throw new Refused("The server broke the upload off: the picture may be too large, or its file has changed");
     gone();
-    throw new Gone("the server does not answer");
+    throw new Gone("The server does not answer");
   }
 }
 
@@ -80,7 +80,7 @@ async function reason(response) {
   } catch {
     // No JSON: a proxy's page, say. The status has to do.
   }
-  return `the server answers ${response.status} ${response.statusText}`.trim();
+  return `The server answers ${response.status} ${response.statusText}`.trim();
 }
 
 async function asked(path, { method = "GET", body = null, signal = null } = {}) {

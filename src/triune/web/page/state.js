@@ -3,7 +3,6 @@
 import { button, make, put } from "./dom.js";
 import { Gone } from "./api.js";
 import { whenBack } from "./gone.js";
-import { capital } from "./words.js";
 
 /** A view's state, shown in one place of it. */
 export class State {
@@ -35,7 +34,7 @@ export class State {
 
   #fail(error, retry) {
     this.#place.removeAttribute("aria-busy");
-    const told = make("p", { role: "alert" }, `${capital(error.message)}${/[.!?]$/.test(error.message) ? "" : "."}`);
+    const told = make("p", { role: "alert" }, `${error.message}${/[.!?]$/.test(error.message) ? "" : "."}`);
     put(this.#place, make("div", { class: "state failed" }, told, button("Try again", retry, { class: "quiet" })));
     if (error instanceof Gone) this.#retry = retry;
   }

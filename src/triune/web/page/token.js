@@ -57,7 +57,7 @@ function dialog(wrong) {
     const giveUp = () => {
       end.abort();
       box.close();
-      failed(new Error("the service wants a token: open the page again to give it"));
+      failed(new Error("The service wants a token: open the page again to give it"));
     };
     at("token-cancel").addEventListener("click", giveUp, { signal });
     box.addEventListener("cancel", giveUp, { signal });
