@@ -327,6 +327,14 @@ def test_the_first_row_without_an_identity_is_told(tmp_path):
         read_labels(path, 7, path)
 
 
+def test_a_file_that_names_no_identity_at_all_is_told_to_need_labels(tmp_path):
+    """As `triune embed` writes it of a folder of images."""
+    path = tmp_path / "e.parquet"
+    polars.DataFrame({"identity": polars.Series([None, None], dtype=polars.String)}).write_parquet(path)
+    with pytest.raises(InputError, match=r"e\.parquet says of no row what it shows .*: give --labels"):
+        read_labels(path, 2, path)
+
+
 def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path):
     path = parquet(tmp_path / "e.parquet", who=["a"], what=["b"])
     for read, column in [(read_embeddings, "embedding"), (lambda p: read_labels(p, 1, p), "identity")]:

@@ -271,6 +271,10 @@ def _read_column(path: Path) -> Array:
 def _read_identities(path: Path, known: Array | None) -> Array:
     names = _column(path, "identity")
     names = names if known is None else names.filter(polars.Series(known))
+    if len(names) and names.is_null().all():
+        raise InputError(
+            f"{path} says of no row what it shows (its column identity is empty): give --labels, one a row"
+        )
     if names.is_null().any():
         raise InputError(f"{path}, column identity, row {int(names.is_null().arg_true()[0]) + 1}: it is empty")
     found: Array = names.to_numpy()

@@ -152,7 +152,9 @@ def items_of_files(
     else:
         words = known[column].to_list()
         if known[column].null_count() == count:
-            raise InputError(f"{images or embeddings} has no column {column}: add it, or give --labels")
+            raise InputError(
+                f"{images or embeddings} has no column {column} that says anything: add it, or give --labels"
+            )
     has_images = known is not None and known["image"].null_count() == 0
     names = known["image"].to_list() if known is not None and has_images else [f"row {row}" for row in range(count)]
     return AuditItems(
