@@ -401,7 +401,7 @@ def fuzz(setting: Setting) -> None:
             *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/openapi.json"),
             *("--header", f"Authorization: Bearer {TOKEN}", "--max-time", str(seconds), "--seed", "0"),
             *("--checks", "not_a_server_error,response_schema_conformance,status_code_conformance"),
-            *("--request-timeout", "60", "--continue-on-failure", "--workers", "2", "--no-color"),
+            *("--request-timeout", "60", "--continue-on-failure", "--workers", "1", "--no-color"),
             *("--generation-database", "none"),
         ]
         # What is sent as an image is one, as a rule: noise alone would not get past the reading of images.
@@ -415,7 +415,7 @@ def fuzz(setting: Setting) -> None:
     print(done.stdout[-6000:])
     cases = re.search(r"(\d[\d,]*) generated", done.stdout)
     report.say(
-        f"`schemathesis run` for {options.minutes:g} minutes, two workers, seed 0: "
+        f"`schemathesis run` for {options.minutes:g} minutes, seed 0: "
         f"{cases[1] if cases else 'unknown number of'} cases. Afterwards the service is "
         f"{'ready' if alive and last else 'NOT ready'}.\n"
     )
