@@ -1,8 +1,10 @@
 """What tests of the service share: a small trained run, a gallery of its test images, and a server that has both."""
 
+import asyncio
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,3 +180,9 @@ def error_of(answer, status):
     assert answer.status_code == status, answer.text
     assert "\n" not in answer.json()["error"]
     return answer.json()["error"]
+
+
+def finished(coroutine):
+    """What a coroutine gives, in a thread of its own: a browser of other tests may have a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()

@@ -1,12 +1,12 @@
 """What the service counts: by route, not by what strangers make up; each worker for itself."""
 
-import asyncio
 from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from triune.web.measures import Measured, Measures
+from web.conftest import finished
 
 SERVED = SimpleNamespace(batches=SimpleNamespace(waiting=3), held=SimpleNamespace(now=1234))
 
@@ -49,7 +49,7 @@ def test_a_request_is_counted_by_its_route(scope, route):
 
     measures = Measures()
     asked = {"type": "http", "method": "BREW", "path": "/enrol/secret"} | scope
-    asyncio.run(Measured(app, measures)(asked, None, send))
+    finished(Measured(app, measures)(asked, None, send))
     labels = (("method", "other"), ("route", route), ("status", "418"))
     assert samples(measures)["triune_requests_total", labels] == 1
     assert samples(measures)["triune_request_seconds_count", (("route", route),)] == 1
@@ -61,5 +61,5 @@ def test_a_request_that_fails_is_counted_as_500():
 
     measures = Measures()
     with pytest.raises(RuntimeError):
-        asyncio.run(Measured(app, measures)({"type": "http", "method": "GET", "path": "/"}, None, None))
+        finished(Measured(app, measures)({"type": "http", "method": "GET", "path": "/"}, None, None))
     assert samples(measures)["triune_requests_total", (("method", "GET"), ("route", "other"), ("status", "500"))] == 1

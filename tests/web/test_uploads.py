@@ -13,7 +13,7 @@ from triune.web.limits import Limits
 from triune.web.refusals import Refused
 from triune.web.served import Content
 from triune.web.uploads import Held, clean_name, file_name, held_in
-from web.conftest import asking, error_of, files, pair
+from web.conftest import asking, error_of, files, finished, pair
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_a_slow_body_is_408(loaded):
             "type": "http", "method": "POST", "path": "/embed", "headers": headers, "query_string": b"",
             "http_version": "1.1", "scheme": "http", "raw_path": b"/embed", "root_path": "", "client": None,
         }  # fmt: skip
-        asyncio.run(client.app(scope, receive, send))
+        finished(client.app(scope, receive, send))
     assert sent[0]["status"] == 408
     assert "within 0.2 s" in json.loads(sent[1]["body"])["error"]
 
