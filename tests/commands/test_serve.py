@@ -1,10 +1,12 @@
 """`triune serve`: what it refuses before it listens, each in one line; where the token comes from."""
 
+from pathlib import Path
+
 import pytest
 
 from commands.running import ran, refused
 from evaluation.conftest import untrained_run, write_items
-from triune.commands.serve import token_of
+from triune.commands.serve import ServeConfig, opening_of, token_of
 from triune.errors import InputError
 
 PORT = ("--port", "0")
@@ -35,6 +37,28 @@ def test_a_gallery_of_another_network_is_refused(capsys, tmp_path, run):
     assert "was made by another network" in refused(
         capsys, "serve", tmp_path / "other", "--gallery", tmp_path / "G", *PORT
     )
+
+
+def test_the_demonstration_is_trained_where_it_is_not_there_and_standard_output_stays_clean(
+    capsys, tmp_path, monkeypatch
+):
+    trained = []
+
+    def train(arguments):
+        trained.append(arguments)
+        print("what training says")
+        untrained_run(Path("runs/digits-1"), "digits", "--images.channels", "1", "--images.size", "32")
+        return 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("triune.commands.demo.run", train)
+    monkeypatch.setattr("triune.web.demo.demo_gallery", lambda run, items: run.parent / "gallery")
+    for _ in range(2):
+        opening = opening_of(ServeConfig(demo=True))
+    assert (opening.run, opening.gallery, opening.demo) == ("runs/digits-1", "runs/gallery", True)
+    assert len(opening.samples) == 24
+    assert trained == [[]]
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

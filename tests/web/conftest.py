@@ -182,7 +182,7 @@ def error_of(answer, status):
     return answer.json()["error"]
 
 
-def finished(work):
-    """What a coroutine gives, run to its end in a thread: Playwright leaves a loop running in the main one."""
+def finished(coroutine):
+    """What a coroutine gives, in a thread of its own: a browser of other tests may have a loop in this one."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
+        return pool.submit(asyncio.run, coroutine).result()

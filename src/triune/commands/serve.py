@@ -73,10 +73,10 @@ def run(arguments: list[str]) -> int:
 
     place, access = Place(asked.host, asked.port), Access(token, asked.hosts, asked.origins)
     check_access(place, access)
-    return serve(_opening(asked), Service(place, access, asked.limits, asked.log_requests, asked.workers))
+    return serve(opening_of(asked), Service(place, access, asked.limits, asked.log_requests, asked.workers))
 
 
-def _opening(asked: ServeConfig) -> "Opening":
+def opening_of(asked: ServeConfig) -> "Opening":
     """What is to be opened; the demonstration is made where it is not there."""
     from triune.web.serving import Opening
 

@@ -3,6 +3,7 @@
 import logging
 import socket
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +169,8 @@ def log_to_stderr(requests: bool) -> None:
     Args:
         requests: whether it is.
     """
+    # What Pillow finds odd about a picture is told to whoever sent it, where it matters.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     levels = {"uvicorn": "WARNING", "uvicorn.access": "INFO" if requests else "CRITICAL", "triune.web": "INFO"}
