@@ -144,10 +144,6 @@ class MultiTaskModel(nn.Module):
         if self.plain:
             self.backbone: Any = PlainTransformer(backbone, in_channels, drop_path)
             self.mask_head = DenseHead(self.backbone, mask_channels) if mask_channels else None
-        elif mask_channels and takes_no_decoder(backbone):
-            self.backbone = OtherPyramid(backbone, in_channels, drop_path)
-            self.fixed = self.backbone.fixed
-            self.mask_head = SummedMaps(self.backbone.out_channels[1:], mask_channels)
         else:
             self._build_pyramid(backbone, decoder, in_channels, decoder_channels, drop_path)
         if pooling in TOKEN_POOLING and not getattr(self.backbone, "has_class_token", False):
@@ -181,6 +177,11 @@ class MultiTaskModel(nn.Module):
         try:
             network: Any = build_segmenter(backbone, decoder, in_channels, masks, decoder_channels, drop_path)
         except InputError:
+            if self.mask_channels and takes_no_decoder(backbone):
+                self.backbone = OtherPyramid(backbone, in_channels, drop_path)
+                self.fixed = self.backbone.fixed
+                self.mask_head = SummedMaps(self.backbone.out_channels[1:], self.mask_channels)
+                return
             if self.mask_channels or decoder not in smp.MODEL_ARCHITECTURES_MAPPING:
                 raise
             self.backbone = pooled(backbone, in_channels, drop_path)
