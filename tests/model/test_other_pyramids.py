@@ -18,6 +18,11 @@ def test_only_those_are_meant_that_every_decoder_refuses():
     assert [takes_no_decoder(name) for name in names] == [True, True, False, False]
 
 
+def test_a_backbone_that_has_a_decoder_is_built_once_so_that_a_seed_gives_the_weights_that_it_always_gave(monkeypatch):
+    monkeypatch.setattr("triune.model.network.takes_no_decoder", lambda name: pytest.fail("it was built for nothing"))
+    MultiTaskModel("test_resnet", 3, 2, 8, pretrained=False)
+
+
 @pytest.mark.parametrize("backbone", ["pit_ti_224", "levit_128s", "nest_tiny"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_head_answers_for_images_of_any_size(backbone, channels):

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import pickle
 import shutil
+import warnings
 
 import pytest
 import safetensors.torch
@@ -184,6 +186,14 @@ def test_what_holds_no_names_is_told(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(InputError, match="not tensors by name"):
         load_weights(torch.nn.Linear(3, 2), tmp_path / "w.pth")
+
+
+def test_a_pickle_of_python_is_refused_in_our_words_alone(tmp_path):
+    (tmp_path / "w.pth").write_bytes(pickle.dumps({"a": os.system}, protocol=4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match="cannot be read as weights"):
+            read_weights(tmp_path / "w.pth")
 
 
 def test_a_file_of_another_kind_is_told(tmp_path):

@@ -14,7 +14,7 @@ from triune.losses.triplet import TripletLoss
 from triune.losses.weighted import CircleLoss
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
-from triune.training.metric_loss import FIRST_MARGIN, metric_loss
+from triune.training.metric_loss import FIRST_MARGIN, check_samples, metric_loss
 from triune.training.train import class_names, load_items
 
 
@@ -109,9 +109,10 @@ def test_an_unknown_name_ends_with_code_2(table, capsys):
 
 
 def test_a_single_image_of_an_identity_is_for_losses_that_need_no_pair():
+    one = ["--data", "x.csv", "--samples_per_class", "1"]
     for name in ("arcface", "proxy-anchor", "pml:ArcFaceLoss"):
-        criterion("--samples_per_class", "1", "--metric_loss", name)
-    criterion("--samples_per_class", "1", "--gamma", "0")
+        check_samples(parse_train([*one, "--metric_loss", name]))
+    check_samples(parse_train([*one, "--gamma", "0"]))
     for name in ("triplet", "nt-xent"):
-        with pytest.raises(InputError, match=f"samples_per_class is 1, and metric_loss {name} learns from pairs"):
-            criterion("--samples_per_class", "1", "--metric_loss", name)
+        with pytest.raises(InputError, match=f"--samples_per_class is 1, and metric_loss {name} learns from pairs"):
+            check_samples(parse_train([*one, "--metric_loss", name]))

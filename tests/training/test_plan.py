@@ -1,5 +1,7 @@
 """What a training says before it begins: counts that are those of the table, the network and the loader."""
 
+from dataclasses import replace
+
 import pytest
 
 from evaluation.conftest import untrained_run, write_items
@@ -30,6 +32,10 @@ def test_the_lines_hold_the_numbers_of_the_table_the_network_and_the_loader(tmp_
     steps = len(loader)
     assert f"{config.whole_epochs} epochs of {steps} steps" in length
     assert length.endswith(f"{config.whole_epochs * steps:,} steps")
+    alone = replace(config, alpha=0.0, beta=0.0, loss=replace(config.loss, weighting="gradnorm"))
+    said = "loss.weighting gradnorm weighs several tasks, and there is one: it changes nothing"
+    assert plan(alone, data, model, loader.batch_sampler)[-1] == said
+    assert said not in plan(replace(alone, alpha=1.0), data, model, loader.batch_sampler)
     for parameter in model.parameters():
         parameter.requires_grad = False
     assert ", of which 0 are trained" in plan(config, data, model, loader.batch_sampler)[1]

@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,7 +92,8 @@ def read_weights(path: Path) -> dict[str, Any]:
             content: Any = safetensors.torch.load_file(path)
         else:
             # Checkpoints of DINO, MAE, DeiT and timm hold their flags: a namespace, which is nothing but values.
-            with torch.serialization.safe_globals([argparse.Namespace]):
+            with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's advice on what cannot be read: the line says it
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged archive makes its reader trip over
         raise InputError(f"{path} cannot be read as weights: {_reason(error)}") from error

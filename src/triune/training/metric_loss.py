@@ -34,15 +34,6 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
             f"metric_loss {name} keeps a proxy for each identity and images.collages invents identities: "
             "use one of the two"
         )
-    if (
-        config.samples_per_class == 1
-        and config.learns_embedding
-        and not (name in PROXY_LOSSES or name.startswith(PEER))
-    ):
-        raise InputError(
-            f"samples_per_class is 1, and metric_loss {name} learns from pairs of images of one identity: give 2 or "
-            f"more, or a loss with proxies ({', '.join(sorted(PROXY_LOSSES))})"
-        )
     return make_criterion(
         name,
         options,
@@ -51,6 +42,21 @@ def metric_loss(config: TrainConfig, identities: int) -> nn.Module:
         memory=config.loss.memory,
         memory_start=config.loss.memory_start,
     )
+
+
+def check_samples(config: TrainConfig) -> None:
+    """Refuse batches in which no two images are of one identity, where the loss learns from such pairs.
+
+    Raises:
+        InputError: the settings ask for them.
+    """
+    name = config.metric_loss
+    needs_pairs = name not in PROXY_LOSSES and not name.startswith(PEER)
+    if config.samples_per_class == 1 and config.learns_embedding and needs_pairs:
+        raise InputError(
+            f"--samples_per_class is 1, and metric_loss {name} learns from pairs of images of one identity: give 2 or "
+            f"more, or a loss with proxies ({', '.join(sorted(PROXY_LOSSES))})"
+        )
 
 
 def over_processes(criterion: nn.Module) -> nn.Module:

@@ -43,7 +43,13 @@ def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: An
         f"embedding of {model.embedding_dim}",
         f"{epochs} epoch{'s' * (epochs > 1)} of {kind}: {epochs * len(batches):,} steps",
     ]
-    return [*found, data.batches.reason] if data.batches.reason else found
+    if data.batches.reason:
+        found.append(data.batches.reason)
+    tasks = [model.num_classes and config.class_weight, channels and config.beta, model.embedding_dim and config.gamma]
+    name = config.loss.weighting
+    if name != "fixed" and sum(map(bool, tasks)) < 2:
+        found.append(f"loss.weighting {name} weighs several tasks, and there is one: it changes nothing")
+    return found
 
 
 def _images(data: ItemData, split: str) -> str:

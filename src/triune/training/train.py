@@ -47,7 +47,7 @@ from triune.training.budget import settled
 from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
 from triune.training.features import CachedFeatures, RowData, check_cachable
-from triune.training.metric_loss import metric_loss, over_processes
+from triune.training.metric_loss import check_samples, metric_loss, over_processes
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
 from triune.training.plan import Estimate, plan
 from triune.training.precision import warned
@@ -74,6 +74,8 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     """
     quiet_lightning()
     pl.seed_everything(config.seed, verbose=False)
+    if criterion is None:
+        check_samples(config)
     for warning in unverifiable(config, data):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     loader = data.train_dataloader()

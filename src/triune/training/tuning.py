@@ -113,7 +113,7 @@ def tuned(model: MultiTaskModel, config: TrainConfig) -> list[str]:
         parts.append("the backbone is frozen")
     elif settings.freeze:
         what = "they begin" if settings.adapter_rank else "the backbone begins"
-        parts.append(f"{what} to learn after {settings.freeze} steps")
+        parts.append(f"{what} to learn after {settings.freeze} step{'s' * (settings.freeze > 1)}")
     vectors = settings.freeze == "all" and not model.mask_channels and settings.pooling not in LEARNT_POOLING
     if vectors and not settings.cache_features:
         parts.append(
