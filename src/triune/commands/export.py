@@ -21,7 +21,7 @@ class ExportConfig:
 
     Args:
         run: a run folder.
-        output: the new file that is written.
+        output: the new file that is written. A name that ends in .pt2 gives torch's own exported program.
         part: all heads, or the embedding alone.
         licence: of the model. It is written into the file as it is said.
         check: validation and test images that the file is checked on, at most so many of each.
@@ -54,12 +54,13 @@ def run(arguments: list[str]) -> int:
         print_json(written.to_dict())
         return 0
     for each in written.checked:
-        _say(each, ("PyTorch", "ONNX"))
+        _say(each, ("PyTorch", "ONNX" if written.card.opset is not None else "the program"))
     for each in written.int8:
         _say(each, ("float32", "int8"))
     if written.gains is not None:
         _say_gains(written.gains)
-    print(f"{written.size / 1e6:.1f} MB, opset {written.card.opset}", file=sys.stderr)
+    opset = "" if written.card.opset is None else f", opset {written.card.opset}"
+    print(f"{written.size / 1e6:.1f} MB{opset}", file=sys.stderr)
     print(written.path)
     return 0
 

@@ -254,7 +254,7 @@ class LoadedRun:
         True
 
         Args:
-            path: a new file that ends in ``.onnx``.
+            path: a new file that ends in ``.onnx``; or in ``.pt2``, for ``torch.export.load``.
             part: ``"all"`` heads, or the ``"embedding"`` alone, in a smaller file.
             licence: of the model; it is written into the file as it is said.
             check: validation and test images that the file is checked on, at most so many of each.
@@ -270,6 +270,10 @@ class LoadedRun:
 
         if not isinstance(self.network, TrainedNetwork):
             raise InputError(f"{self.name} is no run that was trained here: name a run folder to export")
+        if str(path).lower().endswith(".pt2"):
+            from triune.serving.exported.program import export_program
+
+            return export_program(self.network, Path(path), ExportOptions(part, licence, check, int8))
         return export_run(self.network, Path(path), ExportOptions(part, licence, check, int8))
 
     def verify(self, first: Given, second: Given, *, fpr: float | None = None) -> Verdict:

@@ -109,7 +109,7 @@ def test_a_file_that_does_not_answer_as_the_run_does_is_not_written(exported, tm
 def test_what_cannot_be_exported_says_why(exported, tmp_path):
     folder, _ = exported
     run = load(folder / "run", device="cpu")
-    with pytest.raises(InputError, match=r"no name of an ONNX file: let it end in \.onnx"):
+    with pytest.raises(InputError, match=r"no name of an ONNX file: let it end in \.onnx \(or in \.pt2"):
         run.export(tmp_path / "model.bin")
     (tmp_path / "there.onnx").write_text("mine")
     with pytest.raises(InputError, match="is there already: name a new file"):

@@ -63,7 +63,7 @@ class ExportCard(Record):
         part: all heads, or the embedding alone.
         precision: of the numbers.
         triune: the version that wrote it.
-        opset: of the ONNX operators.
+        opset: of the ONNX operators; ``None`` of a file for torch.
         licence: of the model, as whoever exported it said; ``None`` where nobody did.
         weights_licence: of the published weights that the training began with, as timm says it; ``None`` where it began
             with others, or timm does not say.
@@ -81,7 +81,7 @@ class ExportCard(Record):
     part: Part = "all"
     precision: Precision = "float32"
     triune: str
-    opset: PositiveInt
+    opset: PositiveInt | None
     licence: str | None = None
     weights_licence: str | None = None
     card: ModelCard

@@ -109,16 +109,15 @@ def export_run(network: TrainedNetwork, path: Path, options: ExportOptions = Exp
             the network, the graph's answers are not the network's, or there are no validation images to calibrate by.
     """
     check_new(path)
-    if options.part == "embedding" and not network.model.embedding_dim:
-        raise InputError(f"{network.source} has no embedding head, so that part cannot be exported")
-    shown = _shown(network, options.check)
+    check_part(network, options.part)
+    shown = shown_images(network, options.check)
     calibrated_on = _all_validation_images(network) if options.int8 else None
     familiar = read_familiar(folder_of(network.source))
     proto = as_onnx(whole_network(network, options.part), network.trained)
     content, card = content_of(proto, card_of(network, options, opset_of(proto)), familiar)
     exported = ExportedNetwork(path, card, familiar, session_of(content, str(path), "cpu"))
     found = _checked(network, exported, shown)
-    content, card = content_of(proto, card.model_copy(update={"checked": _as_stored(found[0])}), familiar)
+    content, card = content_of(proto, card.model_copy(update={"checked": as_stored(found[0])}), familiar)
     made = Export(path, len(content), card, found)
     if calibrated_on is not None:
         content, made = _in_8_bits(exported, content, made, shown, calibrated_on)
@@ -170,25 +169,35 @@ def _all_validation_images(network: TrainedNetwork) -> Shown:
     return shown
 
 
-def check_new(path: Path) -> None:
-    """Refuse a path that is taken, or is not named as an ONNX file.
+def check_new(path: Path, suffix: str = SUFFIX) -> None:
+    """Refuse a path that is taken, or has another suffix.
 
     Raises:
         InputError: with the way out.
     """
-    if path.suffix.lower() != SUFFIX:
-        raise InputError(f"{path} is no name of an ONNX file: let it end in {SUFFIX}")
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path} is no name of an ONNX file: let it end in .onnx (or in .pt2, for torch)")
     if path.exists():
         raise InputError(f"{path} is there already: name a new file")
 
 
-def card_of(network: TrainedNetwork, options: ExportOptions, opset: int) -> ExportCard:
+def check_part(network: TrainedNetwork, part: Part) -> None:
+    """Refuse a part that a network does not have.
+
+    Raises:
+        InputError: it has no embedding head.
+    """
+    if part == "embedding" and not network.model.embedding_dim:
+        raise InputError(f"{network.source} has no embedding head, so that part cannot be exported")
+
+
+def card_of(network: TrainedNetwork, options: ExportOptions, opset: int | None) -> ExportCard:
     """What a file says of the run that it is made of.
 
     Args:
         network: of the run.
         options: what of it is exported.
-        opset: of the graph.
+        opset: of an ONNX graph.
     """
     folder = folder_of(network.source).resolve()
     return ExportCard(
@@ -223,8 +232,13 @@ def _weights_licence(folder: Path, backbone: str) -> str | None:
     return None if said is None else said.license
 
 
-def _shown(network: TrainedNetwork, most: int) -> tuple[Shown, ...]:
-    """Validation images, and test images where there are any; generated ones where there are neither."""
+def shown_images(network: TrainedNetwork, most: int) -> tuple[Shown, ...]:
+    """The validation images of a run, and its test images where there are any; generated ones where there are neither.
+
+    Args:
+        network: of the run.
+        most: of each split.
+    """
     folder = folder_of(network.source)
     both = [images_to_show(folder, split, most, network.trained) for split in SPLITS]
     there = tuple(each for each in both if each.kind != "generated images")
@@ -255,7 +269,8 @@ def _fprs(exported: ExportedNetwork) -> list[float]:
     return list(FPRS) if stored is None or not stored.thresholds else [each.target_fpr for each in stored.thresholds]
 
 
-def _as_stored(found: Difference) -> Checked:
+def as_stored(found: Difference) -> Checked:
+    """What a file keeps of how it was checked."""
     return Checked(
         images=found.shown,
         kind=found.kind,
