@@ -37,4 +37,10 @@ def test_flags_come_before_the_data():
     assert batches_for(TrainConfig(batch_size=32, samples_per_class=4), [2, 2]) == (32, 4, "")
     assert batches_for(TrainConfig(samples_per_class=4), [2, 2])[:2] == (8, 4)
     assert batches_for(TrainConfig(batch_size=32), [2, 2])[:2] == (32, 2)
-    assert batches_for(TrainConfig(batch_size=3), [9] * 9)[:2] == (3, 3)
+
+
+def test_two_identities_fit_into_a_batch_that_is_asked_for():
+    for size, samples in ((4, 2), (5, 2), (6, 3), (8, 4), (3, 2)):
+        found = batches_for(TrainConfig(batch_size=size), [9] * 9)
+        assert found[:2] == (size, samples)
+        assert ("so that two identities fit" in found.reason) == (samples < 4)

@@ -143,7 +143,8 @@ def _share_identities(
     """The split of every identity."""
     total = len(members)
     if total < 6:
-        problem = f"there are {total} identities, but an open-set split needs 6: two for each of train, val, test"
+        there = "is 1 identity" if total == 1 else f"are {total} identities"
+        problem = f"there {there}, but an open-set split needs 6: two for each of train, val, test"
         column = table.identity_column
         remedy = f"add identities in the column {column}, give a split column, or split closed-set (by image)"
         raise DataError([Problem(table.source, None, column, problem, remedy)])

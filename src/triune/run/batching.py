@@ -25,8 +25,8 @@ def batches_for(config: TrainConfig, counts: Sequence[int], nameless: int = 0) -
     """The numbers of the settings, and in the place of 'auto' what suits the data.
 
     Of an identity no more images are in a batch than half of the identities have: repeating them would fill the batch
-    with pairs of one and the same image, and leave room for fewer identities. A batch holds no more images than there
-    are.
+    with pairs of one and the same image, and leave room for fewer identities. Two identities fit into a batch, so that
+    there are others to be told from. A batch holds no more images than there are.
 
     Args:
         config: the settings.
@@ -39,9 +39,11 @@ def batches_for(config: TrainConfig, counts: Sequence[int], nameless: int = 0) -
         return Batches(size, samples)
     reasons = []
     if config.samples_per_class == "auto":
-        samples = min(samples, median_low(usable), size)
+        most = median_low(usable)
+        samples = min(samples, most, max(2, size // 2))
         if samples < DEFAULT_SAMPLES:
-            reasons.append(f"{samples} images of an identity in a batch, since half of them have no more")
+            why = "since half of them have no more" if samples == most else "so that two identities fit into it"
+            reasons.append(f"{samples} images of an identity in a batch, {why}")
     if config.batch_size == "auto":
         size = min(size, max(sum(usable) + nameless, samples * len(usable)))
         if size < DEFAULT_BATCH:
