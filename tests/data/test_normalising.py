@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from triune.data.normalising import network_input, normalise
-from triune.data.preprocessing import MEAN, Preprocessing
+from triune.data.normalising import denormalise, network_input, normalise
+from triune.data.preprocessing import MEAN, STD, Preprocessing
 
 
 def test_each_channel_is_normalised_by_its_own_numbers():
@@ -24,3 +24,9 @@ def test_an_image_becomes_an_input_by_the_numbers_of_its_preprocessing():
     torch.testing.assert_close(network_input(pixels, own), expected, atol=1e-5, rtol=0)
     planes = torch.tensor(pixels).permute(2, 0, 1)
     assert torch.equal(network_input(pixels, Preprocessing((2, 1))), normalise(planes, MEAN[3]))
+
+
+def test_every_byte_is_found_again():
+    every = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)
+    for mean, std in ((MEAN[3], STD[3]), ((0.0, 0.2, 1.0), (1.0, 0.01, 3.0))):
+        assert torch.equal(denormalise(normalise(every, mean, std), mean, std), every)

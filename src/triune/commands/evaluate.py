@@ -25,7 +25,7 @@ class EvaluateConfig:
     """What `triune evaluate` judges, and how.
 
     Args:
-        run: a run folder.
+        run: a run folder, or an exported .onnx with --data.
         data: of a RUN: judge it on this table's test split instead. A folder or the name of a data set will do, too.
         root: of a RUN: where a named data set lies. It is the run's own root where not given.
         embeddings: N embeddings from any model (.npy or .parquet). A .parquet is what `triune embed` writes.
@@ -186,6 +186,8 @@ def _where(asked: EvaluateConfig) -> tuple[Path, bool]:
     if asked.output is not None:
         return asked.output, False
     if asked.run is not None:
+        if _is_exported(asked.run):
+            return Path("runs") / f"evaluate-{asked.run.stem}", True
         if not (asked.run / "config.yaml").is_file():
             stored = asked.run / "config.yaml"
             raise InputError(f"{stored} does not exist: name a run folder that `triune train` wrote")
@@ -212,7 +214,17 @@ def _judge_run(asked: EvaluateConfig, folder: Path) -> "Judgement":
         resampling=Resampling(asked.resamples, asked.level, asked.seed),
         reranked=asked.rerank,
     )
+    if _is_exported(asked.run):
+        from triune.serving.exported.judged import evaluate_exported
+
+        return evaluate_exported(asked.run, folder, questions, sharing())
     return evaluate_again(asked.run, folder, questions, sharing())
+
+
+def _is_exported(run: Path) -> bool:
+    from triune.serving.exported.file import SUFFIX
+
+    return run.suffix.lower() == SUFFIX
 
 
 def _judge_files(asked: EvaluateConfig, kind: str) -> "Judgement":

@@ -34,3 +34,15 @@ def normalise(images: Tensor, mean: Sequence[float] | None = None, std: Sequence
     centre = torch.tensor(mean or MEAN[channels], device=images.device)[:, None, None] * 255
     spread = torch.tensor(std or STD[channels], device=images.device)[:, None, None] * 255
     return (images.float() - centre).div_(spread)
+
+
+def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """The bytes ``(..., C, H, W)`` that :func:`normalise` made its numbers of.
+
+    Args:
+        images: ``(..., C, H, W)`` float32.
+        mean: C means of the channels, in [0, 1].
+        std: C standard deviations likewise.
+    """
+    centre, spread = (torch.tensor(each, device=images.device)[:, None, None] * 255 for each in (mean, std))
+    return (images * spread + centre).round_().clamp_(0, 255).to(torch.uint8)

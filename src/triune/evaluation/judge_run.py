@@ -148,6 +148,7 @@ def evaluate_run(
     training: TrainingFacts | None = None,
     output: Path | None = None,
     divide_over: ProcessGroup | None = None,
+    network: tuple[Any, ModelCard] | None = None,
 ) -> Judgement:
     """Judge the network in ``run`` on the table's held-out splits and write what was found.
 
@@ -162,13 +163,15 @@ def evaluate_run(
         training: facts of the training for the report.
         output: the folder that is written to; at the end of a training, where it is not given, the run itself.
         divide_over: processes that share the images and the pairs; the first one writes.
+        network: what answers as the run's network would, and its card; that of ``run`` where not given.
 
     Raises:
         InputError: the run cannot be read, or does not fit what is asked.
     """
     device = evaluation_device(config)
-    model, card = read_by_all(lambda: load_model(run, device), divide_over)
-    check_settings(run, config, card)
+    model, card = read_by_all(lambda: load_model(run, device), divide_over) if network is None else network
+    if network is None:
+        check_settings(run, config, card)
     asked = Questions(
         resampling=questions.resampling,
         reranked=questions.reranked,
@@ -185,7 +188,9 @@ def evaluate_run(
     asked_of = (data.table.source, questions.conditions, questions.exclude)
     items = {split: known_items(each.dataset, *asked_of) for split, each in predicted.items()}
     summary = empty_results(
-        Path(os.path.abspath(run)).name, describe_data(data, trained_on(run, data)), config.metric
+        Path(os.path.abspath(run)).name,
+        describe_data(data, trained_on(run, data) if network is None else frozenset()),
+        config.metric,
     ).model_copy(
         update={
             "classification": judge_classes(predicted, card.classes),
