@@ -1,15 +1,19 @@
 """What is served behind threads: the Python object answers; too many that wait are refused, and what takes too long."""
 
+import asyncio
+import errno
+import os
 import threading
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
 import triune
 from triune.web.limits import Limits
 from triune.web.refusals import Refused
-from triune.web.served import Content, Served
+from triune.web.served import Content, Served, without_place
 from web.conftest import asking, error_of, files, pair
 
 
@@ -99,6 +103,40 @@ def test_without_a_gallery_it_is_said_how_to_have_one(client, pictures):
     for path, fields in (("/search", {}), ("/identify", {}), ("/enrol", {"identity": "Ada"})):
         assert "--gallery" in error_of(client.post(path, files=files(pictures[0]), data=fields), 404)
     assert "--gallery" in error_of(client.get("/enrol"), 404)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "at /srv/secret"), os.strerror(errno.ENOSPC)),
+        (OSError("LanceError: /srv/secret"), "the log"),
+    ],
+)
+def test_a_disk_that_fails_is_503_with_its_reason_and_no_path(loaded, error, said):
+    served = Served(Content(loaded), Limits())
+    served.library = SimpleNamespace(gallery=SimpleNamespace(name="/srv/secret/items"))
+
+    def work(_):
+        raise error
+
+    try:
+        with pytest.raises(Refused) as refused:
+            asyncio.run(served.in_gallery(work))
+    finally:
+        served.close()
+    assert refused.value.status == 503 and "Retry-After" in refused.value.headers
+    assert said in refused.value.reason and "secret" not in refused.value.reason
+
+
+@pytest.mark.parametrize("place", ["/srv/secret/items", "/srv/secret/items/"])
+def test_a_message_tells_a_gallery_by_its_name_alone(place):
+    told = "/srv/secret/items is damaged (Not found: srv/secret/items/items.lance)"
+    assert without_place(told, place) == "items is damaged (Not found: items/items.lance)"
+
+
+def test_a_gallery_named_from_here_is_not_told_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert without_place(f"Not found: {str(tmp_path)[1:]}/items/a", "items") == "Not found: items/a"
 
 
 def test_a_closed_service_has_answered_all(loaded):

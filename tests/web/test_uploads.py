@@ -153,6 +153,28 @@ def test_a_field_given_twice_is_refused_rather_than_guessed(client, pictures):
     assert "'masks' is given twice" in error_of(client.post("/predict", files=sent), 422)
 
 
+def test_a_field_of_json_given_twice_is_refused_as_in_a_form(client, pictures):
+    image = base64.b64encode(pictures[0].read_bytes()).decode()
+    body = f'{{"images": ["{image}"], "masks": true, "masks": false}}'
+    answer = client.post("/predict", content=body, headers={"content-type": "application/json"})
+    assert "'masks' is given twice" in error_of(answer, 422)
+
+
+def test_a_form_that_is_cut_off_is_refused_though_its_first_image_is_whole(client, pictures):
+    head = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n'
+    image = pictures[0].read_bytes()
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    whole = head + image + b"\r\n" + head + image + b"\r\n--x--\r\n"
+    assert len(client.post("/embed", content=whole, headers=headers).json()["embeddings"]) == 2
+    cut = whole[: len(head) + len(image) + len(head) + 20]
+    assert "cut off" in error_of(client.post("/embed", content=cut, headers=headers), 422)
+
+
+def test_a_route_without_fields_says_that_there_are_none(client, pictures):
+    answer = client.post("/embed", files=files(pictures[0]), data={"fpr": "0.1"})
+    assert error_of(answer, 422) == "there is no field 'fpr': there are none beside the images"
+
+
 def test_json_takes_values_of_its_kind_alone_and_a_form_their_text(client, pictures):
     text = base64.b64encode(pictures[0].read_bytes()).decode()
     assert "fpr" in error_of(client.post("/verify", json={"first": text, "second": text, "fpr": "0.1"}), 422)

@@ -1,6 +1,7 @@
 """What is served: a run, its thresholds and figures, and a gallery; and how requests reach them without waiting."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 
 from triune.errors import InputError
 from triune.evaluation.results import Results
+from triune.files import on_one_line
 from triune.run.thresholds import StoredThresholds
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.compared import Distinct, verdicts_of
@@ -27,6 +29,8 @@ from triune.web.library import Library
 from triune.web.limits import Limits
 from triune.web.refusals import Refused, full
 from triune.web.uploads import Held, Upload
+
+LOG = logging.getLogger("triune.web")
 
 T = TypeVar("T")
 
@@ -124,7 +128,7 @@ class Served:
         """What is asked of the gallery, on its own thread, one thing at a time.
 
         Raises:
-            Refused: there is no gallery, it cannot do it, or too many wait for it.
+            Refused: there is no gallery, it cannot do it, its disk fails, or too many wait for it.
         """
         library = self.require_gallery()
         if self._asking >= self.limits.waiting:
@@ -133,9 +137,13 @@ class Served:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._librarian, work, library)
         except InputError as error:
-            # Where the gallery lies is nobody else's business.
-            name = library.gallery.name
-            raise Refused(422, str(error).replace(name, last_part(name))) from error
+            raise Refused(422, without_place(str(error), library.gallery.name)) from error
+        except OSError as error:
+            LOG.error("the gallery cannot be read or written: %s", on_one_line(str(error)))
+            reason = os.strerror(error.errno) if error.errno else "the log says why"
+            raise Refused(
+                503, f"the gallery cannot be read or written now: {reason}", headers={"Retry-After": "5"}
+            ) from error
         finally:
             self._asking -= 1
 
@@ -186,6 +194,19 @@ class Served:
 def last_part(place: str) -> str:
     """What a run or a gallery is called by those who need not know where it lies."""
     return place.rstrip("/").rpartition("/")[2] or place
+
+
+def without_place(text: str, place: str) -> str:
+    """A message about a gallery that does not say where it lies, which is nobody else's business.
+
+    Args:
+        text: the message; libraries write a whole path, some of them without its first slash.
+        place: as the gallery was named.
+    """
+    whole = os.path.abspath(place)
+    for each in (whole, whole.lstrip("/"), place):  # in this order: a part of it is found in the whole
+        text = text.replace(each, last_part(place))
+    return text
 
 
 async def _all_ended(

@@ -161,7 +161,9 @@ def options_of(asked: Asked, kind: type[M]) -> M:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(map(str, problem["loc"])) or "the body"
         if problem["type"] == "extra_forbidden":
-            raise Refused(422, f"there is no field {name!r}: the fields are {', '.join(kind.model_fields)}") from error
+            others = f"those beside the images are {', '.join(kind.model_fields)}"
+            known = others if kind.model_fields else "there are none beside the images"
+            raise Refused(422, f"there is no field {name!r}: {known}") from error
         if problem["type"] == "missing":
             raise Refused(422, f"the field {name!r} is missing") from error
         raise Refused(422, f"{name}: {problem['msg']}") from error
@@ -224,6 +226,12 @@ class _InMemory(MultiPartParser):
     """Starlette's parser, whose files stay in memory whatever their size: the body is counted."""
 
     spool_max_size = 0
+    ended = False
+
+    def on_end(self) -> None:
+        """The boundary that ends a form has come; of one that was cut off it never does."""
+        self.ended = True
+        super().on_end()
 
 
 async def _of_form(request: Request, keys: Sequence[str], limits: Limits, holding: _Holding) -> Asked:
@@ -239,6 +247,8 @@ async def _of_form(request: Request, keys: Sequence[str], limits: Limits, holdin
         if "Too many files" in error.message:
             raise _too_many(limits) from error
         raise Refused(422, f"the form cannot be read: {error.message}") from error
+    if not parser.ended:
+        raise Refused(422, "the form is cut off before its last boundary: send all of it")
     images: dict[str, list[Upload]] = {}
     fields: dict[str, Any] = {}
     for name, value in form.multi_items():
@@ -259,7 +269,7 @@ async def _of_form(request: Request, keys: Sequence[str], limits: Limits, holdin
 
 def _of_json(body: bytes, keys: Sequence[str], limits: Limits) -> Asked:
     try:
-        content = json.loads(body)
+        content = json.loads(body, object_pairs_hook=_fields_of)
     except (ValueError, RecursionError) as error:
         raise Refused(422, f"the body is no JSON: {error}") from error
     if not isinstance(content, dict):
@@ -279,6 +289,16 @@ def _of_json(body: bytes, keys: Sequence[str], limits: Limits) -> Asked:
             images[name].append(Upload("", _decoded(each, place)))
             place += 1
     return _checked(Asked(images, content), keys, limits)
+
+
+def _fields_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, each of whose fields is given once: which of two was meant nobody knows."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise Refused(422, f"the field {name!r} is given twice")
+        fields[name] = value
+    return fields
 
 
 def _decoded(text: Any, place: int) -> bytes:
