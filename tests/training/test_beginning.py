@@ -4,10 +4,10 @@ import pytest
 
 from training.test_train import TINY, write_items
 from triune.checksums import read_checksums
-from triune.run import folder
 from triune.run.folder import seal
 from triune.run.origin import read_origin
 from triune.run.parser import parse_train, read_config
+from triune.run.places import MODEL
 from triune.training import beginning
 from triune.training.beginning import Beginning
 from triune.training.train import training_data
@@ -63,4 +63,4 @@ def test_what_is_written_while_training_goes_on_is_not_checked(data, tmp_path):
     seal(run, ["history.csv"])
     Beginning(run, config, items, read_origin(run)).on_train_start(None, None)
     assert "history.csv" not in read_checksums(run)
-    assert folder.MODEL not in read_checksums(run)
+    assert MODEL not in read_checksums(run)

@@ -344,7 +344,7 @@ class LoadedRun:
         Raises:
             InputError: as in :meth:`verify`.
         """
-        threshold = threshold_at(self.network.thresholds, fpr, self.name)
+        threshold = threshold_at(self.network.thresholds, fpr, f"thresholds.json of {self.name}")
         distinct = distinct_images(pairs)
         if not self.dim:
             raise InputError(f"{self.name} has no embedding head")
