@@ -124,8 +124,10 @@ def test_a_disk_that_fails_is_503_with_its_reason_and_no_path(loaded, error, sai
             asyncio.run(served.in_gallery(work))
     finally:
         served.close()
-    assert refused.value.status == 503 and "Retry-After" in refused.value.headers
-    assert said in refused.value.reason and "secret" not in refused.value.reason
+    assert refused.value.status == 503
+    assert "Retry-After" in refused.value.headers
+    assert said in refused.value.reason
+    assert "secret" not in refused.value.reason
 
 
 @pytest.mark.parametrize("place", ["/srv/secret/items", "/srv/secret/items/"])
