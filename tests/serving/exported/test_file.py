@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from triune.errors import InputError
-from triune.serving.exported.file import digest_of, read_exported
+from triune.serving.exported.card import METADATA_DIGEST
+from triune.serving.exported.file import digest_of, digest_of_entries, read_exported
 from triune.serving.loaded import load
 
 
@@ -25,7 +26,11 @@ def model(exported):
     return onnx.load(exported[0] / "run.onnx")
 
 
-def saved(model, tmp_path):
+def saved(model, tmp_path, *, sealed=False):
+    """A file of a model; with the digest of its metadata made again where it is sealed."""
+    if sealed:
+        (entry,) = (each for each in model.metadata_props if each.key == METADATA_DIGEST)
+        entry.value = digest_of_entries((each.key, each.value) for each in model.metadata_props)
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     return tmp_path / "m.onnx"
 
@@ -99,9 +104,22 @@ def test_the_digest_is_of_all_but_the_metadata(model):
     assert digest_of(model.SerializeToString()) != digest_of(content)
 
 
+@pytest.mark.parametrize("edit", [("apple", "pear"), ('"interpolation":"', '"interpolation":"x'), ("0.", "0.9")])
+def test_metadata_that_were_changed_are_seen(model, tmp_path, edit):
+    (entry,) = (each for each in model.metadata_props if each.key == "triune")
+    entry.value = entry.value.replace(*edit) if edit[0] in entry.value else entry.value + " "
+    refused(saved(model, tmp_path), r"m\.onnx is damaged: its metadata are not what was written")
+
+
+def test_metadata_without_their_digest_are_refused(model, tmp_path):
+    (entry,) = (each for each in model.metadata_props if each.key == METADATA_DIGEST)
+    model.metadata_props.remove(entry)
+    refused(saved(model, tmp_path), r"m\.onnx is damaged: its metadata")
+
+
 def test_a_damaged_list_of_familiar_looks_is_named(model, tmp_path):
     (entry,) = (each for each in model.metadata_props if each.key == "triune.familiar")
     entry.value = "AAAA" + entry.value[4:]
-    refused(saved(model, tmp_path), r"m\.onnx, metadata triune\.familiar")
+    refused(saved(model, tmp_path, sealed=True), r"m\.onnx, metadata triune\.familiar")
     entry.value = "no base64!"
-    refused(saved(model, tmp_path), r"m\.onnx, metadata triune\.familiar: it is damaged")
+    refused(saved(model, tmp_path, sealed=True), r"m\.onnx, metadata triune\.familiar: it is damaged")

@@ -16,6 +16,9 @@ CARD: Final = "triune"
 FAMILIAR: Final = "triune.familiar"
 """The entry that is the run's ``familiar.safetensors`` in base64, where it has one."""
 
+METADATA_DIGEST: Final = "triune.sha256"
+"""The entry that is the SHA-256 of all others, of which the card has that of the rest of the file."""
+
 INPUT: Final = "images"
 """``(B, H, W, C)`` uint8."""
 

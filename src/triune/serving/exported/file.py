@@ -3,14 +3,15 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from triune.errors import InputError
 from triune.files import regular_file
 from triune.run.familiar import Familiar, familiar_from
-from triune.serving.exported.card import CARD, FAMILIAR, ExportCard, parse_card
+from triune.serving.exported.card import CARD, FAMILIAR, METADATA_DIGEST, ExportCard, parse_card
 from triune.serving.libraries import library
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def read_exported(path: Path) -> ExportedFile:
     metadata = {each.key: each.value for each in model.metadata_props}
     if CARD not in metadata:
         raise InputError(f"{path} holds no model card of Triune: name a file that `triune export` wrote")
+    # Before anything else is said of the entries: a damaged one would be told as a fault of its content.
+    if metadata.get(METADATA_DIGEST) != digest_of_entries((each.key, each.value) for each in model.metadata_props):
+        raise InputError(f"{path} is damaged: its metadata are not what was written; copy or export it again")
     card = parse_card(metadata[CARD], str(path))
     foreign = sorted({each.domain for each in model.opset_import} - set(DOMAINS))
     if foreign or model.functions:
@@ -111,6 +115,16 @@ def digest_of(content: bytes) -> str:
         if key >> 3 != _METADATA:
             hashed.update(view[start:place])
     return hashed.hexdigest()
+
+
+def digest_of_entries(entries: Iterable[tuple[str, str]]) -> str:
+    """The SHA-256 of a file's metadata but for the entry that holds it.
+
+    Args:
+        entries: keys and values, in their order.
+    """
+    others = [[key, value] for key, value in entries if key != METADATA_DIGEST]
+    return hashlib.sha256(json.dumps(others).encode()).hexdigest()
 
 
 def _number(content: bytes, place: int) -> tuple[int, int]:

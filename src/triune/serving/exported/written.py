@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from triune._version import __version__
 from triune.errors import InputError
 from triune.run.familiar import Familiar, familiar_bytes
-from triune.serving.exported.card import CARD, FAMILIAR, ExportCard, in_other_words
-from triune.serving.exported.file import MOST_BYTES, digest_of
+from triune.serving.exported.card import CARD, FAMILIAR, METADATA_DIGEST, ExportCard, in_other_words
+from triune.serving.exported.file import MOST_BYTES, digest_of, digest_of_entries
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -43,6 +43,7 @@ def content_of(proto: "ModelProto", card: ExportCard, familiar: Familiar | None)
     entries = {CARD: card.model_dump_json(), **in_other_words(card)}
     if familiar is not None:
         entries[FAMILIAR] = base64.b64encode(familiar_bytes(familiar)).decode()
+    entries[METADATA_DIGEST] = digest_of_entries(entries.items())
     for key, value in entries.items():
         proto.metadata_props.add(key=key, value=value)
     return proto.SerializeToString(), card
