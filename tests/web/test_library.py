@@ -1,6 +1,7 @@
 """A gallery as the service uses it: fresh before each answer, enrolments undone, copies marked, pictures of rows."""
 
 import io
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -111,3 +112,18 @@ def test_small_files_of_many_enrolments_are_put_together(library, loaded, pictur
     for number in range(2 * TIDY_AFTER):
         library.enrol([one], f"number-{number}", "Ada", None)
     assert len(tidied) == 2
+
+
+def test_a_gallery_that_is_gone_or_damaged_is_no_fault_of_a_request(library, place, loaded, pictures):
+    vectors = loaded.embed(pictures[:1])
+    assert library.search(["a"], vectors, k=1)[0].hits
+    for file in place.rglob("*.lance"):
+        if file.is_file():
+            file.write_bytes(b"damaged")
+    for file in place.rglob("*.manifest"):
+        file.write_bytes(b"damaged")
+    with pytest.raises(OSError, match="gallery"):
+        library.fresh()
+    shutil.rmtree(place)
+    with pytest.raises(OSError, match="gallery"):
+        library.fresh()

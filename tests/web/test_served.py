@@ -1,6 +1,5 @@
 """What is served behind threads: the Python object answers; too many that wait are refused, and what takes too long."""
 
-import asyncio
 import errno
 import os
 import threading
@@ -14,7 +13,7 @@ import triune
 from triune.web.limits import Limits
 from triune.web.refusals import Refused
 from triune.web.served import Content, Served, without_place
-from web.conftest import asking, error_of, files, pair
+from web.conftest import asking, error_of, files, finished, pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +120,7 @@ def test_a_disk_that_fails_is_503_with_its_reason_and_no_path(loaded, error, sai
 
     try:
         with pytest.raises(Refused) as refused:
-            asyncio.run(served.in_gallery(work))
+            finished(served.in_gallery(work))
     finally:
         served.close()
     assert refused.value.status == 503

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from triune.data.likeness import copy_limit, differences, signatures
+from triune.errors import InputError
 from triune.serving.gallery.enrolments import Enrolment, Entrant, enrol, enrolment_of, enrolments
 from triune.serving.gallery.gallery import Gallery
 from triune.serving.gallery.hits import Hits
@@ -44,8 +45,16 @@ class Library:
         self._names: tuple[int, dict[str, str]] = (-1, {})
 
     def fresh(self) -> Gallery:
-        """The gallery as it is now."""
-        if self.gallery.refresh():
+        """The gallery as it is now.
+
+        Raises:
+            OSError: it cannot be read any more: it was sound when the service began, so no request is to blame.
+        """
+        try:
+            changed = self.gallery.refresh()
+        except InputError as error:
+            raise OSError(str(error)) from error
+        if changed:
             self._signatures.clear()
         return self.gallery
 
