@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from triune.data.batches import plan_of
@@ -46,6 +45,7 @@ from triune.training.beginning import Beginning
 from triune.training.budget import settled
 from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
+from triune.training.event_log import EventLog
 from triune.training.features import CachedFeatures, RowData, check_cachable
 from triune.training.metric_loss import check_samples, metric_loss, over_processes
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
@@ -432,7 +432,7 @@ def build_trainer(
             num_sanity_val_steps=0,
             callbacks=callbacks,
             plugins=[checkpoint_files, *plugins],
-            logger=TensorBoardLogger(run, name="tensorboard", version=""),
+            logger=EventLog(run, name="tensorboard", version=""),
             enable_progress_bar=interactive,
             enable_model_summary=False,
             log_every_n_steps=10,
