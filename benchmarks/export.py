@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,14 +84,21 @@ def report(source: Path, folder: Path, turns: int, check: int) -> str:
     return "\n".join(lines + starts(source, whole.path, run)) + "\n"
 
 
+def rows(found: Sequence[Any], digits: int) -> list[str]:
+    """A row a figure: of which images, what, before and after."""
+    lines = []
+    for each in found:
+        name = f"{each.shown} {each.kind}"
+        figures = [(f"TPR@FPR {rate.fpr:g}", (rate.before, rate.after)) for rate in each.rates]
+        figures += [(word, both) for word, both in (("accuracy", each.accuracy), ("IoU", each.iou)) if both is not None]
+        lines += [f"| {name} | {word} | {old:.{digits}f} | {new:.{digits}f} |" for word, (old, new) in figures]
+    return lines
+
+
 def equality(whole: triune.serving.exported.export.Export) -> list[str]:
     """What both verify, and how far their answers lie apart."""
     lines = ["## The same answers", "", "| images | figure | PyTorch | ONNX Runtime |", "|---|---|---|---|"]
-    for each in whole.checked:
-        name = f"{each.shown} {each.kind}"
-        lines += [f"| {name} | TPR@FPR {r.fpr:g} | {r.before:.6f} | {r.after:.6f} |" for r in each.rates]
-        for word, both in (("accuracy", each.accuracy), ("IoU", each.iou)):
-            lines += [f"| {name} | {word} | {both[0]:.6f} | {both[1]:.6f} |"] if both is not None else []
+    lines += rows(whole.checked, digits=6)
     worst = max((each.embedding or 0.0) for each in whole.checked)
     shares = max((each.probability or 0.0) for each in whole.checked)
     pixels = max((each.masks or 0.0) for each in whole.checked)
@@ -158,11 +166,7 @@ def in_8_bits(run: LoadedRun, folder: Path, check: int) -> list[str]:
         return ["## 8 bits", "", f"Not measured: {error}.", ""]
     assert small.gains is not None
     lines = ["## 8 bits", "", "| images | figure | float32 | int8 |", "|---|---|---|---|"]
-    for each in small.int8:
-        name = f"{each.shown} {each.kind}"
-        lines += [f"| {name} | TPR@FPR {r.fpr:g} | {r.before:.4f} | {r.after:.4f} |" for r in each.rates]
-        for word, both in (("accuracy", each.accuracy), ("IoU", each.iou)):
-            lines += [f"| {name} | {word} | {both[0]:.4f} | {both[1]:.4f} |"] if both is not None else []
+    lines += rows(small.int8, digits=4)
     lines.append(f"| | megabytes | {small.gains.before / 1e6:.1f} | {small.gains.after / 1e6:.1f} |")
     lines += [f"| | ms, {each.batch} at a time | {each.before:.1f} | {each.after:.1f} |" for each in small.gains.times]
     return [*lines, ""]

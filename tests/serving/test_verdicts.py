@@ -18,15 +18,20 @@ from triune.errors import InputError
 from triune.files import write_record
 from triune.model.network import MultiTaskModel, Prediction
 from triune.run.folder import load_model, save_model, seal
-from triune.run.thresholds import StoredThresholds
+from triune.run.places import folder_of
+from triune.run.thresholds import StoredThresholds, read_thresholds
 from triune.serving.loaded import load
-from triune.serving.verdicts import stored_threshold
+from triune.serving.verdicts import threshold_at
 from triune.verification.roc import verify_scores
 from triune.verification.thresholds import fit_threshold
 
 
 def verify(run, first, second, target_fpr=None):
     return load(run, device="cpu").verify(first, second, fpr=target_fpr)
+
+
+def stored_threshold(run, asked=None):
+    return threshold_at(read_thresholds(folder_of(run) / "thresholds.json"), asked, str(run))
 
 
 def threshold(fpr, distance):

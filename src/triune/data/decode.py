@@ -253,13 +253,13 @@ def probe_image(path: str | Path) -> Probed:
     return Probed(size, deep, upper)
 
 
-def upright_size(path: str | Path | bytes) -> tuple[int, int]:
-    """Height and width of an image file, or of the content of one, as it is seen upright, from its header alone.
+def upright_size(source: Source) -> tuple[int, int]:
+    """Height and width of an image as it is seen upright; of a file, or the content of one, from its header alone.
 
     Raises:
         OSError, ValueError: the file is missing, too large or no image.
     """
-    with _opened(path) as file:
+    with nullcontext(source) if isinstance(source, Image.Image) else _opened(source) as file:
         return _upright_size(file)
 
 

@@ -1,17 +1,21 @@
 """The verdict on each pair of images, of which each is embedded once."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from triune.data.pair_lists import read_open_pairs
 from triune.distances.metric import Metric
+from triune.errors import InputError
 from triune.pairs.rows import row_scores
 from triune.serving.answers import ImagePrediction, Unreadable
-from triune.serving.pictures import Picture
+from triune.serving.pictures import Given, Picture, pictures
 from triune.serving.verdicts import Verdict, verdict
 from triune.verification.decision import Threshold
 
+Pair: TypeAlias = tuple[Picture, Picture]
 Array: TypeAlias = np.ndarray[Any, Any]
 
 PAIRS_AT_ONCE = 4096
@@ -30,6 +34,38 @@ class Distinct(NamedTuple):
     images: list[Picture]
     first: Array
     second: Array
+
+
+def pair_of(first: Given, second: Given) -> Pair:
+    """Two images that are compared.
+
+    Raises:
+        InputError: there is not one on each side.
+    """
+    both = [*pictures(first), *pictures(second)]
+    if len(both) != 2:
+        raise InputError(f"one image is compared with one other, but {len(both)} were given")
+    return both[0], both[1]
+
+
+def pairs_of(pairs: str | Path | Sequence[tuple[Given, Given]]) -> list[Pair]:
+    """Many pairs of images, in order.
+
+    Args:
+        pairs: two images each; or a CSV or Parquet table with the columns ``first`` and ``second``.
+
+    Raises:
+        InputError: there are none, or one is not of two images.
+    """
+    found: list[Pair] = []
+    for pair in read_open_pairs(pairs) if isinstance(pairs, str | Path) else pairs:
+        given = pictures(list(pair))
+        if len(given) != 2:
+            raise InputError(f"pair {len(found)} is of {len(given)} images: one is compared with one other")
+        found.append((given[0], given[1]))
+    if not found:
+        raise InputError("no pairs were given")
+    return found
 
 
 def distinct_images(pairs: Sequence[tuple[Picture, Picture]]) -> Distinct:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from triune.data.pair_lists import read_open_pairs
 from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable
-from triune.serving.compared import distinct_images, verdicts_of
+from triune.serving.compared import distinct_images, pair_of, pairs_of, verdicts_of
 from triune.serving.networks import BATCH, COMPARED, EMBEDDING, EVERYTHING, Heads, Network, Progress, Read, Said, Tiles
 from triune.serving.pictures import Given, Picture, pictures
-from triune.serving.verdicts import Verdict, threshold_at
+from triune.serving.verdicts import Verdict, replaced_rate, threshold_at
 
 if TYPE_CHECKING:
     from triune.serving.exported.card import Part
@@ -288,10 +287,7 @@ class LoadedRun:
         Raises:
             InputError: an image cannot be read, there is not one on each side, or the run has no such threshold.
         """
-        both = [*pictures(first), *pictures(second)]
-        if len(both) != 2:
-            raise InputError(f"one image is compared with one other, but {len(both)} were given")
-        (found,) = self.compare_each([(both[0], both[1])], fpr=fpr)
+        (found,) = self.compare_each([pair_of(first, second)], fpr=fpr)
         assert isinstance(found, Verdict)
         return found
 
@@ -314,16 +310,7 @@ class LoadedRun:
         Raises:
             InputError: as in :meth:`verify`.
         """
-        listed = read_open_pairs(pairs) if isinstance(pairs, str | Path) else pairs
-        both: list[tuple[Picture, Picture]] = []
-        for pair in listed:
-            given = pictures(list(pair))
-            if len(given) != 2:
-                raise InputError(f"pair {len(both)} is of {len(given)} images: one is compared with one other")
-            both.append((given[0], given[1]))
-        if not both:
-            raise InputError("no pairs were given")
-        return list(self.compare_each(both, fpr=fpr, skip=skip, progress=progress))
+        return list(self.compare_each(pairs_of(pairs), fpr=fpr, skip=skip, progress=progress))
 
     def compare_each(
         self,
@@ -349,7 +336,7 @@ class LoadedRun:
         if not self.dim:
             raise InputError(f"{self.name} has no embedding head")
         answers = list(self._answers(distinct.images, COMPARED, skip, BATCH, progress))
-        instead = fpr if fpr is not None and fpr != threshold.target_fpr else None
+        instead = replaced_rate(fpr, threshold)
         for each in verdicts_of(pairs, distinct, answers, self.metric, threshold):
             yield each if isinstance(each, Unreadable) else each._replace(asked_fpr=instead)
 

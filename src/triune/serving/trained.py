@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from triune.checksums import digest
 from triune.data.boxes import Box
@@ -133,7 +132,7 @@ class TrainedNetwork:
         if self.model.mask_head is None:
             raise InputError(f"{self.source} has no mask head")
         box = box if self.trained.boxes else None
-        whole = source.size[::-1] if isinstance(source, Image.Image) else upright_size(source)
+        whole = upright_size(source)
         size = whole if box is None else box.size
         if max(size) <= tiles.side:
             return None

@@ -1,13 +1,11 @@
 """Do two images show the same thing? What a run's stored threshold says of their score."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from triune.data.boxes import Box
 from triune.distances.metric import Metric, to_distance
-from triune.run.places import folder_of
-from triune.run.thresholds import StoredThresholds, read_thresholds
+from triune.run.thresholds import StoredThresholds
 from triune.verification.decision import ExpectedFPR, Threshold
 
 
@@ -79,18 +77,6 @@ def verdict(score: float, threshold: Threshold, metric: Metric) -> Verdict:
     )
 
 
-def stored_threshold(run: Path, target_fpr: float | None = None) -> Threshold:
-    """The run's threshold for a false-positive rate, or for the run's own where none is given.
-
-    Where none is stored for that rate, that of the largest rate below is taken.
-
-    Raises:
-        InputError: none keeps it; the message lists those there are.
-    """
-    path = folder_of(run) / "thresholds.json"
-    return threshold_at(read_thresholds(path), target_fpr, str(path))
-
-
 def threshold_at(stored: StoredThresholds, target_fpr: float | None, source: str) -> Threshold:
     """Of stored thresholds that for a rate, or that of the largest rate below; the run's own where none is given.
 
@@ -103,3 +89,8 @@ def threshold_at(stored: StoredThresholds, target_fpr: float | None, source: str
         InputError: none keeps it; the message lists those there are.
     """
     return stored.own(source) if target_fpr is None else stored.within(target_fpr, source)
+
+
+def replaced_rate(asked: float | None, threshold: Threshold) -> float | None:
+    """The rate that was asked for, where a threshold of another one decides in its place; else ``None``."""
+    return asked if asked is not None and asked != threshold.target_fpr else None

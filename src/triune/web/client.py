@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
-from triune.data.pair_lists import read_open_pairs
 from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.serving.answers import ImagePrediction, Unreadable, readable
+from triune.serving.compared import pair_of, pairs_of
 from triune.serving.gallery.hits import Hits
 from triune.serving.gallery.identified import Identification
 from triune.serving.pictures import Given, Picture, pictures
@@ -205,10 +205,7 @@ class Client:
         Raises:
             InputError: an image cannot be read, there is not one on each side, or the run has no such threshold.
         """
-        both = [*pictures(first), *pictures(second)]
-        if len(both) != 2:
-            raise InputError(f"one image is compared with one other, but {len(both)} were given")
-        return self._verdict((both[0], both[1]), fpr)
+        return self._verdict(pair_of(first, second), fpr)
 
     def verify_pairs(
         self,
@@ -229,16 +226,7 @@ class Client:
         Raises:
             InputError: as in :meth:`verify`.
         """
-        if isinstance(pairs, str | Path):
-            pairs = read_open_pairs(pairs)
-        both: list[tuple[Picture, Picture]] = []
-        for pair in pairs:
-            given = pictures(list(pair))
-            if len(given) != 2:
-                raise InputError(f"pair {len(both)} is of {len(given)} images: one is compared with one other")
-            both.append((given[0], given[1]))
-        if not both:
-            raise InputError("no pairs were given")
+        both = pairs_of(pairs)
         found: list[Verdict | Unreadable] = []
         one = partial(self._verdict_or_why if skip else self._verdict, fpr=fpr)
         with ThreadPoolExecutor(PAIRS_AT_ONCE) as pool:

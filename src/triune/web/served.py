@@ -21,7 +21,7 @@ from triune.serving.gallery.gallery import Gallery
 from triune.serving.loaded import LoadedRun
 from triune.serving.networks import Heads, Read
 from triune.serving.pictures import Picture
-from triune.serving.verdicts import Verdict, threshold_at
+from triune.serving.verdicts import Verdict, replaced_rate, threshold_at
 from triune.web.batches import Batches, QueueFull, Told
 from triune.web.decoding import read_upload
 from triune.web.facts import results_of, thresholds_of
@@ -188,7 +188,7 @@ class Served:
         distinct = Distinct([first, second], np.array([0]), np.array([1]))
         (found,) = verdicts_of([(first, second)], distinct, answers, self.run.metric, threshold)
         assert not isinstance(found, Unreadable)
-        return found._replace(asked_fpr=fpr if fpr is not None and fpr != threshold.target_fpr else None)
+        return found._replace(asked_fpr=replaced_rate(fpr, threshold))
 
 
 def last_part(place: str) -> str:

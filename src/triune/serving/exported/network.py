@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from triune.data.boxes import Box
 from triune.data.decode import Source, upright_size
@@ -136,7 +135,7 @@ class ExportedNetwork:
         """
         if not self.exported.masks:
             raise InputError(f"{self.path} has no mask head")
-        size = source.size[::-1] if isinstance(source, Image.Image) else upright_size(source)
+        size = upright_size(source)
         if max(size if box is None else box.size) <= tiles.side:
             return None
         raise InputError(f"{self.path} cannot be used by tiles: use the run that it was made of")
