@@ -43,8 +43,8 @@ def sent(batches, *names, heads=EMBEDDING, taken_on=False):
 def made():
     several = []
 
-    def make(run, batch=4, waiting=8, gather=LONG, told=None):
-        several.append((run, Batches(run, batch, waiting, gather, told)))
+    def make(run, batch=4, waiting=8, gather=LONG, told=None, at_once=1):
+        several.append((run, Batches(run, batch, waiting, gather, told=told, at_once=at_once)))
         return several[-1][1]
 
     yield make
@@ -160,9 +160,29 @@ def test_who_went_away_is_not_answered(made):
     assert batches.waiting == 0
 
 
-def test_what_waits_is_answered_before_the_end():
+class Meeting(StandIn):
+    """A run that answers a batch only while another is being answered, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = threading.Barrier(2)
+
+    def answer(self, images, read, heads):
+        self.both.wait(LONG)
+        return super().answer(images, read, heads)
+
+
+def test_two_batches_are_computed_at_the_same_time(made):
+    batches = made(Meeting(), batch=1, at_once=2)
+    answers = [sent(batches, name) for name in "abcd"]
+    assert [names_of(each) for each in answers] == [["a"], ["b"], ["c"], ["d"]]
+    assert batches.alive
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_what_waits_is_answered_before_the_end(at_once):
     run = StandIn(let=False)
-    batches = Batches(run, 1, 8, 0.0)
+    batches = Batches(run, 1, 8, 0.0, at_once=at_once)
     answers = [sent(batches, name) for name in "abc"]
     threading.Timer(0.05, run.may.set).start()
     batches.close()

@@ -12,7 +12,7 @@ import pytest
 import triune
 from triune.web.limits import Limits
 from triune.web.refusals import Refused
-from triune.web.served import Content, Served, without_place
+from triune.web.served import Content, Served, batches_at_once, without_place
 from web.conftest import asking, error_of, files, finished, pair
 
 
@@ -146,3 +146,16 @@ def test_a_closed_service_has_answered_all(loaded):
     assert not served.batches.alive
     with pytest.raises(Refused, match="--gallery"):
         served.require_gallery()
+
+
+@pytest.mark.parametrize(
+    ("threads", "device", "expected"),
+    [
+        *[("1", "cpu", 6), ("2", "cpu", 3), ("4", "cpu", 1), ("8", "cpu", 1), ("", "cpu", 1), ("0", "cpu", 1)],
+        *[("many", "cpu", 1), ("1", "cuda", 1), ("1", "cuda:1", 1)],
+    ],
+)
+def test_batches_at_a_time_are_those_that_the_processors_have_room_for(monkeypatch, threads, device, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert batches_at_once(device) == expected

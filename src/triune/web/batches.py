@@ -1,4 +1,4 @@
-"""Images of many requests go through the network together: one thread that has it, and a queue that is bounded."""
+"""Images of many requests go through the network together: threads that have it, and a queue that is bounded."""
 
 import logging
 import queue
@@ -44,7 +44,7 @@ class Job:
 
 
 class Batches:
-    """A run's network on a thread of its own, which answers jobs in batches, in the order in which they came.
+    """A run's network on threads of its own, which answer jobs in batches, begun in the order in which they came.
 
     A job that comes alone is begun at once. While the network is busy, others gather; and where others are being
     decoded at the moment, a batch waits for them, a few milliseconds at most.
@@ -55,9 +55,12 @@ class Batches:
         waiting: images that may wait, those that are being decoded included.
         gather: seconds that a batch waits for images that are being decoded.
         told: called after each batch with its images and its seconds.
+        at_once: batches that are computed at the same time.
     """
 
-    def __init__(self, run: LoadedRun, batch: int, waiting: int, gather: float, told: Told | None = None) -> None:
+    def __init__(
+        self, run: LoadedRun, batch: int, waiting: int, gather: float, *, told: Told | None = None, at_once: int = 1
+    ) -> None:
         self._run = run
         self._batch, self._most, self._gather = batch, waiting, gather
         self._told = told
@@ -65,8 +68,9 @@ class Batches:
         self._lock = threading.Lock()
         self._waiting = 0
         self._decoding = 0
-        self._thread = threading.Thread(target=self._work, name="network", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name="network", daemon=True) for _ in range(at_once)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -75,8 +79,8 @@ class Batches:
 
     @property
     def alive(self) -> bool:
-        """Whether the network's thread is there."""
-        return self._thread.is_alive()
+        """Whether the network's threads are there."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def take_on(self, count: int) -> None:
         """Reserve places for images that are about to be decoded; :meth:`submit` or :meth:`give_up` follows.
@@ -109,9 +113,11 @@ class Batches:
         self._leave(count, count)
 
     def close(self) -> None:
-        """Answer what waits, and end the thread."""
-        self._jobs.put(None)
-        self._thread.join()
+        """Answer what waits, and end the threads."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _leave(self, waiting: int, decoding: int) -> None:
         with self._lock:

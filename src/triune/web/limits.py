@@ -23,6 +23,8 @@ class Limits:
         batch: images that go through the network at a time.
         gather_ms: milliseconds that a batch waits for images that are being decoded. A request that comes alone never
             waits.
+        at_once: batches that the network computes at a time. Where not given: one; and on a processor whose
+            OMP_NUM_THREADS leaves a batch fewer threads than there are, as many as there is room for.
         threads: threads that decode images; as many as there are processors, 8 at most, where not given.
     """
 
@@ -36,4 +38,5 @@ class Limits:
     memory: PositiveInt = 512 * MEBI
     batch: PositiveInt = 32
     gather_ms: NonNegative = 4.0
+    at_once: PositiveInt | None = None
     threads: PositiveInt | None = None

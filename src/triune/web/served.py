@@ -69,8 +69,22 @@ class Content:
     demo: bool = False
 
 
+def batches_at_once(device: str) -> int:
+    """How many batches a device computes at a time.
+
+    A batch takes every processor, unless ``OMP_NUM_THREADS`` gives it fewer: then there is room for another.
+
+    Args:
+        device: where the network is.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if device != "cpu" or not threads.isdecimal() or int(threads) == 0:
+        return 1
+    return max(1, (os.cpu_count() or 1) // int(threads))
+
+
 class Served:
-    """A run and a gallery behind threads: decoding in several, the network on one, the gallery on another.
+    """A run and a gallery behind threads: decoding in several, the network on its own, the gallery on another.
 
     Args:
         content: what is served.
@@ -88,7 +102,14 @@ class Served:
         self.results: Results | None = results_of(self.run.folder)
         self.thresholds: StoredThresholds | str = thresholds_of(self.run)
         threads = limits.threads or min(MOST_THREADS, os.cpu_count() or 1)
-        self.batches = Batches(self.run, limits.batch, limits.waiting, limits.gather_ms / 1000, told)
+        self.batches = Batches(
+            self.run,
+            limits.batch,
+            limits.waiting,
+            limits.gather_ms / 1000,
+            told=told,
+            at_once=limits.at_once or batches_at_once(self.run.network.card.device),
+        )
         self._decoders = ThreadPoolExecutor(threads, "decode")
         self._librarian = ThreadPoolExecutor(1, "gallery")
 
