@@ -12,6 +12,9 @@ from triune.ranges import AtLeastOne, NonNegative, PositiveShare, Share, ShareBe
 class AugmentConfig:
     """Random changes made to a training image and its mask together; each is off at 0 (``crop``: at 1).
 
+    Colours are left as they are: they often tell one identity from another, and most published recipes of the field
+    crop and mirror only. Where new images may be lit otherwise than those of training, change brightness and contrast.
+
     Args:
         crop: smallest share of the image's area that a random crop keeps.
         aspect: the crop's sides may be stretched against each other by up to this factor.
@@ -37,9 +40,9 @@ class AugmentConfig:
     degrees: NonNegative = 15.0
     shift: NonNegative = 0.0
     zoom: ShareBelowOne = 0.1
-    brightness: NonNegative = 0.2
-    contrast: NonNegative = 0.2
-    saturation: NonNegative = 0.2
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     grayscale: Share = 0.0
     erase: Share = 0.0
@@ -50,6 +53,4 @@ class AugmentConfig:
         return 0.5 if self.flip == "auto" else self.flip
 
 
-NO_AUGMENT = AugmentConfig(
-    crop=1.0, aspect=1.0, flip=0.0, degrees=0.0, shift=0.0, zoom=0.0, brightness=0.0, contrast=0.0, saturation=0.0
-)
+NO_AUGMENT = AugmentConfig(crop=1.0, aspect=1.0, flip=0.0, degrees=0.0, shift=0.0, zoom=0.0)
