@@ -5,11 +5,11 @@ from functools import lru_cache
 from typing import Any
 
 import timm
-import torch
 from timm.models import group_parameters
 from torch import nn
 
 from triune.errors import InputError
+from triune.model.without_memory import without_memory
 
 
 def outline(backbone: str, **options: Any) -> Any | None:
@@ -25,7 +25,7 @@ def outline(backbone: str, **options: Any) -> Any | None:
     if not timm.is_model(backbone):
         raise InputError(f"there is no timm backbone {backbone!r}; timm.list_models() lists them")
     try:
-        with torch.device("meta"):
+        with without_memory():
             return timm.create_model(backbone, pretrained=False, **options)
     except (RuntimeError, NotImplementedError, AttributeError, KeyError, TypeError):
         return None

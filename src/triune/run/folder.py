@@ -14,6 +14,7 @@ from triune.checksums import NAME as CHECKSUMS, SEALED, check_file, digest, read
 from triune.errors import InputError
 from triune.files import parse_record, write_text, written_whole
 from triune.model.network import MultiTaskModel
+from triune.model.without_memory import without_memory
 from triune.run.card import ModelCard, migrated
 from triune.run.familiar import NAME as FAMILIAR
 from triune.run.places import model_file
@@ -101,7 +102,7 @@ def _with_weights(path: Path, card: ModelCard, tensors: dict[str, torch.Tensor])
     """The network of a card, which may claim any size: it is built without memory, and takes weights that fit."""
     arguments = card.model.model_dump()
     try:
-        with torch.device("meta"):
+        with without_memory():
             model = MultiTaskModel(**arguments, pretrained=False)
     except (ValueError, RuntimeError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: no network can be built from its model card: {error}") from error

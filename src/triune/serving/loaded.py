@@ -436,14 +436,18 @@ def load(source: str | Path, *, weights: str | Path | None = None, device: Any =
         return LoadedRun(load_exported(Path(source), device), Path(source))
     import torch
 
+    from triune.model.without_compiler import without_compiler
+
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if str(source).startswith(PUBLIC):
-        from triune.serving.public import load_public
+        with without_compiler():
+            from triune.serving.public import load_public
 
         name, local = str(source).removeprefix(PUBLIC), None if weights is None else Path(weights)
         return LoadedRun(load_public(name, local, place), None, local)
     if weights is not None:
         raise InputError(f"weights are for timm:NAME: {source} has its own")
-    from triune.serving.trained import load_trained
+    with without_compiler():
+        from triune.serving.trained import load_trained
 
     return LoadedRun(load_trained(Path(source), place), Path(source))
