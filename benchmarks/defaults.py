@@ -66,8 +66,8 @@ def head(options: argparse.Namespace) -> list[str]:
         "# What the defaults give",
         "",
         "Written by `benchmarks/defaults.py`: `triune train --data X` with the backbone, its ImageNet weights, the "
-        f"seed and no other flag; {options.seeds} seeds. Figures of identities never seen in training, nothing chosen on "
-        "them. ± is the half width of a 95 % interval of the difference over the seeds (t): it says how steady "
+        f"seed and no other flag; {options.seeds} seeds. Figures of identities never seen in training, nothing chosen "
+        "on them. ± is the half width of a 95 % interval of the difference over the seeds (t): it says how steady "
         "training is, not what other identities would give.",
         "",
         described(("torch", "timm", "lightning")),

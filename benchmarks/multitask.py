@@ -3,7 +3,7 @@
     python benchmarks/multitask.py --eth80 FOLDER --omniglot FOLDER            # hours on two cores, or:
     python benchmarks/multitask.py --eth80 FOLDER --omniglot FOLDER --jobs 8   # runs side by side, on a GPU
     python benchmarks/multitask.py --eth80 FOLDER --quick                      # tiny, to see that it runs
-    ... --weights FILE --seeds 5 --steps 400 --size 64 --store FILE.jsonl --write benchmarks/results/multitask.md
+    ... --weights FILE --seeds 5 --steps 400 --store FILE.jsonl --write benchmarks/results/multitask.md
 
 ETH-80 is a folder with ``items.csv``; Omniglot one with torchvision's archives. Weights are those of
 ``--backbone``; without them, and on Omniglot always, training is from scratch. Every way of weighting sees the same
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--backbone", help="tf_efficientnet_lite0 with weights, else resnet18")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--size", type=int, default=64, help="of ETH-80's images, in pixels")
     parser.add_argument("--omniglot_size", type=int, default=64, help="of Omniglot's")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
@@ -116,7 +117,7 @@ def usable(arms: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def planned(options: argparse.Namespace, arms: Sequence[str]) -> Iterator[Job]:
     """Every run; those of a seed one after another, so that a benchmark that is cut short has whole pairs."""
-    base = ["--steps", str(options.steps), "--alpha", "1"]
+    base = ["--steps", str(options.steps), "--batch_size", str(options.batch_size), "--alpha", "1"]
     small = ["--model.backbone", "resnet10t"] if options.quick else []
     sizes = {"ETH-80": options.size, "Omniglot": options.omniglot_size}
     backbone = options.backbone or ("tf_efficientnet_lite0" if options.weights else "resnet18")
@@ -223,7 +224,7 @@ def report(
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "the processor; not run on a GPU"
     given = f"{options.weights.stem} weights" if options.weights and not options.quick else "from scratch"
     lines += [
-        f"On {where}. {options.steps} steps a run, {options.seeds} seeds; ETH-80 {given} at {options.size} pixels, "
+        f"On {where}. {options.steps} steps of {options.batch_size} images a run, {options.seeds} seeds; ETH-80 {given} at {options.size} pixels, "
         f"Omniglot from scratch at {options.omniglot_size}. "
         "Judged on identities never trained on. ± is half the 95 % interval of the paired difference from the fixed "
         "sum, over the seeds; **bold** where it leaves out 0. A task alone is judged by its own figures.",
