@@ -224,8 +224,8 @@ def report(
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "the processor; not run on a GPU"
     given = f"{options.weights.stem} weights" if options.weights and not options.quick else "from scratch"
     lines += [
-        f"On {where}. {options.steps} steps of {options.batch_size} images a run, {options.seeds} seeds; ETH-80 {given} at {options.size} pixels, "
-        f"Omniglot from scratch at {options.omniglot_size}. "
+        f"On {where}. {options.steps} steps of {options.batch_size} images a run, {options.seeds} seeds; ETH-80 "
+        f"{given} at {options.size} pixels, Omniglot from scratch at {options.omniglot_size}. "
         "Judged on identities never trained on. ± is half the 95 % interval of the paired difference from the fixed "
         "sum, over the seeds; **bold** where it leaves out 0. A task alone is judged by its own figures.",
         "",
