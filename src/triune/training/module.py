@@ -355,7 +355,8 @@ def as_good(tpr: float, best: float, images: int) -> bool:
 
     Validation TPR is soon near 1 and then differs by luck; among validations that are equally good the latest one,
     with the smallest learning rate, is kept (the one-standard-error rule of Breiman et al. 1984). The error is that of
-    a share of as many images, not pairs: pairs of the same images are not independent.
+    a share of as many images, not pairs: pairs of the same images are not independent. Two images more on either side
+    keep it from vanishing near 1 (Agresti and Coull 1998), where one lucky epoch would otherwise be kept for good.
 
     Args:
         tpr: of this validation; NaN is never as good.
@@ -364,8 +365,8 @@ def as_good(tpr: float, best: float, images: int) -> bool:
     """
     if images == 0 or tpr != tpr:
         return False
-    share = min(max(best, 0.5 / images), 1 - 0.5 / images)
-    return bool(tpr >= best - math.sqrt(share * (1 - share) / images))
+    share = (best * images + 2) / (images + 4)
+    return bool(tpr >= best - math.sqrt(share * (1 - share) / (images + 4)))
 
 
 def collapse(embeddings: Tensor) -> Tensor:
