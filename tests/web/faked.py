@@ -5,6 +5,7 @@ import email.policy
 
 import httpx
 
+from triune.web.connections import Connections
 from triune.web.sending import Sender, sender
 
 URL = "http://service.example"
@@ -28,10 +29,11 @@ class Faked:
 
     def sender(self, retries=3, token=None, url=URL, **more) -> Sender:
         made = sender(url, token, 5.0, retries)
-        headers, base = made.http.headers, made.http.base_url
-        made.http.close()
+        usual = made.connections.here()
+        headers, base = usual.headers, usual.base_url
+        usual.close()
         http = httpx.Client(base_url=base, headers=headers, transport=httpx.MockTransport(self), **more)
-        return Sender(http, made.url, made.retries)
+        return Sender(Connections(lambda: http), made.url, made.retries)
 
 
 def form_of(request):

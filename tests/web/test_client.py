@@ -214,7 +214,7 @@ def test_an_enrolment_whose_answer_was_lost_is_there_once(service, pictures, mon
     monkeypatch.setattr("triune.web.sending.time.sleep", lambda seconds: None)
     with triune.Client(service) as client:
         before = client.about()["gallery"]["count"]
-        send, lost = client._exchange.sender.http.request, []
+        send, lost = client._exchange.sender.connections.here().request, []
 
         def losing(method, path, **more):
             answer = send(method, path, **more)
@@ -223,7 +223,7 @@ def test_an_enrolment_whose_answer_was_lost_is_there_once(service, pictures, mon
                 raise httpx.ReadError("reset by peer")
             return answer
 
-        monkeypatch.setattr(client._exchange.sender.http, "request", losing)
+        monkeypatch.setattr(client._exchange.sender.connections.here(), "request", losing)
         enrolment = client.enrol(pictures[3:5], "Grace")
         assert lost == [enrolment.id]
         assert client.about()["gallery"]["count"] == before + 2
@@ -244,6 +244,8 @@ def test_an_enrolment_whose_answer_was_lost_is_there_once(service, pictures, mon
         (lambda client, image: client.search(unlike=image), "unlike needs like"),
         (lambda client, image: client.undo("../about"), "'../about' is no enrolment"),
         (lambda client, image: client.undo(""), "'' is no enrolment"),
+        (lambda client, image: client.thumbnail("x"), "'x' is no row"),
+        (lambda client, image: client.thumbnail(1.5), "1.5 is no row"),
     ],
 )
 def test_bad_input_is_told_in_one_line(client, pictures, call, words):
@@ -261,6 +263,36 @@ def test_heads_that_a_network_lacks_are_told_without_sending_anything(pictures):
         with pytest.raises(InputError, match=words):
             ask(pictures[0])
     assert {each.url.path for each in fake.asked} == {"/about"}
+
+
+@pytest.mark.parametrize("answer", [said(), httpx.Response(200, json={"status": "up"}), said(name=1, limits={})])
+def test_another_service_that_speaks_json_is_told_as_such_and_is_not_ready(pictures, answer):
+    client = triune.Client("http://service.example")
+    object.__setattr__(client._exchange, "sender", Faked(answer).sender())
+    assert not client.ready()
+    for ask in (lambda: client.dim, lambda: client.metric, lambda: client.classes, lambda: client.fingerprint):
+        with pytest.raises(InputError, match="does not understand"):
+            ask()
+    for asked in (client.classify, client.segment, client.embed):
+        with pytest.raises(InputError, match="does not understand"):
+            asked(pictures[0])
+
+
+def test_an_image_of_an_odd_name_is_blamed_by_the_name_that_it_has_here(client, pictures, tmp_path):
+    for name in ("line\nbreak.png", 'quo"ted.png', "back\\slash.png", " blank.png"):
+        broken = tmp_path / name
+        broken.write_bytes(pictures[0].read_bytes()[:100])
+        (told,) = client.verify_pairs([(pictures[0], broken)], skip=True)
+        assert told == client.predict([pictures[0], broken], skip=True)[1]
+        assert told.name == str(broken)
+        assert "cannot be read" not in told.reason
+        assert "png" not in told.reason
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_pairs_of_sound_images_are_not_called_unreadable_where_the_service_is_away(pictures, skip):
+    with pytest.raises(InputError, match="cannot be reached"):
+        triune.Client("http://127.0.0.1:9", retries=0).verify_pairs([pictures[:2]], skip=skip)
 
 
 def test_a_service_that_is_not_there_is_not_ready_and_told_as_such():

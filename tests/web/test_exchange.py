@@ -1,5 +1,6 @@
 """Lists of pictures over several requests: every answer at its picture's place, every error by the picture's name."""
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,6 +97,16 @@ def test_an_answer_of_another_version_is_told_as_such(images, told):
 def test_limits_that_are_none_are_told_as_such(images):
     with pytest.raises(InputError, match="does not understand"):
         Exchange(service(about={"limits": {"images": "many"}}).sender()).each(NUMBERS, images)
+
+
+def test_a_service_that_is_away_is_no_image_s_fault(images, monkeypatch):
+    """Else a pair of sound images would be told to be unreadable wherever the service is down."""
+    monkeypatch.setattr("triune.web.sending.time.sleep", lambda seconds: None)
+    for answer in (httpx.ConnectError("refused"), said(401, error="the token is missing"), said(limits=1)):
+        with pytest.raises(InputError) as raised:
+            Exchange(Faked(answer).sender()).files(("first", "second"), images[:2])
+        assert "0.png" not in str(raised.value)
+        assert getattr(raised.value, "image", None) is None
 
 
 def test_files_of_several_fields_keep_their_order_and_name_the_one_that_cannot_be_sent(images):

@@ -2,7 +2,9 @@
 
 import io
 import itertools
+import re
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +14,8 @@ from triune.data.decode import decode_image
 from triune.errors import InputError
 from triune.serving.pictures import Picture, pictures
 from triune.web.parcels import AT_ONCE, Limits, distinct_names, limits_of, packed, parcels, upload
+from triune.web.uploads import file_name
+from web.faked import URL
 
 USUAL = Limits()
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8)
@@ -118,9 +122,25 @@ def test_names_are_the_last_parts_of_paths_each_once():
         "a-2-2.png",
         "a-3.png",
         "image 4",
-        "d\\n.png",
+        "d.png",
         "x?.png",
     )
+
+
+ODD = ["a\nb.png", 'a"b.png', "a\\b.png", " .png", "\x1b[31m.png", "a\r\nX: 1.png", "\u202ea.png", "x" * 300 + ".png"]
+ODD += ["o\u0308.png", "..", "%22.png", "a;b='c'.png", "\u0628\u200c.png", "😀.png", "\udcff.png", '"', "\t"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_arrives_at_the_service_as_it_was_sent(name):
+    """Through httpx's form and the service's own rule: else what is said of a name there is about none here."""
+    names = distinct_names([Picture(name, b""), Picture(f"elsewhere/{name}", b"")])
+    sent = httpx.Request("POST", URL, files=[upload("images", each, b"") for each in names])
+    sent.read()
+    raw = re.findall(rb'filename="(.*?)"\r\n', sent.content, re.DOTALL)
+    assert len(set(names)) == 2
+    for place, each in enumerate(names):
+        assert raw[place].decode() == file_name(each, place) == each
 
 
 @pytest.mark.parametrize(

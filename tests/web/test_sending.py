@@ -98,6 +98,8 @@ def test_an_error_of_the_service_is_its_one_line_and_never_sent_again(status):
         (httpx.Response(307, headers={"Location": "https://other.example/"}), "give the address that it leads to"),
         (httpx.Response(299, html="<p>"), "no service of Triune"),
         (httpx.Response(200, json=[1]), "no service of Triune"),
+        (httpx.Response(200, text="[" * 100_000), "no service of Triune"),
+        (httpx.Response(500, text="[" * 100_000), "answers 500"),
         (said(400, error=["no", "line"]), "answers 400"),
         (httpx.ReadTimeout("slow"), "does not answer in time: give a longer timeout"),
         (REFUSED, "cannot be reached \\(refused\\): is `triune serve` running there"),
@@ -109,6 +111,12 @@ def test_what_is_no_answer_of_the_service_is_told_with_its_address(answer, words
         Faked(answer).sender().json("POST", "embed")
     assert str(raised.value).startswith(URL)
     assert "\n" not in str(raised.value)
+
+
+def test_an_image_is_one_or_what_answers_is_no_service_of_triune():
+    assert Faked(httpx.Response(200, content=b"x", headers={"Content-Type": "image/jpeg"})).sender().image("a") == b"x"
+    with pytest.raises(InputError, match="no service of Triune: what it answers to a is no image"):
+        Faked(httpx.Response(200, html="<p>")).sender().image("a")
 
 
 def test_a_redirect_is_not_followed_so_that_nothing_is_sent_to_another_address():
@@ -126,11 +134,11 @@ def test_the_token_goes_in_the_header_and_a_path_of_a_proxy_is_kept():
     assert str(asked.url) == "https://example.org/triune/about"
 
 
-@pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "schlüssel"])
+@pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "schlüssel", b"bytes", 5])
 def test_a_token_that_no_header_holds_is_refused_and_not_shown(token):
     with pytest.raises(InputError, match="the token") as raised:
         sender(URL, token, 5, 0)
-    assert not token or token not in str(raised.value)
+    assert not token or str(token) not in str(raised.value)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "127.0.0.1", "ftp://a", "http://", "http://a:port", None])
@@ -140,7 +148,8 @@ def test_what_is_no_address_is_refused(url):
 
 
 @pytest.mark.parametrize(
-    ("timeout", "retries"), [(0, 1), (-1, 1), (float("inf"), 1), (float("nan"), 1), ("5", 1), (5, -1), (5, 1.5)]
+    ("timeout", "retries"),
+    [(0, 1), (-1, 1), (float("inf"), 1), (1e10, 1), (float("nan"), 1), ("5", 1), (5, -1), (5, 1.5)],
 )
 def test_times_and_counts_that_cannot_be_are_refused(timeout, retries):
     with pytest.raises(InputError, match=r"^(timeout|retries) is "):

@@ -12,6 +12,7 @@ import numpy as np
 
 from triune.distances.metric import Metric
 from triune.errors import InputError
+from triune.ranges import is_whole
 from triune.serving.answers import ImagePrediction, Unreadable, readable
 from triune.serving.compared import pair_of, pairs_of
 from triune.serving.gallery.hits import Hits
@@ -78,7 +79,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections; it cannot be used any more."""
-        self._exchange.sender.http.close()
+        self._exchange.sender.connections.close()
 
     def __repr__(self) -> str:
         return f"<service at {self._exchange.sender.url}>"
@@ -92,12 +93,12 @@ class Client:
     def ready(self) -> bool:
         """Whether the service answers, and has its network in memory."""
         try:
-            self._exchange.sender.json("GET", "ready")
+            told = self._exchange.sender.json("GET", "ready")
         except Refusal as refusal:
             if refusal.status in (0, 502, 503, 504):
                 return False
             raise
-        return True
+        return told.get("status") == "ready"
 
     def pairs(self) -> Told:
         """How far apart matching and other validation pairs lie, and the threshold of each false-positive rate."""
@@ -106,28 +107,28 @@ class Client:
     @property
     def name(self) -> str:
         """What the service calls its network."""
-        return str(self._exchange.known["name"])
+        return self._exchange.said(lambda told: str(told["name"]))
 
     @property
     def metric(self) -> Metric:
         """The distance between embeddings."""
-        found: Metric = self._exchange.known["metric"]
+        found: Metric = self._exchange.said(lambda told: told["metric"])
         return found
 
     @property
     def dim(self) -> int:
         """The length of an embedding; 0 where there is none."""
-        return int(self._exchange.known["dim"])
+        return self._exchange.said(lambda told: int(told["dim"]))
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; empty without a class head."""
-        return tuple(self._exchange.known["classes"] or ())
+        return self._exchange.said(lambda told: tuple(map(str, told["classes"] or ())))
 
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of the weights: embeddings of two networks may be compared only where it is the same."""
-        return str(self._exchange.known["fingerprint"])
+        return self._exchange.said(lambda told: str(told["fingerprint"]))
 
     # --- a loaded run -------------------------------------------------------------------------------------------------
 
@@ -189,7 +190,7 @@ class Client:
         Raises:
             InputError: the network has no mask head, or an image cannot be read; it is named.
         """
-        if not self._exchange.known["masks"]:
+        if not self._exchange.said(lambda told: bool(told["masks"])):
             raise InputError(f"{self.name} has no mask head")
         found = self._predictions(images, skip, progress, masks=True, embeddings=False)
         return [each if isinstance(each, Unreadable) else replace(each, probabilities=None) for each in found]
@@ -337,7 +338,9 @@ class Client:
 
     def thumbnail(self, row: int) -> bytes:
         """A small JPEG of a row of the gallery, such as ``hit.row``."""
-        return self._exchange.sender.ask("GET", f"thumbnail/{int(row)}").content
+        if not is_whole(row):
+            raise InputError(f"{row!r} is no row: a whole number is needed, such as hit.row")
+        return self._exchange.sender.image(f"thumbnail/{int(row)}")
 
     # --- how ----------------------------------------------------------------------------------------------------------
 

@@ -55,7 +55,18 @@ class Exchange:
     @cached_property
     def limits(self) -> Limits:
         """What it takes in one request."""
-        return self.understood(limits_of, self.known)
+        return self.said(limits_of)
+
+    def said(self, read: Callable[[Told], T]) -> T:
+        """A part of what the service says of itself.
+
+        Args:
+            read: takes it out.
+
+        Raises:
+            InputError: it says no such thing: it is of another version, or none of Triune.
+        """
+        return self.understood(read, self.known)
 
     def understood(self, read: Callable[[Told], T], told: Told) -> T:
         """An answer as an object.
@@ -155,12 +166,13 @@ class Exchange:
             images: from :func:`triune.serving.pictures.pictures`.
 
         Raises:
-            Refusal: an image cannot be sent; it is named.
+            Refusal: an image cannot be sent; it is named. Or the service does not say what it takes, which is no
+                image's fault.
         """
-        found = []
+        limits, found = self.limits, []
         for place, (name, picture) in enumerate(zip(distinct_names(images), images, strict=True)):
             try:
-                found.append(upload(fields[place], name, packed(picture, self.limits)))
+                found.append(upload(fields[place], name, packed(picture, limits)))
             except (OSError, ValueError) as error:
                 raise Refusal(f"{picture.name}{UNREADABLE}{error}", image=place) from error
         return found

@@ -3,6 +3,7 @@
 import io
 import mimetypes
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,7 +14,7 @@ from PIL import Image
 
 from triune.data.decode import existing, upright_image
 from triune.errors import InputError
-from triune.files import on_one_line, regular_file
+from triune.files import regular_file
 from triune.serving.answers import Unreadable
 from triune.serving.pictures import Picture
 from triune.web.sending import Upload
@@ -26,6 +27,12 @@ A_PART: Final = 1024
 
 PNG_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 """Kinds of pixels that Pillow writes into a PNG as they are."""
+
+JOINERS: Final = "\u200c\u200d"
+"""Characters that show nothing but that names in some languages need."""
+
+MOST_NAME: Final = 180
+"""Characters of a name that is sent: the service takes 200, of which some tell pictures of one name apart."""
 
 DEEPEST: Final = (1 << 16) - 1
 """The largest value that a PNG holds."""
@@ -179,17 +186,25 @@ def _too_large(size: int, most: int) -> str:
 def distinct_names(images: Sequence[Picture]) -> tuple[str, ...]:
     """What pictures are called in a request: the last part of their paths, each made to occur once.
 
-    Where a picture lies on this machine is not told.
+    Where a picture lies on this machine is not told. Characters that a form or the service would write otherwise are
+    left away, so that what the service says of a name is said of this one.
     """
     found: list[str] = []
     for place, picture in enumerate(images):
-        name = on_one_line(PurePath(picture.name).name.encode(errors="replace").decode()) or f"image {place}"
+        name = plain_name(PurePath(picture.name).name) or f"image {place}"
         if name in found:
             stem = PurePath(name)
             counts = (f"{stem.stem}-{k}{stem.suffix}" for k in range(2, len(images) + 2))
             name = next(each for each in counts if each not in found)
         found.append(name)
     return tuple(found)
+
+
+def plain_name(name: str) -> str:
+    """The name of a file as a form and the service leave it: composed, printable, without quotes and backslashes."""
+    composed = unicodedata.normalize("NFC", name.encode(errors="replace").decode())
+    kept = "".join("_" if each in '"\\' else each for each in composed if each.isprintable() or each in JOINERS).strip()
+    return kept[-MOST_NAME:].strip() if kept.strip(".") else ""
 
 
 def upload(field: str, name: str, content: bytes) -> Upload:

@@ -1,17 +1,20 @@
 """A request to the service: sent again where that is safe, and answered or refused in one line."""
 
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from triune.errors import InputError
 from triune.files import on_one_line
 from triune.ranges import is_number, is_whole
+from triune.web.connections import Connections, address_of, by_proxy, opened, without_password
 
 if TYPE_CHECKING:
     import httpx
@@ -21,6 +24,9 @@ Upload: TypeAlias = tuple[str, tuple[str, bytes, str]]
 
 FIRST_WAIT: Final = 0.1
 """Seconds before the first repetition; each further one waits twice as long."""
+
+LONGEST_TIMEOUT: Final = 86_400
+"""Seconds: a day. Much longer ones are beyond what systems count."""
 
 LONGEST_WAIT: Final = 30.0
 """Seconds. A service that asks for more is not waited for."""
@@ -49,12 +55,12 @@ class Sender:
     """How requests are sent. Made by :func:`sender`.
 
     Args:
-        http: the connections.
-        url: of the service, as it was given.
+        connections: by which they are.
+        url: of the service, as it may be shown.
         retries: how often a request is sent again.
     """
 
-    http: "httpx.Client"
+    connections: Connections
     url: str
     retries: int
 
@@ -84,19 +90,21 @@ class Sender:
 
         Raises:
             Refusal: the service refuses it, cannot be reached, or does not answer in time.
+            InputError: the connections were closed.
         """
         import httpx
 
+        http = self.connections.here()
         for turn in range(self.retries + 1):
             wait: float | None = None
             try:
-                answer = self.http.request(method, path, data=form, files=list(files) or None, params=query)
+                answer = http.request(method, path, data=form, files=list(files) or None, params=query)
             except httpx.TimeoutException as error:
                 connecting = isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
                 refusal = Refusal(f"{self.url} does not answer in time: give a longer timeout, or look at its load")
                 wait = 0.0 if connecting else None
             except (httpx.TransportError, OSError) as error:
-                refusal = Refusal(f"{self.url} {_unreachable(error)}: is `triune serve` running there?")
+                refusal = Refusal(f"{self.url} {_unreachable(error, http)}: is `triune serve` running there?")
                 wait = 0.0 if repeatable or isinstance(error, httpx.ConnectError) else None
                 # A request that is refused before all of it was read (too large, say) breaks the connection off.
             except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
@@ -123,21 +131,28 @@ class Sender:
         Raises:
             Refusal: as there; or what answers is no service of Triune.
         """
-        answer = self.ask(method, path, **request)
-        try:
-            found = answer.json()
-        except ValueError:
-            found = None
+        found = _json_of(self.ask(method, path, **request))
         if not isinstance(found, dict):
             raise Refusal(f"{self.url} is no service of Triune: what it answers to {path} is no JSON object")
         return found
 
+    def image(self, path: str) -> bytes:
+        """The same, of an answer that is the file of an image.
+
+        Args:
+            path: as there.
+
+        Raises:
+            Refusal: as there; or what answers is no service of Triune.
+        """
+        answer = self.ask("GET", path)
+        if not answer.headers.get("Content-Type", "").startswith("image/"):
+            raise Refusal(f"{self.url} is no service of Triune: what it answers to {path} is no image")
+        return answer.content
+
     def _refusal(self, answer: "httpx.Response") -> Refusal:
         """What an answer with an error says; some are a proxy's, not the service's."""
-        try:
-            said = answer.json()
-        except ValueError:
-            said = None
+        said = _json_of(answer)
         if isinstance(said, dict) and isinstance(said.get("error"), str):
             place = said.get("image")
             return Refusal(on_one_line(said["error"]), answer.status_code, place if is_whole(place) else None)
@@ -159,27 +174,21 @@ def sender(url: str, token: str | None, timeout: float, retries: int) -> Sender:
         InputError: one of these cannot be, or httpx is not installed.
     """
     try:
-        import httpx
+        import httpx  # noqa: F401
     except ImportError as error:
         raise InputError("triune.Client needs httpx, which is not installed: pip install 'triune[client]'") from error
-    if not (is_number(timeout) and 0 < timeout < float("inf")):
-        raise InputError(f"timeout is {timeout!r}: seconds, more than 0, are needed")
+    if not (is_number(timeout) and 0 < timeout <= LONGEST_TIMEOUT):
+        raise InputError(f"timeout is {timeout!r}: seconds, more than 0 and {LONGEST_TIMEOUT} at most, are needed")
     if not (is_whole(retries) and retries >= 0):
         raise InputError(f"retries is {retries!r}: a whole number of at least 0 is needed")
-    if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
+    if token is not None and not (isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]+", token)):
         raise InputError("the token is empty, or holds characters that no token of a service holds")
-    try:
-        address = httpx.URL(str(url))
-    except (httpx.InvalidURL, TypeError, ValueError) as error:
-        raise InputError(f"{url!r} is no address ({error}): write it as http://HOST:PORT") from error
-    if address.scheme not in ("http", "https") or not address.host:
-        raise InputError(f"{url!r} is no address of a service: write it as http://HOST:PORT")
+    address = address_of(url, token)
     headers = {"Accept": "application/json", "User-Agent": "triune"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
-    # A redirect is not followed: it would hand pictures to another address than the one that was named.
-    http = httpx.Client(base_url=address, headers=headers, timeout=timeout, follow_redirects=False)
-    return Sender(http, str(url).rstrip("/"), int(retries))
+    connections = Connections(partial(opened, address, headers, float(timeout)))
+    return Sender(connections, without_password(address), int(retries))
 
 
 def _asked_to_wait(answer: "httpx.Response") -> float | None:
@@ -197,8 +206,18 @@ def _asked_to_wait(answer: "httpx.Response") -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def _unreachable(error: Exception) -> str:
+def _json_of(answer: "httpx.Response") -> Any:
+    """What an answer holds, or ``None`` where it holds no JSON."""
+    try:
+        return answer.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unreachable(error: Exception, http: "httpx.Client") -> str:
     import httpx
 
     reason = on_one_line(str(error)) or type(error).__name__
-    return f"cannot be reached ({reason})" if isinstance(error, httpx.ConnectError) else f"broke off ({reason})"
+    way = " by the proxy that the environment names" if by_proxy(http.base_url) else ""
+    kind = "cannot be reached" if isinstance(error, httpx.ConnectError | httpx.ProxyError) else "broke off"
+    return f"{kind}{way} ({reason})"
