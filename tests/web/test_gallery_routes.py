@@ -148,6 +148,8 @@ def test_a_request_that_is_sent_again_with_its_key_is_done_once(client, pictures
         assert again.json() == first
         other = client.post("/enrol", files=files(pictures[3]), data={"identity": "Bob", "key": "the-same-key"})
         assert "'Ada' already" in error_of(other, 409)
+        other = client.post("/enrol", files=files(pictures[4]), data={"identity": "Ada", "key": "the-same-key"})
+        assert "of other images already" in error_of(other, 409)
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "../../etc/passwd", "O'Brien\"; --", "名前"])

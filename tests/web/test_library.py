@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 from PIL import Image
 
 import triune
-from triune.serving.gallery.enrolments import Entrant
+from triune.serving.gallery.enrolments import Entrant, one_at_a_time
 from triune.serving.gallery.filling import thumbnail
 from triune.serving.pictures import Picture
+from triune.web import library as library_module
 from triune.web.library import TIDY_AFTER, Library, digest_of
 from triune.web.refusals import Refused
 from web.conftest import indexed
@@ -59,6 +62,67 @@ def test_a_key_is_done_once_and_is_one_identitys(library, loaded, pictures):
     with pytest.raises(Refused, match="no enrolment number-2") as refused:
         library.undo("number-2")
     assert refused.value.status == 404
+
+
+@pytest.mark.parametrize("other", ["Bob", "Ada"])
+def test_of_two_workers_that_get_one_key_at_once_one_enrols(place, loaded, pictures, monkeypatch, other):
+    """What the other would add to it, or write over it, was answered already."""
+    sides = [Library(triune.Gallery.open(place, loaded)) for _ in range(2)]
+    entrants = [entrant(loaded, each) for each in pictures[:3]]
+    within, write = threading.Event(), library_module.enrol
+
+    def slowly(*given):
+        if not within.is_set():
+            within.set()
+            time.sleep(0.5)  # while the other, which began later, could look the key up
+        return write(*given)
+
+    monkeypatch.setattr(library_module, "enrol", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(sides[0].enrol, entrants[:1], "one-key", "Ada", None, [pictures[0].name])
+        assert within.wait(30)
+        second = pool.submit(
+            sides[1].enrol, entrants[1:], "one-key", other, None, [each.name for each in pictures[1:3]]
+        )
+        assert first.result()[0].images == (f"enrolled/one-key/0-{pictures[0].name}",)
+        with pytest.raises(Refused, match="already: send another key") as refused:
+            second.result()
+    assert refused.value.status == 409
+    (there,) = sides[1].enrolments()
+    assert (there.identity, there.images) == ("Ada", first.result()[0].images)
+
+
+def test_of_two_workers_that_undo_at_once_one_removes(place, loaded, pictures, monkeypatch):
+    sides = [Library(triune.Gallery.open(place, loaded)) for _ in range(2)]
+    sides[0].enrol([entrant(loaded, pictures[0])], "one-key", "Ada", None)
+    within, remove = threading.Event(), sides[0]._store.remove
+
+    def slowly(images):
+        within.set()
+        time.sleep(0.5)
+        remove(images)
+
+    monkeypatch.setattr(sides[0]._store, "remove", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(sides[0].undo, "one-key")
+        assert within.wait(30)
+        second = pool.submit(sides[1].undo, "one-key")
+        assert first.result() == (1, 9)
+        with pytest.raises(Refused, match="no enrolment one-key"):
+            second.result()
+
+
+def test_what_was_undone_since_its_key_was_looked_up_is_sent_again(library):
+    with pytest.raises(Refused, match="undone at this moment: send it again") as refused:
+        library.enrol([], "one-key", "Ada", None, ["a.png"])
+    assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "1"})
+
+
+def test_an_enrolment_waits_for_another_s_but_not_for_ever(library, loaded, pictures, monkeypatch):
+    monkeypatch.setattr("triune.serving.gallery.enrolments.PATIENCE", 0.1)
+    with one_at_a_time(library._store), pytest.raises(OSError, match="another process has been enrolling into"):
+        library.enrol([entrant(loaded, pictures[0])], "one-key", "Ada", None)
+    assert library.enrolments() == []
 
 
 def test_the_gallery_of_a_command_is_seen_too(library, place, loaded, pictures):

@@ -146,7 +146,8 @@ async def _enrol(served: Served, asked: Asked) -> Answer:
         answers = await _answers(served, images)
         small = await served.decoded(images, lambda each: thumbnail(Picture(each.name, each.content)))
         entrants = [Entrant(*each) for each in zip(answers, small, strict=True)]
-    made, count = await served.in_gallery(lambda _: library.enrol(entrants, key, identity, label))
+    names = [each.name for each in images]
+    made, count = await served.in_gallery(lambda _: library.enrol(entrants, key, identity, label, names))
     return EnrolAnswer(enrolment=made.key, identity=made.identity, images=list(made.images), count=count)
 
 

@@ -8,7 +8,15 @@ import numpy as np
 
 from triune.data.likeness import copy_limit, differences, signatures
 from triune.errors import InputError
-from triune.serving.gallery.enrolments import Enrolment, Entrant, enrol, enrolment_of, enrolments
+from triune.serving.gallery.enrolments import (
+    Enrolment,
+    Entrant,
+    called,
+    enrol,
+    enrolment_of,
+    enrolments,
+    one_at_a_time,
+)
 from triune.serving.gallery.gallery import Gallery
 from triune.serving.gallery.hits import Hits
 from triune.serving.gallery.identified import Identification
@@ -96,7 +104,9 @@ class Library:
         """
         return self.fresh().identify(vectors, fpir, where=where)
 
-    def enrol(self, entrants: Sequence[Entrant], key: str, identity: str, label: str | None) -> tuple[Enrolment, int]:
+    def enrol(
+        self, entrants: Sequence[Entrant], key: str, identity: str, label: str | None, names: Sequence[str] = ()
+    ) -> tuple[Enrolment, int]:
         """Enrol images, and say how many rows there are then; what is enrolled under that key already stays as it is.
 
         Args:
@@ -104,14 +114,21 @@ class Library:
             key: tells the enrolment from others.
             identity: what they show.
             label: their class.
+            names: what the images are called, where that is to be compared with what is enrolled under that key.
 
         Raises:
-            Refused: another identity is enrolled under that key.
+            Refused: another identity, or images of other names, are enrolled under that key; or it was undone since
+                it was looked up, and there are no images.
         """
-        known = enrolment_of(self.fresh().rows(), key)
-        if known is not None and known.identity != identity:
-            raise Refused(409, f"{key} is an enrolment of {known.identity!r} already: send another key")
-        made = known or enrol(self._store, entrants, key, identity, label)
+        with one_at_a_time(self._store):
+            known = self.known(key)
+            if known is not None and known.identity != identity:
+                raise Refused(409, f"{key} is an enrolment of {known.identity!r} already: send another key")
+            if known is not None and names and known.images != called(key, names):
+                raise Refused(409, f"{key} is an enrolment of other images already: send another key")
+            if known is None and not entrants:  # it was there when the request came, so that nothing was embedded
+                raise Refused(503, f"{key} was undone at this moment: send it again", headers={"Retry-After": "1"})
+            made = known or enrol(self._store, entrants, key, identity, label)
         if known is None:
             self._written += 1
             if self._written % TIDY_AFTER == 0:
@@ -132,10 +149,11 @@ class Library:
         Raises:
             Refused: there is none of that key.
         """
-        known = self.known(key)
-        if known is None:
-            raise Refused(404, f"there is no enrolment {key}: GET /enrol lists them")
-        self._store.remove(known.images)
+        with one_at_a_time(self._store):
+            known = self.known(key)
+            if known is None:
+                raise Refused(404, f"there is no enrolment {key}: GET /enrol lists them")
+            self._store.remove(known.images)
         return len(known.images), self.fresh().count
 
     def thumbnail(self, row: int, digest: str | None) -> bytes:

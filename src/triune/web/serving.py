@@ -14,12 +14,16 @@ import uvicorn
 from triune.errors import InputError
 from triune.serving.gallery.gallery import Gallery
 from triune.serving.loaded import load
+from triune.web.connected import Impatient, close_unread
 from triune.web.guard import Access, is_loopback, require_token
 from triune.web.limits import Limits
 from triune.web.served import Content, Try
 
 GRACE: Final = 30
 """Seconds in which requests that are under way are answered, once the service is asked to stop."""
+
+IDLE: Final = 30
+"""Seconds that a connection may bring no request, or not all of its header."""
 
 BACKLOG: Final = 256
 
@@ -120,6 +124,7 @@ def bound(place: Place) -> socket.socket:
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        close_unread(listening)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as error:
@@ -153,13 +158,14 @@ def configured(app: Any, service: Service, workers: int = 1) -> uvicorn.Config:
         log_config=None,
         access_log=service.log_requests,
         timeout_graceful_shutdown=GRACE,
-        timeout_keep_alive=30,
+        timeout_keep_alive=IDLE,
         timeout_worker_healthcheck=60,
         backlog=BACKLOG,
         server_header=False,
         proxy_headers=False,
         lifespan="on",
         ws="none",
+        http=Impatient,
     )
 
 
@@ -169,11 +175,12 @@ def log_to_stderr(requests: bool) -> None:
     Args:
         requests: whether it is.
     """
+    # What strangers send that is no HTTP is told to them, and is no fault of the service: its log stays short.
     # What Pillow finds odd about a picture is told to whoever sent it, where it matters.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    levels = {"uvicorn": "WARNING", "uvicorn.access": "INFO" if requests else "CRITICAL", "triune.web": "INFO"}
+    levels = {"uvicorn": "ERROR", "uvicorn.access": "INFO" if requests else "CRITICAL", "triune.web": "INFO"}
     for name, level in levels.items():
         log = logging.getLogger(name)
         log.setLevel(level)

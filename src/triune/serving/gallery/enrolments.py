@@ -6,10 +6,12 @@ every row: the embedding, a small picture, the words. The file itself is kept no
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import filelock
 import numpy as np
 import polars as pl
 
@@ -20,6 +22,10 @@ from triune.serving.gallery.store import Batch, Store
 
 KEY: Final = "enrolment"
 TIME: Final = "enrolled"
+
+LOCK: Final = "enrolling.lock"
+PATIENCE: Final = 30.0
+"""Seconds to wait for another process that enrols."""
 
 COLUMNS: Final[dict[str, pl.DataType]] = {KEY: pl.String(), TIME: pl.Datetime("us")}
 
@@ -75,7 +81,7 @@ def enrol(store: Store, entrants: Sequence[Entrant], key: str, identity: str, la
         if there.get(name, kind) != kind:
             raise InputError(f"{store.name} has a column {name} of its own, which enrolment needs: rename it")
     time = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    images = tuple(f"enrolled/{key}/{place}-{each.answer.name}" for place, each in enumerate(entrants))
+    images = called(key, [each.answer.name for each in entrants])
     count = len(images)
     content = {
         "image": images,
@@ -88,6 +94,42 @@ def enrol(store: Store, entrants: Sequence[Entrant], key: str, identity: str, la
     rows = [each.answer.embedding for each in entrants if each.answer.embedding is not None]
     put(store, Batch(frame, np.stack(rows), [each.thumbnail for each in entrants]))
     return Enrolment(key, identity, images, time)
+
+
+def called(key: str, names: Sequence[str]) -> tuple[str, ...]:
+    """What a gallery calls the images of an enrolment.
+
+    Args:
+        key: of the enrolment.
+        names: of the images, as they came.
+    """
+    return tuple(f"enrolled/{key}/{place}-{name}" for place, name in enumerate(names))
+
+
+@contextmanager
+def one_at_a_time(store: Store) -> Iterator[None]:
+    """Be the only one who enrols or undoes: nobody else's comes between looking a key up and writing under it.
+
+    Of processes that share a gallery in a folder; one that is in a database or in object storage has no such lock.
+
+    Args:
+        store: the gallery.
+
+    Raises:
+        OSError: another process has been enrolling for too long, or the folder cannot be written.
+    """
+    if store.folder is None:
+        yield
+        return
+    lock = filelock.FileLock(store.folder / LOCK, thread_local=False)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except filelock.Timeout as error:
+        raise TimeoutError(f"another process has been enrolling into {store.name} for {PATIENCE:.0f} s") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def enrolments(frame: pl.DataFrame) -> list[Enrolment]:
