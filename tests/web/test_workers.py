@@ -1,10 +1,15 @@
 """Two workers on one gallery: what one writes the other sees, none is lost, one that dies is replaced."""
 
+import contextlib
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -12,7 +17,8 @@ import uvicorn
 from uvicorn.supervisors.multiprocess import SIGNALS
 
 import triune
-from triune.web.workers import Workers, tell_when_ready
+from triune.web.serving import Opening, Service
+from triune.web.workers import Workers, application_of_worker, tell_when_ready
 from web.conftest import files, indexed, running
 
 ENROLMENTS = 12
@@ -55,7 +61,10 @@ def test_the_address_is_told_once_it_answers_and_not_where_the_service_ended(cap
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("number", "handler"), [(signal.SIGINT, "handle_int"), (signal.SIGTERM, "handle_term")])
+@pytest.mark.parametrize(
+    ("number", "handler"),
+    [(signal.SIGINT, "handle_int"), (signal.SIGTERM, "handle_term"), (signal.SIGHUP, "handle_hup")],
+)
 def test_the_signal_that_ends_the_workers_is_known(number, handler):
     before = {each: signal.getsignal(each) for each in SIGNALS}
     supervisor = Workers(uvicorn.Config(lambda: None, workers=2), [])
@@ -65,6 +74,90 @@ def test_the_signal_that_ends_the_workers_is_known(number, handler):
     getattr(supervisor, handler)()
     assert supervisor.came == number
     assert supervisor.should_exit.is_set()
+
+
+SUPERVISED = """
+import asyncio, os, sys
+
+async def app(scope, receive, send):
+    if scope["path"] == "/hang":
+        await asyncio.sleep(600)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+
+if __name__ == "__main__":
+    import socket, uvicorn
+    from triune.web.serving import log_to_stderr
+    from triune.web.workers import Workers
+    log_to_stderr(False)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.set_inheritable(True)
+    how = {"workers": 2, "log_config": None, "lifespan": "off", "ws": "none", "timeout_worker_healthcheck": 600}
+    supervisor = Workers(uvicorn.Config("supervised:app", **how), [listening])
+    print(listening.getsockname()[1], flush=True)
+    supervisor.run()
+    print(supervisor.came, flush=True)
+"""
+
+
+@contextmanager
+def supervised(folder):
+    """Two workers of a small application, in a process of their own; it, its port, and its log."""
+    (folder / "supervised.py").write_text(SUPERVISED)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(folder / "supervised.py")], stdout=subprocess.PIPE, stderr=log, text=True, env=env
+        )
+    try:
+        yield process, int(process.stdout.readline()), folder / "log"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def who_answers(port, seconds=120):
+    """The two workers, once both have answered."""
+    until, seen = time.monotonic() + seconds, set()
+    while len(seen) < 2 and time.monotonic() < until:
+        with contextlib.suppress(httpx.TransportError):
+            seen.add(int(httpx.get(f"http://127.0.0.1:{port}/", timeout=60).text))
+    return seen
+
+
+def test_a_worker_that_dies_while_it_is_asked_for_its_health_is_replaced_and_named(tmp_path):
+    """It is held until it is asked, as one is whose memory the system takes its time to free."""
+    with supervised(tmp_path) as (process, port, log):
+        workers = who_answers(port)
+        gone = min(workers)
+        os.kill(gone, signal.SIGSTOP)
+        time.sleep(1.5)  # the supervisor asks every half second, and waits for the answer now
+        os.kill(gone, signal.SIGKILL)
+        until = time.monotonic() + 60  # a tenth of the patience for a slow worker
+        while f"worker {gone} ended (killed by signal 9): worker" not in log.read_text():
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+        hanging = socket.create_connection(("127.0.0.1", port))
+        hanging.sendall(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(1.5)
+        assert process.poll() is None  # it waits for the request
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert process.stdout.read() == f"{int(signal.SIGTERM)}\n"
+        hanging.close()
+
+
+def test_a_worker_that_cannot_open_what_it_serves_says_so_in_one_line(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("triune.web.workers.end_with_starter", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        application_of_worker(Opening(str(tmp_path / "gone")), Service())
+    assert ended.value.code == 1
+    told = capfd.readouterr().err
+    assert "a worker cannot open what it serves: " in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -94,6 +187,7 @@ def test_two_workers_enrol_into_one_gallery_and_one_that_is_killed_is_replaced(s
         found.process.send_signal(signal.SIGINT)
         assert found.process.wait(60) == 128 + signal.SIGINT
     told = found.log.read_text()
+    assert f"worker {gone} ended (killed by signal 9)" in told
     assert told.endswith("triune: interrupted\n")
     assert "Traceback" not in told
     rows = triune.Gallery.open(place).rows()

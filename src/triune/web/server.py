@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -44,6 +45,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)
         self._url = url
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal came: requests that are under way are answered, unless a second one comes."""
+        self.force_exit = self.should_exit
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -304,7 +304,10 @@ class Stub:
         if path.startswith(("/thumbnail/", "/samples/")):
             return Answer(200, picture(), {"Content-Type": "image/png"})
         if path.startswith("/enrol/"):
-            self.enrolments = [each for each in self.enrolments if each["enrolment"] != path.removeprefix("/enrol/")]
+            before = self.enrolments
+            self.enrolments = [each for each in before if each["enrolment"] != path.removeprefix("/enrol/")]
+            if self.enrolments == before:
+                return Answer(404, {"error": f"there is no enrolment {path.removeprefix('/enrol/')}"})
             return Answer(200, {"enrolment": path.removeprefix("/enrol/"), "removed": 1, "count": 24})
         if path not in self.answers:
             return Answer(404, {"error": f"there is no {path}"})

@@ -65,6 +65,36 @@ def test_a_server_that_is_gone_is_said_and_the_page_goes_on_when_it_is_back(tab,
     assert not page.is_visible("#gone")
 
 
+def test_the_page_begins_anew_where_another_model_answers(tab, stub, pictures) -> None:
+    """Else its name, its classes and its thresholds would be those of the one before."""
+    page = tab().open("compare")
+    two(page, pictures)
+    page.wait_for_selector("#compare-answer:not([hidden])")
+    stub.gone = True
+    two(page, pictures)
+    page.wait_for_selector("#gone:not([hidden])")
+    stub.answers["/about"] = lambda _: ABOUT | {"name": "runs/another", "fingerprint": "f" * 64}
+    stub.gone = False
+    page.wait_for_selector("#name:has-text('another')")
+    assert not page.is_visible("#compare-answer")
+    stub.answers["/about"] = lambda _: ABOUT | {"can": ["embed"], "name": "runs/plain", "fingerprint": "e" * 64}
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as after another tab
+    page.wait_for_selector("#name:has-text('plain')")
+    page.wait_for_selector("#tab-compare", state="hidden")
+
+
+def test_the_same_model_is_no_reason_to_begin_anew(tab, stub, pictures) -> None:
+    page = tab().open("compare")
+    two(page, pictures)
+    page.wait_for_selector("#compare-answer:not([hidden])")
+    before = stub.count("/about")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_function("document.readyState === 'complete'")
+    page.wait_for_timeout(300)
+    assert stub.count("/about") == before + 1
+    assert page.is_visible("#compare-answer")
+
+
 def test_while_an_answer_is_waited_for_the_page_says_so_and_a_newer_question_overtakes_it(tab, stub, pictures) -> None:
     import threading
 

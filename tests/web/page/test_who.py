@@ -58,6 +58,18 @@ def test_enrolled_under_a_name_it_is_known_and_undone_it_is_not(tab, stub, pictu
     assert stub.enrolments == []
 
 
+def test_what_was_taken_back_in_another_tab_is_no_error_and_leaves_the_list(tab, stub, pictures) -> None:
+    page = asked(tab(), pictures[:1])
+    page.fill("#who-name", "my mug")
+    page.press("#who-name", "Enter")
+    page.wait_for_selector("text=Enrolled my mug by 1 picture.")
+    stub.enrolments = []
+    page.click("#who-list >> text=Undo")
+    page.wait_for_selector("text=my mug was taken back already.")
+    assert not page.is_visible("#who-list")
+    assert page.locator("[role=alert]:visible").count() == 0
+
+
 def test_without_a_picture_there_is_nothing_to_enrol(tab) -> None:
     page = tab().open("who")
     assert not page.is_visible("#who-enrol")

@@ -33,7 +33,7 @@ export function startAbout(about) {
   at("about-figures").hidden = !known.length;
   at("about-figures-told").textContent = known.length
     ? `Measured on the ${figures.split ?? "test"} pictures of its report, which it was not trained on.${typeof figures.level === "number" ? ` Small figures are ${roundPercent(figures.level)} intervals.` : ""}`
-    : "Its report holds no figures.";
+    : "No figures are known of it.";
   const classes = Array.isArray(about.classes) ? about.classes.join(", ") : null;
   entries(at("about-model"), [
     ["Run", about.name],

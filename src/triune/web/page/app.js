@@ -5,12 +5,27 @@ import { json, keepTo } from "./api.js";
 import { startCompare } from "./compare.js";
 import { at } from "./dom.js";
 import { startPasting } from "./drop.js";
+import { whenBack } from "./gone.js";
 import { startSearch } from "./search.js";
 import { startSee } from "./see.js";
 import { State } from "./state.js";
 import { startTabs } from "./tabs.js";
 import { startWho } from "./who.js";
 import { lastPart, plural } from "./words.js";
+
+/** Begin anew where another model has come to this address: what stands here would be said of the wrong one. */
+function startAfresh(told) {
+  const served = (each) => JSON.stringify([each.fingerprint, each.name, each.can]);
+  async function look() {
+    try {
+      if (served(await json("about")) !== served(told)) location.reload();
+    } catch {
+      // gone, or it wants a token: whoever asks next is told
+    }
+  }
+  whenBack(look);
+  document.addEventListener("visibilitychange", () => document.hidden || look());
+}
 
 function start(told) {
   const about = { ...told, name: lastPart(told.name), gallery: told.gallery && { ...told.gallery, name: lastPart(told.gallery.name) } };
@@ -40,6 +55,7 @@ function start(told) {
   startAbout(about);
   startPasting();
   startTabs(hidden, about.name, () => {});
+  startAfresh(told);
   document.body.dataset.ready = "";
 }
 

@@ -116,12 +116,17 @@ export function startWho(about, galleryChanged) {
   function undo({ enrolment, identity }) {
     return enrolling.run(
       "Taking it back …",
-      (signal) => json(`enrol/${encodeURIComponent(enrolment)}`, { method: "DELETE", signal }),
+      (signal) =>
+        json(`enrol/${encodeURIComponent(enrolment)}`, { method: "DELETE", signal }).catch((error) => {
+          if (error.status !== 404) throw error;
+          return null; // taken back elsewhere since the list was read: in another tab, say
+        }),
       async (done) => {
         await list();
-        galleryChanged(done.count);
+        if (done) galleryChanged(done.count);
         changed();
-        put(at("who-enrol-state"), make("p", { class: "state done", role: "status" }, `${identity} is taken back: ${plural(done.removed, "picture")} left the gallery.`));
+        const how = done ? `is taken back: ${plural(done.removed, "picture")} left the gallery` : "was taken back already";
+        put(at("who-enrol-state"), make("p", { class: "state done", role: "status" }, `${identity} ${how}.`));
       },
     );
   }
