@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from triune.data.boxes import Box
-from triune.data.decode import Source, upright_size
+from triune.data.decode import Source
 from triune.data.interpolating import ids_in_size, of_resized
 from triune.data.laid_back import laid_back
 from triune.data.preprocessing import Preprocessing
 from triune.errors import InputError
 from triune.run.familiar import Familiar, unfamiliar
 from triune.run.thresholds import StoredThresholds
+from triune.serving.by_tiles import Segmenter, mask_by_tiles
 from triune.serving.exported.card import EMBEDDING, INPUT, LOOKS, MASK_LOGITS, PROBABILITIES, ExportCard
 from triune.serving.exported.file import EXTRA, read_exported
 from triune.serving.libraries import library
@@ -124,6 +125,8 @@ class ExportedNetwork:
     def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
+        The graph takes one size, so a tile has that size: the one of the training images, as they were.
+
         Args:
             source: a path, the content of an image file, or an image.
             tiles: how it is cut.
@@ -135,10 +138,12 @@ class ExportedNetwork:
         """
         if not self.exported.masks:
             raise InputError(f"{self.path} has no mask head")
-        size = upright_size(source)
-        if max(size if box is None else box.size) <= tiles.side:
-            return None
-        raise InputError(f"{self.path} cannot be used by tiles: use the run that it was made of")
+        by = Segmenter(self.exported.card, self.exported.card.size, self.exported.stride, self.segment)
+        return mask_by_tiles(by, source, tiles, box)
+
+    def segment(self, images: Array) -> Array:
+        """Mask logits ``(B, M, H, W)`` float32 of prepared images ``(B, H, W, C)`` uint8."""
+        return self.run(images, [MASK_LOGITS])[MASK_LOGITS]
 
     def _outputs(self, heads: Heads) -> list[str]:
         wanted = {
