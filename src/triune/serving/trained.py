@@ -14,6 +14,7 @@ from triune.data.decode import Array, Source
 from triune.data.normalising import network_input, normalise
 from triune.data.preprocessing import Preprocessing
 from triune.errors import InputError
+from triune.evaluation.results import Results
 from triune.model.network import MultiTaskModel, looks_of
 from triune.model.own_size import mask_of_image
 from triune.run.card import ModelCard
@@ -75,6 +76,16 @@ class TrainedNetwork:
             InputError: they are missing or damaged.
         """
         return read_thresholds(folder_of(self.source) / "thresholds.json")
+
+    @property
+    def results(self) -> Results | None:
+        """What ``metrics.json`` of the run holds; ``None`` where there is none.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        path = folder_of(self.source) / "metrics.json"
+        return Results.read(path) if path.is_file() else None
 
     def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the network was trained to see it: upright, in its size and shape, at its bit depth.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from triune.errors import InputError
 from triune.files import regular_file
 from triune.run.familiar import Familiar, familiar_from
-from triune.serving.exported.card import CARD, FAMILIAR, METADATA_DIGEST, ExportCard, parse_card
+from triune.serving.exported.card import CARD, FAMILIAR, FIGURES, METADATA_DIGEST, ExportCard, parse_card
 from triune.serving.libraries import library
 
 if TYPE_CHECKING:
@@ -45,11 +45,13 @@ class ExportedFile(NamedTuple):
         content: all of it.
         card: what it says of itself.
         familiar: what its run knows the look of; ``None`` where it does not say.
+        figures: what its run was found to be, as JSON; likewise.
     """
 
     content: bytes
     card: ExportCard
     familiar: Familiar | None
+    figures: str | None
 
 
 def read_exported(path: Path) -> ExportedFile:
@@ -80,7 +82,7 @@ def read_exported(path: Path) -> ExportedFile:
         raise InputError(f"{path} names other files for its weights, which are not read: export it again")
     if digest_of(content) != card.digest:
         raise InputError(f"{path} is damaged: it is not what was written; copy or export it again")
-    return ExportedFile(content, card, _familiar(path, metadata.get(FAMILIAR)))
+    return ExportedFile(content, card, _familiar(path, metadata.get(FAMILIAR)), metadata.get(FIGURES))
 
 
 def _familiar(path: Path, stored: str | None) -> Familiar | None:

@@ -17,13 +17,15 @@ from triune.errors import InputError
 from triune.run.familiar import Familiar, unfamiliar
 from triune.run.thresholds import StoredThresholds
 from triune.serving.by_tiles import Segmenter, mask_by_tiles
-from triune.serving.exported.card import EMBEDDING, INPUT, LOOKS, MASK_LOGITS, PROBABILITIES, ExportCard
+from triune.serving.exported.card import EMBEDDING, INPUT, LOOKS, MASK_LOGITS, PROBABILITIES, ExportCard, parse_figures
 from triune.serving.exported.file import EXTRA, read_exported
 from triune.serving.libraries import library
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+    from triune.evaluation.results import Results
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -40,12 +42,14 @@ class ExportedNetwork:
         exported: what it says of itself.
         familiar: what its run knows the look of; ``None`` where it does not say.
         session: computes its answers.
+        figures: what its run was found to be, as JSON; ``None`` where it does not say.
     """
 
     path: Path
     exported: ExportCard
     familiar: Familiar | None
     session: "InferenceSession"
+    figures: str | None = None
 
     @property
     def card(self) -> Card:
@@ -82,6 +86,15 @@ class ExportedNetwork:
         if self.exported.thresholds is None:
             raise InputError(f"{self.path} holds no threshold: its run had no thresholds.json when it was exported")
         return self.exported.thresholds
+
+    @cached_property
+    def results(self) -> "Results | None":
+        """What its run was found to be, in a few kB; ``None`` of a file that does not say, as older ones.
+
+        Raises:
+            InputError: what it says is damaged.
+        """
+        return None if self.figures is None else parse_figures(self.figures, str(self.path))
 
     def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the network was trained to see it, ``(h, w, C)`` uint8: the file does what comes after that.
@@ -176,7 +189,7 @@ def load_exported(path: Path, device: Any = None) -> ExportedNetwork:
     Raises:
         InputError: it is not there, damaged or another one, or ONNX Runtime is not installed or cannot read it.
     """
-    content, card, familiar = read_exported(path)
+    content, card, familiar, figures = read_exported(path)
     session = session_of(content, str(path), device)
     names = {each.name for each in session.get_outputs()}
     expected = {EMBEDDING: card.dim > 0, PROBABILITIES: bool(card.classes), MASK_LOGITS: card.masks}
@@ -184,7 +197,7 @@ def load_exported(path: Path, device: Any = None) -> ExportedNetwork:
                if is_there and name not in names]  # fmt: skip
     if lacking or [each.name for each in session.get_inputs()] != [INPUT]:
         raise InputError(f"{path} does not give what its model card says ({', '.join(lacking) or INPUT}): export again")
-    return ExportedNetwork(path, card, familiar, session)
+    return ExportedNetwork(path, card, familiar, session, figures)
 
 
 def session_of(content: bytes, source: str, device: Any = None) -> "InferenceSession":
