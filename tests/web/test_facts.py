@@ -135,7 +135,7 @@ def test_an_exported_file_says_what_its_run_does(exported):
     assert pairs_of(file.network.results, thresholds, "it") == pairs_of(run.network.results, thresholds, "it")
     both = [figures_of(each.network.results, thresholds.target_fpr) for each in (run, file)]
     assert both[0] == both[1]
-    assert both[0].tpr_at_fpr is not None
+    assert both[0].auc is not None
     assert both[0].iou is not None
     assert len(file.network.figures) < 12_000
 

@@ -61,7 +61,8 @@ def ids_of(logits: Array) -> Array:
         logits: ``(M, h, w)``.
     """
     if len(logits) == 1:
-        return (logits[0] > 0).astype(np.uint8)
+        above: Array = logits[0] > 0
+        return above.astype(np.uint8)
     best: Array = logits[0]
     ids: Array = np.zeros(best.shape, np.uint8)
     for channel in range(1, len(logits)):  # NumPy's argmax over planes takes several times as long

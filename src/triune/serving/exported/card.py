@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 
+SUFFIX: Final = ".onnx"
+
 CARD: Final = "triune"
 """The metadata's entry that is an :class:`ExportCard` as JSON."""
 

@@ -17,9 +17,9 @@ from triune.run.familiar import read_familiar
 from triune.run.parser import read_config
 from triune.run.places import folder_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
-from triune.serving.exported.card import Checked, ExportCard, Part
+from triune.serving.exported.card import SUFFIX, Checked, ExportCard, Part
 from triune.serving.exported.compared import Difference, Shown, differences, images_to_show
-from triune.serving.exported.file import SUFFIX, digest_of
+from triune.serving.exported.file import digest_of
 from triune.serving.exported.graph import WholeNetwork, as_onnx
 from triune.serving.exported.network import ExportedNetwork, session_of
 from triune.serving.exported.quantised import Gains, gains, quantised, refitted

@@ -17,8 +17,6 @@ from triune.serving.libraries import library
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
 
-SUFFIX: Final = ".onnx"
-
 MOST_BYTES: Final = (1 << 31) - 1
 """Of a protobuf message, which an ONNX file is: a larger one keeps its weights in other files."""
 
@@ -61,13 +59,20 @@ def read_exported(path: Path) -> ExportedFile:
         InputError: it is not there, cut short, damaged or another one; or its weights lie in other files.
     """
     onnx = library("onnx", EXTRA)
-    if regular_file(path).stat().st_size > MOST_BYTES:
+    if not path.exists():
+        raise InputError(f"{path} does not exist: `triune export RUN --output {path}` makes one")
+    size = regular_file(path).stat().st_size
+    if not size:
+        raise InputError(f"{path} is empty: copy or export it again")
+    if size > MOST_BYTES:
         raise InputError(f"{path} is larger than 2 GiB, which no ONNX file is that Triune writes")
     content = path.read_bytes()
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own kinds, which differ from version to version
-        raise InputError(f"{path} is no whole ONNX file: it is cut short, damaged or another one") from error
+        raise InputError(
+            f"{path} is no whole ONNX file: it is cut short, damaged or another one; copy or export it again"
+        ) from error
     metadata = {each.key: each.value for each in model.metadata_props}
     if CARD not in metadata:
         raise InputError(f"{path} holds no model card of Triune: name a file that `triune export` wrote")
