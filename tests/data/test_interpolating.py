@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from triune.data.interpolating import bilinear, ids_in_size, of_resized
+from triune.data import interpolating
+from triune.data.interpolating import bilinear, ids_in_size, ids_of, of_resized
 from triune.data.preprocessing import Preprocessing
 from triune.model import own_size
 from triune.model.network import masks_in_size
@@ -35,6 +36,26 @@ def test_mask_ids_are_those_of_torch(channels, size):
     found = ids_in_size(given, size)
     assert found.dtype == np.uint8
     assert (found != theirs).mean() <= 1e-3  # but where the last bits decide
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bands_of_any_height_give_the_same(channels, monkeypatch):
+    given, size = logits(channels), (50, 31)
+    whole = ids_in_size(given, size)
+    for band in (1, 7, 50):
+        monkeypatch.setattr(interpolating, "BAND", band)
+        assert np.array_equal(ids_in_size(given, size), whole)
+    assert np.array_equal(bilinear(given[0], size, slice(3, 9)), bilinear(given[0], size)[3:9])
+    assert bilinear(given[0], size, slice(50, 60)).shape == (0, 31)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_ids_are_the_largest_channel_or_what_lies_above_0(channels):
+    given = logits(channels)
+    expected = given[0] > 0 if channels == 1 else given.argmax(0)
+    found = ids_of(given)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, expected)
 
 
 def test_of_equal_channels_the_first_counts():

@@ -8,7 +8,7 @@ import torch
 
 from examples import score
 from triune.pairs.listed import score_pairs
-from triune.parallel import divide
+from triune.parallel import blocks
 from triune.verification.all_pairs import verify_embeddings
 from triune.verification.roc import verify_scores
 
@@ -21,7 +21,7 @@ def test_listed_pairs_are_scored_as_by_a_loop_whatever_the_block(metric, monkeyp
     g = np.random.default_rng(0)
     first, second = g.integers(0, 30, 101), g.integers(0, 30, 101)
     expected = [score(x[i], x[j], metric) for i, j in zip(first, second)]
-    monkeypatch.setattr(divide, "BLOCK_BYTES", 4 * 70)  # ten pairs a block
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 4 * 70)  # ten pairs a block
     for rows in ((first, second), (torch.as_tensor(first), torch.as_tensor(second))):
         np.testing.assert_allclose(score_pairs(x, *rows, metric), expected, rtol=1e-5, atol=1e-6)
 

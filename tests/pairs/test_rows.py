@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
-from triune.pairs.rows import row_scores
-from triune.pairs.scores import paired_scores
+from triune.pairs.rows import row_scores, row_scores_between, unit_rows
+from triune.pairs.scores import paired_scores, scores_between
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
@@ -48,3 +49,19 @@ def test_what_does_not_fit_is_named():
         row_scores(np.zeros((2, 3)), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="metric is 'manhattan'"):
         row_scores(np.zeros((2, 3)), np.zeros((2, 3)), "manhattan")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_all_rows_against_all_score_as_with_torch_and_near_duplicates_keep_their_distance(metric):
+    x, y = rows(33, count=40)
+    y = np.concatenate([y, x * np.float32(1 + 1e-4)])
+    if metric == "cosine":
+        x, y = unit_rows(x), unit_rows(y)
+    found = row_scores_between(x, y, metric)
+    assert (found.shape, found.dtype) == ((40, 80), np.float32)
+    theirs = scores_between(torch.from_numpy(x), torch.from_numpy(y), metric).numpy()
+    np.testing.assert_allclose(found, theirs, rtol=1e-5, atol=1e-6)
+    exact = np.linalg.norm(x.astype(float) - y[40:], axis=1)
+    if metric == "euclidean":
+        np.testing.assert_allclose(-np.diag(found[:, 40:]), exact, rtol=1e-3)
+    assert row_scores_between(x[:0], y, metric).shape == (0, 80)

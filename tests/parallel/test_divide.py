@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from examples import tiles_of
 from triune.kernels import ranking_cpu
 from triune.pairs import tiles
-from triune.parallel import divide
+from triune.parallel import blocks
 from triune.parallel.divide import exact_sums
 from triune.recognition import few_shot as episodes, identification
 from triune.recognition.few_shot import few_shot
@@ -41,7 +41,7 @@ CASES = [
 ]
 SMALL = [
     (tiles, "ROWS", 16), (tiles, "COLUMNS", 32), (all_pairs, "LISTED_PAIRS", all_pairs.LISTED_PAIRS),
-    (ranks, "LISTED", ranks.LISTED), (ranks, "SORTED", ranks.SORTED), (divide, "BLOCK_BYTES", 6000),
+    (ranks, "LISTED", ranks.LISTED), (ranks, "SORTED", ranks.SORTED), (blocks, "BLOCK_BYTES", 6000),
     (weighing, "BLOCK_CELLS", 900), (pair_noise, "BLOCK_CELLS", 900),
 ]  # fmt: skip
 """Blocks so small that every process gets some; and what the cases below change."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from examples import score
-from triune.parallel import divide
+from triune.parallel import blocks
 from triune.recognition.candidates import best_identities
 
 
@@ -37,7 +37,7 @@ def word_for_word(probe, gallery, names, k, metric, left_out=None):
 def test_they_are_those_of_the_definition(metric, decimals, left_out, monkeypatch):
     if metric == "cosine" and decimals == 0:
         pytest.skip("cosines of whole numbers tie but for rounding")
-    monkeypatch.setattr(divide, "BLOCK_BYTES", 4 * 20 * 3, raising=False)  # three probes a block
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 4 * 20 * 3, raising=False)  # three probes a block
     probes, gallery, names = people(3, decimals)
     own = names[:9] if left_out else None
     found = best_identities(probes, gallery, names, k=3, metric=metric, leave_out=own)

@@ -9,8 +9,9 @@ from scipy import stats
 
 from examples import count_preparations
 from triune.pairs.prepared import prepare
-from triune.parallel import divide
-from triune.recognition.few_shot import draw_episodes, few_shot
+from triune.parallel import blocks
+from triune.recognition.episodes import draw_episodes
+from triune.recognition.few_shot import few_shot
 
 METRICS = ["cosine", "euclidean", "squared_euclidean"]
 
@@ -66,32 +67,10 @@ def test_batches_of_any_size_give_the_same(monkeypatch):
     x, labels = sample()
     task = {"ways": 3, "shots": 2, "queries": 4, "episodes": 23}
     whole = few_shot(x, labels, **task).accuracies
-    monkeypatch.setattr(divide, "BLOCK_BYTES", 5 * 8 * 3 * 6 * 6)  # five episodes at a time
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 5 * 8 * 3 * 6 * 6)  # five episodes at a time
     np.testing.assert_array_equal(few_shot(x, labels, **task).accuracies, whole)
-    monkeypatch.setattr(divide, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1)
     np.testing.assert_array_equal(few_shot(x, labels, **task).accuracies, whole)
-
-
-def test_an_episode_has_distinct_rows_of_distinct_ascending_classes_large_enough():
-    labels = np.repeat([5, 3, 9, 1, 7], [10, 4, 6, 5, 30])[np.random.default_rng(0).permutation(55)]
-    support, query = draw_episodes(labels, ways=3, shots=2, queries=3, episodes=300)
-    assert support.shape == (300, 3, 2)
-    assert query.shape == (300, 3, 3)
-    rows = np.concatenate([support, query], axis=2)
-    classes = labels[rows]
-    assert (classes == classes[:, :, :1]).all()
-    assert (np.diff(classes[:, :, 0], axis=1) > 0).all()
-    assert set(classes.ravel().tolist()) == {1, 5, 7, 9}  # 3 has four items, five are needed
-    assert all(len(set(episode.ravel().tolist())) == 15 for episode in rows)
-
-
-def test_every_class_and_item_is_drawn_equally_often_in_either_role():
-    labels = np.repeat(np.arange(5), 6)
-    support, query = draw_episodes(labels, ways=2, shots=1, queries=3, episodes=20_000)
-    for rows, share in ((support, 2 * 1 / 30), (query, 2 * 3 / 30)):
-        counts = np.bincount(rows.ravel(), minlength=30)
-        expected = 20_000 * share
-        assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)
 
 
 def test_random_embeddings_are_recognised_by_chance():

@@ -9,7 +9,7 @@ import torch
 
 from examples import count_preparations, score
 from triune.pairs.prepared import prepare
-from triune.parallel import divide
+from triune.parallel import blocks
 from triune.recognition.identification import OpenSetIdentification, open_set_identification
 
 
@@ -58,7 +58,7 @@ def dir_at_far(probes, probe_labels, gallery, gallery_labels, far, rank, metric)
     [("cosine", None), ("euclidean", None), ("euclidean", 0), ("squared_euclidean", None), ("squared_euclidean", 0)],
 )
 def test_dir_at_far_equals_the_definition(seed, metric, decimals, monkeypatch):
-    monkeypatch.setattr(divide, "BLOCK_BYTES", 4 * 17 * 9)  # nine probes a block
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 4 * 17 * 9)  # nine probes a block
     data = open_set(seed, decimals)
     for rank in (1, 3):
         result = open_set_identification(*data, fars=(0.0, 0.1, 0.5, 1.0), rank=rank, metric=metric)

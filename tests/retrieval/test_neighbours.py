@@ -7,7 +7,7 @@ import torch
 from examples import count_preparations
 from oracles import brute_rankings, brute_scores
 from triune.pairs.prepared import prepare
-from triune.parallel import divide
+from triune.parallel import blocks
 from triune.retrieval.neighbours import as_rows, top_k
 
 METRICS = ["cosine", "euclidean", "squared_euclidean"]
@@ -27,7 +27,7 @@ def nearest(x, g, k, metric, *, itself=True):
 @pytest.mark.parametrize("block", [7, 700, 1 << 24])
 @pytest.mark.parametrize("metric", METRICS)
 def test_top_k_is_the_start_of_the_full_ranking(metric, block, monkeypatch):
-    monkeypatch.setattr(divide, "BLOCK_BYTES", block)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", block)
     x, g = points(60, 0), points(40, 1)
     found, rows = top_k(x, g, 7, metric)
     scores, expected = nearest(x, g, 7, metric)

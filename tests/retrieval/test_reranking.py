@@ -6,7 +6,7 @@ import torch
 
 from examples import count_preparations
 from triune.pairs.prepared import prepare
-from triune.parallel import divide
+from triune.parallel import blocks
 from triune.retrieval.metrics import metrics_of_rankings, retrieval_metrics
 from triune.retrieval.reranking import expand_gallery, expand_queries, rerank
 
@@ -108,7 +108,7 @@ def test_blocks_of_queries_do_not_show(alone, monkeypatch):
     q, _ = example()
     g = None if alone else example(25, seed=1)[0]
     whole = rerank(q, g, k1=6, k2=3)
-    monkeypatch.setattr(divide, "BLOCK_BYTES", 3 * 16 * 40)  # three queries, a block
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 3 * 16 * 40)  # three queries, a block
     found = rerank(q, g, k1=6, k2=3)
     np.testing.assert_array_equal(found.rows, whole.rows)
     np.testing.assert_allclose(found.distances, whole.distances, atol=1e-6)

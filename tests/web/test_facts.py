@@ -12,12 +12,12 @@ import triune
 from triune.errors import InputError
 from triune.run.judged_items import read_judged_items
 from triune.web.answers import Figures
-from triune.web.facts import figures_of, number, pairs_of, results_of, thresholds_of
+from triune.web.facts import figures_of, number, pairs_of, thresholds_of
 
 
 @pytest.fixture(scope="module")
-def told(served_run, loaded):
-    return results_of(served_run), thresholds_of(loaded)
+def told(loaded):
+    return loaded.network.results, thresholds_of(loaded)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,6 @@ def test_a_run_that_stores_no_pairs_says_so(told):
     without = thresholds.model_copy(update={"thresholds": [], "unavailable": "there was no impostor"})
     with pytest.raises(InputError, match="has no threshold: there was no impostor"):
         pairs_of(results, without, "the run")
-    assert results_of(None) is None
 
 
 def test_thresholds_that_are_damaged_are_no_missing_ones(served_run, tmp_path):
@@ -126,3 +125,27 @@ def test_a_threshold_that_accepts_nothing_is_a_word(told):
     nothing = [replace(each, threshold=math.inf, lowest_accepted=math.inf) for each in thresholds.thresholds]
     pairs = pairs_of(results, thresholds.model_copy(update={"thresholds": nothing}), "the run")
     assert pairs.levels[pairs.own].distance == "-Infinity"
+
+
+def test_an_exported_file_says_what_its_run_does(exported):
+    folder, _ = exported
+    run, file = triune.load(folder / "run", device="cpu"), triune.load(folder / "run.onnx")
+    thresholds = thresholds_of(run)
+    assert thresholds_of(file) == thresholds
+    assert pairs_of(file.network.results, thresholds, "it") == pairs_of(run.network.results, thresholds, "it")
+    both = [figures_of(each.network.results, thresholds.target_fpr) for each in (run, file)]
+    assert both[0] == both[1]
+    assert both[0].auc is not None
+    assert both[0].iou is not None
+    assert len(file.network.figures) < 12_000
+
+
+def test_a_file_without_figures_says_so(exported):
+    file = triune.load(exported[0] / "run.onnx")
+    older = replace(file.network, figures=None)
+    assert older.results is None
+    with pytest.raises(InputError, match="stores no validation pairs"):
+        pairs_of(older.results, thresholds_of(file), "it")
+    damaged = replace(file.network, figures='{"format": 2}')
+    with pytest.raises(InputError, match=r"run\.onnx, metadata triune\.figures"):
+        _ = damaged.results

@@ -222,7 +222,7 @@ def _judge_run(asked: EvaluateConfig, folder: Path) -> "Judgement":
 
 
 def _is_exported(run: Path) -> bool:
-    from triune.serving.exported.file import SUFFIX
+    from triune.serving.exported.card import SUFFIX
 
     return run.suffix.lower() == SUFFIX
 

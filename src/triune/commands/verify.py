@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> int:
     asked = command("verify", VerifyConfig, words=("run", "first", "second")).parse(arguments)
     from triune.run.places import model_file
     from triune.serving.answers import readable
-    from triune.serving.exported.file import SUFFIX
+    from triune.serving.exported.card import SUFFIX
     from triune.serving.loaded import PUBLIC, load
 
     if asked.html is not None and asked.html.suffix.lower() not in (".html", ".htm"):

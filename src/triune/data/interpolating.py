@@ -1,12 +1,17 @@
 """Numbers of a grid at another size, between the grid's points, as torch interpolates them; without torch."""
 
+from typing import Final
+
 import numpy as np
 
 from triune.data.decode import Array
 from triune.data.preprocessing import Placement
 
+BAND: Final = 256
+"""Rows of a mask that are interpolated at a time."""
 
-def bilinear(plane: Array, size: tuple[int, int]) -> Array:
+
+def bilinear(plane: Array, size: tuple[int, int], rows: slice = slice(None)) -> Array:
     """A plane ``(h, w)`` float32 at another height and width.
 
     What ``torch.nn.functional.interpolate`` does with ``mode="bilinear", align_corners=False``, in its order of
@@ -15,11 +20,15 @@ def bilinear(plane: Array, size: tuple[int, int]) -> Array:
 
     Args:
         plane: float32.
-        size: height and width that come out.
+        size: height and width of what comes out.
+        rows: those of them that are wanted; all where not given.
     """
     (top, bottom, down), (left, right, across) = (_places(*each) for each in zip(plane.shape, size, strict=True))
-    rows = (1 - across) * plane[:, left] + across * plane[:, right]
-    found: Array = (1 - down)[:, None] * rows[top] + down[:, None] * rows[bottom]
+    top, bottom, down = top[rows], bottom[rows], down[rows]
+    first = int(top[0]) if len(top) else 0
+    part = plane[first : int(bottom[-1]) + 1 if len(bottom) else 0]
+    wide = (1 - across) * part[:, left] + across * part[:, right]
+    found: Array = (1 - down)[:, None] * wide[top - first] + down[:, None] * wide[bottom - first]
     return found
 
 
@@ -36,16 +45,29 @@ def ids_in_size(logits: Array, size: tuple[int, int]) -> Array:
 
     Args:
         logits: ``(M, H, W)`` float32.
-        size: height and width that come out. In memory: two planes of that size, whatever M.
+        size: height and width that come out. In memory: the ids, and :data:`BAND` rows of M planes.
     """
-    best = bilinear(logits[0], size)
+    ids = np.empty(size, np.uint8)
+    for start in range(0, size[0], BAND):
+        rows = slice(start, start + BAND)
+        ids[rows] = ids_of(np.stack([bilinear(each, size, rows) for each in logits]))
+    return ids
+
+
+def ids_of(logits: Array) -> Array:
+    """Mask ids ``(h, w)`` uint8: one channel is cut at 0, of several the largest counts, of equal ones the first.
+
+    Args:
+        logits: ``(M, h, w)``.
+    """
     if len(logits) == 1:
-        return (best > 0).astype(np.uint8)
-    ids = np.zeros(size, np.uint8)
-    for channel in range(1, len(logits)):
-        other = bilinear(logits[channel], size)
-        ids[other > best] = channel
-        np.maximum(best, other, out=best)
+        above: Array = logits[0] > 0
+        return above.astype(np.uint8)
+    best: Array = logits[0]
+    ids: Array = np.zeros(best.shape, np.uint8)
+    for channel in range(1, len(logits)):  # NumPy's argmax over planes takes several times as long
+        ids[logits[channel] > best] = channel
+        best = np.maximum(best, logits[channel])
     return ids
 
 

@@ -1,14 +1,10 @@
 """What counts as embeddings, and the checks on them: numbers, finite, of one width, at unit length."""
 
-from typing import Any, TypeAlias
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from triune.arrays import as_real, as_tensor
-
-Embeddings: TypeAlias = Tensor | np.ndarray[Any, Any]
+from triune.distances.plain_embeddings import Embeddings as Embeddings, check_matrix, not_finite
 
 
 def unit(x: Tensor) -> Tensor:
@@ -37,8 +33,7 @@ def as_embeddings(x: Embeddings, name: str = "embeddings") -> Tensor:
         ValueError: x does not have two dimensions, or is complex, or does not hold numbers.
     """
     tensor = as_tensor(x, name)
-    if tensor.ndim != 2:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; one embedding a row, shape (N, D), is needed")
+    check_matrix(tensor.shape, name)
     return as_real(tensor, name)
 
 
@@ -52,13 +47,7 @@ def check_finite(embeddings: Embeddings, name: str = "embeddings") -> None:
     parts = torch.split(as_tensor(embeddings, name).detach(), 1 << 14)
     bad = torch.cat([~torch.isfinite(part).all(-1) for part in parts])
     if bool(bad.any()):
-        rows = bad.nonzero().flatten().tolist()
-        shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
-        noun = "row" if len(rows) == 1 else "rows"
-        raise ValueError(
-            f"{name} holds NaN or infinity in {len(rows)} of {bad.shape[0]} rows ({noun} {shown}): "
-            f"look at the inputs of these items, or lower the learning rate if training has diverged"
-        )
+        raise not_finite(bad.nonzero().flatten().tolist(), len(bad), name)
 
 
 def widest(x: Tensor) -> torch.dtype:

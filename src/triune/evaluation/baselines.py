@@ -10,7 +10,8 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from triune.data.dataset import Batch, ItemDataset
 from triune.model.network import MultiTaskModel
-from triune.parallel.divide import gather_in_order, own_blocks
+from triune.parallel.blocks import own_blocks
+from triune.parallel.divide import gather_in_order
 
 PIXEL_SIDE = 32
 

@@ -10,7 +10,7 @@ from triune.distances.embeddings import Embeddings, as_embeddings, check_finite
 from triune.distances.metric import Metric, check_metric
 from triune.labels import encode_labels
 from triune.pairs.scores import paired_scores
-from triune.parallel.divide import own_row_blocks
+from triune.parallel.blocks import own_row_blocks
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -45,6 +45,26 @@ def row_scores(x: Array, y: Array, metric: Metric = "cosine") -> Array:
     return -distances.astype(np.float32)
 
 
+def row_scores_between(x: Array, y: Array, metric: Metric = "cosine") -> Array:
+    """Scores of all rows of ``x`` with all of ``y``, as :func:`~triune.pairs.scores.scores_between` has them.
+
+    Args:
+        x: ``(N, D)`` float32, of unit length for the cosine.
+        y: ``(M, D)``, likewise.
+        metric: the distance.
+
+    Returns:
+        ``(N, M)`` float32.
+    """
+    scores: Array = x @ y.T
+    if metric != "cosine":
+        from triune.kernels.scores_cpu import distances_in_place  # Numba, which a single pair does without
+
+        squares = (np.square(each).sum(1) for each in (x, y))
+        distances_in_place(scores, x, y, *squares, metric == "squared_euclidean")
+    return scores
+
+
 def unit_rows(x: Array) -> Array:
     """Rows ``(N, D)`` divided by their Euclidean length, at least in float32; zero rows stay zero.
 

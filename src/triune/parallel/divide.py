@@ -5,7 +5,7 @@ are summed, and rows that another process fills are zero here, so that no sum ro
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -20,29 +20,6 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 
 T = TypeVar("T")
-
-
-BLOCK_BYTES = 1 << 24
-"""Size of the largest array of a block of rows that is worked on at a time: 16 MiB."""
-
-
-def own_blocks(blocks: range, divide_over: ProcessGroup | None) -> range:
-    """Which of all blocks are this process's: every W-th of W processes."""
-    share, processes = rank_and_size(divide_over)
-    return blocks[share::processes]
-
-
-def own_row_blocks(rows: int, bytes_a_row: int, divide_over: ProcessGroup | None) -> Iterator[slice]:
-    """This process's blocks of rows: every W-th of W processes, each block of about :data:`BLOCK_BYTES`.
-
-    Args:
-        rows: how many rows all processes have together.
-        bytes_a_row: what a row takes in the largest array made of a block; a block has one row at least.
-        divide_over: the processes.
-    """
-    height = max(1, BLOCK_BYTES // max(1, bytes_a_row))
-    for start in own_blocks(range(0, rows, height), divide_over):
-        yield slice(start, min(start + height, rows))
 
 
 def all_reduce(counts: Tensor, divide_over: ProcessGroup | None) -> Tensor:

@@ -3,15 +3,12 @@
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from triune.distances.embeddings import Embeddings
-from triune.distances.metric import Metric
-from triune.labels import Labels, encode_labels_together
-from triune.pairs.scores import scores_between
-from triune.parallel.divide import own_row_blocks
-from triune.retrieval.neighbours import as_rows_of_two
+from triune.distances.metric import Metric, check_metric
+from triune.distances.plain_embeddings import Embeddings, plain_embeddings
+from triune.pairs.rows import row_scores_between, unit_rows
+from triune.parallel.blocks import own_row_blocks
+from triune.plain_labels import Labels, label_codes_together
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -57,41 +54,46 @@ def best_identities(
     Raises:
         ValueError: nobody is enrolled, counts or widths differ, or an embedding is not finite.
     """
-    q, g = as_rows_of_two(probes, gallery, metric)
     if k < 1:
         raise ValueError(f"k is {k}: at least 1 is needed")
-    if not len(g.x):
+    asked, known = _rows(probes, metric, "queries"), _rows(gallery, metric, "gallery")
+    if asked.shape[1] != known.shape[1]:
+        raise ValueError(f"queries have {asked.shape[1]} dimensions but the gallery {known.shape[1]}")
+    if not len(known):
         raise ValueError("nobody is enrolled: the gallery has no rows")
-    count = (len(g.x), None if leave_out is None else len(q.x))
+    count = (len(known), None if leave_out is None else len(asked))
     names, against = ("identities", "leave_out"), ("gallery", "probes")
-    codes, own = encode_labels_together(
-        identities, identities if leave_out is None else leave_out, counts=count, device="cpu", names=names,
-        against=against,
-    )  # fmt: skip
-    _, column = np.unique(codes.numpy(), return_inverse=True)
-    columns = torch.from_numpy(column).to(q.x.device)
-    enrolled = int(column.max()) + 1
-    scores = torch.full((len(q.x), k), -torch.inf, device=q.x.device)
-    rows = torch.full((len(q.x), k), -1, dtype=torch.int64, device=q.x.device)
-    for part in own_row_blocks(len(q.x), 4 * len(g.x), None):
-        squares = (q.squares[part], g.squares) if metric != "cosine" else None
-        block = scores_between(q.x[part], g.x, metric, squares)
+    codes, own = label_codes_together(
+        identities, identities if leave_out is None else leave_out, counts=count, names=names, against=against
+    )
+    columns = np.unique(codes, return_inverse=True)[1]
+    enrolled = int(columns.max()) + 1
+    scores = np.full((len(asked), k), -np.inf, np.float32)
+    rows = np.full((len(asked), k), -1, np.int64)
+    for part in own_row_blocks(len(asked), 4 * len(known), None):
+        block = row_scores_between(asked[part], known, metric)
         if leave_out is not None:
-            block[own[part, None].to(block.device) == codes[None].to(block.device)] = -torch.inf
+            block[own[part, None] == codes] = -np.inf
         scores[part], rows[part] = _best(block, columns, enrolled, k)
-    return Candidates(scores.cpu().numpy(), rows.cpu().numpy())
+    return Candidates(scores, rows)
 
 
-def _best(block: Tensor, columns: Tensor, enrolled: int, k: int) -> tuple[Tensor, Tensor]:
-    """The k best identities of each row of a block of scores."""
-    scores = block.new_full((len(block), k), -torch.inf)
-    rows = torch.full((len(block), k), -1, dtype=torch.int64, device=block.device)
+def _rows(embeddings: Embeddings, metric: Metric, name: str) -> Array:
+    """Embeddings as float32, of unit length for the cosine."""
+    check_metric(metric)
+    x = plain_embeddings(embeddings, name)
+    return (unit_rows(x) if metric == "cosine" else x).astype(np.float32)
+
+
+def _best(block: Array, columns: Array, enrolled: int, k: int) -> tuple[Array, Array]:
+    """The k best identities of each row of a block of scores, which is overwritten."""
+    scores = np.full((len(block), k), -np.inf, np.float32)
+    rows = np.full((len(block), k), -1, np.int64)
+    each = np.arange(len(block))
     for place in range(min(k, enrolled)):
-        found = block.argmax(dim=1)  # of equal ones the first
-        value = block.gather(1, found[:, None])[:, 0]
-        there = value > -torch.inf
-        scores[:, place] = value
-        rows[:, place] = torch.where(there, found, -1)
+        found = block.argmax(axis=1)  # of equal ones the first
+        scores[:, place] = block[each, found]
+        rows[:, place] = np.where(scores[:, place] > -np.inf, found, -1)
         if place + 1 < min(k, enrolled):
-            block[columns[None] == columns[found][:, None]] = -torch.inf
+            block[columns == columns[found][:, None]] = -np.inf
     return scores, rows

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import special
 
-from triune.distances.embeddings import Embeddings, as_embeddings, check_finite
 from triune.distances.metric import Metric
-from triune.labels import Labels, encode_labels
+from triune.distances.plain_embeddings import Embeddings, plain_embeddings
+from triune.plain_labels import Labels, label_codes
 from triune.ranges import is_number
-from triune.recognition.few_shot import draw_episodes
+from triune.recognition.episodes import draw_episodes
 from triune.recognition.heads import Head
 from triune.recognition.new_classes import CHOSEN_AMONG, learn_classes
 
@@ -106,10 +106,8 @@ def head_episodes(
         raise ValueError(f"episodes is {episodes}: an interval needs at least 2; 200 or more are usual")
     if not (is_number(level) and 0 < level < 1):
         raise ValueError(f"level is {level}: give a share between 0 and 1, such as 0.95")
-    tensor = as_embeddings(embeddings)
-    check_finite(tensor)
-    x: Array = tensor.detach().cpu().double().numpy()
-    codes = encode_labels(labels, count=len(x), device="cpu").numpy()
+    x = plain_embeddings(embeddings).astype(np.float64)
+    codes = label_codes(labels, count=len(x))
     sizes = np.unique(codes, return_counts=True)[1]
     strangers = max(0, min(ways, int((sizes >= shots + queries).sum()) - ways))
     drawn = draw_episodes(codes, ways=ways + strangers, shots=shots, queries=queries, episodes=episodes, seed=seed)

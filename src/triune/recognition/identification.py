@@ -15,7 +15,8 @@ from triune.distances.metric import Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared, joint_codes
 from triune.pairs.scores import scores_between
-from triune.parallel.divide import gather_rows, own_row_blocks
+from triune.parallel.blocks import own_row_blocks
+from triune.parallel.divide import gather_rows
 from triune.retrieval.ranks import cumulative_match
 from triune.verification.roc import LEAST_EXPECTED_FALSE_POSITIVES, from_scores
 

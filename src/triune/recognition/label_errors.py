@@ -11,7 +11,7 @@ from triune.kernels.closeness_cpu import best_of_each_label, closeness_to_labels
 from triune.labels import Labels, encode_labels
 from triune.pairs.prepared import PreparedEmbeddings
 from triune.pairs.rows import UNIT_ROUNDOFF
-from triune.parallel.divide import own_row_blocks
+from triune.parallel.blocks import own_row_blocks
 from triune.retrieval.neighbours import Rows, as_rows
 
 Array: TypeAlias = np.ndarray[Any, Any]

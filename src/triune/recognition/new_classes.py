@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import numpy as np
 from scipy import optimize, special
 
-from triune.distances.embeddings import Embeddings, as_embeddings, check_finite
 from triune.distances.metric import Metric
-from triune.labels import Labels, plain_labels
+from triune.distances.plain_embeddings import Embeddings, plain_embeddings
+from triune.plain_labels import Labels, plain_labels
 from triune.recognition.heads import PENALTIES, Head, HeadScores, fit_head, left_out_scores, similarities
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -197,9 +197,7 @@ def learn_classes(
 
 def _rows(embeddings: Embeddings, metric: Metric, name: str) -> Array:
     """Embeddings as float64, of unit length for the cosine."""
-    tensor = as_embeddings(embeddings, name)
-    check_finite(tensor, name)
-    x: Array = tensor.detach().cpu().double().numpy()
+    x = plain_embeddings(embeddings, name).astype(np.float64)
     if metric == "cosine":
         size = np.linalg.norm(x, axis=1, keepdims=True)
         x = x / np.where(size > 0, size, 1)

@@ -31,7 +31,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from triune.distances.metric import Metric, check_metric
-from triune.labels import encode_labels
+from triune.plain_labels import label_codes
 from triune.ranges import is_number
 from triune.recognition.named_strangers import FpirThreshold as FpirThreshold, StrangersNamed as StrangersNamed
 from triune.verification.intervals import check_level, wilson_interval
@@ -110,9 +110,7 @@ def fpir_threshold(
 def _checked(strangers: StrangerScores) -> tuple[Array, Array, int]:
     """Scores in float64, what each weighs (all together 1, each identity alike), and the number of identities."""
     scores = np.asarray(strangers.scores, dtype=np.float64)
-    codes = encode_labels(
-        strangers.identities, count=len(scores), device="cpu", name="identities", against="scores"
-    ).numpy()
+    codes = label_codes(strangers.identities, count=len(scores), name="identities", against="scores")
     if np.isnan(scores).any():
         raise ValueError(f"scores of strangers ({strangers.name}) hold NaN in row {int(np.isnan(scores).argmax())}")
     _, place, images = np.unique(codes, return_inverse=True, return_counts=True)

@@ -11,7 +11,8 @@ from triune.distances.embeddings import Embeddings, as_embeddings
 from triune.distances.metric import Metric
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
 from triune.pairs.scores import scores_between
-from triune.parallel.divide import gather_rows, own_row_blocks
+from triune.parallel.blocks import own_row_blocks
+from triune.parallel.divide import gather_rows
 
 
 class Rows(NamedTuple):

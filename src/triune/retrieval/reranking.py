@@ -13,7 +13,8 @@ from triune.distances.metric import Metric
 from triune.kernels import ranking_cpu
 from triune.pairs.prepared import PreparedEmbeddings
 from triune.pairs.scores import paired_scores
-from triune.parallel.divide import gather_rows, own_row_blocks
+from triune.parallel.blocks import own_row_blocks
+from triune.parallel.divide import gather_rows
 from triune.retrieval.neighbours import Rows, as_rows, as_rows_of_two, nearest
 
 Array: TypeAlias = np.ndarray[Any, Any]

@@ -21,7 +21,7 @@ from triune.data.dataset import Batch, ItemDataset, collate
 from triune.data.items import ItemTable
 from triune.data.transform import eval_transform, train_transform
 from triune.errors import InputError
-from triune.parallel.divide import own_blocks
+from triune.parallel.blocks import own_blocks
 from triune.parallel.group import rank_and_size, sharing
 from triune.run.batching import batches_for
 from triune.run.chosen import chosen_preprocessing

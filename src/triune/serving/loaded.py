@@ -428,7 +428,7 @@ def load(source: str | Path, *, weights: str | Path | None = None, device: Any =
     Raises:
         InputError: there is no such run or backbone, or its weights cannot be had.
     """
-    from triune.serving.exported.file import SUFFIX
+    from triune.serving.exported.card import SUFFIX
 
     if str(source).lower().endswith(SUFFIX) and weights is None:
         from triune.serving.exported.network import load_exported

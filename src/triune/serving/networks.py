@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from triune.data.boxes import Box
 from triune.data.decode import Source
 from triune.distances.metric import Metric
 from triune.run.thresholds import StoredThresholds
+
+if TYPE_CHECKING:
+    from triune.evaluation.results import Results
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -128,6 +131,14 @@ class Network(Protocol):
 
         Raises:
             InputError: there are none.
+        """
+
+    @property
+    def results(self) -> "Results | None":
+        """What it was found to be when it was judged; ``None`` where it was not, or does not say.
+
+        Raises:
+            InputError: it is damaged.
         """
 
     def read(self, source: Source, box: Box | None = None) -> Read:

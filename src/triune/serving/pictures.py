@@ -1,10 +1,9 @@
 """What people give as images: files, folders, patterns, tables, PIL images, arrays, tensors, or a mixture of them."""
 
 import glob
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
 import polars as pl
@@ -17,6 +16,7 @@ from triune.data.problems import DataError
 from triune.data.sources.folder import walk
 from triune.errors import InputError
 from triune.files import on_one_line
+from triune.tensors import is_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,7 +110,7 @@ def _sources(given: Given) -> Iterator[Picture | str | bytes | Image.Image]:
         yield from _below(str(given))
     elif isinstance(given, bytes | Image.Image):
         yield given
-    elif _is_tensor(given):
+    elif is_tensor(given):
         yield from _planes(given)
     elif isinstance(given, np.ndarray):
         yield from _arrays(given)
@@ -168,12 +168,6 @@ def pictures_of(table: ItemTable) -> Iterator[Picture]:
     cells = named.select("image", "label", "identity", "row", "is_query", "is_gallery", "camera").iter_rows()
     for (image, label, identity, row, *roles), box in zip(cells, boxes_of(frame), strict=True):
         yield Picture(image, image, label, identity, box, f"{table.source} row {row}", PictureRoles(*roles))
-
-
-def _is_tensor(given: Any) -> TypeGuard["Tensor"]:
-    """Whether something is a tensor of torch, which whoever has one has imported."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(given, torch.Tensor)
 
 
 def _planes(images: "Tensor") -> Iterator[Image.Image]:

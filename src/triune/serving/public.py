@@ -74,6 +74,11 @@ class PublicBackbone:
             f"timm:{self.backbone} was never trained here, so it has no threshold: `triune train` fits one"
         )
 
+    @property
+    def results(self) -> None:
+        """It was not judged."""
+        return None
+
     def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the backbone was judged on.
 

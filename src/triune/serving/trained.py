@@ -1,6 +1,5 @@
 """The network of a run that Triune trained, in use."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,23 +10,20 @@ import torch
 
 from triune.checksums import digest
 from triune.data.boxes import Box
-from triune.data.decode import Array, Source, upright_size
-from triune.data.laid_back import in_box
-from triune.data.normalising import network_input
+from triune.data.decode import Array, Source
+from triune.data.normalising import network_input, normalise
 from triune.data.preprocessing import Preprocessing
 from triune.errors import InputError
-from triune.model.network import MultiTaskModel, looks_of, predicted_masks
+from triune.evaluation.results import Results
+from triune.model.network import MultiTaskModel, looks_of
 from triune.model.own_size import mask_of_image
-from triune.model.tiles import grid, ids_in_size, tiled
 from triune.run.card import ModelCard
 from triune.run.familiar import Familiar, read_familiar, unfamiliar
 from triune.run.folder import load_model
 from triune.run.places import folder_of, model_file
 from triune.run.thresholds import StoredThresholds, read_thresholds
+from triune.serving.by_tiles import Segmenter, mask_by_tiles
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
-
-MOST_SCALED = 1 << 26
-"""Pixels of an image as the network sees it by tiles: what 8,192 x 8,192 are."""
 
 LEAST_STRIDES = 8
 """How many strides of the network a tile is wide, at least."""
@@ -81,6 +77,16 @@ class TrainedNetwork:
         """
         return read_thresholds(folder_of(self.source) / "thresholds.json")
 
+    @property
+    def results(self) -> Results | None:
+        """What ``metrics.json`` of the run holds; ``None`` where there is none.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        path = folder_of(self.source) / "metrics.json"
+        return Results.read(path) if path.is_file() else None
+
     def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the network was trained to see it: upright, in its size and shape, at its bit depth.
 
@@ -116,10 +122,6 @@ class TrainedNetwork:
     def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
-        The image is scaled so that a tile is as large as training images were (of those that were no squares, as the
-        longer side); its proportions stay. In memory: the image, one row of tiles, and where the scale is not 1 the
-        logits.
-
         Args:
             source: a path, the content of an image file, or an image.
             tiles: how it is cut.
@@ -131,37 +133,20 @@ class TrainedNetwork:
         """
         if self.model.mask_head is None:
             raise InputError(f"{self.source} has no mask head")
-        box = box if self.trained.boxes else None
-        whole = upright_size(source)
-        size = whole if box is None else box.size
-        if max(size) <= tiles.side:
-            return None
-        trained = max(self.trained.size)
-        height, width = (max(1, round(length * trained / tiles.side)) for length in size)
-        if height * width > MOST_SCALED:
-            least = -(-trained * math.isqrt(size[0] * size[1]) // math.isqrt(MOST_SCALED))
-            raise InputError(
-                f"tiles of {tiles.side} pixels would enlarge an image of {size[1]} x {size[0]} to {width} x {height}: "
-                f"choose a tile of {least} or more"
-            )
-        seen = self.preprocessing.scaled((height, width))
-        pixels, _ = seen.image(source, self.trained.channels, box, self.trained.image_bits)
-        stride = self.model.stride
         # Small inputs are taken several at a time: a tile must be some strides wide to move by less than its side.
-        side = max(-(-trained // stride), LEAST_STRIDES) * stride
-        places = grid(side, tiles.overlap, stride)
-        with torch.inference_mode():
-            rows = tiled(self._segment, network_input(pixels, seen), places)
-            if seen.size == size:
-                ids = torch.cat([predicted_masks(each[None])[0].to(torch.uint8) for each in rows]).numpy()
-            else:
-                ids = ids_in_size(torch.cat(list(rows), dim=1), size).numpy()
-        return ids if box is None else in_box(ids, whole, box)
+        stride = self.model.stride
+        side = max(-(-max(self.trained.size) // stride), LEAST_STRIDES) * stride
+        return mask_by_tiles(Segmenter(self.trained, (side, side), stride, self.segment), source, tiles, box)
 
-    def _segment(self, images: torch.Tensor) -> torch.Tensor:
-        logits = self.model.answer(images.to(self.device), classes=False).mask_logits
+    def segment(self, images: Array) -> Array:
+        """Mask logits ``(B, M, h, w)`` float32 of prepared images ``(B, h, w, C)`` uint8, of any size."""
+        planes = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            seen = normalise(planes, self.preprocessing.mean, self.preprocessing.std)
+            logits = self.model.answer(seen, classes=False).mask_logits
         assert logits is not None
-        return logits
+        found: Array = logits.float().cpu().numpy()
+        return found
 
     def _one(self, found: Any, place: int, read: Read, heads: Heads) -> Said:
         shares = mask = embedding = None

@@ -22,7 +22,8 @@ from triune.distances.embeddings import Embeddings
 from triune.distances.metric import Metric
 from triune.labels import Labels, encode_labels_together
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared
-from triune.parallel.divide import all_reduce, exact_sums, gather_in_order, own_blocks
+from triune.parallel.blocks import own_blocks
+from triune.parallel.divide import all_reduce, exact_sums, gather_in_order
 from triune.parallel.group import rank_and_size
 from triune.ranges import is_number
 from triune.verification.all_pairs import verify_embeddings

@@ -2,31 +2,18 @@
 
 import math
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from triune.errors import InputError
+from triune.evaluation.abridged import RATES
 from triune.evaluation.results import Interval, ModelResult, Results, RetrievalResult, VerificationResult
 from triune.run.places import folder_of
 from triune.run.thresholds import StoredThresholds
 from triune.serving.loaded import LoadedRun
 from triune.verification.decision import ExpectedFPR, Threshold
 from triune.web.answers import Expected, Figure, Figures, Level, Number, PairsAnswer
-
-RATES: Final = tuple(np.geomspace(1e-4, 0.5, 50).tolist())
-"""False-positive rates that the page's slider passes."""
-
-
-def results_of(run: Path | None) -> Results | None:
-    """What ``metrics.json`` of a run holds; ``None`` where there is none.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    path = None if run is None else folder_of(run) / "metrics.json"
-    return None if path is None or not path.is_file() else Results.read(path)
 
 
 def thresholds_of(run: LoadedRun) -> StoredThresholds | str:

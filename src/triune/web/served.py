@@ -24,7 +24,7 @@ from triune.serving.pictures import Picture
 from triune.serving.verdicts import Verdict, replaced_rate, threshold_at
 from triune.web.batches import Batches, QueueFull, Told
 from triune.web.decoding import read_upload
-from triune.web.facts import results_of, thresholds_of
+from triune.web.facts import thresholds_of
 from triune.web.library import Library
 from triune.web.limits import Limits
 from triune.web.refusals import Refused, full
@@ -99,7 +99,7 @@ class Served:
         self.name = last_part(self.run.name)
         self.limits = limits
         self.held = Held(limits.memory)
-        self.results: Results | None = results_of(self.run.folder)
+        self.results: Results | None = self.run.network.results
         self.thresholds: StoredThresholds | str = thresholds_of(self.run)
         threads = limits.threads or min(MOST_THREADS, os.cpu_count() or 1)
         self.batches = Batches(

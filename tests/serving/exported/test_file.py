@@ -35,7 +35,7 @@ def saved(model, tmp_path, *, sealed=False):
     return tmp_path / "m.onnx"
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.999])
 def test_a_file_that_is_cut_short_is_refused(exported, tmp_path, share):
     content = (exported[0] / "run.onnx").read_bytes()
     (tmp_path / "m.onnx").write_bytes(content[: int(share * len(content))])
@@ -49,7 +49,9 @@ def test_another_file_is_refused(tmp_path, content):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    refused(tmp_path / "none.onnx", r"none\.onnx does not exist")
+    refused(tmp_path / "none.onnx", r"none\.onnx does not exist: `triune export RUN --output .*none\.onnx` makes one")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    refused(tmp_path / "empty.onnx", r"empty\.onnx is empty: copy or export it again")
     (tmp_path / "folder.onnx").mkdir()
     refused(tmp_path / "folder.onnx", "it is a folder")
     os.mkfifo(tmp_path / "pipe.onnx")

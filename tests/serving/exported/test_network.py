@@ -1,5 +1,7 @@
 """An exported file in use: it computes what is asked for, as the run does, and refuses what it cannot do."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -7,9 +9,10 @@ from PIL import Image
 
 from triune.data.boxes import Box
 from triune.errors import InputError
+from triune.serving.by_tiles import Segmenter, mask_by_tiles
 from triune.serving.exported.network import load_exported, session_of
 from triune.serving.loaded import load
-from triune.serving.networks import COMPARED, EMBEDDING, EVERYTHING, Heads
+from triune.serving.networks import COMPARED, EMBEDDING, EVERYTHING, Heads, Tiles
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,22 @@ def test_a_file_that_was_exported_without_thresholds_says_so(exported):
     object.__setattr__(network, "exported", network.exported.model_copy(update={"thresholds": None}))
     with pytest.raises(InputError, match=r"holds no threshold: its run had no thresholds\.json"):
         network.thresholds
+
+
+@pytest.mark.parametrize("side", [48, 70])
+def test_a_mask_by_tiles_is_the_run_s_by_tiles_of_that_size(exported, network, side):
+    run = load(exported[0] / "run", device="cpu").network
+    coarse = np.random.default_rng(5).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((170, 110), Image.Resampling.BICUBIC)
+    found = network.tiled_mask(image, Tiles(side))
+    theirs = mask_by_tiles(Segmenter(run.trained, run.trained.size, run.model.stride, run.segment), image, Tiles(side))
+    assert found.shape == (110, 170)
+    assert 0 < found.mean() < 1
+    assert (found != theirs).mean() < 1e-3
+    assert network.tiled_mask(image, Tiles(170)) is None
+
+
+def test_a_file_without_masks_makes_none_by_tiles(exported, network):
+    embedding = replace(network, exported=network.exported.model_copy(update={"part": "embedding"}))
+    with pytest.raises(InputError, match=r"run\.onnx has no mask head"):
+        embedding.tiled_mask(Image.new("RGB", (100, 100)), Tiles(48))

@@ -58,6 +58,10 @@ def test_its_thresholds_keep_their_budgets_on_its_own_scores(exported, made):
     other = (identities[:, None] != identities)[np.triu_indices(len(images), 1)]
     scores = (rows @ rows.T)[np.triu_indices(len(images), 1)]
     assert (scores[other] >= own[0].threshold).mean() == pytest.approx(own[0].fpr)
+    # and the pairs that a page draws are those of its own scores
+    drawn = load(made.path).network.results.models[0].verification["val"].histogram
+    assert (sum(drawn.impostors), sum(drawn.matches)) == (other.sum(), (~other).sum())
+    assert (drawn.edges[0], drawn.edges[-1]) == pytest.approx((scores.min(), scores.max()), abs=1e-5)
 
 
 def test_without_validation_images_nothing_is_calibrated(exported, tmp_path, monkeypatch):

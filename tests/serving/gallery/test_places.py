@@ -34,3 +34,19 @@ def test_a_file_is_no_place_for_a_gallery(tmp_path):
         require_free(str(tmp_path / "f"))
     with pytest.raises(InputError, match="is no gallery"):
         open_store(str(tmp_path / "f"))
+
+
+@pytest.mark.parametrize(
+    ("made", "named", "what"),
+    [("m.onnx", "m.onnx", "an exported file"), ("run/model.safetensors", "run", "a run"),
+     ("run/model.safetensors", "run/model.safetensors", "the network of a run")],
+)  # fmt: skip
+def test_a_network_in_the_place_of_a_gallery_is_told_what_it_is(tmp_path, made, named, what):
+    (tmp_path / made).parent.mkdir(exist_ok=True)
+    (tmp_path / made).write_bytes(b"weights")
+    name = str(tmp_path / named)
+    with pytest.raises(InputError) as raised:
+        open_store(name)
+    assert str(raised.value) == (
+        f"{name} is {what}, and no gallery: `triune index {name} IMAGES --output GALLERY` makes one by it"
+    )

@@ -87,3 +87,9 @@ def test_of_many_images_every_identity_gives_as_nearly_equally_many_as_it_has():
     assert (np.diff(chosen) > 0).all()
     np.testing.assert_array_equal(evenly(identities, 1000), np.arange(143))
     assert chosen[:9].max() > 30, "the first images of an identity are no sample of it"
+
+
+def test_an_exported_file_holds_nobody_and_its_run_does(tmp_path):
+    found = strangers_of(tmp_path / "m.onnx", "m.onnx", DIM)
+    assert (found.embeddings.shape, len(found.identities)) == ((0, DIM), 0)
+    assert found.lacking == "m.onnx is an exported file, which holds nobody's embeddings (its run does: --run RUN)"

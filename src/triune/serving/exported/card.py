@@ -1,20 +1,28 @@
 """What an exported file says of itself, in its metadata: how to prepare images for it, and what its answers mean."""
 
 import json
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from triune.files import Record, parse_record
 from triune.ranges import Count, PositiveInt
 from triune.run.card import ModelCard, migrated as migrated_model
 from triune.run.thresholds import StoredThresholds, migrated as migrated_thresholds
 
+if TYPE_CHECKING:
+    from triune.evaluation.results import Results
+
 FORMAT: Final = 1
+
+SUFFIX: Final = ".onnx"
 
 CARD: Final = "triune"
 """The metadata's entry that is an :class:`ExportCard` as JSON."""
 
 FAMILIAR: Final = "triune.familiar"
 """The entry that is the run's ``familiar.safetensors`` in base64, where it has one."""
+
+FIGURES: Final = "triune.figures"
+"""The entry that is what of the run's ``metrics.json`` a file carries, as JSON, where the run has one."""
 
 METADATA_DIGEST: Final = "triune.sha256"
 """The entry that is the SHA-256 of all others, of which the card has that of the rest of the file."""
@@ -116,6 +124,21 @@ def parse_card(text: str, source: str) -> ExportCard:
         InputError: it holds something else; one line that names the field.
     """
     return parse_record(text, ExportCard, f"{source}, metadata", _migrated)
+
+
+def parse_figures(text: str, source: str) -> "Results":
+    """What a run was found to be, as far as a file says it.
+
+    Args:
+        text: of the metadata.
+        source: what messages call the file.
+
+    Raises:
+        InputError: it holds something else; one line that names the field.
+    """
+    from triune.evaluation.results import Results  # which a verdict does without
+
+    return parse_record(text, Results, f"{source}, metadata {FIGURES}")
 
 
 def _migrated(stored: Any) -> Any:

@@ -10,14 +10,16 @@ import timm
 
 from triune._version import __version__
 from triune.errors import InputError
+from triune.evaluation.abridged import abridged
+from triune.evaluation.results import Results
 from triune.files import written_whole
 from triune.run.familiar import read_familiar
 from triune.run.parser import read_config
 from triune.run.places import folder_of
 from triune.run.thresholds import StoredThresholds, read_thresholds
-from triune.serving.exported.card import Checked, ExportCard, Part
+from triune.serving.exported.card import SUFFIX, Checked, ExportCard, Part
 from triune.serving.exported.compared import Difference, Shown, differences, images_to_show
-from triune.serving.exported.file import SUFFIX, digest_of
+from triune.serving.exported.file import digest_of
 from triune.serving.exported.graph import WholeNetwork, as_onnx
 from triune.serving.exported.network import ExportedNetwork, session_of
 from triune.serving.exported.quantised import Gains, gains, quantised, refitted
@@ -114,16 +116,26 @@ def export_run(network: TrainedNetwork, path: Path, options: ExportOptions = Exp
     calibrated_on = _all_validation_images(network) if options.int8 else None
     familiar = read_familiar(folder_of(network.source))
     proto = as_onnx(whole_network(network, options.part), network.trained)
-    content, card = content_of(proto, card_of(network, options, opset_of(proto)), familiar)
+    results = _results(network, options.part)
+    content, card = content_of(proto, card_of(network, options, opset_of(proto)), familiar, results)
     exported = ExportedNetwork(path, card, familiar, session_of(content, str(path), "cpu"))
     found = _checked(network, exported, shown)
-    content, card = content_of(proto, card.model_copy(update={"checked": as_stored(found[0])}), familiar)
+    content, card = content_of(proto, card.model_copy(update={"checked": as_stored(found[0])}), familiar, results)
     made = Export(path, len(content), card, found)
     if calibrated_on is not None:
         content, made = _in_8_bits(exported, content, made, shown, calibrated_on)
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
     return made
+
+
+def _results(network: TrainedNetwork, part: Part) -> Results | None:
+    """What of the run's ``metrics.json`` the file carries."""
+    results = network.results
+    if results is None:
+        return None
+    heads = {} if part == "all" else {"classification": None, "segmentation": None}
+    return abridged(results).model_copy(update=heads)
 
 
 def whole_network(network: TrainedNetwork, part: Part) -> WholeNetwork:
@@ -147,8 +159,10 @@ def _in_8_bits(
     )
     smaller, own = content_of(proto, own, exported.familiar)
     network = ExportedNetwork(made.path, own, exported.familiar, session_of(smaller, str(made.path), "cpu"))
-    thresholds, familiar = refitted(network, calibrated_on)
-    smaller, own = content_of(proto, own.model_copy(update={"thresholds": thresholds}), familiar)
+    anew = refitted(network, calibrated_on)
+    smaller, own = content_of(
+        proto, own.model_copy(update={"thresholds": anew.thresholds}), anew.familiar, anew.results
+    )
     costs = tuple(differences(exported, network, each, _fprs(exported)) for each in shown)
     saved = gains((exported, len(content)), (network, len(smaller)))
     return smaller, Export(made.path, len(smaller), own, made.checked, costs, saved)

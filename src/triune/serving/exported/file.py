@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from triune.errors import InputError
 from triune.files import regular_file
 from triune.run.familiar import Familiar, familiar_from
-from triune.serving.exported.card import CARD, FAMILIAR, METADATA_DIGEST, ExportCard, parse_card
+from triune.serving.exported.card import CARD, FAMILIAR, FIGURES, METADATA_DIGEST, ExportCard, parse_card
 from triune.serving.libraries import library
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
-
-SUFFIX: Final = ".onnx"
 
 MOST_BYTES: Final = (1 << 31) - 1
 """Of a protobuf message, which an ONNX file is: a larger one keeps its weights in other files."""
@@ -45,11 +43,13 @@ class ExportedFile(NamedTuple):
         content: all of it.
         card: what it says of itself.
         familiar: what its run knows the look of; ``None`` where it does not say.
+        figures: what its run was found to be, as JSON; likewise.
     """
 
     content: bytes
     card: ExportCard
     familiar: Familiar | None
+    figures: str | None
 
 
 def read_exported(path: Path) -> ExportedFile:
@@ -59,13 +59,20 @@ def read_exported(path: Path) -> ExportedFile:
         InputError: it is not there, cut short, damaged or another one; or its weights lie in other files.
     """
     onnx = library("onnx", EXTRA)
-    if regular_file(path).stat().st_size > MOST_BYTES:
+    if not path.exists():
+        raise InputError(f"{path} does not exist: `triune export RUN --output {path}` makes one")
+    size = regular_file(path).stat().st_size
+    if not size:
+        raise InputError(f"{path} is empty: copy or export it again")
+    if size > MOST_BYTES:
         raise InputError(f"{path} is larger than 2 GiB, which no ONNX file is that Triune writes")
     content = path.read_bytes()
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own kinds, which differ from version to version
-        raise InputError(f"{path} is no whole ONNX file: it is cut short, damaged or another one") from error
+        raise InputError(
+            f"{path} is no whole ONNX file: it is cut short, damaged or another one; copy or export it again"
+        ) from error
     metadata = {each.key: each.value for each in model.metadata_props}
     if CARD not in metadata:
         raise InputError(f"{path} holds no model card of Triune: name a file that `triune export` wrote")
@@ -80,7 +87,7 @@ def read_exported(path: Path) -> ExportedFile:
         raise InputError(f"{path} names other files for its weights, which are not read: export it again")
     if digest_of(content) != card.digest:
         raise InputError(f"{path} is damaged: it is not what was written; copy or export it again")
-    return ExportedFile(content, card, _familiar(path, metadata.get(FAMILIAR)))
+    return ExportedFile(content, card, _familiar(path, metadata.get(FAMILIAR)), metadata.get(FIGURES))
 
 
 def _familiar(path: Path, stored: str | None) -> Familiar | None:

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from triune.data.boxes import Box
-from triune.data.decode import Source, upright_size
+from triune.data.decode import Source
 from triune.data.interpolating import ids_in_size, of_resized
 from triune.data.laid_back import laid_back
 from triune.data.preprocessing import Preprocessing
 from triune.errors import InputError
 from triune.run.familiar import Familiar, unfamiliar
 from triune.run.thresholds import StoredThresholds
-from triune.serving.exported.card import EMBEDDING, INPUT, LOOKS, MASK_LOGITS, PROBABILITIES, ExportCard
+from triune.serving.by_tiles import Segmenter, mask_by_tiles
+from triune.serving.exported.card import EMBEDDING, INPUT, LOOKS, MASK_LOGITS, PROBABILITIES, ExportCard, parse_figures
 from triune.serving.exported.file import EXTRA, read_exported
 from triune.serving.libraries import library
 from triune.serving.networks import Card, Heads, Read, Said, Tiles
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+    from triune.evaluation.results import Results
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -39,12 +42,14 @@ class ExportedNetwork:
         exported: what it says of itself.
         familiar: what its run knows the look of; ``None`` where it does not say.
         session: computes its answers.
+        figures: what its run was found to be, as JSON; ``None`` where it does not say.
     """
 
     path: Path
     exported: ExportCard
     familiar: Familiar | None
     session: "InferenceSession"
+    figures: str | None = None
 
     @property
     def card(self) -> Card:
@@ -81,6 +86,15 @@ class ExportedNetwork:
         if self.exported.thresholds is None:
             raise InputError(f"{self.path} holds no threshold: its run had no thresholds.json when it was exported")
         return self.exported.thresholds
+
+    @cached_property
+    def results(self) -> "Results | None":
+        """What its run was found to be, in a few kB; ``None`` of a file that does not say, as older ones.
+
+        Raises:
+            InputError: what it says is damaged.
+        """
+        return None if self.figures is None else parse_figures(self.figures, str(self.path))
 
     def read(self, source: Source, box: Box | None = None) -> Read:
         """An image as the network was trained to see it, ``(h, w, C)`` uint8: the file does what comes after that.
@@ -124,6 +138,8 @@ class ExportedNetwork:
     def tiled_mask(self, source: Source, tiles: Tiles, box: Box | None = None) -> Array | None:
         """The mask ``(H, W)`` uint8 of an image by tiles; ``None`` of an image that is no larger than one.
 
+        The graph takes one size, so a tile has that size: the one of the training images, as they were.
+
         Args:
             source: a path, the content of an image file, or an image.
             tiles: how it is cut.
@@ -135,10 +151,12 @@ class ExportedNetwork:
         """
         if not self.exported.masks:
             raise InputError(f"{self.path} has no mask head")
-        size = upright_size(source)
-        if max(size if box is None else box.size) <= tiles.side:
-            return None
-        raise InputError(f"{self.path} cannot be used by tiles: use the run that it was made of")
+        by = Segmenter(self.exported.card, self.exported.card.size, self.exported.stride, self.segment)
+        return mask_by_tiles(by, source, tiles, box)
+
+    def segment(self, images: Array) -> Array:
+        """Mask logits ``(B, M, H, W)`` float32 of prepared images ``(B, H, W, C)`` uint8."""
+        return self.run(images, [MASK_LOGITS])[MASK_LOGITS]
 
     def _outputs(self, heads: Heads) -> list[str]:
         wanted = {
@@ -171,7 +189,7 @@ def load_exported(path: Path, device: Any = None) -> ExportedNetwork:
     Raises:
         InputError: it is not there, damaged or another one, or ONNX Runtime is not installed or cannot read it.
     """
-    content, card, familiar = read_exported(path)
+    content, card, familiar, figures = read_exported(path)
     session = session_of(content, str(path), device)
     names = {each.name for each in session.get_outputs()}
     expected = {EMBEDDING: card.dim > 0, PROBABILITIES: bool(card.classes), MASK_LOGITS: card.masks}
@@ -179,7 +197,7 @@ def load_exported(path: Path, device: Any = None) -> ExportedNetwork:
                if is_there and name not in names]  # fmt: skip
     if lacking or [each.name for each in session.get_inputs()] != [INPUT]:
         raise InputError(f"{path} does not give what its model card says ({', '.join(lacking) or INPUT}): export again")
-    return ExportedNetwork(path, card, familiar, session)
+    return ExportedNetwork(path, card, familiar, session, figures)
 
 
 def session_of(content: bytes, source: str, device: Any = None) -> "InferenceSession":

@@ -5,12 +5,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from triune._version import __version__
 from triune.errors import InputError
+from triune.evaluation.abridged import abridged
+from triune.evaluation.measures import verification_result
+from triune.evaluation.results import NAMES, DataSummary, ModelResult, Results
 from triune.pairs.prepared import prepare
 from triune.run.familiar import Familiar, familiar_of
 from triune.run.thresholds import StoredThresholds
@@ -130,7 +135,21 @@ def quantised(network: ExportedNetwork, content: bytes, shown: Shown) -> "ModelP
     return proto
 
 
-def refitted(network: ExportedNetwork, shown: Shown) -> tuple[StoredThresholds | None, Familiar | None]:
+class Refitted(NamedTuple):
+    """What an int8 file says of itself, by its own answers.
+
+    Args:
+        thresholds: fitted anew; ``None`` where there are none.
+        familiar: what it knows the look of.
+        results: how far apart its validation pairs lie; ``None`` where there are none.
+    """
+
+    thresholds: StoredThresholds | None
+    familiar: Familiar | None
+    results: Results | None = None
+
+
+def refitted(network: ExportedNetwork, shown: Shown) -> Refitted:
     """The thresholds of an int8 file, and what it knows the look of, from its own answers to the validation images.
 
     Its embeddings lie a little elsewhere than the run's, and so do the scores at which a budget is kept. Nothing is
@@ -146,17 +165,25 @@ def refitted(network: ExportedNetwork, shown: Shown) -> tuple[StoredThresholds |
     found = [network.run(batch, wanted) for batch in _batches(network, shown)]
     answers = {name: np.concatenate([each[name] for each in found]) for name in wanted}
     if identities is None or len(np.unique(identities)) < 2:
-        return None, None
+        return Refitted(None, None)
     familiar = familiar_of([answers[name] for name in LOOKS], identities) if network.familiar is not None else None
     if stored is None or not stored.thresholds or not network.exported.dim:
-        return stored, familiar
+        return Refitted(stored, familiar)
     metric = stored.metric
     prepared = prepare(answers[EMBEDDING], identities, metric=metric)
     pairs = verify_embeddings(prepared)
     fitted = [
         fit_threshold(pairs, each.target_fpr, prepared=prepared, fitted_on=each.fitted_on) for each in stored.thresholds
     ]
-    return stored.model_copy(update={"thresholds": fitted}), familiar
+    results = Results(
+        triune=__version__,
+        name=network.exported.source,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=DataSummary(source=""),
+        metric=metric,
+        models=[ModelResult(name=NAMES["model"], role="model", verification={"val": verification_result(pairs)})],
+    )
+    return Refitted(stored.model_copy(update={"thresholds": fitted}), familiar, abridged(results))
 
 
 def gains(before: tuple[ExportedNetwork, int], after: tuple[ExportedNetwork, int]) -> Gains:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from triune._version import __version__
 from triune.errors import InputError
+from triune.evaluation.results import Results
 from triune.run.familiar import Familiar, familiar_bytes
-from triune.serving.exported.card import CARD, FAMILIAR, METADATA_DIGEST, ExportCard, in_other_words
+from triune.serving.exported.card import CARD, FAMILIAR, FIGURES, METADATA_DIGEST, ExportCard, in_other_words
 from triune.serving.exported.file import MOST_BYTES, digest_of, digest_of_entries
 
 if TYPE_CHECKING:
@@ -18,13 +19,16 @@ def opset_of(proto: "ModelProto") -> int:
     return next(int(each.version) for each in proto.opset_import if each.domain in ("", "ai.onnx"))
 
 
-def content_of(proto: "ModelProto", card: ExportCard, familiar: Familiar | None) -> tuple[bytes, ExportCard]:
+def content_of(
+    proto: "ModelProto", card: ExportCard, familiar: Familiar | None, results: Results | None = None
+) -> tuple[bytes, ExportCard]:
     """The bytes of a file that holds a model and its card, and the card with their digest.
 
     Args:
         proto: the model; its metadata are replaced.
         card: what is said of it.
         familiar: what its run knows the look of, where it is known.
+        results: what its run was found to be, abridged, where that is known.
 
     Raises:
         InputError: its weights take 2 GiB or more.
@@ -43,6 +47,8 @@ def content_of(proto: "ModelProto", card: ExportCard, familiar: Familiar | None)
     entries = {CARD: card.model_dump_json(), **in_other_words(card)}
     if familiar is not None:
         entries[FAMILIAR] = base64.b64encode(familiar_bytes(familiar)).decode()
+    if results is not None:
+        entries[FIGURES] = results.model_dump_json(exclude_defaults=True)
     entries[METADATA_DIGEST] = digest_of_entries(entries.items())
     for key, value in entries.items():
         proto.metadata_props.add(key=key, value=value)

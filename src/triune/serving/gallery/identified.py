@@ -272,7 +272,7 @@ def strangers_there(enrolled: Enrolled, strangers: Strangers) -> StrangersThere:
 
 
 def _scores(name: str, enrolled: Enrolled, rows: Array, identities: Array, exchangeable: bool) -> "StrangerScores":
-    from triune.recognition.candidates import best_identities  # torch, which searches do without
+    from triune.recognition.candidates import best_identities
     from triune.recognition.strangers import StrangerScores
 
     if not len(rows):

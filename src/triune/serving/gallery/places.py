@@ -1,10 +1,13 @@
 """Which store a name stands for: a folder and object storage are LanceDB's, ``qdrant://`` is a server's."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import polars as pl
 
 from triune.errors import InputError
+from triune.run.places import MODEL
+from triune.serving.exported.card import SUFFIX
 from triune.serving.gallery.card import GalleryCard
 from triune.serving.gallery.lance import LanceStore, is_url, require_empty
 from triune.serving.gallery.qdrant import SCHEMES, QdrantStore
@@ -34,7 +37,22 @@ def open_store(name: str) -> Store:
         InputError: there is none.
     """
     require_path(name, "the gallery")
+    what = _network_in(name)
+    if what is not None:
+        raise InputError(
+            f"{name} is {what}, and no gallery: `triune index {name} IMAGES --output GALLERY` makes one by it"
+        )
     return QdrantStore.open(name) if is_qdrant(name) else LanceStore.open(name)
+
+
+def _network_in(name: str) -> str | None:
+    """What makes galleries and was named in the place of one; ``None`` of anything else."""
+    path = Path(name)
+    if path.suffix.lower() == SUFFIX and path.is_file():
+        return "an exported file"
+    if path.name == MODEL and path.is_file():
+        return "the network of a run"
+    return "a run" if (path / MODEL).is_file() else None
 
 
 def is_qdrant(name: str) -> bool:

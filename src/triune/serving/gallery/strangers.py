@@ -10,6 +10,7 @@ import polars as pl
 from triune.run.judged_items import read_judged_items
 from triune.run.places import folder_of
 from triune.run.split import read_split
+from triune.serving.exported.card import SUFFIX
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -41,7 +42,7 @@ def strangers_of(run: Path | None, name: str, dim: int) -> Strangers:
     """The strangers of a run: its calibration identities where it has any, else those of its validation split.
 
     Args:
-        run: its folder, or the ``model.safetensors`` in it; ``None`` of a public backbone.
+        run: its folder, the ``model.safetensors`` in it, or an exported file; ``None`` of a public backbone.
         name: what messages call it.
         dim: length of an embedding.
 
@@ -50,6 +51,8 @@ def strangers_of(run: Path | None, name: str, dim: int) -> Strangers:
     """
     if run is None:
         return _none(dim, f"{name} was not trained here, and has no validation identities")
+    if run.suffix.lower() == SUFFIX:
+        return _none(dim, f"{run.name} is an exported file, which holds nobody's embeddings (its run does: --run RUN)")
     folder = folder_of(run)
     if not (folder / JUDGED).is_file():
         return _none(dim, f"{folder / JUDGED} is not there")
