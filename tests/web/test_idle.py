@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from triune.web.connected import MOST_HEADER, UNREAD, Impatient, close_unread
+from triune.web.idle import MOST_HEADER, UNREAD, Impatient, close_unread
 
 IDLE = 0.3
 """Seconds that a connection may be idle here."""
