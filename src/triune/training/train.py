@@ -29,7 +29,7 @@ from triune.model.adapters import merge_adapters
 from triune.model.images import check_size
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
-from triune.parallel.command import check_same, peers_awaited
+from triune.parallel.command import check_same
 from triune.parallel.group import done_in_turn, read_by_all, sharing, told_by_first
 from triune.run.card import ModelCard, Network
 from triune.run.facts import TrainingFacts
@@ -168,7 +168,7 @@ def _train(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataMo
     path = None if last is None else str(last.path)
     try:
         # Lightning's progress bar writes to stdout, which is for results.
-        with redirect_stdout(sys.stderr), peers_awaited():
+        with redirect_stdout(sys.stderr):
             trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SystemExit as ended:  # what Lightning makes of a signal
         stopped = ended.__context__
