@@ -90,7 +90,7 @@ def test_whatever_waited_for_a_process_that_ended_says_how_to_go_on(tmp_path, mo
             raise RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer")
 
     with pytest.raises(
-        ChildProcessError, match="another of the processes ended.*go on after its last epoch with"
+        ChildProcessError, match=r"another of the processes ended.*go on after its last epoch with"
     ) as told:
         evaluate()
     assert str(tmp_path / "run") in told.value.strerror
