@@ -75,7 +75,9 @@ def test_what_is_no_single_number_cannot_be_trained_on():
     assert made("triplet", {"reduction": "per_anchor", "swap": True, "smooth": True}).swap
 
 
-@pytest.mark.parametrize("name", ["TripletMarginLoss", "ArcFaceLoss", "SubCenterArcFaceLoss", "SoftTripleLoss"])
+@pytest.mark.parametrize(
+    "name", ["TripletMarginLoss", "ArcFaceLoss", "SubCenterArcFaceLoss", "SoftTripleLoss", "P2SGradLoss"]
+)
 def test_any_loss_of_the_peer_is_made_with_the_sizes_it_needs(name):
     criterion = made(f"pml:{name}")
     assert isinstance(criterion, getattr(peer, name))
@@ -93,6 +95,15 @@ def test_any_loss_of_the_peer_is_made_with_the_sizes_it_needs(name):
         ("triplet", {"nope": 1}, "its options are averaged, group, margin, metric, mining, reduction"),
         ("triplet", {"margin": -1}, "metric_loss triplet: margin is -1"),
         ("sup-con", {"temperature": 0}, "metric_loss sup-con: temperature is 0"),
+        ("sup-con", {"temp": 1}, "metric_loss sup-con: there is no option 'temp'; its options are temperature"),
+        ("sup-con", {"temperature": "x"}, "metric_loss sup-con: an option is of another kind .*; its options are"),
+        ("arcface", {"num_classes": 3}, r"num_classes is filled in \(5\): leave it out of its options"),
+        ("pml:ArcFaceLoss", {"embedding_size": 3}, r"embedding_size is filled in \(16\): leave it out"),
+        ("pml:ManifoldLoss", {}, "pml:ManifoldLoss: it needs 'l'; its options are l, K"),
+        ("pml:TripletMarginLoss", {"margin": "big"}, "TripletMarginLoss cannot be computed of embeddings and labels: "),
+        ("pml:VICRegLoss", {}, "pml:VICRegLoss cannot be computed of embeddings and labels: labels are"),
+        ("pml:BaseMetricLossFunction", {}, "cannot be computed of embeddings and labels: NotImplementedError"),
+        ("pml:NTXentLoss", {"reducer": torch.nn.Identity()}, "NTXentLoss cannot be computed|no single number"),
     ],
 )
 def test_what_cannot_be_made_says_why(name, options, words):

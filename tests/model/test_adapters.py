@@ -109,6 +109,11 @@ def test_a_backbone_without_attention_is_refused():
         add_adapters(network("test_convnext2"), "test_convnext2", rank=2)
 
 
+def test_a_rank_that_makes_nothing_narrower_is_refused():
+    with pytest.raises(InputError, match=r"adapter_rank is 64, and a linear layer of test_vit has 64 features: give a"):
+        add_adapters(network("test_vit", mask_channels=0), "test_vit", rank=64)
+
+
 def test_without_peft_the_way_to_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(InputError, match=r"needs peft: pip install 'triune\[adapters\]'"):

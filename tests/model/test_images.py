@@ -101,3 +101,9 @@ def test_a_size_that_a_backbone_cannot_see_is_refused_with_one_that_it_can(takes
     assert said.startswith("--images.size 96 64: resnet10t cannot see such images (96 x 64 does not fit)")
     assert said.endswith(works)
     assert "\n" not in said
+
+
+def test_a_network_whose_first_map_is_as_large_as_the_image_is_given_an_image():
+    """Of VGG the first map's 64 channels were taken for those of images, and every size was refused."""
+    model = MultiTaskModel("vgg11", num_classes=2, mask_channels=0, embedding_dim=0, pretrained=False)
+    assert check_size(model, "vgg11", (32, 32)) is None

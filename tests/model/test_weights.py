@@ -237,3 +237,36 @@ def test_weights_from_a_local_file_reach_the_backbone(tmp_path):
     loaded = MultiTaskModel(**SMALL, num_classes=3, weights=path)
     for name, tensor in loaded.backbone.model.state_dict().items():
         torch.testing.assert_close(tensor, source.backbone.model.state_dict()[name])
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64])
+def test_numbers_of_another_kind_are_not_taken_for_weights(kind, tmp_path):
+    source = torch.nn.Linear(3, 2)
+    torch.save({name: tensor.to(kind) for name, tensor in source.state_dict().items()}, tmp_path / "w.pth")
+    name = str(kind).removeprefix("torch.")
+    with pytest.raises(InputError, match=rf"w\.pth: its weights weight are {name}, as of a quantised network"):
+        load_weights(torch.nn.Linear(3, 2), tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "it is a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html>404</html>", "it is a page of the web: download the file itself"),
+    ],
+)
+def test_what_lies_in_the_place_of_weights_is_told(content, said, tmp_path):
+    for suffix in (".safetensors", ".pth"):
+        path = tmp_path / f"w{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"w{suffix} cannot be read as weights: {said}"):
+            read_weights(path)
+
+
+def test_why_safetensors_cannot_be_read_is_said_in_words(tmp_path):
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file(torch.nn.Linear(3, 2).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"weights: it is damaged, cut short, or no safetensors \(incomplete metadata"):
+        read_weights(path)

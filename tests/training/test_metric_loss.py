@@ -1,5 +1,7 @@
 """From the settings of a run to its metric term, and runs that learn with one."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -14,8 +16,9 @@ from triune.losses.triplet import TripletLoss
 from triune.losses.weighted import CircleLoss
 from triune.run.loaders import ItemData
 from triune.run.parser import parse_train
-from triune.training.metric_loss import FIRST_MARGIN, check_samples, metric_loss
-from triune.training.train import class_names, load_items
+from triune.run.settings import TrainConfig
+from triune.training.metric_loss import FIRST_MARGIN, check_learnable, check_samples, metric_loss
+from triune.training.train import class_names, load_items, training_data
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +119,32 @@ def test_a_single_image_of_an_identity_is_for_losses_that_need_no_pair():
     for name in ("triplet", "nt-xent"):
         with pytest.raises(InputError, match=f"--samples_per_class is 1, and metric_loss {name} learns from pairs"):
             check_samples(parse_train([*one, "--metric_loss", name]))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--batch_size 2", r"--batch_size 2 has room for one identity of 2 images.*give --batch_size 4 or more"),
+        ("--batch_size 4 --samples_per_class 4", r"--batch_size 4 has room for one identity of 4 images"),
+        ("--batch_size 2 --gamma 0", None),
+        ("--batch_size 2 --loss.memory 64", None),
+        ("--batch_size 2 --metric_loss arcface", None),
+        ("--batch_size 4", None),
+    ],
+)
+def test_a_batch_without_a_second_identity_is_refused_where_the_loss_needs_one(table, flags, said):
+    config = parse_train(["--data", str(table), *flags.split()])
+    data = training_data(config, Path())
+    batches = data.train_dataloader().batch_sampler
+    if said is None:
+        check_learnable(config, len(data.training_identities), batches)
+        return
+    with pytest.raises(InputError, match=said):
+        check_learnable(config, len(data.training_identities), batches)
+
+
+def test_a_single_identity_is_refused_in_words():
+    with pytest.raises(InputError, match=r"split train: there is 1 identity, so there is no other to tell it from"):
+        check_learnable(TrainConfig(), 1, None)
+    check_learnable(TrainConfig(gamma=0), 1, None)
+    check_learnable(TrainConfig(), 0, None)  # no identity at all: classes and masks are learnt

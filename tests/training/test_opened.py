@@ -77,3 +77,20 @@ def test_what_a_killed_training_left_half_written_is_cleared_and_nothing_else(tm
         path.write_text("x")
     with opened_run(settings(resume=tmp_path)):
         assert [path for path in (*halves, *kept) if path.exists()] == kept
+
+
+def test_whatever_waited_for_a_process_that_ended_says_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("triune.training.opened.sharing", lambda: "two processes")
+    monkeypatch.setattr("triune.training.opened.told_by_first", lambda make: make())
+    monkeypatch.setattr("triune.training.opened.read_by_all", lambda read, group: read())
+
+    def evaluate():
+        with opened_run(settings(output=tmp_path / "run")) as run:
+            (run / "config.yaml").write_text("")
+            raise RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer")
+
+    with pytest.raises(
+        ChildProcessError, match=r"another of the processes ended.*go on after its last epoch with"
+    ) as told:
+        evaluate()
+    assert str(tmp_path / "run") in told.value.strerror

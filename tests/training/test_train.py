@@ -378,3 +378,48 @@ def test_what_cannot_be_judged_after_the_training_is_said_before_it(table, tmp_p
 def test_splits_that_can_be_judged_are_not_warned_of(table, tmp_path, capsys):
     train_only(["--data", str(table), *TINY, "--epochs", "1", "--output", str(tmp_path / "run")])
     assert "warning" not in capsys.readouterr().err
+
+
+def plain_table(table, folder, columns):
+    """The same images with some of the columns."""
+    frame = polars.read_csv(table, infer_schema=False)
+    path = [f"{table.parent}/{name}" for name in frame["image"]]
+    frame.select(columns).with_columns(polars.Series("image", path)).write_csv(folder / "plain.csv")
+    return folder / "plain.csv"
+
+
+def test_items_that_teach_nothing_are_refused(table, tmp_path, capsys):
+    """Images without label, mask and identity were trained on to a loss of 0."""
+    images = plain_table(table, tmp_path, ["image", "split"])
+    run = tmp_path / "run"
+    assert main(["train", "--data", str(images), *TINY, "--epochs", "1", "--output", str(run)]) == 2
+    assert "nothing to learn from: with alpha 1, beta 1 and gamma 1 the training images need two classes (label)" in (
+        capsys.readouterr().err
+    )
+    assert not run.exists()
+
+
+def test_without_identities_nothing_is_said_of_triplets(table, tmp_path, capsys):
+    masked = plain_table(table, tmp_path, ["image", "mask", "split"]).read_text()
+    (tmp_path / "plain.csv").write_text(masked.replace(",masks/", f",{table.parent}/masks/"))
+    run = str(tmp_path / "run")
+    train_only(["--data", str(tmp_path / "plain.csv"), *TINY, "--epochs", "1", "--output", run])
+    said = capsys.readouterr().err
+    assert "epoch 1/1" in said
+    assert "triplet" not in said.partition("epoch 1/1")[2].partition("\n")[2]
+
+
+def test_identities_of_a_single_image_are_trained_on_where_no_pair_is_asked_for(table, tmp_path):
+    frame = polars.read_csv(table, infer_schema=False)
+    train = polars.col("split") == "train"
+    each = polars.when(train).then(polars.col("image")).otherwise(polars.col("identity")).alias("identity")
+    frame.with_columns(each, polars.format("{}/{}", polars.lit(str(table.parent)), "image").alias("image")).drop(
+        "mask"
+    ).write_csv(tmp_path / "single.csv")
+    flags = ["--data", str(tmp_path / "single.csv"), *TINY]
+    with pytest.raises(InputError, match="has a single image in train"):
+        load_items(parse_train(flags))
+    config = parse_train([*flags, "--samples_per_class", "1", "--metric_loss", "arcface"])
+    data = training_data(config, tmp_path)
+    batches = data.train_dataloader().batch_sampler
+    assert (len(data.training_identities), batches.classes_per_batch, batches.samples_per_class) == (24, 16, 1)

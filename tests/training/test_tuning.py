@@ -224,6 +224,11 @@ def test_settings_that_would_do_nothing_are_refused_in_one_line(flags, said):
 def test_a_backbone_that_would_never_begin_to_learn_is_refused(table, tmp_path):
     check_steps(5, 6)
     check_steps("all", 6)
+    check_steps(0, 6, memory_start=5)
+    with pytest.raises(
+        InputError, match=r"loss\.memory_start is 6, and the run has 6 steps, so the memory would never"
+    ):
+        check_steps(0, 6, memory_start=6)
     with pytest.raises(InputError, match=r"model\.freeze is 2, and the run has 2 steps: give fewer, or 'all'"):
         train(table, tmp_path / "run", "--model.freeze", "2", epochs=1)
     assert not (tmp_path / "run").exists()

@@ -195,8 +195,12 @@ def read_lines(path: str | Path, *, missing: frozenset[str] = frozenset()) -> li
     return [unicodedata.normalize("NFC", entry) for entry in entries]
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, remedy: str = _FORMS) -> str:
     """The text of a UTF-8 file, without a byte-order mark; line ends are left as they are.
+
+    Args:
+        path: the file.
+        remedy: what to do where it is something else, for the message.
 
     Raises:
         InputError: there is no such file, it is larger than :data:`MOST_BYTES`, or it is no UTF-8 text.
@@ -208,9 +212,9 @@ def read_text(path: str | Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {_FORMS}") from error
+        raise InputError(f"{path} is not UTF-8 text: {remedy}") from error
     if "\0" in text:
-        raise InputError(f"{path} is not UTF-8 text but holds zero bytes: {_FORMS}")
+        raise InputError(f"{path} is not UTF-8 text but holds zero bytes: {remedy}")
     return text
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from triune.errors import InputError
@@ -101,16 +104,15 @@ def make_criterion(
         if options.get("num_classes") == "auto":
             options["num_classes"] = num_classes
         if name == TRIPLET:
-            criterion = _made(DistributedTripletLoss, name, **options)
+            criterion = _made(DistributedTripletLoss, name, options)
         else:
-            criterion = JoinedLoss(_made(PAIR_LOSSES[name], name, **options))
+            criterion = JoinedLoss(_made(PAIR_LOSSES[name], name, options))
         if memory == 0:
             return criterion
         ring = {"size": memory, "embedding_dim": embedding_dim, "start": memory_start}
-        return _made(CrossBatchMemory, name, criterion=criterion, **ring)
+        return _made(CrossBatchMemory, name, {"criterion": criterion, **ring})
     if name in PROXY_LOSSES:
-        sizes = {"num_classes": num_classes, "embedding_dim": embedding_dim}
-        return _made(PROXY_LOSSES[name], name, **sizes, **options)
+        return _made(PROXY_LOSSES[name], name, options, num_classes=num_classes, embedding_dim=embedding_dim)
     if name.startswith(PEER):
         return _peer_loss(name.removeprefix(PEER), options, num_classes, embedding_dim)
     known = [TRIPLET, *PAIR_LOSSES, *PROXY_LOSSES, f"{PEER}CLASS"]
@@ -118,7 +120,7 @@ def make_criterion(
 
 
 def _peer_loss(name: str, options: Mapping[str, Any], num_classes: int, embedding_dim: int) -> nn.Module:
-    """A loss of pytorch-metric-learning with the sizes it asks for."""
+    """A loss of pytorch-metric-learning with the sizes it asks for, which is seen to take embeddings and labels."""
     try:
         from pytorch_metric_learning import losses
     except ImportError as error:
@@ -126,18 +128,61 @@ def _peer_loss(name: str, options: Mapping[str, Any], num_classes: int, embeddin
     kind = getattr(losses, name, None)
     if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
         raise InputError(f"pytorch-metric-learning has no loss {name!r}; its names are like TripletMarginLoss")
-    sizes = {"num_classes": num_classes, "embedding_size": embedding_dim}
+    sizes = {"num_classes": num_classes, "embedding_size": embedding_dim, "descriptors_dim": embedding_dim}
     wanted = {size: value for size, value in sizes.items() if size in _option_names(kind)}
-    return _made(kind, f"{PEER}{name}", **wanted, **options)
+    criterion = _made(kind, f"{PEER}{name}", options, **wanted)
+    _try(criterion, f"{PEER}{name}", min(num_classes, 2), embedding_dim)
+    return criterion
 
 
-def _made(kind: type[nn.Module], name: str, **options: Any) -> nn.Module:
-    """A module of a class; a wrong option is answered with those that the class takes."""
+def _try(criterion: nn.Module, name: str, classes: int, embedding_dim: int) -> None:
+    """Let a copy of a foreign loss see eight embeddings: its own code looks at no option before it needs it.
+
+    Raises:
+        InputError: it raises something, or answers with something else than one number.
+    """
+    embeddings = torch.randn(8, embedding_dim, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(8) % classes
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            loss = copy.deepcopy(criterion)(embeddings, labels)
+        except Exception as error:  # whatever its code trips over
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"metric_loss {name} cannot be computed of embeddings and labels: {said}") from error
+    if not (isinstance(loss, torch.Tensor) and loss.numel() == 1):
+        raise InputError(f"metric_loss {name} gives no single number to minimise: choose another reducer")
+
+
+def _made(kind: type[nn.Module], name: str, options: Mapping[str, Any], **filled: Any) -> nn.Module:
+    """A module of a class; a wrong option is answered with those that the class takes.
+
+    Args:
+        kind: the class.
+        name: of the loss, for messages.
+        options: its settings by name.
+        filled: settings that follow from the data, which ``options`` must leave out.
+
+    Raises:
+        InputError: an option is not known, cannot be, or is filled in.
+    """
+    twice = next((each for each in options if each in filled), None)
+    if twice is not None:
+        raise InputError(f"metric_loss {name}: {twice} is filled in ({filled[twice]}): leave it out of its options")
     try:
-        return kind(**options)
+        return kind(**filled, **options)
     except (TypeError, ValueError) as error:
-        known = ", ".join(_option_names(kind))
-        raise InputError(f"metric_loss {name}: {error}; its options are {known}") from error
+        known = ", ".join(each for each in _option_names(kind) if each not in filled)
+        raise InputError(f"metric_loss {name}: {_wrong(error)}; its options are {known}") from error
+
+
+def _wrong(error: Exception) -> str:
+    """What is wrong with options, in words of those who gave them: Python speaks of arguments and operands."""
+    said = str(error)
+    unknown = re.search(r"unexpected keyword argument ('\w+')", said)
+    missing = re.search(r"missing \d+ required .*arguments?: (.+)", said)
+    if unknown is not None or missing is not None:
+        return f"there is no option {unknown[1]}" if unknown is not None else f"it needs {missing[1]}"  # type: ignore[index]
+    return f"an option is of another kind ({said})" if isinstance(error, TypeError) else said
 
 
 def _option_names(kind: type) -> list[str]:

@@ -24,7 +24,7 @@ def add_adapters(model: Any, backbone: str, rank: int) -> None:
         rank: of the product.
 
     Raises:
-        InputError: peft is not installed, or the backbone has no attention.
+        InputError: peft is not installed, the backbone has no attention, or the matrices would not be narrow.
     """
     try:
         import peft
@@ -36,6 +36,13 @@ def add_adapters(model: Any, backbone: str, rank: int) -> None:
         raise InputError(
             f"--model.adapter_rank is for transformers, and {backbone} has no attention layers: "
             "leave it at 0, or take a ViT"
+        )
+    layers = [timm_model.get_submodule(name) for name in targets]
+    narrowest = min(min(layer.in_features, layer.out_features) for layer in layers)
+    if rank >= narrowest:
+        raise InputError(
+            f"--model.adapter_rank is {rank}, and a linear layer of {backbone} has {narrowest} features: "
+            "give a lower rank, such as 8"
         )
     timm_model.requires_grad_(False)
     # Scale alpha / rank = 1, whatever the rank.
@@ -70,7 +77,7 @@ def _linear_layers(model: Any) -> list[str]:
         # A square of whole patches and windows; batch normalisation does not count it.
         with torch.no_grad():
             size = max(model.stride, 32)
-            model.eval().maps(weight.new_zeros(1, int(model.backbone.out_channels[0]), size, size))
+            model.eval().maps(weight.new_zeros(1, model.in_channels, size, size))
     finally:
         for hook in hooks:
             hook.remove()

@@ -95,7 +95,7 @@ def _problem(model: Any, size: tuple[int, int]) -> str | None:
     training = model.training
     try:
         with torch.no_grad():  # not inference mode: what a network keeps for its next images is learnt through
-            shape = (1, model.backbone.out_channels[0], *size)
+            shape = (1, model.in_channels, *size)
             model.eval()(torch.zeros(shape, device=parameter.device, dtype=parameter.dtype))
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError, ZeroDivisionError) as error:
         return " ".join(str(error).split())[:200] or type(error).__name__

@@ -134,7 +134,7 @@ class MultiTaskModel(nn.Module):
         self.num_classes, self.mask_channels, self.embedding_dim = num_classes, mask_channels, embedding_dim
         self.embedding_stage, self.pooling, self.mask_pooling = embedding_stage, pooling, mask_pooling
         self.dropout = dropout
-        self.name = backbone
+        self.name, self.in_channels = backbone, in_channels
 
         self.fixed: tuple[int, int] | None = None
         self.plain = is_plain(backbone)

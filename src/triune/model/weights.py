@@ -87,6 +87,9 @@ def read_weights(path: Path) -> dict[str, Any]:
         check_file(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist: a local file of backbone weights is needed")
+    not_weights = _not_weights(path)
+    if not_weights:
+        raise InputError(f"{path} cannot be read as weights: {not_weights}")
     try:
         if path.suffix == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
@@ -102,9 +105,24 @@ def read_weights(path: Path) -> dict[str, Any]:
     return content
 
 
+def _not_weights(path: Path) -> str:
+    """What a file is instead, where a failed download or an unfetched clone left it in the place of weights."""
+    with path.open("rb") as file:
+        beginning = file.read(64)
+    if not beginning:
+        return "it is empty"
+    if beginning.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS in their place: fetch the file with `git lfs pull`"
+    if beginning.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        return "it is a page of the web: download the file itself"
+    return ""
+
+
 def _reason(error: Exception) -> str:
     """In one line; torch's own advice is to read the file though code in it may run."""
     said = str(error)
+    if isinstance(error, safetensors.SafetensorError):
+        return f"it is damaged, cut short, or no safetensors ({said.rpartition(': ')[2]})"
     if "Weights only load failed" in said:
         kind = re.search(r"GLOBAL ([\w.]+)|unrecognized function", said)
         if kind is None:
@@ -147,6 +165,11 @@ def load_weights(model: nn.Module, path: Path, backbone: str | None = None) -> F
         called = "the backbone" if backbone is None else f"the backbone {backbone}"
         raise InputError(f"{path} does not fit {called} ({best.line()}): name the backbone that it was made with")
     for name, tensor in best.tensors.items():
+        if own[names[name]].is_floating_point() and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(
+                f"{path}: its weights {name} are {kind}, as of a quantised network: give those it came from"
+            )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(f"{path}: its weights {name} are not finite, so nothing can begin with them")
     model.load_state_dict(best.tensors, strict=False)

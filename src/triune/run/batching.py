@@ -34,7 +34,8 @@ def batches_for(config: TrainConfig, counts: Sequence[int], nameless: int = 0) -
         nameless: training images without an identity.
     """
     size, samples = config.images_a_batch, config.images_an_identity
-    usable = [count for count in counts if count >= 2]
+    # An identity gives a pair, where pairs are asked for.
+    usable = [count for count in counts if count >= min(2, samples)]
     if len(usable) < 2:
         return Batches(size, samples)
     reasons = []
@@ -43,9 +44,15 @@ def batches_for(config: TrainConfig, counts: Sequence[int], nameless: int = 0) -
         samples = min(samples, most, max(2, size // 2))
         if samples < DEFAULT_SAMPLES:
             why = "since half of them have no more" if samples == most else "so that two identities fit into it"
-            reasons.append(f"{samples} images of an identity in a batch, {why}")
+            if size >= 2 * samples or samples == most:
+                reasons.append(f"{samples} images of an identity in a batch, {why}")
+    there_are = max(sum(usable) + nameless, samples * len(usable))
     if config.batch_size == "auto":
-        size = min(size, max(sum(usable) + nameless, samples * len(usable)))
+        size = min(size, there_are)
         if size < DEFAULT_BATCH:
             reasons.append(f"batches of {size} images, since there are no more")
+    elif size > there_are:
+        reasons.append(
+            f"batches of {size} images hold images several times: --batch_size {there_are} holds all there are"
+        )
     return Batches(size, samples, "; ".join(reasons))

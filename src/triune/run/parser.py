@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from triune.errors import InputError
 from triune.files import on_one_line
 from triune.ranges import in_words
+from triune.run.given_flags import check_length, check_metric_flags, value_of
 from triune.run.recipes import recipe_of
 from triune.run.settings import TrainConfig
 from triune.run.yaml_file import check_depth, check_names, check_value, check_yaml, read_settings
@@ -115,12 +116,13 @@ def parse_train(arguments: Sequence[str], command: Command[TrainConfig] = TRAIN)
     Raises:
         InputError: a flag or a value that is not known.
     """
-    resumed = _value_of("--resume", arguments)
+    check_length(arguments)
+    given, resumed = arguments, value_of("--resume", arguments)
     if resumed is not None:
         stored = Path(resumed) / "config.yaml"
         if not stored.is_file():
             raise InputError(f"{stored} does not exist: --resume takes the folder of an earlier run")
-        if _value_of("--output", arguments) is not None:
+        if value_of("--output", arguments) is not None:
             raise InputError(
                 "--output and --resume are both given, but a run goes on in its own folder: leave --output away"
             )
@@ -128,7 +130,9 @@ def parse_train(arguments: Sequence[str], command: Command[TrainConfig] = TRAIN)
         arguments = ["--config", str(stored), *arguments]
     elif command.defaults is None and (recipe := recipe_of(_data_of(arguments) or "")) is not None:
         arguments = ["--config", str(recipe), *arguments]
-    return command.parse(arguments)
+    config = command.parse(arguments)
+    check_metric_flags(given, config.metric_loss)
+    return config
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -439,18 +443,9 @@ def _words_first(arguments: Sequence[str]) -> list[str]:
     return words + flags
 
 
-def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    for place, argument in enumerate(arguments):
-        if argument == flag and place + 1 < len(arguments):
-            return arguments[place + 1]
-        if argument.startswith(flag + "="):
-            return argument.removeprefix(flag + "=")
-    return None
-
-
 def _data_of(arguments: Sequence[str]) -> str | None:
     """The data that flags name, or else the last file of settings that names any; what is wrong with it comes later."""
-    named = _value_of("--data", arguments)
+    named = value_of("--data", arguments)
     for place, argument in enumerate(arguments) if named is None else ():
         flag, equals, path = argument.partition("=")
         if flag == "--config" and (equals or place + 1 < len(arguments)):

@@ -1,7 +1,10 @@
 """From the settings of a run to its metric term."""
 
+from typing import Any
+
 from torch import nn
 
+from triune.data.batches import ClassBalancedBatchSampler
 from triune.errors import InputError
 from triune.losses.joined import DistributedTripletLoss, JoinedLoss
 from triune.losses.memory import CrossBatchMemory
@@ -56,6 +59,34 @@ def check_samples(config: TrainConfig) -> None:
         raise InputError(
             f"--samples_per_class is 1, and metric_loss {name} learns from pairs of images of one identity: give 2 or "
             f"more, or a loss with proxies ({', '.join(sorted(PROXY_LOSSES))})"
+        )
+
+
+def check_learnable(config: TrainConfig, identities: int, batches: Any) -> None:
+    """Refuse a training in which the metric loss would be told of no two identities at once.
+
+    Args:
+        config: the settings.
+        identities: how many are trained on.
+        batches: the batch sampler of an epoch.
+
+    Raises:
+        InputError: there is a single identity; or batches hold one each, and the loss knows no others by a memory or
+            proxies.
+    """
+    if not config.learns_embedding or not identities:
+        return
+    if identities == 1:
+        raise InputError(
+            "split train: there is 1 identity, so there is no other to tell it from: add identities, or train without "
+            "the metric loss (--gamma 0)"
+        )
+    has_others = config.metric_loss in PROXY_LOSSES or config.loss.memory or config.images.collages
+    if isinstance(batches, ClassBalancedBatchSampler) and batches.classes_per_batch < 2 and not has_others:
+        size, samples = config.images_a_batch, batches.samples_per_class
+        raise InputError(
+            f"--batch_size {size} has room for one identity of {samples} images, so there is no other to tell it from: "
+            f"give --batch_size {2 * samples} or more"
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from triune.errors import InputError
 from triune.files import remove_leftovers
+from triune.parallel.command import peers_awaited
 from triune.parallel.group import read_by_all, sharing, told_by_first
 from triune.run.folder import new_run_folder
 from triune.run.lock import training_lock
@@ -33,7 +34,8 @@ def opened_run(config: TrainConfig) -> Iterator[Path]:
         run = told_by_first(lambda: kept.enter_context(_opened_alone(config)))
         read_by_all(lambda: _require_seen(run), sharing())
         try:
-            yield run
+            with peers_awaited():
+                yield run
         except KeyboardInterrupt as stopped:
             raise Stopped(signal_of(stopped), _going_on(run)) from stopped
         except ChildProcessError as error:

@@ -33,7 +33,7 @@ def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: An
     classes = f"{len(data.classes)} classes" if model.num_classes else "no classes"
     channels = model.mask_channels
     masks = f"masks of {channels} channel{'s' * (channels > 1)}" if channels else "no masks"
-    kind = f"{len(batches)} steps"
+    kind = counted(len(batches), "step")
     if isinstance(batches, ClassBalancedBatchSampler):
         kind += f" of {batches.classes_per_batch} identities x {batches.samples_per_class} images"
     epochs = config.whole_epochs
@@ -41,7 +41,7 @@ def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: An
         "; ".join(splits),
         f"{config.model.backbone}, {_short(weights)} parameters{some}: {classes}, {masks}, "
         f"embedding of {model.embedding_dim}",
-        f"{epochs} epoch{'s' * (epochs > 1)} of {kind}: {epochs * len(batches):,} steps",
+        f"{counted(epochs, 'epoch')} of {kind}: {counted(epochs * len(batches), 'step')}",
     ]
     if data.batches.reason:
         found.append(data.batches.reason)
@@ -56,6 +56,11 @@ def _images(data: ItemData, split: str) -> str:
     part = data.table.part(split)
     identities = part["identity"].drop_nulls().n_unique()
     return f"{len(part):,} images" + (f" of {identities:,} identities" if identities else "")
+
+
+def counted(count: int, what: str) -> str:
+    """How many there are of something whose name takes an s: ``1 step``, ``1,200 steps``."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _short(count: int) -> str:

@@ -29,7 +29,7 @@ from triune.model.adapters import merge_adapters
 from triune.model.images import check_size
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
-from triune.parallel.command import check_same, peers_awaited
+from triune.parallel.command import check_same
 from triune.parallel.group import done_in_turn, read_by_all, sharing, told_by_first
 from triune.run.card import ModelCard, Network
 from triune.run.facts import TrainingFacts
@@ -47,7 +47,7 @@ from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
 from triune.training.event_log import EventLog
 from triune.training.features import CachedFeatures, RowData, check_cachable
-from triune.training.metric_loss import check_samples, metric_loss, over_processes
+from triune.training.metric_loss import check_learnable, check_samples, metric_loss, over_processes
 from triune.training.module import LoopSettings, TrainingModule, triplet_loss_of
 from triune.training.plan import Estimate, plan
 from triune.training.precision import warned
@@ -79,10 +79,12 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     for warning in unverifiable(config, data):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     loader = data.train_dataloader()
+    check_learnable(config, len(data.training_identities), plan_of(loader.batch_sampler))
     if config.augment.flip == "auto" and not data.augment.flip:
         print("images without colours are not mirrored; --images.augment.flip 0.5 does", file=sys.stderr, flush=True)
     config = settled(config, data, len(loader))
     card = read_by_all(lambda: model_card(config, data), sharing())
+    _require_something_to_learn(config, data, card)
     loop = LoopSettings(
         optimizer=config.optimizer,
         metric=config.metric,
@@ -94,7 +96,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         freeze=config.model.freeze,
         conflicts_every=config.loss.conflicts_every,
     )
-    check_steps(config.model.freeze, loop.total_steps)
+    check_steps(config.model.freeze, loop.total_steps, config.loss.memory and config.loss.memory_start)
     if loop.choose_margin:
         check_margin_choice(config, data)
     origin = read_origin(run) if config.resume is not None else None
@@ -111,7 +113,12 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         print(line, file=sys.stderr, flush=True)
     module = TrainingModule(
         with_joint_normalisation(model, config).to(memory_format=torch.channels_last),
-        objective(config, over_processes(criterion or metric_loss(config, len(data.training_identities))), card.model),
+        objective(
+            config,
+            over_processes(criterion or metric_loss(config, len(data.training_identities))),
+            card.model,
+            identities=bool(data.training_identities),
+        ),
         loop,
     )
     if config.trainer.precision == DOUBLE:
@@ -156,6 +163,21 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     return told_by_first(keep_best)
 
 
+def _require_something_to_learn(config: TrainConfig, data: ItemData, card: ModelCard) -> None:
+    """Refuse items that give none of the three terms anything.
+
+    Raises:
+        InputError: they have neither classes, masks nor identities that are learnt from.
+    """
+    if card.model.num_classes or card.model.mask_channels or (config.learns_embedding and data.training_identities):
+        return
+    weights = f"alpha {config.class_weight:g}, beta {config.beta:g} and gamma {config.gamma:g}"
+    raise InputError(
+        f"{config.data} has nothing to learn from: with {weights} the training images need two classes (label), masks "
+        "(mask) or identities (identity)"
+    )
+
+
 def _has_unused(module: TrainingModule, config: TrainConfig, card: ModelCard) -> bool:
     """Whether there are weights that the loss never depends on: of the network, or of a metric loss of no weight."""
     size = card.size
@@ -168,7 +190,7 @@ def _train(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataMo
     path = None if last is None else str(last.path)
     try:
         # Lightning's progress bar writes to stdout, which is for results.
-        with redirect_stdout(sys.stderr), peers_awaited():
+        with redirect_stdout(sys.stderr):
             trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SystemExit as ended:  # what Lightning makes of a signal
         stopped = ended.__context__
@@ -216,7 +238,7 @@ def load_items(config: TrainConfig) -> ItemTable:
     """Read the table and check all of it that the run uses; every problem is reported at once.
 
     Masks are looked at only where the segmentation term learns from them, identities with a single image only where
-    the metric term needs pairs, and matching pairs are asked of val and test only where there is an embedding.
+    batches are to hold pairs, and matching pairs are asked of val and test only where there is an embedding.
     A resumed run keeps the split that it was started with, and how its pixels are read: nothing is chosen anew.
 
     Raises:
@@ -245,7 +267,7 @@ def load_items(config: TrainConfig) -> ItemTable:
         replace(table, reading=settled),
         masks=config.learns_masks,
         mask_ids=None if channels == "auto" else max(channels, 2),  # one channel tells background and foreground
-        identities=config.learns_embedding,
+        identities=config.learns_embedding and config.samples_per_class != 1,
         choose=origin is None,
     )
     for note in table.notes:
@@ -347,18 +369,21 @@ def check_margin_choice(config: TrainConfig, data: ItemData) -> None:
         raise InputError("margin auto needs validation images of two identities or more: give a number, such as 0.2")
 
 
-def objective(config: TrainConfig, criterion: nn.Module, network: Network) -> MultiTaskObjective:
-    """The run's loss; a task that the network has no head for has no weight, so that no weighting counts it.
+def objective(
+    config: TrainConfig, criterion: nn.Module, network: Network, *, identities: bool = True
+) -> MultiTaskObjective:
+    """The run's loss; a task that has no head, or no item to learn from, has no weight: no weighting counts it.
 
     Args:
         config: the settings.
         criterion: the metric term.
         network: which heads there are.
+        identities: whether there are any to train on.
     """
     return MultiTaskObjective(
         alpha=config.class_weight if network.num_classes else 0.0,
         beta=config.beta if network.mask_channels else 0.0,
-        gamma=config.gamma if network.embedding_dim else 0.0,
+        gamma=config.gamma if network.embedding_dim and identities else 0.0,
         triplet=criterion,
         weighting=config.loss.weighting,
         dice=config.loss.dice,

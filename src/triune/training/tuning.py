@@ -85,16 +85,22 @@ def check_chunk(model: MultiTaskModel, chunk: int) -> None:
         raise InputError("optimizer.chunk is 1, and this network normalises over the images of a chunk: give more")
 
 
-def check_steps(freeze: Freeze, total: int) -> None:
-    """Refuse a backbone that would begin to learn after the end.
+def check_steps(freeze: Freeze, total: int, memory_start: int = 0) -> None:
+    """Refuse what would begin after the end: a backbone that learns, a memory that is used.
 
     Args:
-        freeze: for how many steps it is frozen.
+        freeze: for how many steps the backbone is frozen.
         total: steps of the run.
+        memory_start: the first step that uses a memory; 0 where there is none.
 
     Raises:
         InputError: as many as the run has, or more.
     """
+    if memory_start >= total > 0:
+        raise InputError(
+            f"loss.memory_start is {memory_start}, and the run has {total} steps, so the memory would never be used: "
+            "give fewer"
+        )
     if freeze != "all" and freeze >= total > 0:
         raise InputError(
             f"model.freeze is {freeze}, and the run has {total} steps: give fewer, or 'all' for a backbone that never "

@@ -103,3 +103,17 @@ def test_a_box_that_is_none_is_named(tmp_path):
         (base / "bounding_boxes.txt").write_text("\n".join([lines[0], wrong, *lines[2:]]))
         with pytest.raises(InputError, match=r"bounding_boxes\.txt, row 2: .* is no box x y width height"):
             cub200(tmp_path, tmp_path / "cache", cropped=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("25 7\n26 7\n", r"it lists 2 images that are not in images\.txt \(25, 26\); copy both files again"),
+        ("3 7\n", r"it lists 1 images more than once \(3\)"),
+    ],
+)
+def test_lists_that_do_not_belong_together_are_told(tmp_path, more, said):
+    path = tree(tmp_path) / "image_class_labels.txt"
+    path.write_text(path.read_text() + more)
+    with pytest.raises(InputError, match=rf"image_class_labels\.txt: {said}"):
+        cub200(tmp_path, tmp_path / "cache")

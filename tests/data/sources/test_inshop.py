@@ -34,3 +34,14 @@ def test_another_layout_is_told(tmp_path):
     (base / "Img" / "img").rename(base / "Img" / "pictures")
     with pytest.raises(InputError, match=r"holds no img/ \(nor the archive img\.zip or Img/img\.zip\)"):
         inshop(tmp_path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("lines", "said"), [(12, r"20 lines are announced, but 10 follow"), (22, None)])
+def test_a_list_that_was_cut_off_is_told_by_the_number_in_its_first_line(tmp_path, lines, said):
+    path = tree(tmp_path) / "Eval" / "list_eval_partition.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:lines]) + "\n")
+    if said is None:
+        assert len(inshop(tmp_path, tmp_path / "cache").frame) == 20
+        return
+    with pytest.raises(InputError, match=rf"list_eval_partition\.txt, row 1: {said}"):
+        inshop(tmp_path, tmp_path / "cache")

@@ -23,7 +23,6 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     [
         ("omniglot", "Omniglot", "images_background.zip"),
         ("oxford-pets", "OxfordIIITPet", "annotations.tar.gz"),
-        ("lfw", "LFWPeople", "lfw-funneled.tgz"),
     ],
 )
 def test_where_nothing_can_be_fetched_the_error_says_what_to_put_where(tmp_path, monkeypatch, name, loader, what):

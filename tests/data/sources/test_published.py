@@ -62,7 +62,7 @@ def test_an_archive_that_is_replaced_is_unpacked_anew(tmp_path):
              r"names the folder with the made set as it is published: list\.txt, img/, unpacked or as made\.tgz"),
         ({"list.txt": "a"}, r"holds no img/ \(nor the archive img\.zip\), but it holds list\.txt:"),
         ({f"{i}.jpg": "" for i in range(9)}, r"it holds 0\.jpg, 1\.jpg, 2\.jpg, 3\.jpg, 4\.jpg and 4 more:"),
-        ({"list.txt": "a", "img": "no folder"}, r"holds no img/"),
+        ({"list.txt": "a", "img": "no folder"}, r"img is a file, and should be a folder"),
         ({"list.txt": "a", "img.zip": "no archive"}, r"img\.zip cannot be read \(.*\): copy or download it again"),
         ({"made.tgz": ""}, r"made\.tgz cannot be read"),
     ],
@@ -177,3 +177,32 @@ def test_only_lone_training_images_are_left_out():
     sound = frame_of(["a", "a"], split=["train", "train"])
     assert without_lone(sound) is sound
     assert kept.frame.schema["split"] == pl.String
+
+
+def test_a_file_that_is_no_archive_is_not_taken_for_one(tmp_path):
+    fill(tmp_path)
+    with pytest.raises(InputError, match=r"list\.txt is neither a folder nor an archive: --root names the folder"):
+        LAYOUT.found(tmp_path / "list.txt", tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "list.txt").unlink()
+    (tmp_path / "list.txt").mkdir()
+    with pytest.raises(InputError, match=r"list\.txt is a folder, and should be a file: copy or unpack it again"):
+        LAYOUT.found(tmp_path, tmp_path / "cache")
+
+
+def test_why_an_archive_cannot_be_read_is_said_once(tmp_path):
+    path = tmp_path / "made.tgz"
+    path.write_text("no archive at all")
+    with pytest.raises(InputError, match=r"made\.tgz cannot be read \(file could not be opened successfully\): copy"):
+        LAYOUT.found(path, tmp_path / "cache")
+
+
+def test_a_list_that_is_no_text_is_copied_again(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"list\.txt is not UTF-8 text: copy the file again"):
+        listed(path, 2)

@@ -46,3 +46,11 @@ def test_another_layout_is_told(tmp_path):
     (base / "Ebay_test.txt").write_text("image_id class_id super_class_id path\n1 2 x.JPG\n")
     with pytest.raises(InputError, match=r"Ebay_test\.txt, row 2: it has 3 words, not 4"):
         sop(tmp_path, tmp_path / "cache")
+
+
+def test_a_line_of_other_words_is_named(tmp_path):
+    base = tree(tmp_path)
+    with (base / "Ebay_train.txt").open("a") as file:
+        file.write("some words of something else\n")
+    with pytest.raises(InputError, match=r"Ebay_train\.txt, row 10: 'words' is no whole number"):
+        sop(tmp_path, tmp_path / "cache")

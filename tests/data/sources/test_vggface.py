@@ -38,3 +38,14 @@ def test_another_layout_is_told(tmp_path):
     picture(tmp_path / "n000001" / "0001_01.jpg")
     with pytest.raises(InputError, match=r"holds no train/ \(nor .*it holds n000001/"):
         vggface(tmp_path, tmp_path / "cache")
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    tree(tmp_path)
+    shutil.rmtree(tmp_path / "test" / "n002001")
+    (tmp_path / "test" / "n002001").write_text("no folder")
+    assert any(note.endswith("the first is test/n002001") for note in vggface(tmp_path, tmp_path / "cache").notes)
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / "test").write_text("no folder")
+    with pytest.raises(InputError, match=r"test is a file, and should be a folder: copy or unpack it again"):
+        vggface(tmp_path, tmp_path / "cache")

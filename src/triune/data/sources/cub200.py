@@ -73,14 +73,26 @@ def cub200(root: Path, cache: Path, *, cropped: bool = False) -> ItemTable:
 
 
 def _by_image(path: Path, lines: list[Line], images: list[Line]) -> list[Line]:
-    """The line of each image, in the order of the images; both begin with an image's number."""
-    found = {line.words[0]: line for line in lines}
-    lost = [line for line in images if line.words[0] not in found]
-    if lost:
-        shown = ", ".join(line.words[0] for line in lost[:5]) + (", …" if len(lost) > 5 else "")
-        problem = f"it says nothing of {len(lost)} of the {len(images)} images of images.txt ({shown})"
-        raise DataError([Problem(str(path), None, None, problem, "copy both files again")])
-    return [found[line.words[0]] for line in images]
+    """The line of each image, in the order of the images; both begin with an image's number.
+
+    Raises:
+        DataError: the two files do not list the same images, each once.
+    """
+    found, numbers = {line.words[0]: line for line in lines}, [line.words[0] for line in images]
+    known = set(numbers)
+    lost = [number for number in numbers if number not in found]
+    unknown = [number for number in found if number not in known]
+    twice = [line.words[0] for line in lines if found[line.words[0]] is not line]
+    said = (
+        (lost, f"it says nothing of {len(lost)} of the {len(images)} images of images.txt"),
+        (unknown, f"it lists {len(unknown)} images that are not in images.txt"),
+        (twice, f"it lists {len(twice)} images more than once"),
+    )
+    for some, problem in said:
+        if some:
+            shown = ", ".join(some[:5]) + (", …" if len(some) > 5 else "")
+            raise DataError([Problem(str(path), None, None, f"{problem} ({shown})", "copy both files again")])
+    return [found[number] for number in numbers]
 
 
 def _corners(path: Path, line: Line) -> Box:

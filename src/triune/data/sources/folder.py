@@ -59,7 +59,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _left_out(base: Path, folder: Path) -> list[str]:
-    """How many files below a folder are no images, by their suffixes."""
+    """How many files below a folder are no images, by their suffixes, and the first of them."""
 
     def below(place: Path) -> Iterator[Path]:
         yield from others_in(place)
@@ -67,11 +67,13 @@ def _left_out(base: Path, folder: Path) -> list[str]:
             if part != base / "masks":
                 yield from below(part)
 
-    counts = Counter(path.suffix.lower() or "no suffix" for path in below(base))
-    if not counts:
+    others = list(below(base))
+    if not others:
         return []
+    counts = Counter(path.suffix.lower() or "no suffix" for path in others)
     kinds = ", ".join(f"{suffix}: {count}" for suffix, count in counts.most_common(5))
-    return [f"{folder}: {counts.total()} files are left out, for their suffix is none of an image ({kinds})"]
+    named = f"files left out, for their suffix is none of an image, {len(others)} ({kinds})"
+    return [f"{folder}: {named}; the first is {min(others).relative_to(base)}"]
 
 
 class _Masks:

@@ -6,7 +6,7 @@ import polars as pl
 
 from triune.data.items import ItemTable, from_frame
 from triune.data.problems import DataError, Problem
-from triune.data.sources.published import Layout, Part, listed, without_lone
+from triune.data.sources.published import Layout, Part, check_announced, listed, without_lone
 
 LAYOUT = Layout(
     "inshop",
@@ -38,8 +38,10 @@ def inshop(root: Path, cache: Path) -> ItemTable:
     """
     paths = LAYOUT.found(root, cache)
     rows = []
-    # Below a count and the header: image_name item_id evaluation_status.
-    for line in listed(paths["list"], 3, skipped=2):
+    # Below their number and the header: image_name item_id evaluation_status.
+    lines = listed(paths["list"], 3, skipped=2)
+    check_announced(paths["list"], len(lines))
+    for line in lines:
         name, garment, status = line.words
         if status not in STATUS:
             problem = f"the evaluation status {status!r} is none of {', '.join(STATUS)}"

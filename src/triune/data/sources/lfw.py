@@ -7,7 +7,7 @@ import polars as pl
 
 from triune.data.items import ItemTable, from_frame
 from triune.data.pair_lists import PairList, read_pairs
-from triune.data.sources.common import download, folders_in, images_in
+from triune.data.sources.common import folders_in, images_in
 from triune.data.sources.published import Layout, Part
 from triune.errors import InputError
 
@@ -21,29 +21,20 @@ PROTOCOL = replace(LAYOUT, name="lfw-pairs", parts={"pairs": Part(("pairs.txt",)
 """With the list of pairs in ten folds that verification is reported on."""
 
 
-def lfw(root: Path, cache: Path | None = None) -> ItemTable:
+def lfw(root: Path, cache: Path) -> ItemTable:
     """Labeled Faces in the Wild (Huang and others, 2007): identity is the person; no classes, no masks.
 
     People with a single picture are left out, since they can give no matching pair.
 
     Args:
-        root: the folder with ``lfw_funneled`` (or ``lfw-deepfunneled``, ``lfw``), one folder a person, one that holds
-            it, or one with ``lfw-funneled.tgz``; torchvision is asked for a download where nothing is there.
-        cache: where an archive is unpacked; archives are not looked at where it is not given.
-    """
-    base = _lfw_folder(root, cache)
-    if base is None:
-        from torchvision.datasets import LFWPeople
+        root: the folder ``lfw_funneled`` (or ``lfw-deepfunneled``, ``lfw``), one folder a person; one that holds it; or
+            one with ``lfw-funneled.tgz``.
+        cache: where an archive is unpacked.
 
-        download(
-            lambda: LFWPeople(str(root), split="10fold", download=True),
-            "lfw",
-            f"put lfw-funneled.tgz into {root}, or unpack it into {root / 'lfw-py'}, so that "
-            f"{root / 'lfw-py' / 'lfw_funneled'} holds one folder a person",
-        )
-        base = _lfw_folder(root, cache)
-    if base is None:
-        raise InputError(f"{root} holds no folder of people: unpack lfw-funneled.tgz into {root / 'lfw-py'}")
+    Raises:
+        InputError: the files are not there, or are others.
+    """
+    base = LAYOUT.found(root, cache)["people"]
     people = {folder.name: images_in(folder) for folder in folders_in(base)}
     several = {name: images for name, images in people.items() if len(images) > 1}
     if not several:
@@ -88,13 +79,3 @@ def lfw_pair_list(root: Path, cache: Path) -> PairList:
     listed, people = read_pairs(paths["pairs"]), paths["people"].absolute()
     first, second = (tuple(str(people / name) for name in names) for names in (listed.first, listed.second))
     return replace(listed, first=first, second=second)
-
-
-def _lfw_folder(root: Path, cache: Path | None) -> Path | None:
-    for place in (root / "lfw-py", root):
-        for name in _FOLDERS:
-            if (place / name).is_dir():
-                return place / name
-    if cache is None or not (root.is_file() or any((root / name).is_file() for name in _ARCHIVES)):
-        return None
-    return LAYOUT.found(root, cache)["people"]

@@ -82,8 +82,11 @@ def load_source(
         :func:`~triune.data.checks.check_table` lists it with everything else. Always call it before training.
 
     Raises:
-        InputError: there is no such data set, table or folder, or its files are not there.
+        InputError: there is no such data set, table or folder, or its files are not there; or it is only for judging,
+            and "given" is not asked for.
     """
+    if data in PAIR_LISTS and split != "given":
+        raise InputError(f"{data} is for judging, not for training: triune evaluate RUN --data {data} --root FOLDER")
     if data in SOURCES:
         kept = cache or default_cache()
         table = SOURCES[str(data)](_root_of(str(data), root, kept), kept)

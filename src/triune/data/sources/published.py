@@ -60,25 +60,32 @@ class Layout:
         """Where each part lies: in the root, in a folder in it, or in an archive there, which is then unpacked once.
 
         Args:
-            root: the folder of what was downloaded, the data set's own folder, or the archive itself.
+            root: the folder of what was downloaded, the data set's own folder, one of its parts, or the archive itself.
             cache: where archives are unpacked.
 
         Returns:
             The paths of the parts that are there: of all that are needed.
 
         Raises:
-            InputError: a needed part is not there, or an archive cannot be read; the message says what is expected.
+            InputError: a needed part is not there, or an archive cannot be read; the message says what is expected. Or
+                a file lies where a folder is meant, or the reverse, also of a part that is not needed.
         """
         if not root.exists():
             raise InputError(f"{root} does not exist: {self._wanted()}")
+        if root.is_file() and not _is_archive(root):
+            raise InputError(f"{root} is neither a folder nor an archive: {self._wanted()}")
         places = _with_folders(root) if root.is_dir() else []
         paths: dict[str, Path] = {}
         for word, part in self.parts.items():
-            path = _first(places, part.names)
+            path = _first(places, part.names) or _itself(root, part.names)
             for archive in [] if path is not None else _archives(root, part.archives):
                 path = _first(_with_folders(_unpacked(self.name, archive, cache)), part.names)
                 if path is not None:
                     break
+            mistaken = None if path is not None else _of_the_other_kind(places, part.names)
+            if mistaken is not None:
+                kinds = ("file", "folder") if mistaken.is_dir() else ("folder", "file")
+                raise InputError(f"{mistaken} is a {kinds[1]}, and should be a {kinds[0]}: copy or unpack it again")
             if path is not None:
                 paths[word] = path
             elif part.needed:
@@ -114,7 +121,7 @@ def listed(path: Path, words: int, skipped: int = 0) -> list[Line]:
     """
     lines = [
         Line(number, text.split(maxsplit=words - 1))
-        for number, text in enumerate(split_lines(read_text(path)), start=1)
+        for number, text in enumerate(split_lines(read_text(path, "copy the file again")), start=1)
         if number > skipped and text.strip()
     ]
     problems = [
@@ -127,6 +134,22 @@ def listed(path: Path, words: int, skipped: int = 0) -> list[Line]:
     if not lines:
         raise InputError(f"{path} lists nothing: copy the file again")
     return [Line(line.number, [word.strip() for word in line.words]) for line in lines]
+
+
+def check_announced(path: Path, found: int) -> None:
+    """Refuse a list that has not as many lines as its own first one says: it was cut off, or put together.
+
+    Args:
+        path: the list.
+        found: how many lines it has below its header.
+
+    Raises:
+        DataError: its first line is another number, or none.
+    """
+    first = split_lines(read_text(path))[0]
+    if whole(path, Line(1, [first.strip()]), 0) != found:
+        problem = f"{first.strip()} lines are announced, but {found} follow"
+        raise DataError([Problem(str(path), 1, None, problem, "copy the file again")])
 
 
 def whole(path: Path, line: Line, place: int) -> int:
@@ -197,12 +220,29 @@ def _sorted(folder: Path, most: int | None = None) -> list[Path]:
 
 
 def _first(places: Sequence[Path], names: Sequence[str]) -> Path | None:
-    for place in places:
-        for name in names:
+    for name in names:
+        for place in places:
             path = place / name
             if path.is_dir() if name.endswith("/") else path.is_file():
                 return path
     return None
+
+
+def _itself(root: Path, names: Sequence[str]) -> Path | None:
+    """The root, where it is the folder that a part asks for: ``--root lfw_funneled``."""
+    return root if root.is_dir() and f"{root.absolute().name}/" in names else None
+
+
+def _of_the_other_kind(places: Sequence[Path], names: Sequence[str]) -> Path | None:
+    """A file of a folder's name, or a folder of a file's; nothing where neither is there."""
+    found = (path for name in names for place in places if (path := place / name.rstrip("/")).exists())
+    return next(found, None)
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is one, or is called like one: that is damaged, then, and told so."""
+    archive = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".tbz2", ".txz")
+    return path.suffix.lower() in archive or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 
 def _archives(root: Path, names: Sequence[str]) -> list[Path]:
@@ -246,11 +286,16 @@ def _unpack(archive: Path, folder: Path) -> None:
             f"{archive} holds a file that points outside ({error}): it is not the archive meant"
         ) from error
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{archive} cannot be read ({on_one_line(str(error))}): {again}") from error
+        raise InputError(f"{archive} cannot be read ({_reason(error)}): {again}") from error
     except OSError as error:
         if error.errno is not None:  # of the machine: a full disk, no permission
             raise
-        raise InputError(f"{archive} cannot be read ({on_one_line(str(error))}): {again}") from error
+        raise InputError(f"{archive} cannot be read ({_reason(error)}): {again}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What an error says first: of a file that is no archive tarfile goes on with a line for each way to pack one."""
+    return on_one_line(str(error).partition("\n")[0].removesuffix(":")) or type(error).__name__
 
 
 def _check_zip(archive: Path, packed: zipfile.ZipFile) -> None:

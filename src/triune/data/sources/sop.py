@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from triune.data.items import ItemTable, from_frame
-from triune.data.sources.published import Layout, Part, listed, without_lone
+from triune.data.sources.published import Layout, Part, listed, whole, without_lone
 
 _ARCHIVE = ("Stanford_Online_Products.zip", "Stanford_Online_Products.tar.gz")
 
@@ -34,8 +34,8 @@ def sop(root: Path, cache: Path) -> ItemTable:
     for split in ("train", "test"):
         path = paths[split]
         for line in listed(path, 4, skipped=1):  # image_id class_id super_class_id path
-            name = line.words[3]
+            name, product = line.words[3], str(whole(path, line, 1))
             kind = PurePosixPath(name).parts[0].removesuffix("_final")
-            rows.append((str(path.parent / name), kind, line.words[1], split))
+            rows.append((str(path.parent / name), kind, product, split))
     frame = pl.DataFrame(rows, schema=["image", "label", "identity", "split"], orient="row")
     return without_lone(from_frame(frame, source="sop"))
