@@ -14,8 +14,8 @@ import uvicorn
 from triune.errors import InputError
 from triune.serving.gallery.gallery import Gallery
 from triune.serving.loaded import load
-from triune.web.idle import Impatient, close_unread
 from triune.web.guard import Access, is_loopback, require_token
+from triune.web.idle import Impatient, close_unread
 from triune.web.limits import Limits
 from triune.web.served import Content, Try
 
