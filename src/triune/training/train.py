@@ -79,7 +79,8 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     for warning in unverifiable(config, data):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     loader = data.train_dataloader()
-    check_learnable(config, len(data.training_identities), plan_of(loader.batch_sampler))
+    if criterion is None:
+        check_learnable(config, len(data.training_identities), plan_of(loader.batch_sampler))
     if config.augment.flip == "auto" and not data.augment.flip:
         print("images without colours are not mirrored; --images.augment.flip 0.5 does", file=sys.stderr, flush=True)
     config = settled(config, data, len(loader))
