@@ -123,13 +123,11 @@ def one_at_a_time(store: Store) -> Iterator[None]:
         return
     lock = filelock.FileLock(store.folder / LOCK, thread_local=False)
     try:
-        lock.acquire(timeout=PATIENCE)
+        held = lock.acquire(timeout=PATIENCE)
     except filelock.Timeout as error:
         raise TimeoutError(f"another process has been enrolling into {store.name} for {PATIENCE:.0f} s") from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def enrolments(frame: pl.DataFrame) -> list[Enrolment]:

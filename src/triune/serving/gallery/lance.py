@@ -320,13 +320,11 @@ def _writing(name: str) -> Iterator[None]:
         return
     lock = filelock.FileLock(Path(name) / LOCK, thread_local=False)
     try:
-        lock.acquire(timeout=PATIENCE)
+        held = lock.acquire(timeout=PATIENCE)
     except filelock.Timeout as error:
         raise InputError(f"another process has been writing into {name} for {PATIENCE:.0f} s: wait for it") from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
