@@ -1,6 +1,8 @@
 """A run in use: the same answers as the network gives by hand, in order, whatever form the images have."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -150,3 +152,13 @@ def test_large_images_have_their_masks_by_tiles_and_all_else_as_without(run, tmp
     np.testing.assert_array_equal(cut[0].embedding, whole[0].embedding)
     assert isinstance(cut[2], Unreadable)
     np.testing.assert_array_equal(run.predict(large, tiles=100)[0].mask, cut[0].mask)
+
+
+def test_a_run_is_loaded_and_used_without_what_only_training_and_drawing_need(place):
+    code = (
+        "import sys, triune; run = triune.load(sys.argv[1], device='cpu'); run.predict(sys.argv[2:]); "
+        "heavy = ('torch._dynamo', 'torch._inductor', 'lightning', 'matplotlib', 'torchmetrics', 'pandas'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, place / "run", *files(place, 2)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
