@@ -227,37 +227,38 @@ def throughput(setting: Setting) -> None:
         "median over the turns. Clients, service and engine share this machine's processors.\n"
     )
     report.say(
-        "| pictures a request | engine, pictures/s | service, pictures/s | service / engine (quartiles) | processor "
-        "ms a picture: engine | service | clients |"
+        "| workers | pictures a request | engine, pictures/s | service, pictures/s | service / engine (quartiles) | "
+        "processor ms a picture: engine | service | clients |"
     )
-    report.say("| --- | --- | --- | --- | --- | --- | --- |")
-    with served(setting.folder / "throughput", setting.run) as server:
-        for many in (1, 4, 16):
-            cut = [contents[k : k + many] for k in range(0, len(contents), many)]
-            requests = [body_of([("images", each) for each in part]) for part in cut]
-            embedded(server, requests[: 2 * options.clients], options.clients)
-            own, its, used = [], [], np.zeros(3)
-            for _ in range(options.turns):
-                begun, worked = time.perf_counter(), time.process_time()
-                engine.embed(names)
-                own.append(time.perf_counter() - begun)
-                used[0] += time.process_time() - worked
-                worked, served_before = time.process_time(), processor_seconds(server.process.pid)
-                seconds, answers = embedded(server, requests, options.clients)
-                its.append(seconds)
-                used[1:] += processor_seconds(server.process.pid) - served_before, time.process_time() - worked
-            rows = np.concatenate([np.array(json.loads(each)["embeddings"], np.float32) for each in answers])
-            off = float(np.abs(rows - right).max())
-            ratios = np.array(own) / np.array(its)
-            low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-            report.say(
-                f"| {many} | {len(paths) / median(own):.0f} | {len(paths) / median(its):.0f} | {middle:.2f} "
-                f"({low:.2f} to {high:.2f}) | "
-                + " | ".join(f"{1000 * each / options.turns / len(paths):.1f}" for each in used)
-                + " |"
-            )
-            if off > 1e-4:
-                raise SystemExit(f"embeddings differ by {off}")
+    report.say("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for workers in dict.fromkeys((1, os.cpu_count() or 1)):
+        with served(setting.folder / f"throughput-{workers}", setting.run, "--workers", workers) as server:
+            for many in (1, 4, 16):
+                cut = [contents[k : k + many] for k in range(0, len(contents), many)]
+                requests = [body_of([("images", each) for each in part]) for part in cut]
+                embedded(server, requests[: 2 * options.clients], options.clients)
+                own, its, used = [], [], np.zeros(3)
+                for _ in range(options.turns):
+                    begun, worked = time.perf_counter(), time.process_time()
+                    engine.embed(names)
+                    own.append(time.perf_counter() - begun)
+                    used[0] += time.process_time() - worked
+                    worked, served_before = time.process_time(), processor_seconds(server.process.pid)
+                    seconds, answers = embedded(server, requests, options.clients)
+                    its.append(seconds)
+                    used[1:] += processor_seconds(server.process.pid) - served_before, time.process_time() - worked
+                rows = np.concatenate([np.array(json.loads(each)["embeddings"], np.float32) for each in answers])
+                off = float(np.abs(rows - right).max())
+                ratios = np.array(own) / np.array(its)
+                low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+                rates = [f"{len(paths) / median(each):.0f}" for each in (own, its)]
+                report.say(
+                    f"| {workers} | {many} | {' | '.join(rates)} | {middle:.2f} ({low:.2f} to {high:.2f}) | "
+                    + " | ".join(f"{1000 * each / options.turns / len(paths):.1f}" for each in used)
+                    + " |"
+                )
+                if off > 1e-4:
+                    raise SystemExit(f"embeddings differ by {off}")
     report.say("\nAll embeddings equal the engine's to 1e-4.")
 
 

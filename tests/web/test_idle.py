@@ -108,7 +108,7 @@ def test_h11_where_httptools_is_not_there_closes_it_too():
     """In a process of its own, since the class is chosen where uvicorn is imported."""
     code = (
         "import sys; sys.modules['httptools'] = None\n"
-        "import web.test_connected as tests\n"
+        "import web.test_idle as tests\n"
         "print(tests.Impatient.__mro__[1].__name__)\n"
         "for parts in ([], [tests.GET[:5]], tests.SLOW): print(tests.answered(*parts))\n"
         "got, closed = tests.answered(tests.GET + tests.GET)\n"

@@ -119,5 +119,9 @@ def test_an_exported_file_is_served_as_its_run_is(loaded, client, pictures, tmp_
         here, there = (each.post("/verify", files=pair(*pictures[:2])).json() for each in (client, exported))
         assert there["threshold"] == here["threshold"]
         assert there["distance"] == pytest.approx(here["distance"], abs=1e-4)
-        told = error_of(exported.get("/pairs"), 404)
-        assert told.startswith("model.onnx stores no validation pairs")
+        here, there = (each.get("/pairs").json() for each in (client, exported))
+        assert sum(there["matching"]) == sum(here["matching"]) > 0
+        assert sum(there["others"]) == sum(here["others"]) > 0
+        assert [each["fpr"] for each in there["levels"] if each["exact"]] == [
+            each["fpr"] for each in here["levels"] if each["exact"]
+        ]

@@ -159,3 +159,9 @@ def test_batches_at_a_time_are_those_that_the_processors_have_room_for(monkeypat
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert batches_at_once(device) == expected
+
+
+def test_workers_share_the_processors(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert [batches_at_once("cpu", workers) for workers in (1, 2, 3, 6, 12)] == [6, 3, 2, 1, 1]

@@ -69,18 +69,19 @@ class Content:
     demo: bool = False
 
 
-def batches_at_once(device: str) -> int:
-    """How many batches a device computes at a time.
+def batches_at_once(device: str, workers: int = 1) -> int:
+    """How many batches a process computes at a time.
 
     A batch takes every processor, unless ``OMP_NUM_THREADS`` gives it fewer: then there is room for another.
 
     Args:
         device: where the network is.
+        workers: processes that share the machine's processors.
     """
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if device != "cpu" or not threads.isdecimal() or int(threads) == 0:
         return 1
-    return max(1, (os.cpu_count() or 1) // int(threads))
+    return max(1, (os.cpu_count() or 1) // (int(threads) * workers))
 
 
 class Served:
@@ -90,9 +91,10 @@ class Served:
         content: what is served.
         limits: of requests.
         told: called after each batch with its images and its seconds.
+        workers: processes that share the machine's processors.
     """
 
-    def __init__(self, content: Content, limits: Limits, told: Told | None = None) -> None:
+    def __init__(self, content: Content, limits: Limits, told: Told | None = None, workers: int = 1) -> None:
         self.run, self.content = content.run, content
         self.library = None if content.gallery is None else Library(content.gallery)
         self._asking = 0
@@ -108,7 +110,7 @@ class Served:
             limits.waiting,
             limits.gather_ms / 1000,
             told=told,
-            at_once=limits.at_once or batches_at_once(self.run.network.card.device),
+            at_once=limits.at_once or batches_at_once(self.run.network.card.device, workers),
         )
         self._decoders = ThreadPoolExecutor(threads, "decode")
         self._librarian = ThreadPoolExecutor(1, "gallery")

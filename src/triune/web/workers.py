@@ -112,7 +112,7 @@ def application_of_worker(opening: Opening, service: Service) -> Any:
     except (InputError, OSError) as error:  # it could be opened when the service began
         LOG.error("a worker cannot open what it serves: %s", on_one_line(str(error)))
         sys.exit(1)
-    return application(Served(content, service.limits, measures.batch), service.access, measures)
+    return application(Served(content, service.limits, measures.batch, service.workers), service.access, measures)
 
 
 def tell_when_ready(url: str, ended: threading.Event) -> None:
