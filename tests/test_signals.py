@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from triune.signals import Stopped, _leave, held_back, leave_at_once, raising, signal_of, word_of
+from triune.signals import Stopped, _leave, held_back, leave_at_once, raising, signal_of, stopped_by, word_of
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -123,3 +123,22 @@ def test_of_several_processes_one_says_that_a_signal_came(rank, says):
     environment = os.environ | {"RANK": rank}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (143, says)
+
+
+def test_an_error_that_arises_while_a_signal_is_answered_is_the_signal_s():
+    def nested(first, second):
+        """An error that was raised while another was on its way."""
+        try:
+            try:
+                raise first
+            finally:
+                raise second
+        except BaseException as error:
+            return error
+
+    stopped = Stopped(signal.SIGTERM)
+    assert stopped_by(stopped) is stopped
+    assert stopped_by(nested(stopped, RuntimeError("closed twice"))) is stopped
+    assert stopped_by(nested(nested(stopped, RuntimeError()), ValueError())) is stopped
+    assert stopped_by(nested(ValueError(), RuntimeError())) is None
+    assert stopped_by(None) is None

@@ -32,6 +32,16 @@ def signal_of(stopped: KeyboardInterrupt) -> int:
     return stopped.number if isinstance(stopped, Stopped) else int(signal.SIGINT)
 
 
+def stopped_by(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The signal's exception that an error is, or that was being answered when it arose; ``None`` where there is none.
+
+    Whoever cleans up after a signal, twice perhaps, may fail at what was left half done: it is the signal that counts.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def word_of(number: int) -> str:
     """What is said of a signal."""
     return "terminated" if number == signal.SIGTERM else "interrupted"

@@ -19,9 +19,10 @@ from triune.evaluation.results import Results
 from triune.experiment import train_and_evaluate
 from triune.run.folder import load_model
 from triune.run.parser import parse_train
+from triune.signals import Stopped
 from triune.training.opened import opened_run, run_folder
 from triune.training.resume import resumed_settings
-from triune.training.train import fit, load_items, training_data
+from triune.training.train import _train, fit, load_items, training_data
 
 TINY = [
     *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
@@ -423,3 +424,28 @@ def test_identities_of_a_single_image_are_trained_on_where_no_pair_is_asked_for(
     data = training_data(config, tmp_path)
     batches = data.train_dataloader().batch_sampler
     assert (len(data.training_identities), batches.classes_per_batch, batches.samples_per_class) == (24, 16, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_lightning_trips_over_while_it_cleans_up_stays_a_signal(number):
+    class Trips:
+        """As Lightning, when a signal comes while loaders are closed, which it then closes once more."""
+
+        def fit(self, *given, **named):
+            try:
+                raise Stopped(number)
+            finally:
+                raise RuntimeError("Please call `iter(combined_loader)` first.")
+
+    with pytest.raises(Stopped) as stopped:
+        _train(Trips(), None, None, None)
+    assert stopped.value.number == number
+
+
+def test_an_error_of_its_own_is_no_signal():
+    class Fails:
+        def fit(self, *given, **named):
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        _train(Fails(), None, None, None)

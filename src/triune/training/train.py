@@ -39,7 +39,7 @@ from triune.run.origin import images_of, read_origin
 from triune.run.parser import one_line
 from triune.run.places import MODEL
 from triune.run.settings import TrainConfig
-from triune.signals import Stopped, signal_of
+from triune.signals import Stopped, signal_of, stopped_by
 from triune.training.averaging import WarmAverage
 from triune.training.beginning import Beginning
 from triune.training.budget import settled
@@ -193,9 +193,14 @@ def _train(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataMo
         # Lightning's progress bar writes to stdout, which is for results.
         with redirect_stdout(sys.stderr):
             trainer.fit(module, data, ckpt_path=path, weights_only=True)
-    except SystemExit as ended:  # what Lightning makes of a signal
-        stopped = ended.__context__
-        raise Stopped(signal_of(stopped) if isinstance(stopped, KeyboardInterrupt) else signal.SIGINT) from ended
+    except (
+        SystemExit,
+        Exception,
+    ) as error:  # Lightning makes a SystemExit of a signal, or fails at its own cleaning up
+        stopped = stopped_by(error)
+        if stopped is None and not isinstance(error, SystemExit):
+            raise
+        raise Stopped(signal.SIGINT if stopped is None else signal_of(stopped)) from error
 
 
 def build_model(config: TrainConfig, card: ModelCard) -> MultiTaskModel:
