@@ -138,6 +138,11 @@ class Setting:
         return self.folder / name
 
 
+def shown(engine: triune.LoadedRun) -> str:
+    """What a run is, without the folder that it lies in."""
+    return repr(engine).replace(engine.name, Path(engine.name).name)
+
+
 def items_of(run: Path) -> list[dict[str, str]]:
     """The items that a run was not trained on."""
     frame = read_split(run)
@@ -221,7 +226,7 @@ def throughput(setting: Setting) -> None:
     contents = [path.read_bytes() for path in paths]
     right = engine.embed(names)
     report.say(
-        f"{len(paths)} pictures (mean {np.mean([len(each) for each in contents]) / 1024:.1f} KiB) through {engine!r}; "
+        f"{len(paths)} pictures (mean {np.mean([len(each) for each in contents]) / 1024:.1f} KiB) through {shown(engine)}; "
         f"{options.clients} clients that each ask again as soon as they are answered; {options.turns} turns of engine "
         "(`run.embed` in batches of 32, which decodes the next batch meanwhile) and service. Medians; the ratio is the "
         "median over the turns. Clients, service and engine share this machine's processors.\n"
@@ -287,7 +292,7 @@ def latency(setting: Setting) -> None:
                 times = {name: [] for name in times}
         connection.close()
     ms = {name: 1000 * median(each) for name, each in times.items()}
-    report.say(f"{len(pairs)} pairs, one at a time, nobody else asking; medians, in turns, {engine!r}.\n")
+    report.say(f"{len(pairs)} pairs, one at a time, nobody else asking; medians, in turns, {shown(engine)}.\n")
     report.say("| what | ms | times two embeddings |")
     report.say("| --- | --- | --- |")
     for name, words in (
@@ -326,7 +331,7 @@ def load(setting: Setting) -> None:
     third, last = tally.memory_of_minute(2), tally.memory_of_minute(int(options.minutes) - 1)
     times = 1000 * np.quantile(tally.seconds or [0.0], [0.5, 0.95, 0.99])
     report.say(
-        f"{options.minutes:g} minutes, {options.clients} clients, {engine!r}; a gallery of "
+        f"{options.minutes:g} minutes, {options.clients} clients, {shown(engine)}; a gallery of "
         f"{len(setting.pictures[::3])} pictures. Nine requests in ten are good and compared with what the Python "
         "object says of the same pictures; one is hostile and must be refused, or answered as harmless, in one line.\n"
     )
