@@ -227,8 +227,8 @@ def throughput(setting: Setting) -> None:
     right = engine.embed(names)
     report.say(
         f"{len(paths)} pictures (mean {np.mean([len(each) for each in contents]) / 1024:.1f} KiB) through "
-        f"{shown(engine)}; {options.clients} clients that each ask again as soon as they are answered; {options.turns} turns of engine "
-        "(`run.embed` in batches of 32, which decodes the next batch meanwhile) and service. Medians; the ratio is the "
+        f"{shown(engine)}; {options.clients} clients that each ask again as soon as they are answered; {options.turns} turns "
+        "of engine (`run.embed` in batches of 32, which decodes the next batch meanwhile) and service. Medians; the ratio is the "
         "median over the turns. Clients, service and engine share this machine's processors.\n"
     )
     report.say(
