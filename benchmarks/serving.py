@@ -227,9 +227,10 @@ def throughput(setting: Setting) -> None:
     right = engine.embed(names)
     report.say(
         f"{len(paths)} pictures (mean {np.mean([len(each) for each in contents]) / 1024:.1f} KiB) through "
-        f"{shown(engine)}; {options.clients} clients that each ask again as soon as they are answered; {options.turns} turns "
-        "of engine (`run.embed` in batches of 32, which decodes the next batch meanwhile) and service. Medians; the ratio is the "
-        "median over the turns. Clients, service and engine share this machine's processors.\n"
+        f"{shown(engine)}; {options.clients} clients that each ask again as soon as they are answered; "
+        f"{options.turns} turns of engine (`run.embed` in batches of 32, which decodes the next batch meanwhile) and "
+        "service. Medians; the ratio is the median over the turns. Clients, service and engine share this machine's "
+        "processors.\n"
     )
     report.say(
         "| workers | pictures a request | engine, pictures/s | service, pictures/s | service / engine (quartiles) | "
