@@ -180,8 +180,10 @@ def _wrong(error: Exception) -> str:
     said = str(error)
     unknown = re.search(r"unexpected keyword argument ('\w+')", said)
     missing = re.search(r"missing \d+ required .*arguments?: (.+)", said)
-    if unknown is not None or missing is not None:
-        return f"there is no option {unknown[1]}" if unknown is not None else f"it needs {missing[1]}"  # type: ignore[index]
+    if unknown is not None:
+        return f"there is no option {unknown[1]}"
+    if missing is not None:
+        return f"it needs {missing[1]}"
     return f"an option is of another kind ({said})" if isinstance(error, TypeError) else said
 
 

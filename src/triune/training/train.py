@@ -193,10 +193,8 @@ def _train(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataMo
         # Lightning's progress bar writes to stdout, which is for results.
         with redirect_stdout(sys.stderr):
             trainer.fit(module, data, ckpt_path=path, weights_only=True)
-    except (
-        SystemExit,
-        Exception,
-    ) as error:  # Lightning makes a SystemExit of a signal, or fails at its own cleaning up
+    # Lightning makes a SystemExit of a signal, or fails while it cleans up after it.
+    except (SystemExit, Exception) as error:
         stopped = stopped_by(error)
         if stopped is None and not isinstance(error, SystemExit):
             raise
