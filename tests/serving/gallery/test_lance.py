@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from triune.errors import InputError
+from triune.serving.gallery import lance
 from triune.serving.gallery.card import STAMP, GalleryCard
 from triune.serving.gallery.lance import LanceStore
 from triune.serving.gallery.store import Batch, Snapshot
@@ -106,6 +107,31 @@ def test_putting_pieces_together_changes_neither_rows_nor_their_order(store):
     assert after.frame.equals(before.frame)
     np.testing.assert_array_equal(store.embeddings(after), store.embeddings(before))
     assert len(os.listdir(os.path.join(store.name, "items.lance", "data"))) >= 1
+
+
+def test_what_lancedb_remembers_is_bounded_however_many_versions_were_read(tmp_path, monkeypatch):
+    lancedb = pytest.importorskip("lancedb", reason="LanceDB is not installed (pip install 'triune[gallery]')")
+    sessions, most = [], 1 << 14
+
+    def session(*given):
+        sessions.append(lancedb.Session(*given))
+        return sessions[-1]
+
+    class Watched:
+        """LanceDB, whose sessions are kept to be looked at."""
+
+        Session = staticmethod(session)
+        connect = staticmethod(lancedb.connect)
+
+    monkeypatch.setattr(lance, "REMEMBERED", most)
+    monkeypatch.setattr(lance, "_lancedb", lambda: Watched)
+    store = LanceStore.create(str(tmp_path / "G"), CARD, COLUMNS)
+    for number in range(30):
+        store.put(batch([f"{number}-{place}" for place in range(10)]))
+        assert store.read().frame.height == 10 * (number + 1)
+    assert sessions
+    assert max(each.size_bytes for each in sessions) <= 2 * most
+    assert lancedb.connect(store.name).open_table("items").count_rows() == 300
 
 
 def test_a_table_of_another_program_is_no_gallery(tmp_path):

@@ -26,6 +26,9 @@ TABLE: Final = "items"
 CARD: Final = b"triune.gallery"
 ROW_ID: Final = "_rowid"
 LOCK: Final = "writing.lock"
+REMEMBERED: Final = 1 << 22
+"""Bytes that LanceDB may keep of what it has read, twice: of indices, of which there are none, and of all else."""
+
 PATIENCE: Final = 120.0
 """Seconds to wait for another process that commits."""
 
@@ -74,7 +77,7 @@ class LanceStore:
         fields.append(pa.field("thumbnail", pa.binary()))
         schema = pa.schema(fields, metadata={CARD: card.model_dump_json()})
         with _said(name):
-            database = _lancedb().connect(name)
+            database = _connected(name)
             with _writing(name):
                 try:
                     table = database.create_table(TABLE, schema=schema)
@@ -94,7 +97,7 @@ class LanceStore:
             raise InputError(f"{name} {there}: `triune index` makes one")
         with _said(name):
             try:
-                table = _lancedb().connect(name).open_table(TABLE)
+                table = _connected(name).open_table(TABLE)
             except ValueError as error:
                 raise InputError(f"{name} is no gallery ({_short(error)}): `triune index` makes one") from error
         text = (table.schema.metadata or {}).get(CARD)
@@ -179,7 +182,7 @@ class LanceStore:
 
     def _at(self, version: int | None) -> Any:
         """A handle of its own on one version, the latest where none is given, that stays there."""
-        table = _lancedb().connect(self._place).open_table(TABLE)
+        table = _connected(self._place).open_table(TABLE)
         table.checkout(table.version if version is None else version)
         return table
 
@@ -268,6 +271,12 @@ class LanceStore:
         with _said(self.name), _writing(self._place):
             self._table.checkout_latest()
             self._table.optimize()
+
+
+def _connected(place: str) -> Any:
+    """A connection that remembers little: by default each version that was read stays in memory, up to a gigabyte."""
+    lancedb = _lancedb()
+    return lancedb.connect(place, session=lancedb.Session(REMEMBERED, REMEMBERED))
 
 
 def _lancedb() -> Any:
