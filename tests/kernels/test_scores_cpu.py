@@ -20,16 +20,30 @@ def test_listed_pairs_are_products_or_minus_squared_distances(dot):
     np.testing.assert_allclose(scores_cpu.scores_of_pairs(x, y, i, j, dot), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("dot", [False, True])
-def test_candidates_of_a_query_are_scored_as_pairs_and_what_is_none_below_all(dot):
+@pytest.mark.parametrize(("dot", "root"), [(True, False), (False, False), (False, True)])
+@pytest.mark.parametrize("k", [1, 5, 8])
+def test_candidates_of_a_query_are_scored_as_pairs_the_best_first_and_what_is_none_below_all(dot, root, k):
     x, queries = rows(0, 20), rows(1, 5)
-    places = np.random.default_rng(2).integers(0, 20, (5, 8))
+    places = np.stack([np.random.default_rng(seed).permutation(20)[:8] for seed in range(5)])
     places[2, 3:] = -1
-    scores = scores_cpu.scores_of_candidates(x, queries, places, dot)
-    for query, of_places, of_scores in zip(queries.astype(np.float64), places, scores):
+    names = np.where(places < 0, -1, 1000 + places)
+    scores, found = scores_cpu.best_candidates(x, queries, places, names, k, dot, root)
+    for query, of_places, of_names, of_scores, its in zip(queries.astype(np.float64), places, names, scores, found):
         a = x[of_places].astype(np.float64)
-        expected = np.where(of_places < 0, -np.inf, a @ query if dot else -np.square(a - query).sum(1))
-        np.testing.assert_allclose(of_scores, expected, rtol=1e-5, atol=1e-6)
+        squares = np.square(a - query).sum(1)
+        expected = np.where(of_places < 0, -np.inf, a @ query if dot else -np.sqrt(squares) if root else -squares)
+        order = np.argsort(-expected, kind="stable")[:k]
+        np.testing.assert_allclose(of_scores, expected[order], rtol=1e-5, atol=1e-6)
+        assert its.tolist() == of_names[order].tolist()
+
+
+def test_of_candidates_that_are_as_good_the_lower_row_comes_first():
+    x = np.repeat(rows(4, 3), 200, axis=0)
+    places = np.random.default_rng(5).permutation(600)[None]
+    _, found = scores_cpu.best_candidates(x, x[250:251], places, places, 200, False, True)
+    assert found[0].tolist() == list(range(200, 400))
+    _, found = scores_cpu.best_candidates(x, -x[250:251] * 0, places, places, 600, True, False)
+    assert found[0].tolist() == list(range(600))
 
 
 @pytest.mark.parametrize("square", [False, True])

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from triune.kernels.compiling import compile_kernel
+from triune.kernels.ranking_cpu import key_of
 
 # No reassociation: a score and a knot must land in cells by exactly the same arithmetic.
 _jit = compile_kernel({"nsz", "nnan"})
@@ -41,36 +42,74 @@ def scores_of_pairs(x: Any, y: Any, rows: Any, columns: Any, dot: bool) -> Any:
 
 # The sum of a row stands here as it does above: as a function of both it takes twice to three times as long.
 @compile_kernel({"nsz", "nnan", "reassoc", "contract"})
-def scores_of_candidates(x: Any, queries: Any, places: Any, dot: bool) -> Any:
-    """The same of each query with candidates of its own; −∞ where there is none.
+def best_candidates(x: Any, queries: Any, places: Any, names: Any, k: int, dot: bool, root: bool) -> Any:
+    """The same of each query with candidates of its own, of which the k best are given: ties to the lower row.
 
     Args:
         x: embeddings (M, D), float32.
         queries: others (Q, D).
         places: which rows of x are a query's candidates, int64 (Q, C); below 0 where there is none.
-        dot: whether products are wanted.
+        names: the row that each candidate is called by, int64 (Q, C), below 2³².
+        k: how many are wanted, at most C.
+        dot: whether scores are products.
+        root: whether they are minus distances, of which those of ``scores_of_pairs`` are the squares.
 
     Returns:
-        float32 (Q, C).
+        Scores float32 (Q, k), −∞ where there is none, and the names that they belong to.
     """
-    scores = np.empty(places.shape, np.float32)
-    for i in range(places.shape[0]):
+    candidates = places.shape[1]
+    best = np.empty((len(queries), k), np.float32)
+    best_names = np.empty((len(queries), k), np.int64)
+    scores = np.empty(candidates, np.float32)
+    bits = scores.view(np.int32)
+    keys = np.empty(candidates, np.int64)
+    for i in range(len(queries)):
         b = queries[i]
-        for j in range(places.shape[1]):
+        for j in range(candidates):
             if places[i, j] < 0:
-                scores[i, j] = -np.inf
-                continue
-            a = x[places[i, j]]
-            total = np.float32(0)
-            if dot:
-                for k in range(len(a)):
-                    total += a[k] * b[k]
+                scores[j] = -np.inf
             else:
-                for k in range(len(a)):
-                    difference = a[k] - b[k]
-                    total -= difference * difference
-            scores[i, j] = total
-    return scores
+                a = x[places[i, j]]
+                total = np.float32(0)
+                if dot:
+                    for d in range(len(a)):
+                        total += a[d] * b[d]
+                else:
+                    for d in range(len(a)):
+                        difference = a[d] - b[d]
+                        total -= difference * difference
+                scores[j] = -np.sqrt(-total) if root else total
+            keys[j] = -key_of(bits[j], names[i, j])
+        order = np.argsort(keys)
+        for j in range(k):
+            best[i, j] = scores[order[j]]
+            best_names[i, j] = names[i, order[j]]
+    return best, best_names
+
+
+@_jit
+def queries_in_doubt(best: Any, products: Any, slack: float, dot: bool, root: bool) -> Any:
+    """The queries whose last candidate comes so near to their worst result that one left out may be better.
+
+    Args:
+        best: scores of the k best candidates, float32 (Q, k).
+        products: of all candidates with the query, the largest first, float32 (Q, C), of rows of unit length.
+        slack: how far a score and a product of the same pair may lie apart.
+        dot: whether scores are products.
+        root: whether they are minus distances, or else minus squared ones.
+
+    Returns:
+        int64, ascending.
+    """
+    found = np.empty(len(best), np.int64)
+    count = 0
+    for i in range(len(best)):
+        worst = np.float64(best[i, -1])
+        product = worst if dot else 1 - worst * worst / 2 if root else 1 + worst / 2
+        if products[i, -1] + slack >= product:
+            found[count] = i
+            count += 1
+    return found[:count]
 
 
 @compile_kernel({"nsz"})

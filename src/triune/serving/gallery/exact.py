@@ -13,13 +13,13 @@ import numpy as np
 
 from triune.distances.metric import Metric
 from triune.errors import InputError
-from triune.kernels.scores_cpu import scores_of_candidates
+from triune.kernels.scores_cpu import best_candidates, queries_in_doubt
 from triune.pairs.rows import UNIT_ROUNDOFF, unit_rows as rows_at_unit_length
 from triune.serving.libraries import library
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-SPARE = 8
+SPARE = 4
 """Candidates more than are asked for, at first."""
 
 QUERIES = 1024
@@ -107,10 +107,10 @@ def nearest_of(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tu
     k = min(k, n)
     if not k or not len(queries):
         return np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    if len(queries) <= QUERIES:
+        return _search(find, n, queries, k, metric)
     starts = range(0, len(queries), QUERIES)
     parts = [_search(find, n, queries[start : start + QUERIES], k, metric) for start in starts]
-    if len(parts) == 1:
-        return parts[0]
     scores, rows = zip(*parts, strict=True)
     return np.concatenate(scores), np.concatenate(rows)
 
@@ -158,12 +158,10 @@ def rescored(found: Candidates, queries: Array, k: int, metric: Metric) -> tuple
     """
     rows = found.rows
     places = rows if found.places is None else found.places
-    scores = scores_of_candidates(found.x, queries, places, metric == "cosine")
-    if metric == "euclidean":
-        scores = -np.sqrt(-scores)
-    best = np.lexsort((rows, -scores), axis=1)[:, :k]
-    query = np.arange(len(queries))[:, None]
-    return scores[query, best], rows[query, best]
+    best: tuple[Array, Array] = best_candidates(
+        found.x, queries, places, rows, k, metric == "cosine", metric == "euclidean"
+    )
+    return best
 
 
 def _search(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tuple[Array, Array]:
@@ -173,21 +171,14 @@ def _search(find: Find, n: int, queries: Array, k: int, metric: Metric) -> tuple
     scores, rows = rescored(found, queries, k, metric)
     slack = 2 * (queries.shape[1] + 8) * UNIT_ROUNDOFF
     waiting: Array | None = None  # all of them: of one query, a list of it would take longer than the rest
-    worst, last = scores[:, -1], found.products[:, -1]
+    best = scores
     while count < n:
-        doubtful = last + slack >= _as_product(worst.astype(np.float64), metric)
-        if not doubtful.any():
+        doubtful = queries_in_doubt(best, found.products, slack, metric == "cosine", metric == "euclidean")
+        if not len(doubtful):
             break
-        waiting = np.flatnonzero(doubtful) if waiting is None else waiting[doubtful]
+        waiting = doubtful if waiting is None else waiting[doubtful]
         count = min(n, 8 * count)
         found = find(queries[waiting], count)
-        scores[waiting], rows[waiting] = rescored(found, queries[waiting], k, metric)
-        worst, last = scores[waiting, -1], found.products[:, -1]
+        best, its_rows = rescored(found, queries[waiting], k, metric)
+        scores[waiting], rows[waiting] = best, its_rows
     return scores, rows
-
-
-def _as_product(scores: Array, metric: Metric) -> Array:
-    """The product x·y of unit rows that a score stands for."""
-    if metric == "cosine":
-        return scores
-    return 1 + scores / 2 if metric == "squared_euclidean" else 1 - scores**2 / 2
