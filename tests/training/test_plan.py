@@ -28,6 +28,7 @@ def test_the_lines_hold_the_numbers_of_the_table_the_network_and_the_loader(tmp_
         assert f"{verb} on {len(part)} images of {part['identity'].n_unique()} identities" in data_line
     weights = sum(p.numel() for p in model.parameters())
     assert f"{weights / 1e6:.1f} M parameters" in network
+    assert "images of 48 x 48 pixels" in network
     assert f"embedding of {model.embedding_dim}" in network
     steps = len(loader)
     assert f"{config.whole_epochs} epochs of {counted(steps, 'step')} of" in length

@@ -37,10 +37,11 @@ def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: An
     if isinstance(batches, ClassBalancedBatchSampler):
         kind += f" of {batches.classes_per_batch} identities x {batches.samples_per_class} images"
     epochs = config.whole_epochs
+    height, width = data.images.size
     found = [
         "; ".join(splits),
-        f"{config.model.backbone}, {_short(weights)} parameters{some}: {classes}, {masks}, "
-        f"embedding of {model.embedding_dim}",
+        f"{config.model.backbone}, {_short(weights)} parameters{some}: images of {height} x {width} pixels, {classes}, "
+        f"{masks}, embedding of {model.embedding_dim}",
         f"{counted(epochs, 'epoch')} of {kind}: {counted(epochs * len(batches), 'step')}",
     ]
     if data.batches.reason:
