@@ -5,6 +5,7 @@ from model.small import images, small
 from triune.errors import InputError
 from triune.model.backbone import build_segmenter
 from triune.model.network import MultiTaskModel
+from triune.model.without_memory import without_memory
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,27 @@ def test_the_embedding_is_read_from_the_stage_and_pooled_as_told(pooling, stage)
     width = [w for w in model.backbone.out_channels[1:] if w][stage]
     assert model.embedding_head.in_features == width * (16 if pooling == "grid" else 1)
     assert model.embed(images()).shape == (2, 16)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "more", "stages"),
+    [
+        ("test_resnet", {}, [-2, -2, -1]),
+        ("test_resnet", {"mask_channels": 0}, [-2, -2, -1]),
+        ("test_vit", {}, [-1, -1, -1]),  # all maps have one size
+        ("pit_ti_224", {"mask_channels": 0}, [-1, -1, -1]),  # pooled by timm
+        ("pit_ti_224", {}, [-1, -1, -1]),  # made for one size, which images are scaled to
+    ],
+)
+def test_the_embedding_is_best_read_from_a_map_of_four_by_four_cells_or_more(backbone, more, stages):
+    with without_memory():
+        model = MultiTaskModel(
+            **{"backbone": backbone, "mask_channels": 1, "embedding_dim": 8} | more, pretrained=False
+        )
+    assert [model.suited_stage(size) for size in ((64, 64), (200, 127), (128, 200))] == stages
+    if backbone == "test_resnet":
+        maps = MultiTaskModel(backbone, mask_channels=0, pretrained=False).eval().features(torch.zeros(1, 3, 64, 64))
+        assert [each.shape[-1] for each in maps[-2:]] == [4, 2]
 
 
 def test_gem_with_exponent_one_is_the_average():

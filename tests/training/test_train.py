@@ -18,7 +18,7 @@ from triune.errors import InputError
 from triune.evaluation.results import Results
 from triune.experiment import train_and_evaluate
 from triune.run.folder import load_model
-from triune.run.parser import parse_train
+from triune.run.parser import parse_train, read_config
 from triune.signals import Stopped
 from triune.training.opened import opened_run, run_folder
 from triune.training.resume import resumed_settings
@@ -71,6 +71,13 @@ def test_the_run_folder_holds_what_is_promised(finished):
     assert promised | {"embeddings.parquet", "split.csv", "report.html", "masks", "tensorboard"} <= names
     assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     assert not [name for name in names if name.startswith(".")]
+
+
+def test_the_stage_of_the_embedding_is_stored_as_a_number(finished):
+    model, card = load_model(finished)
+    assert read_config(finished / "config.yaml").model.embedding_stage == card.model.embedding_stage == -2
+    deepest, before = model.features(torch.zeros(1, 3, 32, 32))[:-3:-1]
+    assert model.embedding_head.in_features == before.shape[1] != deepest.shape[1]
 
 
 def test_the_metrics_compare_the_model_with_both_baselines(finished):

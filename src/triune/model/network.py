@@ -36,6 +36,9 @@ from triune.model.plain import (
 )
 from triune.model.weights import Fit, load_weights
 
+LEAST_CELLS = 4
+"""Of a side of the map that an embedding is read from, where there is a choice."""
+
 
 class Prediction(NamedTuple):
     """What the network says of B images; a head that is left out gives ``None``.
@@ -193,6 +196,19 @@ class MultiTaskModel(nn.Module):
         self.fixed = own_size(self.backbone.model)
         if self.mask_channels:
             self.decoder, self.mask_head = network.decoder, network.segmentation_head
+
+    def suited_stage(self, size: tuple[int, int]) -> int:
+        """The stage that an embedding of images of a size is best read from.
+
+        It is the deepest one, or in a pyramid the one before it, where the deepest map has fewer than 4 x 4 cells: of
+        images of 64 pixels, 2 x 2. What tells classes apart is still in these, what tells new identities apart is not.
+
+        Args:
+            size: height and width of the images.
+        """
+        stages = sum(1 for width in self.backbone.out_channels[1:] if width)
+        side = min(self.fixed or size)
+        return -2 if not self.plain and stages > 1 and side < LEAST_CELLS * self.backbone.output_stride else -1
 
     def forward(self, images: Tensor) -> Prediction:
         """All heads: ``images (B, C, H, W)``, normalised, of any size."""

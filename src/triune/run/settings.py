@@ -108,7 +108,8 @@ class ModelConfig:
             and pyramids that no decoder takes (PiT, LeViT) the sum of their maps.
         decoder_channels: width of the decoder's stages, deepest first; as many as fit the backbone's depth are used.
         embedding_dim: length of the embedding; 0 for no embedding head.
-        embedding_stage: the backbone stage the embedding is read from; -1 is the deepest.
+        embedding_stage: the backbone stage the embedding is read from; -1 is the deepest. 'auto' is the one before it
+            where the deepest map has fewer than 4 x 4 cells, as of images of 64 pixels.
         pooling: how the feature map becomes a vector: its average, its generalised mean, or a 4 x 4 grid of averages
             side by side, which keeps what is where: for aligned images such as faces and characters. 'attention' lets a
             learnt query choose where to look. 'token' is the class token of a plain transformer, 'token+avg' that and
@@ -133,7 +134,7 @@ class ModelConfig:
     decoder: str = "unet"
     decoder_channels: tuple[PositiveInt, ...] = (128, 64, 32, 16, 16)
     embedding_dim: Count = 128
-    embedding_stage: int = -1
+    embedding_stage: int | Literal["auto"] = "auto"
     pooling: Literal["avg", "gem", "grid", "attention", "token", "token+avg"] = "avg"
     mask_pooling: bool = False
     mask_channels: Annotated[int, Field(ge=0, le=255)] | Literal["auto"] = "auto"

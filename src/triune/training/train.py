@@ -29,6 +29,7 @@ from triune.model.adapters import merge_adapters
 from triune.model.images import check_size
 from triune.model.network import MultiTaskModel
 from triune.model.objective import MultiTaskObjective
+from triune.model.without_memory import without_memory
 from triune.parallel.command import check_same
 from triune.parallel.group import done_in_turn, read_by_all, sharing, told_by_first
 from triune.run.card import ModelCard, Network
@@ -85,6 +86,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
         print("images without colours are not mirrored; --images.augment.flip 0.5 does", file=sys.stderr, flush=True)
     config = settled(config, data, len(loader))
     card = read_by_all(lambda: model_card(config, data), sharing())
+    config = replace(config, model=replace(config.model, embedding_stage=card.model.embedding_stage))
     _require_something_to_learn(config, data, card)
     loop = LoopSettings(
         optimizer=config.optimizer,
@@ -334,20 +336,26 @@ def model_card(config: TrainConfig, data: ItemData) -> ModelCard:
     settings = config.model
     has_masks = data.table.frame["mask"].null_count() < len(data.table.frame)
     channels = mask_channels(data) if settings.mask_channels == "auto" else settings.mask_channels
+    stage = settings.embedding_stage
+    network = Network(
+        backbone=settings.backbone,
+        num_classes=len(data.classes) if len(data.classes) > 1 and config.class_weight > 0 else 0,
+        mask_channels=channels if has_masks and config.beta > 0 else 0,
+        embedding_dim=settings.embedding_dim,
+        in_channels=config.images.channels,
+        decoder=settings.decoder,
+        decoder_channels=settings.decoder_channels,
+        embedding_stage=-1 if stage == "auto" else stage,
+        pooling=settings.pooling,
+        mask_pooling=settings.mask_pooling,
+        dropout=settings.dropout,
+    )
+    if stage == "auto":
+        with without_memory():
+            suited = MultiTaskModel(**network.model_dump(), pretrained=False).suited_stage(data.images.size)
+        network = network.model_copy(update={"embedding_stage": suited})
     return ModelCard(
-        model=Network(
-            backbone=settings.backbone,
-            num_classes=len(data.classes) if len(data.classes) > 1 and config.class_weight > 0 else 0,
-            mask_channels=channels if has_masks and config.beta > 0 else 0,
-            embedding_dim=settings.embedding_dim,
-            in_channels=config.images.channels,
-            decoder=settings.decoder,
-            decoder_channels=settings.decoder_channels,
-            embedding_stage=settings.embedding_stage,
-            pooling=settings.pooling,
-            mask_pooling=settings.mask_pooling,
-            dropout=settings.dropout,
-        ),
+        model=network,
         classes=data.classes,
         **data.images.model_dump(),
         channels=config.images.channels,
