@@ -117,7 +117,9 @@ def usable(arms: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def planned(options: argparse.Namespace, arms: Sequence[str]) -> Iterator[Job]:
     """Every run; those of a seed one after another, so that a benchmark that is cut short has whole pairs."""
-    base = ["--steps", str(options.steps), "--batch_size", str(options.batch_size), "--alpha", "1"]
+    # All tasks read the deepest map, so that they share the whole backbone.
+    stage = ["--model.embedding_stage", "-1"]
+    base = ["--steps", str(options.steps), "--batch_size", str(options.batch_size), "--alpha", "1", *stage]
     small = ["--model.backbone", "resnet10t"] if options.quick else []
     sizes = {"ETH-80": options.size, "Omniglot": options.omniglot_size}
     backbone = options.backbone or ("tf_efficientnet_lite0" if options.weights else "resnet18")
