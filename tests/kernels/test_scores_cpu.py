@@ -46,6 +46,17 @@ def test_of_candidates_that_are_as_good_the_lower_row_comes_first():
     assert found[0].tolist() == list(range(600))
 
 
+@pytest.mark.parametrize(("dot", "root"), [(True, False), (False, False), (False, True)])
+def test_a_query_is_in_doubt_where_one_left_out_could_be_as_good_as_its_worst(dot, root):
+    worst = np.array([0.5, 0.5, 0.5, -0.25])  # as products of unit rows
+    last = np.array([0.4, 0.5 - 2e-3, 0.5 - 5e-4, -0.25])
+    scores = worst if dot else -np.sqrt(2 - 2 * worst) if root else 2 * worst - 2
+    best = np.stack([scores + 1, scores], axis=1).astype(np.float32)
+    products = np.stack([last + 1, last], axis=1).astype(np.float32)
+    assert scores_cpu.queries_in_doubt(best, products, 1e-3, dot, root).tolist() == [2, 3]
+    assert scores_cpu.queries_in_doubt(best[:2], products[:2], 1e-3, dot, root).tolist() == []
+
+
 @pytest.mark.parametrize("square", [False, True])
 def test_a_tile_of_products_becomes_distances_that_near_duplicates_keep(square):
     x, y = rows(0, 20), rows(1, 30)
