@@ -155,7 +155,7 @@ class MultiTaskModel(nn.Module):
             )
         # The coarsest of DPT's maps has half the resolution of the transformer's own.
         self.stride = int(self.backbone.output_stride) * (2 if self.plain and mask_channels else 1)
-        widths = [width for width in self.backbone.out_channels[1:] if width]
+        widths = self._widths
         if not -len(widths) <= embedding_stage < 0:
             raise InputError(f"embedding_stage is {embedding_stage}: {backbone} has the stages -1 to -{len(widths)}")
         self.class_head = nn.Linear(widths[-1], num_classes) if num_classes else None
@@ -197,6 +197,11 @@ class MultiTaskModel(nn.Module):
         if self.mask_channels:
             self.decoder, self.mask_head = network.decoder, network.segmentation_head
 
+    @property
+    def _widths(self) -> list[int]:
+        """Channels of the feature maps that have any, finest first."""
+        return [width for width in self.backbone.out_channels[1:] if width]
+
     def suited_stage(self, size: tuple[int, int]) -> int:
         """The stage that an embedding of images of a size is best read from.
 
@@ -206,9 +211,8 @@ class MultiTaskModel(nn.Module):
         Args:
             size: height and width of the images.
         """
-        stages = sum(1 for width in self.backbone.out_channels[1:] if width)
-        side = min(self.fixed or size)
-        return -2 if not self.plain and stages > 1 and side < LEAST_CELLS * self.backbone.output_stride else -1
+        coarse = min(self.fixed or size) < LEAST_CELLS * self.backbone.output_stride
+        return -2 if coarse and not self.plain and len(self._widths) > 1 else -1
 
     def forward(self, images: Tensor) -> Prediction:
         """All heads: ``images (B, C, H, W)``, normalised, of any size."""
