@@ -1,7 +1,8 @@
 """Families of backbones: which of them give classes, masks and embeddings, how large they are, how fast here.
 
-python benchmarks/backbones.py                # random weights; about 10 minutes
-python benchmarks/backbones.py --write PATH   # also write the table to a Markdown file
+python benchmarks/backbones.py                 # random weights; about 10 minutes
+python benchmarks/backbones.py --device cuda   # on a GPU
+python benchmarks/backbones.py --write PATH    # also write the table to a Markdown file
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ FAMILIES = {
 SIDE, BATCH = 96, 16
 
 
-def answered(name: str, masks: int) -> MultiTaskModel | str:
+def answered(name: str, masks: int, device: str) -> MultiTaskModel | str:
     """The network, once it has answered; or why it cannot."""
     try:
-        model = MultiTaskModel(name, num_classes=3, mask_channels=masks, embedding_dim=64, pretrained=False).eval()
+        model = MultiTaskModel(name, num_classes=3, mask_channels=masks, embedding_dim=64, pretrained=False)
+        model = model.eval().to(device)
         with torch.inference_mode():
-            answer = model(torch.randn(2, 3, SIDE, SIDE + 10))
+            answer = model(torch.randn(2, 3, SIDE, SIDE + 10, device=device))
     except (InputError, RuntimeError, AssertionError, IndexError, ValueError, TypeError) as error:
         return str(error).splitlines()[0][:60]
     assert answer.mask_logits is None or answer.mask_logits.shape == (2, masks, SIDE, SIDE + 10)
@@ -47,27 +49,31 @@ def answered(name: str, masks: int) -> MultiTaskModel | str:
 
 def images_a_second(model: MultiTaskModel) -> float:
     """Embeddings of a batch, the median of five."""
-    batch, seconds = torch.randn(BATCH, 3, SIDE, SIDE), []
+    batch, seconds = torch.randn(BATCH, 3, SIDE, SIDE, device=next(model.parameters()).device), []
     with torch.inference_mode():
         for _ in range(6):
             start = time.perf_counter()
             model.embed(batch)
+            if batch.is_cuda:
+                torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
     return BATCH / median(seconds[1:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--write", type=Path, help="Markdown file for the table")
     options = parser.parse_args()
     lines = ["# Families of backbones", "", described(("torch", "timm", "segmentation-models-pytorch")), ""]
-    lines += [f"Random weights, images of {SIDE} x {SIDE}, embeddings of batches of {BATCH}; not run on a GPU.", ""]
+    where = "the processor" if options.device == "cpu" else f"one {torch.cuda.get_device_name()}"
+    lines += [f"Random weights, images of {SIDE} x {SIDE}, embeddings of batches of {BATCH}, on {where}.", ""]
     lines += [
         "| family | tried | kind | embedding, classes | masks | parameters | images/s |",
         "|---|---|---|---|---|---|---|",
     ]
     for family, name in FAMILIES.items():
-        plain, masks = answered(name, 0), answered(name, 2)
+        plain, masks = answered(name, 0, options.device), answered(name, 2, options.device)
         said = ["yes" if isinstance(each, MultiTaskModel) else f"no: {each}" for each in (plain, masks)]
         size = speed = ""
         if isinstance(plain, MultiTaskModel):

@@ -5,7 +5,7 @@ from triune.training.module import Validated, as_good, collapse, in_order, valid
 
 
 def test_a_validation_within_one_standard_error_of_the_best_is_as_good():
-    error = (0.9 * 0.1 / 400) ** 0.5 * 1.012  # with two images more on either side: (362/404 · 42/404 / 404)^½
+    error = (0.9 * 0.1 / 400) ** 0.5 * 1.012  # with two identities more on either side: (362/404 · 42/404 / 404)^½
     assert as_good(0.9 - 0.99 * error, 0.9, 400)
     assert not as_good(0.9 - 1.01 * error, 0.9, 400)
     assert as_good(0.95, 0.9, 400)

@@ -242,7 +242,7 @@ class TrainingModule(pl.LightningModule):
         if self.settings.choose_margin and self.chosen_margin is None and not self.trainer.sanity_checking:
             self.fit_margin(embeddings, identities)
         tpr, auc = validation_figures(embeddings, identities, self.settings.metric, self.settings.target_fpr)
-        chosen = as_good(tpr, self.best_tpr, len(identities))
+        chosen = as_good(tpr, self.best_tpr, len(identities.unique()))
         self.best_tpr = max(self.best_tpr, tpr)
         losses = {"val_classification": float(means[0]), "val_segmentation": float(means[1])}
         place = float(self.global_step if chosen else -1)
@@ -350,23 +350,24 @@ def pooled(outcomes: list[TripletOutcome]) -> TripletOutcome:
     return TripletOutcome(loss.mean(), triplets.sum(), active.sum(), positive.nanmean(), negative.nanmean())
 
 
-def as_good(tpr: float, best: float, images: int) -> bool:
+def as_good(tpr: float, best: float, identities: int) -> bool:
     """Whether a TPR is no more than one standard error below the best so far.
 
     Validation TPR is soon near 1 and then differs by luck; among validations that are equally good the latest one,
     with the smallest learning rate, is kept (the one-standard-error rule of Breiman et al. 1984). The error is that of
-    a share of as many images, not pairs: pairs of the same images are not independent. Two images more on either side
-    keep it from vanishing near 1 (Agresti and Coull 1998), where one lucky epoch would otherwise be kept for good.
+    a share of as many identities, not images or pairs: those of one identity are not independent. Two identities more
+    on either side keep it from vanishing near 1 (Agresti and Coull 1998), where one lucky epoch would otherwise be
+    kept for good.
 
     Args:
         tpr: of this validation; NaN is never as good.
         best: the highest TPR of the validations before, 0 where there were none.
-        images: how many validation images have an identity.
+        identities: how many the validation images have.
     """
-    if images == 0 or tpr != tpr:
+    if identities == 0 or tpr != tpr:
         return False
-    share = (best * images + 2) / (images + 4)
-    return bool(tpr >= best - math.sqrt(share * (1 - share) / (images + 4)))
+    share = (best * identities + 2) / (identities + 4)
+    return bool(tpr >= best - math.sqrt(share * (1 - share) / (identities + 4)))
 
 
 def collapse(embeddings: Tensor) -> Tensor:
