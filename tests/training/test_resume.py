@@ -221,7 +221,7 @@ def test_fewer_epochs_than_are_done_are_refused_and_more_go_on_elsewhere_and_mov
     run = copied / "run"
     train_only(["--resume", str(run), "--epochs", "2"])
     before = state(run)
-    with pytest.raises(InputError, match=r"--epochs is 1, but .* has 2 epochs already"):
+    with pytest.raises(InputError, match=r"1 epoch asked for, but .* has 2 already"):
         train_only(["--resume", str(run), "--epochs", "1"])
     assert state(run) == before
     moved = copied.rename(copied.parent / "moved")

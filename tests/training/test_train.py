@@ -22,7 +22,7 @@ from triune.run.parser import parse_train, read_config
 from triune.signals import Stopped
 from triune.training.opened import opened_run, run_folder
 from triune.training.resume import resumed_settings
-from triune.training.train import _train, fit, load_items, training_data
+from triune.training.train import _train, fit, load_items, monitored, training_data
 
 TINY = [
     *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
@@ -394,6 +394,40 @@ def plain_table(table, folder, columns):
     path = [f"{table.parent}/{name}" for name in frame["image"]]
     frame.select(columns).with_columns(polars.Series("image", path)).write_csv(folder / "plain.csv")
     return folder / "plain.csv"
+
+
+@pytest.mark.parametrize("columns", [["image", "identity", "split"], ["image", "identity", "label", "mask", "split"]])
+def test_where_no_validation_item_tells_which_epoch_is_best_the_last_one_is_kept(table, tmp_path, capsys, columns):
+    """A loss over nothing is 0 in the first epoch and never less: that one's network was kept, and no word said."""
+    frame = polars.read_csv(plain_table(table, tmp_path, columns), infer_schema=False)
+    val = polars.col("split") == "val"
+    lost = [polars.when(~val).then(polars.col(name)).alias(name) for name in columns[1:-1]]
+    if "mask" in columns:
+        lost[-1] = polars.when(~val).then(polars.format(f"{table.parent}/{{}}", "mask")).alias("mask")
+    frame.with_columns(lost).write_csv(tmp_path / "items.csv")
+    flags = ["--data", str(tmp_path / "items.csv"), *TINY, "--epochs", "3", "--trainer.patience", "1"]
+    facts = train_only([*flags, "--output", str(tmp_path / "run")])
+    assert (facts.best_epoch, facts.epochs) == (3, 3)
+    assert (
+        "warning: split val: nothing tells by it which epoch is the best; the last one is kept, and --trainer.patience "
+        "has nothing to wait for"
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("column", "figure"), [("label", "val_classification"), ("mask", "val_segmentation")])
+def test_without_pairs_the_loss_of_what_validation_items_have_chooses(table, tmp_path, column, figure):
+    frame = polars.read_csv(plain_table(table, tmp_path, ["image", "identity", column, "split"]), infer_schema=False)
+    paths = polars.format(f"{table.parent}/{{}}", "mask").alias("mask") if column == "mask" else polars.col("label")
+    named = polars.when(polars.col("split") != "val").then(polars.col("identity")).alias("identity")
+    frame.with_columns(named, paths).write_csv(tmp_path / "items.csv")
+    config = parse_train(["--data", str(tmp_path / "items.csv"), *TINY, "--alpha", "1"])
+    assert monitored(training_data(config, tmp_path), config) == figure
+
+
+def test_an_output_that_is_a_file_is_refused(table, tmp_path, capsys):
+    for output in (table, table / "run"):
+        assert main(["train", "--data", str(table), *TINY, "--output", str(output)]) == 2
+        assert f"--output {output} is no folder: there is a file in its place" in capsys.readouterr().err
 
 
 def test_items_that_teach_nothing_are_refused(table, tmp_path, capsys):

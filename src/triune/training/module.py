@@ -242,7 +242,7 @@ class TrainingModule(pl.LightningModule):
         if self.settings.choose_margin and self.chosen_margin is None and not self.trainer.sanity_checking:
             self.fit_margin(embeddings, identities)
         tpr, auc = validation_figures(embeddings, identities, self.settings.metric, self.settings.target_fpr)
-        chosen = as_good(tpr, self.best_tpr, len(identities.unique()))
+        chosen = as_good(tpr, self.best_tpr, len(set(identities.tolist())))
         self.best_tpr = max(self.best_tpr, tpr)
         losses = {"val_classification": float(means[0]), "val_segmentation": float(means[1])}
         place = float(self.global_step if chosen else -1)

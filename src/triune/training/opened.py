@@ -82,14 +82,19 @@ def run_folder(config: TrainConfig) -> Path:
     """The folder that is asked for, or a new one called after the data.
 
     Raises:
-        InputError: the folder asked for already holds a run.
+        InputError: the folder asked for already holds a run, or is a file.
     """
     if config.resume is not None:
         return config.resume
     if config.output is None:
         return new_run_folder(Path(config.data).stem or "run")
     _refuse_a_run(config.output)
-    config.output.mkdir(parents=True, exist_ok=True)
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"--output {config.output} is no folder: there is a file in its place; choose another"
+        ) from error
     return config.output
 
 

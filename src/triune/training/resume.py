@@ -17,6 +17,7 @@ from triune.run.parser import read_config
 from triune.run.places import MODEL
 from triune.run.settings import TrainConfig, as_plain
 from triune.training.checkpoints import Resumable, resumable
+from triune.training.plan import counted
 
 FREE: Final = {
     *("data", "root", "output", "resume", "resume_with_changes", "epochs", "steps"),
@@ -100,7 +101,10 @@ def checkpoint_to_resume(config: TrainConfig, run: Path, origin: Origin | None) 
         return None
     done = int(found.content["epoch"]) + 1
     if config.epochs != "auto" and config.epochs < done:
-        raise InputError(f"--epochs is {config.epochs}, but {run} has {done} epochs already: ask for as many or more")
+        raise InputError(
+            f"{counted(config.epochs, 'epoch')} asked for, but {run} has {done} already: ask for as many or more by "
+            "--epochs or --steps"
+        )
     return found
 
 

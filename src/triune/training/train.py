@@ -85,6 +85,8 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     if config.augment.flip == "auto" and not data.augment.flip:
         print("images without colours are not mirrored; --images.augment.flip 0.5 does", file=sys.stderr, flush=True)
     config = settled(config, data, len(loader))
+    for warning in unchoosable(config, data):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     card = read_by_all(lambda: model_card(config, data), sharing())
     config = replace(config, model=replace(config.model, embedding_stage=card.model.embedding_stage))
     _require_something_to_learn(config, data, card)
@@ -238,6 +240,14 @@ def unverifiable(config: TrainConfig, data: ItemData) -> list[str]:
         if reason is not None:
             said.append(f"split {split}: {reason}; {what}")
     return said
+
+
+def unchoosable(config: TrainConfig, data: ItemData) -> list[str]:
+    """That the last network will be kept, where there are validation images and none of them tells which is best."""
+    if not data.count("val") or monitored(data, config) is not None:
+        return []
+    unused = ", and --trainer.patience has nothing to wait for" * (config.trainer.patience > 0)
+    return [f"split val: nothing tells by it which epoch is the best; the last one is kept{unused}"]
 
 
 def load_items(config: TrainConfig) -> ItemTable:
@@ -482,13 +492,17 @@ def build_trainer(
 
 
 def monitored(data: ItemData, config: TrainConfig) -> str | None:
-    """The figure the best checkpoint is chosen by: validation TPR@FPR where it can be measured."""
+    """The figure the best checkpoint is chosen by: validation TPR@FPR where it can be measured.
+
+    Otherwise it is the validation loss of the classes, or of the masks, that are learnt; ``None`` where no validation
+    item has either: a loss over nothing is 0 from the first epoch on.
+    """
     items = data.table.frame.filter(data.table.frame["split"] == "val")
-    if len(items) == 0:
-        return None
     if config.model.embedding_dim > 0 and why_not_verifiable(items["identity"].drop_nulls().to_numpy()) is None:
         return "val_tpr"
-    return "val_classification" if config.class_weight > 0 and len(data.classes) > 1 else "val_segmentation"
+    if config.class_weight > 0 and len(data.classes) > 1 and items["label"].is_in(data.classes).any():
+        return "val_classification"
+    return "val_segmentation" if config.learns_masks and items["mask"].is_not_null().any() else None
 
 
 def quiet_lightning() -> None:
