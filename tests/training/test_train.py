@@ -22,7 +22,7 @@ from triune.run.parser import parse_train, read_config
 from triune.signals import Stopped
 from triune.training.opened import opened_run, run_folder
 from triune.training.resume import resumed_settings
-from triune.training.train import _train, fit, load_items, monitored, training_data
+from triune.training.train import _train, fit, load_items, training_data
 
 TINY = [
     *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
@@ -412,16 +412,6 @@ def test_where_no_validation_item_tells_which_epoch_is_best_the_last_one_is_kept
         "warning: split val: nothing tells by it which epoch is the best; the last one is kept, and --trainer.patience "
         "has nothing to wait for"
     ) in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("column", "figure"), [("label", "val_classification"), ("mask", "val_segmentation")])
-def test_without_pairs_the_loss_of_what_validation_items_have_chooses(table, tmp_path, column, figure):
-    frame = polars.read_csv(plain_table(table, tmp_path, ["image", "identity", column, "split"]), infer_schema=False)
-    paths = polars.format(f"{table.parent}/{{}}", "mask").alias("mask") if column == "mask" else polars.col("label")
-    named = polars.when(polars.col("split") != "val").then(polars.col("identity")).alias("identity")
-    frame.with_columns(named, paths).write_csv(tmp_path / "items.csv")
-    config = parse_train(["--data", str(tmp_path / "items.csv"), *TINY, "--alpha", "1"])
-    assert monitored(training_data(config, tmp_path), config) == figure
 
 
 def test_an_output_that_is_a_file_is_refused(table, tmp_path, capsys):

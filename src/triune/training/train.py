@@ -46,6 +46,7 @@ from triune.training.beginning import Beginning
 from triune.training.budget import settled
 from triune.training.callbacks import Clock, EpochLines, History
 from triune.training.checkpoints import BEST, LAST, KeptCheckpoint, Resumable, WholeCheckpoints, best_checkpoint
+from triune.training.choosing import check_margin_choice, monitored, unchoosable, unverifiable
 from triune.training.event_log import EventLog
 from triune.training.features import CachedFeatures, RowData, check_cachable
 from triune.training.metric_loss import check_learnable, check_samples, metric_loss, over_processes
@@ -55,7 +56,6 @@ from triune.training.precision import warned
 from triune.training.processes import Devices, OwnSignals, device_options, has_unused, with_joint_normalisation
 from triune.training.resume import check_weights, checkpoint_to_resume, resumed_table, without_downloads
 from triune.training.tuning import Freezing, check_chunk, check_steps, prepare_tuning, tuned
-from triune.verification.all_pairs import why_not_verifiable
 
 DOUBLE: Final = "64-true"
 """The precision whose numbers are made by turning the network into it: Lightning's way takes no typed batches."""
@@ -228,28 +228,6 @@ def tuning_callbacks(config: TrainConfig, data: ItemData) -> list[Callback]:
     return found
 
 
-def unverifiable(config: TrainConfig, data: ItemData) -> list[str]:
-    """What cannot be judged after the training, said before it: splits without matching or non-matching pairs."""
-    if not config.judges_pairs:
-        return []
-    fitted_on = "calibration" if data.count("calibration") else "val"
-    lost = {fitted_on: "no threshold can be set", "test": "no verification can be measured"}
-    said = []
-    for split, what in lost.items():
-        reason = why_not_verifiable(data.table.part(split)["identity"].drop_nulls().to_numpy())
-        if reason is not None:
-            said.append(f"split {split}: {reason}; {what}")
-    return said
-
-
-def unchoosable(config: TrainConfig, data: ItemData) -> list[str]:
-    """That the last network will be kept, where there are validation images and none of them tells which is best."""
-    if not data.count("val") or monitored(data, config) is not None:
-        return []
-    unused = ", and --trainer.patience has nothing to wait for" * (config.trainer.patience > 0)
-    return [f"split val: nothing tells by it which epoch is the best; the last one is kept{unused}"]
-
-
 def load_items(config: TrainConfig) -> ItemTable:
     """Read the table and check all of it that the run uses; every problem is reported at once.
 
@@ -381,16 +359,6 @@ def mask_channels(data: ItemData) -> int:
     return 1 if largest <= 1 else largest + 1
 
 
-def check_margin_choice(config: TrainConfig, data: ItemData) -> None:
-    """Raise an :class:`InputError` where ``--margin auto`` has nothing to choose by."""
-    if config.metric_loss != "triplet":
-        raise InputError(
-            f"margin auto is for the triplet loss, not {config.metric_loss}: set it in metric_loss_options"
-        )
-    if monitored(data, config) != "val_tpr":
-        raise InputError("margin auto needs validation images of two identities or more: give a number, such as 0.2")
-
-
 def objective(
     config: TrainConfig, criterion: nn.Module, network: Network, *, identities: bool = True
 ) -> MultiTaskObjective:
@@ -489,20 +457,6 @@ def build_trainer(
     except (MisconfigurationException, RuntimeError) as error:  # no such device here
         asked = f"--trainer.accelerator {device.accelerator} --trainer.devices {device.devices}"
         raise InputError(f"{asked}: {one_line(str(error))}") from error
-
-
-def monitored(data: ItemData, config: TrainConfig) -> str | None:
-    """The figure the best checkpoint is chosen by: validation TPR@FPR where it can be measured.
-
-    Otherwise it is the validation loss of the classes, or of the masks, that are learnt; ``None`` where no validation
-    item has either: a loss over nothing is 0 from the first epoch on.
-    """
-    items = data.table.frame.filter(data.table.frame["split"] == "val")
-    if config.model.embedding_dim > 0 and why_not_verifiable(items["identity"].drop_nulls().to_numpy()) is None:
-        return "val_tpr"
-    if config.class_weight > 0 and len(data.classes) > 1 and items["label"].is_in(data.classes).any():
-        return "val_classification"
-    return "val_segmentation" if config.learns_masks and items["mask"].is_not_null().any() else None
 
 
 def quiet_lightning() -> None:
