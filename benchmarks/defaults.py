@@ -150,14 +150,13 @@ def row(name: str, results: Sequence[dict[str, Any]]) -> str:
     """A line of the table."""
     tpr = {role: [tpr_of(each, role) for each in results] for role in ("model", PIXELS, START)}
     found = {role: [map_at_r_of(each, role) for each in results] for role in ("model", PIXELS, START)}
-    trained = [each["training"] for each in results if each["training"]]
-    steps = str(trained[0]["steps"]) if trained else "–"
-    minutes = f"{np.mean([each['seconds'] for each in trained]) / 60:.1f}" if trained else "–"
+    training = results[0]["training"]
+    minutes = np.mean([each["training"]["seconds"] for each in results]) / 60
     heads = [
         mean_of([each[part][figure] for each in results if each[part]])
         for part, figure in (("segmentation", "iou"), ("classification", "accuracy"))
     ]
-    cells = [SETS[name], steps, minutes, ", ".join(f"{each:.3f}" for each in tpr["model"])]
+    cells = [SETS[name], str(training["steps"]), f"{minutes:.1f}", ", ".join(f"{each:.3f}" for each in tpr["model"])]
     cells += [mean_of(tpr["model"]), mean_of(found["model"]), *heads]
     cells += [over(tpr["model"], tpr[role]) for role in (PIXELS, START)]
     cells += [over(found["model"], found[role]) for role in (PIXELS, START)]

@@ -22,7 +22,7 @@ def items(folder, *flags, **of_validation):
         lines.append(f"{k}.png,{row['mask']},{row['label']},{row['identity']},{split}")
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     config = parse_train(["--data", str(folder / "items.csv"), "--alpha", "1", "--images.size", "8", *flags])
-    return training_data(config, folder), config
+    return config, training_data(config, folder)
 
 
 def nothing(k):
@@ -48,32 +48,32 @@ NOTHING = {"identity": nothing, "label": nothing, "mask": nothing}
     ],
 )
 def test_the_first_that_validation_can_tell_chooses(tmp_path, flags, of_validation, figure):
-    data, config = items(tmp_path, *flags, **of_validation)
-    assert monitored(data, config) == figure
+    config, data = items(tmp_path, *flags, **of_validation)
+    assert monitored(config, data) == figure
 
 
 def test_that_nothing_can_choose_is_said(tmp_path):
-    assert unchoosable(*items(tmp_path)[::-1]) == []
-    data, config = items(tmp_path, **NOTHING)
+    assert unchoosable(*items(tmp_path)) == []
+    config, data = items(tmp_path, **NOTHING)
     (said,) = unchoosable(config, data)
     assert said == "split val: nothing tells by it which epoch is the best; the last one is kept"
-    data, config = items(tmp_path, "--trainer.patience", "2", **NOTHING)
+    config, data = items(tmp_path, "--trainer.patience", "2", **NOTHING)
     assert unchoosable(config, data) == [said + ", and --trainer.patience has nothing to wait for"]
 
 
 def test_splits_without_pairs_are_said_where_pairs_are_judged(tmp_path):
-    assert unverifiable(*items(tmp_path)[::-1]) == []
-    data, config = items(tmp_path, **NO_PAIRS)
+    assert unverifiable(*items(tmp_path)) == []
+    config, data = items(tmp_path, **NO_PAIRS)
     (said,) = unverifiable(config, data)
     assert said.startswith("split val: ")
     assert said.endswith("; no threshold can be set")
-    assert unverifiable(*items(tmp_path, "--gamma", "0", "--model.embedding_dim", "0", **NO_PAIRS)[::-1]) == []
+    assert unverifiable(*items(tmp_path, "--gamma", "0", "--model.embedding_dim", "0", **NO_PAIRS)) == []
 
 
 def test_a_margin_is_chosen_only_by_pairs_and_for_triplets(tmp_path):
-    data, config = items(tmp_path, "--margin", "auto")
+    config, data = items(tmp_path, "--margin", "auto")
     check_margin_choice(config, data)
-    data, config = items(tmp_path, "--margin", "auto", **NO_PAIRS)
+    config, data = items(tmp_path, "--margin", "auto", **NO_PAIRS)
     with pytest.raises(InputError, match="validation images of two identities"):
         check_margin_choice(config, data)
     other = replace(config, metric_loss="sup-con")  # which the command line refuses before

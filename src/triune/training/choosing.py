@@ -6,13 +6,13 @@ from triune.run.settings import TrainConfig
 from triune.verification.all_pairs import why_not_verifiable
 
 
-def monitored(data: ItemData, config: TrainConfig) -> str | None:
+def monitored(config: TrainConfig, data: ItemData) -> str | None:
     """The figure the best checkpoint is chosen by: validation TPR@FPR where it can be measured.
 
     Otherwise it is the validation loss of the classes, or of the masks, that are learnt; ``None`` where no validation
     item has either: a loss over nothing is 0 from the first epoch on.
     """
-    items = data.table.frame.filter(data.table.frame["split"] == "val")
+    items = data.table.part("val")
     if config.model.embedding_dim > 0 and why_not_verifiable(items["identity"].drop_nulls().to_numpy()) is None:
         return "val_tpr"
     if config.class_weight > 0 and len(data.classes) > 1 and items["label"].is_in(data.classes).any():
@@ -22,7 +22,7 @@ def monitored(data: ItemData, config: TrainConfig) -> str | None:
 
 def unchoosable(config: TrainConfig, data: ItemData) -> list[str]:
     """That the last network will be kept, where there are validation images and none of them tells which is best."""
-    if not data.count("val") or monitored(data, config) is not None:
+    if not data.count("val") or monitored(config, data) is not None:
         return []
     unused = ", and --trainer.patience has nothing to wait for" * (config.trainer.patience > 0)
     return [f"split val: nothing tells by it which epoch is the best; the last one is kept{unused}"]
@@ -48,5 +48,5 @@ def check_margin_choice(config: TrainConfig, data: ItemData) -> None:
         raise InputError(
             f"margin auto is for the triplet loss, not {config.metric_loss}: set it in metric_loss_options"
         )
-    if monitored(data, config) != "val_tpr":
+    if monitored(config, data) != "val_tpr":
         raise InputError("margin auto needs validation images of two identities or more: give a number, such as 0.2")

@@ -136,7 +136,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     devices = device_options(config, has_unused=sharing() is not None and _has_unused(module, config, card))
     tuning, batches = tuning_callbacks(config, data), RowData(data) if config.model.cache_features else data
     callbacks = [clock, record, Estimate(), OwnSignals(), *tuning]
-    trainer = build_trainer(config, run, monitored(data, config), callbacks, checkpoints, devices)
+    trainer = build_trainer(config, run, monitored(config, data), callbacks, checkpoints, devices)
     for line in plan(config, data, model, plan_of(loader.batch_sampler)):
         print(line, file=sys.stderr, flush=True)
     on_processor = trainer.strategy.root_device.type == "cpu"
