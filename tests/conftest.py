@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ def shared_data(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the data set {name} does not lie beside the repository (shared/data/{name})")
     return folder
+
+
+def digests(folder: Path) -> dict[str, bytes]:
+    """What the files under a folder hold, but for the lock of a training, to see that they stay as they are.
+
+    A run's files are tens of megabytes, and a failed command that a test looks at keeps them alive: not the bytes.
+    """
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "training.lock")
+    return {str(path.relative_to(folder)): sha256(path.read_bytes()).digest() for path in files}
 
 
 @pytest.fixture

@@ -461,7 +461,7 @@ def listed_pairs(partners):
     return tuple(torch.tensor([pair[side] for pair in pairs], dtype=torch.long) for side in (0, 1))
 
 
-def as_input(image):
-    """A decoded RGB image ``(H, W, 3)`` as a network with ImageNet's normalisation takes it: ``(3, H, W)`` float32."""
-    pixels = (np.asarray(image) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+def as_input(image, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)):
+    """A decoded RGB image ``(H, W, 3)`` as a network takes it, ImageNet's colours or others: ``(3, H, W)`` float32."""
+    pixels = (np.asarray(image) / 255 - mean) / std
     return torch.from_numpy(pixels.transpose(2, 0, 1)).float()

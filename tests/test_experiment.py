@@ -1,15 +1,20 @@
 """A whole experiment in one call: train, then judge the best network."""
 
+import gc
+import weakref
+
 import polars
 import pytest
 import torch
 
 from training.test_train import TINY, write_items
+from triune import experiment
 from triune.evaluation.results import Results
 from triune.experiment import train_and_evaluate
 from triune.losses.triplet import TripletLoss
 from triune.run.folder import load_model
 from triune.run.parser import parse_train
+from triune.training.module import TrainingModule
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,26 @@ def test_labels_alone_are_enough(table, tmp_path):
     _, found = train_and_evaluate(parse_train([*flags, "--mining", "batch_hard", "--metric", "euclidean"]))
     assert found.data.split == "open-set"
     assert found.segmentation is None
+
+
+def test_what_the_training_held_is_let_go_before_the_judgement(table, tmp_path, monkeypatch):
+    """Several experiments in one program, or a network that fills a GPU, must not wait for Python to look."""
+    trained, alive, judge = [], [], experiment.evaluate_run
+
+    def begun(self):
+        trained.append(weakref.ref(self))
+
+    def judged(*arguments, **options):
+        alive.extend(each() for each in trained)
+        return judge(*arguments, **options)
+
+    monkeypatch.setattr(TrainingModule, "on_fit_start", begun)
+    monkeypatch.setattr(experiment, "evaluate_run", judged)
+    gc.disable()
+    try:
+        train_and_evaluate(
+            parse_train(["--data", str(table), *TINY, "--epochs", "1", "--output", str(tmp_path / "run")])
+        )
+    finally:
+        gc.enable()
+    assert alive == [None]

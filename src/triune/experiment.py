@@ -1,5 +1,6 @@
 """A whole experiment: data, training, judgement on the held-out items."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def train_and_evaluate(config: TrainConfig, criterion: nn.Module | None = None) 
             config = read_by_all(lambda: resumed_settings(config, run), sharing())
         data = shared_data(config, run)
         facts = fit(config, data, run, criterion)
+        gc.collect()  # what trains holds itself in cycles: network, gradients and optimiser would stay beside the next
         if is_first():
             print("evaluating …", file=sys.stderr, flush=True)
         return run, evaluate_run(run, config, data, training=facts, divide_over=sharing()).results

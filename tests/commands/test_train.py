@@ -20,7 +20,7 @@ def test_a_training_prints_its_figures_and_last_where_run_and_report_lie(tmp_pat
 
 
 SMALL = [
-    *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.embedding_dim", "8", "--epochs", "1"),
+    *("--model.backbone", "test_resnet", "--model.pretrained", "false", "--model.embedding_dim", "8", "--epochs", "1"),
     *("--images.size", "32", "--batch_size", "8", "--trainer.accelerator", "cpu"),
 ]
 

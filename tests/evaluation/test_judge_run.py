@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix
 
+from conftest import digests
 from data.sources.layouts import lfw as lfw_tree
 from evaluation.conftest import FLAGS, SIDE, untrained_run, write_items
 from oracles import brute_verification
@@ -305,18 +306,14 @@ def test_a_split_that_is_no_verification_task_says_why(judged_run, tmp_path):
     assert model.retrieval.queries == 24
 
 
-def content(run):
-    return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
-
-
 def test_other_data_are_judged_whole_at_the_stored_threshold_and_the_run_stays_as_it_is(judged_run, tmp_path):
     run, items, before = judged_run
     shutil.copytree(items.parent / "images", tmp_path / "images")
     frame = polars.read_csv(items, infer_schema=False).filter(polars.col("split") == "test")
     frame.select("image", "identity").write_csv(tmp_path / "new.csv")
-    kept = content(run)
+    kept = digests(run)
     found = evaluate_again(run, tmp_path / "out", RunQuestions(data=str(tmp_path / "new.csv"), resampling=FAST)).results
-    assert content(run) == kept
+    assert digests(run) == kept
     assert {split: c.images for split, c in found.data.splits.items()} == {"test": 24}
     assert found.threshold.threshold == before.results.threshold.threshold
     assert found.threshold.on_test == before.results.threshold.on_test  # they are the same pictures

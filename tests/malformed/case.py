@@ -95,7 +95,7 @@ FILES = {"e.npy": array(EMBEDDINGS), "l.npy": array(LABELS)}
 """Embeddings and labels without a fault."""
 
 SMALL = (
-    "--epochs 1 --model.backbone resnet10t --model.pretrained false --model.decoder_channels [16,8,8,8,8] "
+    "--epochs 1 --model.backbone test_resnet --model.pretrained false --model.decoder_channels [16,8,8,8,8] "
     "--images.size 32 --model.embedding_dim 8 --trainer.accelerator cpu --batch_size 8 --samples_per_class 2"
 )
 

@@ -4,7 +4,7 @@ import torch
 
 from triune.model.network import MultiTaskModel
 
-SMALL = {"backbone": "resnet10t", "pretrained": False, "decoder_channels": (16, 16, 8, 8, 8)}
+SMALL = {"backbone": "test_resnet", "pretrained": False, "decoder_channels": (16, 16, 8, 8, 8)}
 
 
 def small(**changes):

@@ -18,7 +18,7 @@ def test_pretrained_weights_that_cannot_be_fetched_name_the_two_ways_out(monkeyp
         return create(*arguments, **options)
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(InputError, match=r"resnet10t.*no network.*--model.pretrained false.*--model.weights FILE"):
+    with pytest.raises(InputError, match=r"test_resnet.*no network.*--model.pretrained false.*--model.weights FILE"):
         small(pretrained=True)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from conftest import digests
 from triune.errors import InputError
 from triune.training.checkpoints import KeptCheckpoint, WholeCheckpoints, best_checkpoint, read_checkpoint, resumable
 
@@ -85,7 +86,7 @@ def test_without_a_finished_epoch_there_is_none(tmp_path):
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_is(folder, monkeypatch):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = digests(folder)
     save = torch.save
 
     def full(content, file):
@@ -95,7 +96,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_is(folder, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space left"):
         WholeCheckpoints().save_checkpoint(checkpoint(3), folder / "last.ckpt")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert digests(folder) == before
 
 
 def test_a_checkpoint_carries_its_run_and_another_run_s_is_refused(tmp_path):

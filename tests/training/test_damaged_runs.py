@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from conftest import digests
 from training.test_train import TINY, write_items
 from triune.checksums import SEALED
 from triune.cli import main
@@ -83,10 +84,6 @@ def arguments(command, run, made):
     }[command]
 
 
-def contents(run):
-    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "training.lock"}
-
-
 NO_DAMAGE = {
     ("split.csv", of_another_run),  # the table itself says the split, so both runs have the same
     ("checksums.json", flip),  # the line of a file that is not read
@@ -103,14 +100,14 @@ CASES = [
 @pytest.mark.parametrize(("name", "command", "damage"), CASES)
 def test_a_damaged_file_is_one_line_that_names_it(name, command, damage, run, made, capsys):
     (run / name).write_bytes(damage(run / name, made))
-    before = contents(run)
+    before = digests(run)
     capsys.readouterr()
     assert main(arguments(command, run, made)) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1, said
     # A damaged list of checksums that can still be read calls the files damaged that it lists.
     assert name in said[0] or name == "checksums.json"
-    assert contents(run) == before
+    assert digests(run) == before
 
 
 @pytest.mark.parametrize(
@@ -125,14 +122,14 @@ def test_a_damaged_file_is_one_line_that_names_it(name, command, damage, run, ma
 )
 def test_a_missing_file_is_one_line_that_names_it_and_the_way_out(name, command, run, made, capsys):
     (run / name).unlink()
-    before = contents(run)
+    before = digests(run)
     capsys.readouterr()
     assert main(arguments(command, run, made)) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
     assert name in said[0]
     assert "copy" in said[0] or name in (MODEL, "thresholds.json")
-    assert contents(run) == before
+    assert digests(run) == before
 
 
 @pytest.mark.parametrize("command", ["verify", "report", "evaluate", "train"])
@@ -140,12 +137,12 @@ def test_what_a_run_stored_of_its_data_and_its_files_is_not_lost_in_silence(comm
     """All of it: a run of version 0.1.0 has none of these files, and its split is that of the table or drawn anew."""
     for name in ("checksums.json", "data.json", "split.csv"):
         (run / name).unlink()
-    before = contents(run)
+    before = digests(run)
     capsys.readouterr()
     assert main(arguments(command, run, made)) == 2
     [said] = capsys.readouterr().err.strip().splitlines()
     assert f"{run / 'checksums.json'} is gone" in said
-    assert contents(run) == before
+    assert digests(run) == before
 
 
 def test_a_run_is_read_unchecked_where_the_line_that_speaks_of_its_list_is_taken_out(run, made, capsys):

@@ -9,6 +9,7 @@ import polars
 import pytest
 import torch
 
+from conftest import digests
 from training.killing import Commands
 from training.test_resume import without_names
 from training.test_train import TINY, write_items
@@ -161,12 +162,12 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_loses_nothing(command
     command, unbroken, _ = short
     run, log = tmp_path / "run", tmp_path / "log"
     assert commands.run([*command, "--output", run, "--epochs", "1"], log)[0] == 0
-    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    before = digests(run / "checkpoints")
     code, said = commands.run(["train", "--resume", run, "--epochs", "2"], log, largest=1_000_000)
     assert code == 1, said
     full = [f"triune: File too large: {run}/checkpoints/{name}.ckpt" for name in ("best", "last")]
     assert said.strip().splitlines()[-1] in full
     assert "Traceback" not in said
-    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
+    assert digests(run / "checkpoints") == before
     end(commands, run, command, log)
     assert {name for name, value in content(run).items() if unbroken[name] != value} == set()

@@ -8,9 +8,11 @@ import signal
 import pytest
 import torch
 
+from conftest import digests
 from training.test_train import TINY, train_only, write_items
 from triune.errors import InputError
 from triune.run.parser import parse_train
+from triune.training import callbacks
 from triune.training.module import TrainingModule
 from triune.training.resume import FREE, flat, without_downloads
 
@@ -177,18 +179,13 @@ def copied(begun, tmp_path):
     (begun / "gone").rename(begun / "items")
 
 
-def state(run):
-    return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()
-            if path.name != "training.lock"}  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--seed", "4"], r"--seed was 3 when .* was begun, and is 4 now"),
         (["--optimizer.lr", "0.1"], r"--optimizer\.lr was 0\.001"),
         (["--model.embedding_dim", "8"], r"--model\.embedding_dim was 16"),
-        (["--model.backbone", "resnet18"], r"--model\.backbone was resnet10t"),
+        (["--model.backbone", "resnet18"], r"--model\.backbone was test_resnet"),
         (["--gamma", "0"], r"--gamma was 1\.0"),
         (["--margin", "auto"], r"--margin was 0\.2 .* is auto now"),
         (["--metric_loss", "contrastive"], r"--metric_loss was triplet"),
@@ -199,12 +196,12 @@ def state(run):
     ],
 )
 def test_other_settings_are_refused_by_name_and_the_run_stays_as_it_is(flags, said, copied):
-    before = state(copied / "run")
+    before = digests(copied / "run")
     with pytest.raises(InputError, match=said) as refused:
         train_only(["--resume", str(copied / "run"), *flags])
     assert "--config" in str(refused.value)  # the way out
     assert "\n" not in str(refused.value)
-    assert state(copied / "run") == before
+    assert digests(copied / "run") == before
 
 
 def test_every_setting_that_is_free_is_one():
@@ -220,10 +217,10 @@ def vars_of(config):
 def test_fewer_epochs_than_are_done_are_refused_and_more_go_on_elsewhere_and_moved(copied, monkeypatch):
     run = copied / "run"
     train_only(["--resume", str(run), "--epochs", "2"])
-    before = state(run)
+    before = digests(run)
     with pytest.raises(InputError, match=r"1 epoch asked for, but .* has 2 already"):
         train_only(["--resume", str(run), "--epochs", "1"])
-    assert state(run) == before
+    assert digests(run) == before
     moved = copied.rename(copied.parent / "moved")
     monkeypatch.chdir(moved / "items")
     facts = train_only(["--resume", "../run", "--epochs", "3"])
@@ -245,7 +242,7 @@ def test_a_run_that_was_moved_ends_as_one_that_was_not(table, whole, tmp_path, s
 def test_renamed_classes_and_a_shorter_table_are_refused_and_leave_the_run_as_it_is(copied):
     items = copied / "items" / "items.csv"
     text = items.read_text()
-    before = state(copied / "run")
+    before = digests(copied / "run")
     for changed, said in (
         (text.replace("square", "box"), "the label of 24 rows changed .*square before, box now"),
         ("\n".join(text.splitlines()[:-6]), "6 rows removed"),
@@ -253,7 +250,7 @@ def test_renamed_classes_and_a_shorter_table_are_refused_and_leave_the_run_as_it
         items.write_text(changed)
         with pytest.raises(InputError, match=said):
             train_only(["--resume", str(copied / "run")])
-        assert state(copied / "run") == before
+        assert digests(copied / "run") == before
 
 
 def test_a_run_goes_on_with_fewer_identities_where_that_is_allowed_and_keeps_split_and_codes(copied):
@@ -274,12 +271,20 @@ def test_changes_are_allowed_only_of_a_run_that_goes_on():
         parse_train(["--resume_with_changes"])
 
 
-def test_the_seconds_of_all_parts_add_up(copied):
-    run = copied / "run"
+def test_the_seconds_of_all_parts_add_up(copied, monkeypatch):
+    """By a clock that only a step moves, ten seconds each: an epoch is two."""
+    run, now, step = copied / "run", [0.0], TrainingModule.training_step
+
+    def slow(self, batch, index):
+        now[0] += 10
+        return step(self, batch, index)
+
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(TrainingModule, "training_step", slow)
+    before = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]["Clock"]["seconds"]
     parts = [train_only(["--resume", str(run), "--epochs", str(epochs)]).seconds for epochs in (1, 2, 2)]
-    stored = torch.load(run / "checkpoints" / "previous.ckpt", weights_only=True)["callbacks"]["Clock"]["seconds"]
-    assert 0 < stored < parts[0] < parts[1]
-    assert parts[2] == pytest.approx(parts[1], rel=0.5)  # nothing was trained any more
+    assert before > 0
+    assert parts == pytest.approx([before, before + 20, before + 20])  # in the last, nothing was trained any more
 
 
 def test_a_checkpoint_of_another_run_is_passed_over_and_one_of_another_network_refused(copied, table, tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import torchrun
+from conftest import digests, torchrun
 from triune.cli import main
 from triune.errors import InputError
 from triune.evaluation.results import Results
@@ -25,7 +25,7 @@ from triune.training.resume import resumed_settings
 from triune.training.train import _train, fit, load_items, training_data
 
 TINY = [
-    *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
+    *("--model.backbone", "test_resnet", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
     *("--images.size", "32", "--batch_size", "16", "--model.embedding_dim", "16", "--trainer.accelerator", "cpu"),
 ]
 
@@ -137,7 +137,7 @@ def test_the_saved_network_gives_the_saved_embeddings(finished):
     from oracles import as_input
     from triune.data.decode import read_image
 
-    images = torch.stack([as_input(read_image(p, 3, (32, 32))) for p in frame["image"][:5]])
+    images = torch.stack([as_input(read_image(p, 3, (32, 32)), card.mean, card.std) for p in frame["image"][:5]])
     with torch.inference_mode():
         embedding = model.embed(images).numpy()
     np.testing.assert_allclose(embedding, np.array(frame["embedding"][:5].to_list()), atol=1e-4)
@@ -271,7 +271,7 @@ def test_verify_names_what_it_cannot_read(finished, tmp_path, capsys):
 
 
 def test_a_run_is_judged_again_to_the_same_figures(finished, capsys):
-    kept = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    kept = digests(finished)
     before = json.loads((finished / "metrics.json").read_text())
     for number in (1, 2):
         assert main(["evaluate", str(finished), "--json"]) == 0
@@ -280,7 +280,7 @@ def test_a_run_is_judged_again_to_the_same_figures(finished, capsys):
         folder = finished / "evaluations" / f"own-data-{number}"
         assert {path.name for path in folder.iterdir()} >= {"metrics.json", "report.html", "embeddings.parquet"}
         assert {path.name for path in (folder / "figures").glob("*.png")} >= {"roc.png", "cmc.png", "map.png"}
-    assert {path: path.read_bytes() for path in kept} == kept  # judging a run changes none of its files
+    assert kept.items() <= digests(finished).items()  # judging a run changes none of its files
 
 
 def test_embeddings_from_files_are_judged(finished, tmp_path, capsys):

@@ -32,7 +32,7 @@ IDENTITIES = 12
 """Six to train on, three for validation, three for test; six images each."""
 
 FLAGS = (
-    *("--model.backbone", "resnet10t", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
+    *("--model.backbone", "test_resnet", "--model.pretrained", "false", "--model.decoder_channels", "[16,8,8,8,8]"),
     *("--images.size", str(SIDE), "--model.embedding_dim", "16", "--trainer.accelerator", "cpu", "--target_fpr", "0.1"),
     *("--epochs", "2", "--batch_size", "12"),
 )

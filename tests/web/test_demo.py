@@ -9,7 +9,7 @@ import triune
 from evaluation.conftest import untrained_run
 from triune.web.demo import demo_gallery, demo_items, demo_run, demo_samples
 
-SMALL = ("--model.backbone", "resnet10t", "--images.channels", "1", "--images.size", "32")
+SMALL = ("--model.backbone", "test_resnet", "--images.channels", "1", "--images.size", "32")
 
 
 @pytest.fixture(scope="module")

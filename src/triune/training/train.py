@@ -146,6 +146,7 @@ def fit(config: TrainConfig, data: ItemData, run: Path, criterion: nn.Module | N
     if last is None:
         record.write()
     _train(trainer, module, batches, last)
+    data.trainer = batches.trainer = None  # where Lightning leaves itself, and by it network and optimiser
     record.write()
 
     def keep_best() -> TrainingFacts:
