@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
 
+from forked import run_forked
 from triune.metrics import RetrievalMetric, VerificationMetric
 from triune.pairs import tiles
 from triune.pairs.tiles import PairTiles
@@ -222,7 +222,7 @@ def work(rank, folder):
 
 
 def test_two_processes_give_the_figures_of_one(tmp_path):
-    mp.spawn(work, (tmp_path,), nprocs=2)
+    run_forked(work, (tmp_path,), 2)
     verification, retrieval = expected(*items())
     for rank in (0, 1):
         assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(verification | retrieval, abs=1e-6)

@@ -5,10 +5,10 @@ import os
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from forked import run_forked
 from triune.losses.contrastive import ContrastiveLoss
 from triune.losses.joined import DistributedTripletLoss, JoinedLoss
 from triune.losses.memory import CrossBatchMemory
@@ -129,7 +129,7 @@ def work(rank, world, file, results):
 @pytest.fixture(scope="module", params=[2, 3])
 def answers(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(work, (request.param, folder / "store", folder), nprocs=request.param)
+    run_forked(work, (request.param, folder / "store", folder), request.param)
     return request.param, [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 

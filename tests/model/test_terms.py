@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from forked import run_forked
 from oracles import brute_cross_entropy, brute_dice, brute_pixel_entropy
 from triune.model.terms import classification_loss, dice_loss, segmentation_loss
 
@@ -168,7 +168,7 @@ def work(rank, folder):
 
 
 def test_over_processes_the_terms_are_means_over_the_joined_batch(tmp_path):
-    mp.spawn(work, (tmp_path,), nprocs=len(SIZES))
+    run_forked(work, (tmp_path,), len(SIZES))
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(len(SIZES))]
     expected, *gradients = losses_of(*batch_of(SIZES), joined=False)
     for losses, *_ in found:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from conftest import torchrun
+from forked import run_forked
 from triune.cli import main
 from triune.pairs.tiles import PairTiles
 
@@ -106,7 +106,7 @@ def answers(files):
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()
-    mp.spawn(work, (ports, files), nprocs=2)
+    run_forked(work, (ports, files), 2)
     first, second = (json.loads((files / f"{rank}.json").read_text()) for rank in (0, 1))
     return {case: (first[case], second[case]) for case in CASES}
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from examples import tiles_of
+from forked import run_forked
 from triune.kernels import ranking_cpu
 from triune.pairs import tiles
 from triune.parallel import blocks
@@ -182,7 +182,7 @@ def test_every_process_finds_what_one_process_finds(world, tmp_path, monkeypatch
         the_rest, blocks = counting_blocks(lambda: found_of_the_rest(None))
     finally:
         torch.set_num_threads(threads)
-    mp.spawn(work, (world, tmp_path), nprocs=world)
+    run_forked(work, (world, tmp_path), world)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
     for first, (rest, _), sums in found:
         assert first == expected

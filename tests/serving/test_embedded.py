@@ -11,8 +11,8 @@ import numpy as np
 import polars
 import pytest
 
-from conftest import torchrun
 from evaluation.conftest import untrained_run, write_items
+from forked import in_processes
 from triune.cli import main
 from triune.errors import InputError
 from triune.evaluation.results import Results
@@ -190,12 +190,13 @@ def test_two_processes_write_the_file_of_one_and_say_it_once(place, run, tmp_pat
     bad.write_text("no image")
     images = [str(place / "images"), str(bad)]
     command = ["embed", str(place / "run"), *images, "--skip", "--output", str(tmp_path / "two.parquet")]
-    two = torchrun(*command)
-    assert (two.returncode, two.stdout) == (0, f"{tmp_path / 'two.parquet'}\n"), two.stderr
-    assert two.stderr.count("1 image could not be read") == 1
+    done, refused = in_processes([command, [*command[:-1], str(tmp_path / "e.csv")]], tmp_path)
+    (code, printed, told), silent = done
+    assert (code, printed, silent) == (0, f"{tmp_path / 'two.parquet'}\n", [0, "", ""]), told
+    assert told.count("1 image could not be read") == 1
     np.testing.assert_allclose(rows(tmp_path / "two.parquet"), run.embed(place / "images"), atol=1e-5)
-    refused = torchrun(*command[:-1], str(tmp_path / "e.csv"))
-    assert refused.stderr.count("is neither .parquet nor .npy") == 1
+    assert [code for code, *_ in refused] == [2, 2]
+    assert "".join(told for *_, told in refused).count("is neither .parquet nor .npy") == 1
 
 
 def test_an_image_that_was_replaced_is_not_taken_for_the_one_before(place, run, tmp_path, small_parts, monkeypatch):

@@ -1,11 +1,8 @@
 """Training in two processes is that of one process, whose batches are shared out: curve, run folder, report, resume."""
 
 import contextlib
-import io
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from PIL import Image
 
+from forked import in_processes
 from triune.cli import main
 from triune.errors import InputError
 from triune.evaluation.results import Results
 from triune.run.folder import load_model
 from triune.run.history import read_history
+from triune.run.parser import parse_train
 from triune.run.settings import TrainConfig, TrainerConfig
+from triune.training.opened import opened_run
 from triune.training.processes import has_unused, processes_to_start, training_processes
+from triune.training.train import fit, shared_data
 
 FILES = {
     *("config.yaml", "data.json", "split.csv", "history.csv", "model.safetensors", "thresholds.json", "metrics.json"),
@@ -79,35 +79,12 @@ def write_items(folder, images=6, identities=12):
     return table
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def work(rank, size, cases, ports, folder):
-    """Each case is a command line, which every process runs as torchrun would have it."""
-    torch.set_num_threads(1)
-    os.chdir(folder)
-    place = {"TORCHELASTIC_RUN_ID": "test", "RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank}
-    place |= {"LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1"}
-    os.environ |= {name: str(value) for name, value in place.items()}
-    answers = []
-    for arguments, port in zip(cases, ports, strict=True):
-        os.environ["MASTER_PORT"] = str(port)
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main(arguments)
-        answers.append((code, out.getvalue(), err.getvalue()))
-    (folder / f"{rank}.json").write_text(json.dumps(answers))
-
-
-def in_processes(cases, folder, size=2):
-    """What each process made of each case: exit code, standard output, standard error."""
-    mp.spawn(work, (size, cases, free_ports(len(cases)), folder), nprocs=size)
-    return list(zip(*(json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)), strict=True))
+def train_only(arguments):
+    """Train as the command does; nothing is judged."""
+    config = parse_train(arguments[1:])
+    with training_processes(config), opened_run(config) as run:
+        fit(config, shared_data(config, run), run)
+    return 0
 
 
 def flags(table, name, *more, steps=3, output=None):
@@ -122,11 +99,12 @@ def curve(run):
     return frame.select(names).to_numpy()
 
 
-def assert_same_curves(table, folder, names, steps):
-    two = in_processes([flags(table, name, steps=steps, output=folder / name / "two") for name in names], folder)
+def assert_same_curves(table, folder, names, steps, command=train_only):
+    cases = [flags(table, name, steps=steps, output=folder / name / "two") for name in names]
+    two = in_processes(cases, folder, command=command)
     for name, answers in zip(names, two, strict=True):
         assert [code for code, *_ in answers] == [0, 0], answers
-        assert main(flags(table, name, steps=steps, output=folder / name / "one")) == 0
+        assert command(flags(table, name, steps=steps, output=folder / name / "one")) == 0
         one, both = (curve(folder / name / each) for each in ("one", "two"))
         assert len(one) >= steps
         assert one[-1, 0] != one[0, 0]
@@ -141,7 +119,8 @@ def table(tmp_path_factory):
 
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_have_the_loss_curve_of_one(table, tmp_path):
-    two = assert_same_curves(table, tmp_path, SHORT, 6)
+    two = assert_same_curves(table, tmp_path, SHORT[:1], 6, main)
+    assert_same_curves(table, tmp_path, SHORT[1:], 6)
     run = tmp_path / "random" / "two"
     assert {path.name for path in run.iterdir()} >= FILES
     assert not list(run.glob("*.check"))
@@ -201,8 +180,8 @@ def children_of(process):
 @pytest.mark.usefixtures("one_thread")
 def test_a_killed_process_ends_all_and_the_run_goes_on_in_another_number_of_processes(table, tmp_path, capsys):
     run = tmp_path / "two"
-    process = started(flags(table, "random", "--trainer.devices", "2", steps=16, output=run), tmp_path)
-    until_said(process, "epoch 2/8")
+    process = started(flags(table, "random", "--trainer.devices", "2", steps=10, output=run), tmp_path)
+    until_said(process, "epoch 2/5")
     began = time.monotonic()
     os.kill(children_of(process)[1], signal.SIGKILL)
     output, said = process.communicate(timeout=60)
@@ -215,9 +194,9 @@ def test_a_killed_process_ends_all_and_the_run_goes_on_in_another_number_of_proc
     assert "Traceback" not in said
     assert children_of(process) == {}
 
-    assert main(["train", "--resume", str(run), "--trainer.devices", "1", "--epochs", "8"]) == 0
+    assert main(["train", "--resume", str(run), "--trainer.devices", "1", "--epochs", "5"]) == 0
     assert "begun in 2 processes, goes on in 1: batches, learning rate and order stay" in capsys.readouterr().err
-    assert main(flags(table, "random", steps=16, output=tmp_path / "one")) == 0
+    assert main(flags(table, "random", steps=10, output=tmp_path / "one")) == 0
     np.testing.assert_allclose(curve(run), curve(tmp_path / "one"), rtol=1e-5, atol=1e-6)
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import digests, torchrun
+from conftest import digests
+from forked import in_processes
 from triune.cli import main
 from triune.errors import InputError
 from triune.evaluation.results import Results
@@ -349,7 +350,8 @@ def test_a_run_is_judged_over_processes_as_by_one(finished, tmp_path, capsys):
         shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("evaluations"))
     assert main(["evaluate", str(copies[0]), "--json"]) == 0
     one = json.loads(capsys.readouterr().out)
-    two = json.loads(torchrun("evaluate", str(copies[1]), "--json").stdout)
+    (((_, printed, _), _),) = in_processes([["evaluate", str(copies[1]), "--json"]], tmp_path)
+    two = json.loads(printed)
     folders = [copy / "evaluations" / "own-data-1" for copy in copies]
     assert two == json.loads((folders[1] / "metrics.json").read_text())
     for found in (one, two):
