@@ -47,10 +47,14 @@ def test_a_loss_of_ones_own_takes_the_place_of_the_one_in_the_settings(table, tm
     assert load_model(run)[1].classes == ["disc", "square"]
 
 
-@pytest.mark.parametrize("left_out", ["alpha", "beta", "gamma"])
-def test_each_task_can_be_left_out(left_out, table, tmp_path):
+@pytest.mark.parametrize(("left_out", "word"), [("alpha", "class"), ("beta", "mask"), ("gamma", "triplet")])
+def test_each_task_can_be_left_out(left_out, word, table, tmp_path, capsys):
     flags = ["--data", str(table), *TINY, "--epochs", "1", f"--{left_out}", "0", "--output", str(tmp_path / "run")]
     _, found = train_and_evaluate(parse_train(flags))
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if each.startswith("epoch 1/1"))
+    assert {each for each in ("class", "mask", "triplet") if f"  {each} 0." in line or f"  {each} 1." in line} == {
+        *("class", "mask", "triplet")
+    } - {word}
     assert (found.classification is None) == (left_out == "alpha")
     assert (found.segmentation is None) == (left_out == "beta")
     assert found.models[0].verification["test"].auc >= 0

@@ -272,7 +272,7 @@ def test_infinite_scores_have_a_roc_but_no_histogram(tmp_path):
         ({"against": "y.txt"}, "not a whole .npy"),
         ({"against": "short.npy"}, "same items"),
         ({"against": "nan.npy"}, "nan.npy: embeddings holds NaN"),
-        ({"labels": "one.txt"}, "one.txt: 1 identities"),
+        ({"labels": "one.txt"}, "one.txt: 1 identity"),
     ],
 )
 def test_what_does_not_fit_is_named(files, given, says):

@@ -287,7 +287,7 @@ def test_a_run_without_validation_split_says_why_it_has_no_threshold(judged_run,
     (tmp_path / "run" / "thresholds.json").unlink()
     asked = RunQuestions(data=str(table), resampling=FAST)
     found = evaluate_again(tmp_path / "run", tmp_path / "out", asked).results
-    reason = "validation split: 1 identities: at least two are needed for a non-matching pair"
+    reason = "validation split: 1 identity: at least two are needed for a non-matching pair"
     assert found.threshold == Unavailable(unavailable=reason)
 
 

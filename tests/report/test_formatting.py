@@ -44,12 +44,6 @@ def test_numbers_have_a_minus_and_differences_a_sign() -> None:
     assert formatting.signed(float("nan")) == "–"
 
 
-def test_counts_are_set_apart_and_their_nouns_agree() -> None:
-    assert formatting.plural(1, "epoch") == "1 epoch"
-    assert formatting.plural(12000, "epoch") == "12,000 epochs"
-    assert formatting.plural(0, "identity", "identities") == "0 identities"
-
-
 def test_a_small_p_value_says_no_more_than_that() -> None:
     assert formatting.p_value(0.0009) == "under 0.001"
     assert formatting.p_value(0.001) == "0.001"

@@ -231,7 +231,7 @@ def test_a_part_with_other_rows_is_refused(place, run, tmp_path, small_parts, mo
 def test_where_nothing_could_be_read_nothing_is_left_to_go_on_with(place, run, tmp_path):
     (tmp_path / "a.png").write_text("no image")
     out = tmp_path / "new" / "e.parquet"
-    with pytest.raises(InputError, match="none of the 1 images"):
+    with pytest.raises(InputError, match="none of 1 image"):
         write_embeddings(run, tmp_path / "a.png", out, skip=True)
     assert sorted(os.listdir(tmp_path)) == ["a.png"]
 

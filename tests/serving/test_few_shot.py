@@ -96,7 +96,7 @@ def test_an_image_that_cannot_be_read_is_named_or_left_out_in_its_place(place, r
     assert [isinstance(each, Unreadable) for each in answers] == [False, True, False]
     for image in support.rglob("*.png"):
         image.write_bytes(b"no image")
-    with pytest.raises(InputError, match="none of the 9 examples could be read"):
+    with pytest.raises(InputError, match="none of 9 examples could be read"):
         few_shot(run, support, skip=True)
 
 

@@ -74,7 +74,7 @@ def test_images_that_cannot_be_read_stop_it_with_nothing_written_or_are_left_out
         assert main([*given, "--skip"]) == 0
         assert "1 image could not be read and was left out:" in capsys.readouterr().err
         assert main([command, str(place / "run"), str(bad), "--skip", "--output", str(tmp_path / "x.npy")]) == 2
-        assert "none of the 1 images could be read" in capsys.readouterr().err
+        assert "none of 1 image could be read" in capsys.readouterr().err
         for each in tmp_path.iterdir():
             if each != bad:
                 shutil.rmtree(each) if each.is_dir() else each.unlink()

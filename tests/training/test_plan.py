@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from evaluation.conftest import untrained_run, write_items
+from triune.plurals import plural
 from triune.run.folder import load_model
-from triune.training.plan import counted, in_words, plan
+from triune.training.plan import in_words, plan
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_the_lines_hold_the_numbers_of_the_table_the_network_and_the_loader(tmp_
     assert "images of 48 x 48 pixels" in network
     assert f"embedding of {model.embedding_dim}" in network
     steps = len(loader)
-    assert f"{config.whole_epochs} epochs of {counted(steps, 'step')} of" in length
+    assert f"{config.whole_epochs} epochs of {plural(steps, 'step')} of" in length
     assert length.endswith(f"{config.whole_epochs * steps:,} steps")
     alone = replace(config, alpha=0.0, beta=0.0, loss=replace(config.loss, weighting="gradnorm"))
     said = "loss.weighting gradnorm weighs several tasks, and there is one: it changes nothing"
@@ -40,7 +41,3 @@ def test_the_lines_hold_the_numbers_of_the_table_the_network_and_the_loader(tmp_
     for parameter in model.parameters():
         parameter.requires_grad = False
     assert ", of which 0 are trained" in plan(config, data, model, loader.batch_sampler)[1]
-
-
-def test_one_is_not_told_as_several():
-    assert [counted(n, "step") for n in (0, 1, 2, 1200)] == ["0 steps", "1 step", "2 steps", "1,200 steps"]

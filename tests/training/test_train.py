@@ -380,7 +380,7 @@ def test_what_cannot_be_judged_after_the_training_is_said_before_it(table, tmp_p
     warnings = [line for line in said[:first_epoch] if line.startswith("warning: ")]
     assert warnings == [
         "warning: split val: every identity has a single image: a matching pair needs two; no threshold can be set",
-        "warning: split test: 1 identities: at least two are needed for a non-matching pair; no verification can be "
+        "warning: split test: 1 identity: at least two are needed for a non-matching pair; no verification can be "
         "measured",
     ]
 

@@ -191,7 +191,7 @@ def test_queries_that_cannot_be_read_are_left_out_and_told(client, pictures, tmp
         assert [each.query for each in found] == [str(pictures[3]), str(pictures[4])]
         assert len(told) == 1
         assert told[0].startswith(f"{broken}: ")
-        with pytest.raises(InputError, match=r"none of the 1 images could be read; the first is .*broken\.png"):
+        with pytest.raises(InputError, match=r"none of 1 image could be read; the first is .*broken\.png"):
             ask(broken, left_out=[])
 
 

@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> int:
     """Show what a gallery holds, or change it."""
     asked = command("gallery", GalleryConfig, words=("gallery",)).parse(arguments)
     from triune.errors import InputError
-    from triune.report.formatting import plural
+    from triune.plurals import plural
     from triune.serving.gallery.gallery import Gallery
 
     if asked.html is not None and asked.duplicates is None:
@@ -71,7 +71,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _tell_duplicates(gallery: "Gallery", asked: GalleryConfig) -> None:
-    from triune.report.formatting import plural
+    from triune.plurals import plural
     from triune.serving.gallery.sheet import write_found
     from triune.serving.gallery.written import as_text
 

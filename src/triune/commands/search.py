@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
     spelt = ["--k" + each[2:] if each == "-k" or each.startswith("-k=") else each for each in arguments]
     asked = command("search", SearchConfig, words=("gallery", "images")).parse(spelt)
     from triune.errors import InputError
-    from triune.report.formatting import plural
+    from triune.plurals import plural
     from triune.serving.gallery.gallery import Gallery
     from triune.serving.gallery.sheet import taste_row, write_found
     from triune.serving.gallery.written import as_text, write_hits

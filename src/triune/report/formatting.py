@@ -14,22 +14,6 @@ def signed(value: float | None, digits: int = 3) -> str:
     return f"{'+' if _known(value) and value > 0 else ''}{number(value, digits)}"
 
 
-def count(value: int) -> str:
-    """A whole number with thousands set apart."""
-    return f"{value:,}"
-
-
-def plural(value: int, one: str, many: str | None = None) -> str:
-    """A count and its noun.
-
-    Args:
-        value: how many.
-        one: the noun of a single one.
-        many: the noun of several; ``one`` and an s where not given.
-    """
-    return f"{count(value)} {one if value == 1 else many or one + 's'}"
-
-
 def percent(share: float | None) -> str:
     """A measured share as a percentage; it says 0% and 100% only where that is exact."""
     if not _known(share):

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from triune.files import write_text
+from triune.plurals import count, plural
 from triune.report import formatting
 from triune.report.contents import Contents, read_contents
 from triune.report.sections.cautions import cautions
@@ -102,8 +103,8 @@ def _environment() -> Environment:
     written = (
         formatting.number,
         formatting.signed,
-        formatting.count,
-        formatting.plural,
+        count,
+        plural,
         formatting.percent,
         formatting.round_percent,
         formatting.in_hundred,

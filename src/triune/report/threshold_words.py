@@ -1,6 +1,7 @@
 """What a threshold is worth to new identities, in one sentence: terminal, page and `triune verify` say the same."""
 
-from triune.report.formatting import percent, plural, round_percent
+from triune.plurals import plural
+from triune.report.formatting import percent, round_percent
 from triune.verification.decision import METHOD, ExpectedFPR
 
 

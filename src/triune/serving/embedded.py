@@ -20,6 +20,7 @@ from triune.data.decode import existing
 from triune.errors import InputError
 from triune.files import Record, folder_made, on_one_line, read_record, write_record, written_whole
 from triune.parallel.group import done_by_first, is_first, rank_and_size, read_by_all, sharing
+from triune.plurals import plural
 from triune.run.columns import Schema, read_parquet, write_parquet
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.loaded import LoadedRun
@@ -222,7 +223,7 @@ def _joined(parts: dict[Path, list[Picture]], output: Path, dim: int) -> tuple[i
     if not count:
         for file in files:  # nothing to go on with
             file.unlink()
-        raise InputError(f"none of the {len(left_out)} images could be read; the first is {left_out[0]}")
+        raise InputError(f"none of {plural(len(left_out), 'image')} could be read; the first is {left_out[0]}")
     if output.suffix == ".parquet":
         told = [*COLUMNS, *(name for name in ROLE_COLUMNS if _says(parts, name))]
         sound = [

@@ -15,6 +15,7 @@ from triune.data.sources.folder import image_folder
 from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.files import on_one_line
+from triune.plurals import plural
 from triune.recognition.heads import Head
 from triune.recognition.new_classes import NewClasses, learn_classes
 from triune.serving.answers import ImagePrediction, Unreadable, readable
@@ -260,7 +261,7 @@ def embedded_support(
     left_out: list[str] = []
     sound = list(readable(answers, left_out))
     if not sound:
-        raise InputError(f"none of the {len(images)} examples could be read; the first is {left_out[0]}")
+        raise InputError(f"none of {plural(len(images), 'example')} could be read; the first is {left_out[0]}")
     kept = [
         (image, label)
         for image, label, each in zip(images, labels, answers, strict=True)

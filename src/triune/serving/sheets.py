@@ -17,7 +17,7 @@ from triune._version import __version__
 from triune.data.boxes import Box
 from triune.errors import InputError
 from triune.files import on_one_line, write_text
-from triune.report.formatting import count, plural
+from triune.plurals import count, plural
 from triune.report.thumbnails import thumbnail
 
 Mark: TypeAlias = Literal["good", "bad", "plain"]

@@ -10,6 +10,7 @@ from PIL import Image
 from triune.data.decode import IGNORE, decode_image
 from triune.errors import InputError
 from triune.files import filled_together
+from triune.plurals import plural
 from triune.serving.answers import TOP, ImagePrediction, Unreadable
 from triune.serving.loaded import LoadedRun
 from triune.serving.networks import BATCH, Progress, Tiles
@@ -74,7 +75,7 @@ def write_predictions(
                 place = _write_mask(folder, name, picture, answer, overlays)
                 table.writerow([answer.name, *answer.size, *_top(answer), place, answer.mask_share, answer.unfamiliar])
         if len(left_out) == len(images):
-            raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
+            raise InputError(f"none of {plural(len(images), 'image')} could be read; the first is {left_out[0]}")
         move_into_place()
     return output, left_out, unlike
 

@@ -103,6 +103,7 @@ class EpochLines(pl.Callback):
         if not trainer.is_global_zero:
             return
         figures = trainer.callback_metrics
+        weights = getattr(getattr(module, "objective", None), "weights", {})
         shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
         names = {
             "train_total": "loss",
@@ -116,7 +117,7 @@ class EpochLines(pl.Callback):
         shown += [
             f"{label} {float(figures[name]):.3f}"
             for name, label in names.items()
-            if name in figures and torch.isfinite(figures[name])
+            if name in figures and torch.isfinite(figures[name]) and weights.get(name.removeprefix("train_"), 1)
         ]
         shown.append(f"{time.monotonic() - self._started:.1f} s")
         print("  ".join(shown), file=sys.stderr, flush=True)

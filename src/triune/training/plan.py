@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 
 from triune.data.batches import ClassBalancedBatchSampler
 from triune.model.network import MultiTaskModel
+from triune.plurals import plural
 from triune.run.loaders import ItemData
 from triune.run.settings import TrainConfig
 
@@ -30,19 +31,20 @@ def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: An
     weights = sum(parameter.numel() for parameter in model.parameters())
     learnt = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     some = "" if learnt == weights else f", of which {_short(learnt)} are trained"
-    classes = f"{len(data.classes)} classes" if model.num_classes else "no classes"
+    classes = plural(len(data.classes), "class", "classes") if model.num_classes else "no classes"
     channels = model.mask_channels
-    masks = f"masks of {channels} channel{'s' * (channels > 1)}" if channels else "no masks"
-    kind = counted(len(batches), "step")
+    masks = f"masks of {plural(channels, 'channel')}" if channels else "no masks"
+    kind = plural(len(batches), "step")
     if isinstance(batches, ClassBalancedBatchSampler):
-        kind += f" of {batches.classes_per_batch} identities x {batches.samples_per_class} images"
+        named = plural(batches.classes_per_batch, "identity", "identities")
+        kind += f" of {named} x {plural(batches.samples_per_class, 'image')}"
     epochs = config.whole_epochs
     height, width = data.images.size
     found = [
         "; ".join(splits),
         f"{config.model.backbone}, {_short(weights)} parameters{some}: images of {height} x {width} pixels, {classes}, "
         f"{masks}, embedding of {model.embedding_dim}",
-        f"{counted(epochs, 'epoch')} of {kind}: {counted(epochs * len(batches), 'step')}",
+        f"{plural(epochs, 'epoch')} of {kind}: {plural(epochs * len(batches), 'step')}",
     ]
     if data.batches.reason:
         found.append(data.batches.reason)
@@ -56,12 +58,7 @@ def plan(config: TrainConfig, data: ItemData, model: MultiTaskModel, batches: An
 def _images(data: ItemData, split: str) -> str:
     part = data.table.part(split)
     identities = part["identity"].drop_nulls().n_unique()
-    return f"{len(part):,} images" + (f" of {identities:,} identities" if identities else "")
-
-
-def counted(count: int, what: str) -> str:
-    """How many there are of something whose name takes an s: ``1 step``, ``1,200 steps``."""
-    return f"{count:,} {what}{'s' * (count != 1)}"
+    return plural(len(part), "image") + (f" of {plural(identities, 'identity', 'identities')}" if identities else "")
 
 
 def _short(count: int) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 from triune.data.boxes import without_boxes
 from triune.data.items import ItemTable
 from triune.errors import InputError
+from triune.plurals import plural
 from triune.run.changes import resumed_items
 from triune.run.loaders import without_masks
 from triune.run.origin import Origin, images_of, located, read_origin
@@ -17,7 +18,6 @@ from triune.run.parser import read_config
 from triune.run.places import MODEL
 from triune.run.settings import TrainConfig, as_plain
 from triune.training.checkpoints import Resumable, resumable
-from triune.training.plan import counted
 
 FREE: Final = {
     *("data", "root", "output", "resume", "resume_with_changes", "epochs", "steps"),
@@ -102,7 +102,7 @@ def checkpoint_to_resume(config: TrainConfig, run: Path, origin: Origin | None) 
     done = int(found.content["epoch"]) + 1
     if config.epochs != "auto" and config.epochs < done:
         raise InputError(
-            f"{counted(config.epochs, 'epoch')} asked for, but {run} has {done} already: ask for as many or more by "
+            f"{plural(config.epochs, 'epoch')} asked for, but {run} has {done} already: ask for as many or more by "
             "--epochs or --steps"
         )
     return found

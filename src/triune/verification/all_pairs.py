@@ -11,6 +11,7 @@ from triune.distances.metric import Metric
 from triune.labels import Labels
 from triune.pairs.prepared import PreparedEmbeddings, as_prepared_pair
 from triune.pairs.tiles import Exclusion, pair_tiles
+from triune.plurals import plural
 from triune.verification.collecting import impostor_scores, match_scores
 from triune.verification.counting import count_impostors
 from triune.verification.impostors import first_float32_from
@@ -86,7 +87,7 @@ def why_not_verifiable(identities: Array) -> str | None:
     """Why these items make no verification task, or ``None`` where they do."""
     counts = np.unique(identities, return_counts=True)[1]
     if len(counts) < 2:
-        return f"{len(counts)} identities: at least two are needed for a non-matching pair"
+        return f"{plural(len(counts), 'identity', 'identities')}: at least two are needed for a non-matching pair"
     if counts.max() < 2:
         return "every identity has a single image: a matching pair needs two"
     return None

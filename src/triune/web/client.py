@@ -12,6 +12,7 @@ import numpy as np
 
 from triune.distances.metric import Metric
 from triune.errors import InputError
+from triune.plurals import plural
 from triune.ranges import is_whole
 from triune.serving.answers import ImagePrediction, Unreadable, readable
 from triune.serving.compared import pair_of, pairs_of
@@ -374,7 +375,7 @@ def _read(answers: Sequence[T | Unreadable], left_out: list[str] | None) -> list
     if left_out is not None:
         left_out += unread
     if not found:
-        raise InputError(f"none of the {len(unread)} images could be read; the first is {unread[0]}")
+        raise InputError(f"none of {plural(len(unread), 'image')} could be read; the first is {unread[0]}")
     return found
 
 

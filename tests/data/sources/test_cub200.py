@@ -109,7 +109,7 @@ def test_a_box_that_is_none_is_named(tmp_path):
     ("more", "said"),
     [
         ("25 7\n26 7\n", r"it lists 2 images that are not in images\.txt \(25, 26\); copy both files again"),
-        ("3 7\n", r"it lists 1 images more than once \(3\)"),
+        ("3 7\n", r"it lists 1 image more than once \(3\)"),
     ],
 )
 def test_lists_that_do_not_belong_together_are_told(tmp_path, more, said):

@@ -173,7 +173,7 @@ def test_only_lone_training_images_are_left_out():
     table = frame_of(["a", "a", "b", "b", "c", None], split=splits)
     kept = without_lone(table)
     assert kept.frame["image"].str.slice(-5).to_list() == ["0.png", "1.png", "3.png", "4.png", "5.png"]
-    assert kept.notes == (*table.notes, "made: 1 identities with a single training image are left out")
+    assert kept.notes == (*table.notes, "made: left out for their single training image: 1 identity")
     sound = frame_of(["a", "a"], split=["train", "train"])
     assert without_lone(sound) is sound
     assert kept.frame.schema["split"] == pl.String

@@ -28,7 +28,7 @@ def test_products_of_one_picture_are_left_out_of_training_and_kept_in_the_test(t
     table = sop(tmp_path, tmp_path / "cache")
     assert "90" not in set(table.frame["identity"])
     assert "91" in set(table.part("test")["identity"])
-    assert "sop: 1 identities with a single training image are left out" in table.notes
+    assert "sop: left out for their single training image: 1 identity" in table.notes
 
 
 def test_validation_is_taken_of_the_trained_products(tmp_path):

@@ -18,7 +18,7 @@ def test_folders_are_persons_and_splits_are_theirs(tmp_path):
     table = vggface(tmp_path, tmp_path / "cache")
     assert {split: len(table.part(split)) for split in ("train", "val", "test")} == {"train": 8, "val": 8, "test": 8}
     assert set(table.part("train")["identity"]) == {f"n00000{person}" for person in range(4)}
-    assert "vggface: 1 identities with a single training image are left out" in table.notes
+    assert "vggface: left out for their single training image: 1 identity" in table.notes
     assert check_table(table) == []
 
 

@@ -82,7 +82,7 @@ def test_an_image_that_cannot_be_read_is_named_or_left_out(made, run, tmp_path):
     assert len(items.labels) == len(items.splits) == len(items.embeddings) == 4
     assert items.left_out[0].startswith(str(tmp_path / "bad.png"))
     table.write_text("image,label\nbad.png,id0\n")
-    with pytest.raises(InputError, match="none of the 1 images could be read"):
+    with pytest.raises(InputError, match="none of 1 image could be read"):
         items_of_run(run, str(table), skip=True)
 
 

@@ -202,7 +202,7 @@ def test_an_image_that_cannot_be_read_is_named_or_left_out(place, tmp_path, run,
     bad_alone = tmp_path / "bad"
     bad_alone.mkdir()
     (bad_alone / "x.png").write_bytes(b"")
-    with pytest.raises(InputError, match="none of the 1 images could be read"):
+    with pytest.raises(InputError, match="none of 1 image could be read"):
         Gallery.create(tmp_path / "H", run, bad_alone, skip=True)
 
 

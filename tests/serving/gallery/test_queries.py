@@ -31,7 +31,7 @@ def test_with_one_it_is_told_there_and_the_others_are_looked_for(run, folder):
 
 
 def test_where_none_can_be_read_there_is_nothing_to_look_for(run, folder):
-    with pytest.raises(InputError, match=r"none of the 1 images could be read; the first is .*torn\.png"):
+    with pytest.raises(InputError, match=r"none of 1 image could be read; the first is .*torn\.png"):
         queries_of(folder / "cup" / "torn.png", lambda: run, DIM, "G", [])
 
 

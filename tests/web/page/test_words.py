@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from triune.plurals import count
 from triune.report import formatting
 
 MEASURED = [0, 1e-7, 4e-6, 2e-5, 0.00049, 0.0123, 0.05, 0.4949, 0.5, 0.93178, 0.9949, 0.996, 0.99968, 0.9999999, 1]
@@ -40,7 +41,7 @@ def test_shares_are_written_as_in_the_report(
 def test_numbers_and_counts_are_written_as_in_the_report(words: Any) -> None:
     values = [0.25, -1.5, 0.9999, 12345.678]
     assert words("number", *([value, 4] for value in values)) == [formatting.number(value, 4) for value in values]
-    assert words("count", [1234567], [0]) == [formatting.count(1234567), formatting.count(0)]
+    assert words("count", [1234567], [0]) == [count(1234567), count(0)]
     assert words("plural", [1, "picture"], [2000, "identity", "identities"]) == ["1 picture", "2,000 identities"]
 
 

@@ -11,6 +11,7 @@ from triune.data.items import ItemTable, from_frame
 from triune.data.problems import DataError, Problem
 from triune.data.reading import Reading
 from triune.data.sources.published import Box, Layout, Line, Part, listed, whole, within
+from triune.plurals import plural
 
 TRAINED_CLASSES = 100
 """Classes 1 to 100 are trained on: the zero-shot split of Oh Song and others (CVPR 2016)."""
@@ -86,7 +87,7 @@ def _by_image(path: Path, lines: list[Line], images: list[Line]) -> list[Line]:
     said = (
         (lost, f"it says nothing of {len(lost)} of the {len(images)} images of images.txt"),
         (unknown, f"it lists {len(unknown)} images that are not in images.txt"),
-        (twice, f"it lists {len(twice)} images more than once"),
+        (twice, f"it lists {plural(len(twice), 'image')} more than once"),
     )
     for some, problem in said:
         if some:

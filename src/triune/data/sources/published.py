@@ -20,6 +20,7 @@ from triune.data.sources.common import written_once
 from triune.data.tables import read_text, split_lines
 from triune.errors import InputError
 from triune.files import on_one_line
+from triune.plurals import plural
 
 Box: TypeAlias = tuple[int, int, int, int]
 
@@ -176,7 +177,7 @@ def without_lone(table: ItemTable) -> ItemTable:
     left_out = len(table.frame) - len(kept)
     if not left_out:
         return table
-    note = f"{table.source}: {left_out} identities with a single training image are left out"
+    note = f"{table.source}: left out for their single training image: {plural(left_out, 'identity', 'identities')}"
     return replace(table, frame=kept, notes=(*table.notes, note))
 
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from triune.evaluation.results import AppliedThreshold, Results, Role, Unavailable
-from triune.report.formatting import percent, plural, round_percent
+from triune.plurals import plural
+from triune.report.formatting import percent, round_percent
 from triune.report.models import SPLITS, JudgedModel, judged_model, judged_models, these_pairs
 from triune.report.threshold_words import for_new_identities
 from triune.verification.intervals import FEWEST_IDENTITIES

@@ -16,6 +16,7 @@ from triune.data.sources.named import load_source
 from triune.distances.metric import Metric
 from triune.errors import InputError
 from triune.evaluation.files import read_embeddings, read_labels
+from triune.plurals import plural
 from triune.run.origin import located
 from triune.run.parser import read_config
 from triune.run.split import with_split_of
@@ -100,7 +101,7 @@ def items_of_run(
             rows.append(answer.embedding)
         kept.append(not isinstance(answer, Unreadable))
     if not rows:
-        raise InputError(f"none of the {len(images)} images could be read; the first is {left_out[0]}")
+        raise InputError(f"none of {plural(len(images), 'image')} could be read; the first is {left_out[0]}")
     frame = frame.filter(pl.Series(kept))
     splits = _splits(frame)
     return AuditItems(

@@ -8,8 +8,9 @@ import polars as pl
 
 from triune.data.boxes import Box
 from triune.files import on_one_line, write_record, written_whole
+from triune.plurals import plural
 from triune.recognition.outliers import LEAST
-from triune.report.formatting import percent, plural
+from triune.report.formatting import percent
 from triune.serving.audit.findings import Audit, AuditedItem, Duplicate, Outlier, WrongLabel
 from triune.serving.sheets import SheetImage, SheetRow, write_sheet
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from triune.data.decode import decode_image
 from triune.errors import InputError
+from triune.plurals import plural
 from triune.serving.answers import ImagePrediction, Unreadable
 from triune.serving.gallery.card import OWN, STAMP, card_of
 from triune.serving.gallery.listing import Listing, Naming, listed
@@ -101,7 +102,7 @@ def fill_new(name: str, run: "LoadedRun", images: Given, naming: Naming, how: Fi
             put(store, batch)
             added += len(batch.frame)
     if store is None:
-        raise InputError(f"none of the {len(listing.pictures)} images could be read; the first is {left_out[0]}")
+        raise InputError(f"none of {plural(len(listing.pictures), 'image')} could be read; the first is {left_out[0]}")
     store.tidy()
     return store, Added(added, 0, 0, tuple(left_out))
 

@@ -11,7 +11,8 @@ import polars as pl
 from triune.distances.metric import Metric, to_distance
 from triune.errors import InputError
 from triune.files import on_one_line
-from triune.report.formatting import count as counted, percent, plural, round_percent
+from triune.plurals import count as counted, plural
+from triune.report.formatting import percent, round_percent
 from triune.serving.gallery.strangers import MOST, Strangers, evenly
 from triune.serving.gallery.written import shown_path
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from triune.errors import InputError
+from triune.plurals import plural
 from triune.ranges import is_number, is_whole
 from triune.serving.answers import readable
 from triune.serving.gallery.exact import unit_queries, unit_rows
@@ -80,6 +81,6 @@ def queries_of(
     if left_out is not None:
         left_out += unread
     if not answers:
-        raise InputError(f"none of the {len(unread)} images could be read; the first is {unread[0]}")
+        raise InputError(f"none of {plural(len(unread), 'image')} could be read; the first is {unread[0]}")
     rows = [each.embedding for each in answers if each.embedding is not None]
     return [each.name for each in answers], unit_rows(np.stack(rows))
