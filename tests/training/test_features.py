@@ -7,6 +7,7 @@ from training.test_train import TINY, train_only, write_items
 from triune.data.augment import NO_AUGMENT
 from triune.errors import InputError
 from triune.run.folder import load_model
+from triune.run.history import read_history
 from triune.run.parser import parse_train
 
 FROZEN = ["--model.freeze", "all", "--beta", "0", "--seed", "3", "--optimizer.schedule", "constant"]
@@ -70,6 +71,10 @@ def test_items_without_identity_are_cached_too(table, tmp_path):
     flags = [*TINY, *FROZEN, "--model.cache_features", "--model.embedding_dim", "0", "--epochs", "1"]
     facts = train_only(["--data", str(tmp_path / "items.csv"), *flags, "--output", str(tmp_path / "run")])
     assert facts.steps == 2
+    # Figures of embeddings that there are not were made of whatever lay in memory.
+    history = read_history(tmp_path / "run" / "history.csv")
+    assert history["val_classification"].count() == 1
+    assert history["val_tpr"].count() == history["val_auc"].count() == 0
 
 
 def test_the_settings_of_a_cached_run_keep_the_augmentation_that_was_not_asked_to_change(table, tmp_path):

@@ -73,7 +73,7 @@ class Validated(NamedTuple):
     Args:
         rows: ``(B,)`` places in the data set.
         losses: ``(2,)`` the mean classification and segmentation loss.
-        embeddings: ``(B, D)``.
+        embeddings: ``(B, D)``; D is 0 where the network has none.
         identities: ``(B,)`` codes, -1 where missing.
     """
 
@@ -223,7 +223,7 @@ class TrainingModule(pl.LightningModule):
         """Keep the embeddings of the validation items that have an identity; measure the other heads' losses."""
         output = self.answers(batch, "val")
         terms = self.objective(output, Targets(batch.classes, batch.masks, None))
-        embedding = torch.empty(len(batch), 1) if output.embedding is None else output.embedding.float()
+        embedding = torch.zeros(len(batch), 0) if output.embedding is None else output.embedding.float()
         losses = torch.stack([terms.classification, terms.segmentation])
         parts = (batch.rows, losses, embedding, batch.identities)
         self._validation.append(Validated(*(part.detach().cpu() for part in parts)))
@@ -391,13 +391,13 @@ def validation_figures(embeddings: Tensor, identities: Tensor, metric: Metric, f
     """TPR@FPR and AUC over all pairs; NaN where the items make no matching or no non-matching pair.
 
     Args:
-        embeddings: ``(N, D)``.
+        embeddings: ``(N, D)``; of a network without embedding D is 0, and there are no figures either.
         identities: ``(N,)`` int64 codes.
         metric: the distance.
         fpr: the false-positive budget.
     """
     counts = torch.unique(identities, return_counts=True)[1]
-    if len(counts) < 2 or int(counts.max()) < 2:
+    if embeddings.shape[1] == 0 or len(counts) < 2 or int(counts.max()) < 2:
         return float("nan"), float("nan")
     verification = verify_embeddings(embeddings, identities, metric=metric)
     return verification.tpr_at_fpr(fpr), verification.auc
