@@ -1,13 +1,15 @@
 """What a training says before it begins: counts that are those of the table, the network and the loader."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from evaluation.conftest import untrained_run, write_items
 from triune.plurals import plural
 from triune.run.folder import load_model
-from triune.training.plan import in_words, plan
+from triune.training import plan as plans
+from triune.training.plan import Estimate, in_words, plan
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,29 @@ def test_the_lines_hold_the_numbers_of_the_table_the_network_and_the_loader(tmp_
     for parameter in model.parameters():
         parameter.requires_grad = False
     assert ", of which 0 are trained" in plan(config, data, model, loader.batch_sampler)[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epoch", "total", "at", "said"),
+    [
+        (0.5, 50, 100, 21, "about 40 s to train at 0.50 s a step\n"),
+        (6.0, 50, 100, 3, "about 10 min to train at 6.00 s a step\n"),
+        (0.5, 3, 9, 3, "about 3 s to train at 0.50 s a step\n"),
+        (0.5, 3, 3, 3, ""),
+    ],
+)
+def test_the_time_is_told_once_after_some_steps_or_seconds_or_the_first_epoch(
+    seconds, epoch, total, at, said, monkeypatch, capsys
+):
+    now, estimate = [7.0], Estimate()
+    monkeypatch.setattr(plans.time, "monotonic", lambda: now[0])
+    told = []
+    for step in range(1, total + 1):
+        now[0] += seconds
+        trainer = SimpleNamespace(
+            is_global_zero=True, is_last_batch=step % epoch == 0, estimated_stepping_batches=total, global_step=step
+        )
+        estimate.on_train_batch_end(trainer, None)
+        told.append(capsys.readouterr().err)
+    assert [place for place, line in enumerate(told, start=1) if line] == ([at] if said else [])
+    assert told[at - 1] == said

@@ -15,6 +15,9 @@ from triune.run.settings import TrainConfig
 TIMED: Final = 20
 """Steps that the estimate is made from, after the first, which loads and compiles."""
 
+PATIENCE: Final = 10.0
+"""Seconds after which fewer steps do."""
+
 PARTS: Final = {"train": "trains on", "val": "validates on", "calibration": "sets its threshold on", "test": "tests on"}
 
 
@@ -73,18 +76,20 @@ class Estimate(pl.Callback):
         self._begun = 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Counts a step; after enough of them, or at the end of the first epoch, the line is printed."""
+        """Counts a step; after enough of them or of seconds, or with the first epoch, the line is printed."""
         if self._done < 0 or not trainer.is_global_zero:
             return
         if self._begun == 0.0:
             self._begun = time.monotonic()
             return
         self._done += 1
-        if self._done < TIMED and not trainer.is_last_batch:
+        seconds = time.monotonic() - self._begun
+        if self._done < TIMED and seconds < PATIENCE and not trainer.is_last_batch:
             return
-        step = (time.monotonic() - self._begun) / self._done
+        step = seconds / self._done
         left = step * (trainer.estimated_stepping_batches - trainer.global_step)
-        print(f"about {in_words(left)} to train at {step:.2f} s a step", file=sys.stderr, flush=True)
+        if left > 0:
+            print(f"about {in_words(left)} to train at {step:.2f} s a step", file=sys.stderr, flush=True)
         self._done = -1
 
 
