@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from conftest import torchrun
-from forked import run_forked
+from forked import free_ports, run_forked
 from triune.cli import main
 from triune.pairs.tiles import PairTiles
 
@@ -102,11 +102,7 @@ def answers(files):
     """By case what each of two processes did: code, stdout, stderr, files written, visits of pairs, all divided."""
     (files / "shifted").mkdir()
     (files / "shifted" / "y.txt").write_text("person 00\n" + (files / "y.txt").read_text().rsplit("\n", 2)[0] + "\n")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in CASES]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    run_forked(work, (ports, files), 2)
+    run_forked(work, (free_ports(len(CASES)), files), 2)
     first, second = (json.loads((files / f"{rank}.json").read_text()) for rank in (0, 1))
     return {case: (first[case], second[case]) for case in CASES}
 
